@@ -1,0 +1,194 @@
+"""The store: what is kept, behind two small protocols (contract 4).
+
+`LogStore` keeps the records; `StateStore` keeps everything people decide (lists, policy, tokens, labels,
+incidents) as versioned documents with one durable epoch. `verdicts.store.sqlite` and `verdicts.store.elastic`
+implement both; `open_store` chooses by URL: `sqlite:///PATH`, or `http(s)://HOST:9200` for Elasticsearch.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+from verdicts.records import Record
+
+
+class Unavailable(Exception):
+    """The store cannot be reached or is overloaded; the same call may succeed later."""
+
+
+class Misconfigured(Exception):
+    """The store refuses for good (credentials, missing template); a person must act."""
+
+
+class Conflict(Exception):
+    """A `commit` with `expect` found a newer document."""
+
+
+class Epoch(NamedTuple):
+    """`number` grows with each change of decisions; `generation` is new if the store is."""
+
+    number: int
+    generation: str
+
+
+class Filter(msgspec.Struct, frozen=True):
+    """Which records. Every query has a time range (Unix milliseconds, `start` <= time < `end`).
+
+    `name` is exact, or a suffix when it begins with `.` (`.example.org`: the name and all below it), or holds
+    `*` wildcards. The other tuples match any of their values; empty means all.
+    """
+
+    start: int
+    end: int
+    name: str = ""
+    registered: str = ""
+    client: str = ""  # an address, or a prefix such as 192.0.2.0/24
+    resolver: tuple[str, ...] = ()
+    qtype: tuple[str, ...] = ()
+    label: tuple[str, ...] = ()
+    tier: tuple[str, ...] = ()
+    action: tuple[str, ...] = ()
+    source: tuple[str, ...] = ()
+    rcode: tuple[str, ...] = ()
+    model: tuple[str, ...] = ()
+    reason: tuple[str, ...] = ()
+    enforced: bool | None = None
+    min_score: float | None = None
+    max_score: float | None = None
+
+
+class Page(NamedTuple):
+    """Records, newest first, and the cursor of the next page (None: the last)."""
+
+    records: list[Record]
+    cursor: str | None
+
+
+class Rejected(NamedTuple):
+    """A record the store will never take, and why."""
+
+    record: Record
+    reason: str
+
+
+class Bucket(NamedTuple):
+    """`count` queries of one `key` in the interval that begins at `time` (Unix milliseconds)."""
+
+    time: int
+    key: str
+    count: int
+
+
+class Top(NamedTuple):
+    """One row of a ranking: `count` queries by `clients` distinct clients; extremes of the model's scores."""
+
+    key: str
+    count: int
+    clients: int
+    score: float  # highest
+    generated: float  # highest
+    last: int  # Unix milliseconds
+    tier: str  # the strongest seen
+    enforced: int  # queries in which the action reached the client
+
+
+class BatchState(NamedTuple):
+    """One batch as the log holds it, against what its report promised."""
+
+    resolver: str
+    boot: str
+    batch: int
+    time: int
+    seen: int
+    discarded: int
+    rows: int  # promised
+    stored: int
+    dead: int
+
+    @property
+    def missing(self) -> int:
+        return self.rows - self.stored - self.dead
+
+
+class LogStore(Protocol):
+    """The records. Implementations are used by one process at a time for writing, by any number for reading."""
+
+    def append(self, records: Sequence[Record]) -> list[Rejected]:
+        """Store each record once (a repeated id is no error); return those that can never be stored."""
+
+    def search(self, where: Filter, limit: int = 100, cursor: str | None = None) -> Page:
+        """One page of records, newest first."""
+
+    def histogram(self, where: Filter, interval: int, by: str = "tier") -> list[Bucket]:
+        """Counts per `interval` milliseconds and value of the field `by`, summed over `count`."""
+
+    def top(self, where: Filter, by: str, limit: int = 20, order: str = "count") -> list[Top]:
+        """The `limit` highest values of the field `by` (qname, registered, client, ...), ordered by
+        `count`, `clients`, `score` or `enforced`."""
+
+    def reconcile(self, start: int, end: int) -> Iterator[BatchState]:
+        """Each batch reported in the range, with what was stored of it."""
+
+    def retain(self, before: int) -> int:
+        """Remove records older than `before` (Unix milliseconds), whole indices where the store has them;
+        return how many records or indices went."""
+
+
+class Document(msgspec.Struct, frozen=True):
+    """One versioned document. `body` None: removed. `epoch` is that of the commit which wrote it."""
+
+    kind: str
+    key: str
+    body: dict[str, Any] | None
+    epoch: int = 0
+    time: int = 0  # Unix milliseconds
+    author: str = ""
+    note: str = ""
+    previous: dict[str, Any] | None = None  # in a history only: the body it replaced
+
+
+# Kinds whose change is a change of decisions, so that it moves the epoch.
+DECISION_KINDS = frozenset({"list", "policy", "model"})
+
+
+class StateStore(Protocol):
+    """What people decided. Every commit is atomic, durable on return, and kept in the history."""
+
+    def epoch(self) -> Epoch:
+        """The current epoch: one cheap read."""
+
+    def commit(
+        self, documents: Iterable[Document], author: str, note: str = "", expect: int | None = None
+    ) -> Epoch:
+        """Write all documents or none. Moves the epoch by one when a kind is in DECISION_KINDS.
+
+        `expect`: raise `Conflict` unless the documents' present epoch (0 when absent) is at most this.
+        """
+
+    def get(self, kind: str, key: str) -> Document | None:
+        """One document, or None when it is absent or removed."""
+
+    def scan(self, kind: str, prefix: str = "") -> Iterator[Document]:
+        """All present documents of a kind whose key begins with `prefix`, in key order."""
+
+    def changes(self, kind: str, since: int, limit: int = 1000) -> list[Document] | None:
+        """The documents of a decision kind changed after epoch `since`, removed ones with body None; None
+        when there are more than `limit`."""
+
+    def history(
+        self, kind: str = "", key: str = "", limit: int = 100, before: int | None = None
+    ) -> list[Document]:
+        """Past commits, newest first, each with the body it replaced; the audit trail and the source of undo."""
+
+
+class Store(LogStore, StateStore, Protocol):
+    """Both, and a way to set up, check and close."""
+
+    def initialise(self) -> None:
+        """Create tables or templates and the generation; harmless when they are there."""
+
+    def check(self) -> list[str]:
+        """What is wrong, one sentence each; empty when nothing is."""
+
+    def close(self) -> None: ...
