@@ -82,11 +82,7 @@ def ineligible(name: str) -> str | None:
     top = name.rpartition(".")[2]
     if top == "arpa":
         return "arpa"
-    if (
-        top in SPECIAL_USE
-        or name.endswith(SPECIAL_USE_ZONES)
-        and any(is_under(name, z) for z in SPECIAL_USE_ZONES)
-    ):
+    if top in SPECIAL_USE or name.endswith(SPECIAL_USE_ZONES) and any(is_under(name, z) for z in SPECIAL_USE_ZONES):
         return "special-use"
     return None
 
@@ -163,15 +159,11 @@ def _escaped(raw: bytes, position: int, name: str) -> tuple[int, int]:
     if digits[:1].isdigit():
         if len(digits) == 3 and digits.isdigit() and int(digits) < 256:
             return int(digits), position + 3
-        raise BadName(
-            f"name {shown(name)}: escape \\{digits.decode('ascii', 'replace')}, expected \\000 to \\255"
-        )
+        raise BadName(f"name {shown(name)}: escape \\{digits.decode('ascii', 'replace')}, expected \\000 to \\255")
     if not digits:
         raise BadName(f"name {shown(name)}: ends inside an escape")
     return raw[position], position + 1
 
 
 def _label_text(label: bytes) -> str:
-    return "".join(
-        chr(o) if o in _PLAIN_OCTETS else "\\" + chr(o) if o in b".\\" else f"\\{o:03d}" for o in label
-    )
+    return "".join(chr(o) if o in _PLAIN_OCTETS else "\\" + chr(o) if o in b".\\" else f"\\{o:03d}" for o in label)

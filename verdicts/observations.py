@@ -94,9 +94,7 @@ def check(batch: Batch) -> None:
         _check_row(number, row)
     counted = sum(row.count for row in batch.rows)
     if counted + batch.discarded != batch.seen:
-        raise BadObservation(
-            f"seen {batch.seen}: expected counts + discarded = {counted} + {batch.discarded}"
-        )
+        raise BadObservation(f"seen {batch.seen}: expected counts + discarded = {counted} + {batch.discarded}")
 
 
 def _check_row(number: int, row: Observation) -> None:
@@ -108,14 +106,8 @@ def _check_row(number: int, row: Observation) -> None:
         ("reason", row.reason, ("", *REASONS)),
     ):
         if value not in allowed:
-            raise BadObservation(
-                f"rows[{number}].{field} {shown(value)}: expected one of {', '.join(allowed)}"
-            )
+            raise BadObservation(f"rows[{number}].{field} {shown(value)}: expected one of {', '.join(allowed)}")
     if row.count < 0 or row.first > row.last or not 0 <= row.score <= 1 or not 0 <= row.generated <= 1:
-        raise BadObservation(
-            f"rows[{number}]: expected count >= 0, first <= last, score and generated from 0 to 1"
-        )
+        raise BadObservation(f"rows[{number}]: expected count >= 0, first <= last, score and generated from 0 to 1")
     if len(row.addresses) > MAX_ADDRESSES or len(row.targets) > MAX_TARGETS:
-        raise BadObservation(
-            f"rows[{number}]: expected at most {MAX_ADDRESSES} addresses and {MAX_TARGETS} targets"
-        )
+        raise BadObservation(f"rows[{number}]: expected at most {MAX_ADDRESSES} addresses and {MAX_TARGETS} targets")

@@ -108,9 +108,7 @@ def decide_listed(policy: Policy, hit: ListHit) -> Verdict:
     source = "blocklist" if hit.list == "blocklist" else "honeypot-list"
     # A honeypot entry without a honeypot address is blocked: an answer with no address would be NODATA, which
     # the operator did not ask for.
-    return Verdict(
-        "malicious", "block", policy.blocklist_action, policy.cache_ttl, source, 1.0, 0.0, hit.suffix
-    )
+    return Verdict("malicious", "block", policy.blocklist_action, policy.cache_ttl, source, 1.0, 0.0, hit.suffix)
 
 
 def tier_of(thresholds: Thresholds, generated: float, score: float) -> tuple[Tier, str]:

@@ -1,7 +1,6 @@
 """One row of the verdict log: from a resolver's report to a flat record, and to an ECS document (contract 3)."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
 

@@ -72,7 +72,7 @@ class Rejected(NamedTuple):
     reason: str
 
 
-class Bucket(NamedTuple):
+class Bucket(msgspec.Struct, frozen=True):
     """`count` queries of one `key` in the interval that begins at `time` (Unix milliseconds)."""
 
     time: int
@@ -80,7 +80,7 @@ class Bucket(NamedTuple):
     count: int
 
 
-class Top(NamedTuple):
+class Top(msgspec.Struct, frozen=True):
     """One row of a ranking: `count` queries by `clients` distinct clients; extremes of the model's scores."""
 
     key: str
@@ -158,9 +158,7 @@ class StateStore(Protocol):
     def epoch(self) -> Epoch:
         """The current epoch: one cheap read."""
 
-    def commit(
-        self, documents: Iterable[Document], author: str, note: str = "", expect: int | None = None
-    ) -> Epoch:
+    def commit(self, documents: Iterable[Document], author: str, note: str = "", expect: int | None = None) -> Epoch:
         """Write all documents or none. Moves the epoch by one when a kind is in DECISION_KINDS.
 
         `expect`: raise `Conflict` unless the documents' present epoch (0 when absent) is at most this.
@@ -176,9 +174,7 @@ class StateStore(Protocol):
         """The documents of a decision kind changed after epoch `since`, removed ones with body None; None
         when there are more than `limit`."""
 
-    def history(
-        self, kind: str = "", key: str = "", limit: int = 100, before: int | None = None
-    ) -> list[Document]:
+    def history(self, kind: str = "", key: str = "", limit: int = 100, before: int | None = None) -> list[Document]:
         """Past commits, newest first, each with the body it replaced; the audit trail and the source of undo."""
 
 
