@@ -1,0 +1,51 @@
+"""What processes use, read from /proc: CPU seconds and resident memory of a process with all it started."""
+
+import os
+from pathlib import Path
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time (user and system) that a process and its living descendants have used so far; 0 for one that is gone.
+
+    A process that ended and was waited for counts with its parent.
+    """
+    return sum(_own_cpu(p) for p in [pid, *descendants(pid)])
+
+
+def resident_bytes(pid: int) -> int:
+    """Resident memory of a process and its living descendants, shared pages counted once a process."""
+    total = 0
+    for p in [pid, *descendants(pid)]:
+        try:
+            total += int(Path(f"/proc/{p}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        except OSError:
+            continue
+    return total
+
+
+def descendants(pid: int) -> list[int]:
+    """Living children, their children and so on."""
+    found: list[int] = []
+    for task in _tasks(pid):
+        try:
+            children = [int(p) for p in Path(f"/proc/{pid}/task/{task}/children").read_text().split()]
+        except OSError:
+            continue
+        for child in children:
+            found += [child, *descendants(child)]
+    return found
+
+
+def _tasks(pid: int) -> list[str]:
+    try:
+        return os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return []
+
+
+def _own_cpu(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return sum(int(fields[i]) for i in (11, 12, 13, 14)) / os.sysconf("SC_CLK_TCK")
