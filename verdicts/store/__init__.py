@@ -93,6 +93,18 @@ class Top(msgspec.Struct, frozen=True):
     enforced: int  # queries in which the action reached the client
 
 
+class Promise(NamedTuple):
+    """What the report of one batch said it holds; kept beside its records, so that they can be reconciled."""
+
+    resolver: str
+    boot: str
+    batch: int
+    time: int  # Unix milliseconds: of the report's arrival
+    seen: int
+    discarded: int
+    rows: int
+
+
 class BatchState(NamedTuple):
     """One batch as the log holds it, against what its report promised."""
 
@@ -108,14 +120,19 @@ class BatchState(NamedTuple):
 
     @property
     def missing(self) -> int:
+        """Rows that are neither stored nor dead-lettered: pending in a spool, or lost."""
         return self.rows - self.stored - self.dead
 
 
 class LogStore(Protocol):
     """The records. Implementations are used by one process at a time for writing, by any number for reading."""
 
-    def append(self, records: Sequence[Record]) -> list[Rejected]:
-        """Store each record once (a repeated id is no error); return those that can never be stored."""
+    def append(self, records: Sequence[Record], promises: Sequence[Promise] = ()) -> list[Rejected]:
+        """Store each record and promise once (a repeated id is no error), durable on return.
+
+        Records that can never be stored are kept as dead letters with their reason, and returned.
+        Raises `Unavailable` (nothing or a part was stored: repeat the call) or `Misconfigured`.
+        """
 
     def search(self, where: Filter, limit: int = 100, cursor: str | None = None) -> Page:
         """One page of records, newest first."""
@@ -149,7 +166,7 @@ class Document(msgspec.Struct, frozen=True):
 
 
 # Kinds whose change is a change of decisions, so that it moves the epoch.
-DECISION_KINDS = frozenset({"list", "policy", "model"})
+DECISION_KINDS = frozenset({"list", "policy", "model", "prevalence"})
 
 
 class StateStore(Protocol):
@@ -175,7 +192,10 @@ class StateStore(Protocol):
         when there are more than `limit`."""
 
     def history(self, kind: str = "", key: str = "", limit: int = 100, before: int | None = None) -> list[Document]:
-        """Past commits, newest first, each with the body it replaced; the audit trail and the source of undo."""
+        """Past changes, newest first, each with the body it replaced; the audit trail and the source of undo.
+
+        `before`: only those of commits before this time (Unix milliseconds).
+        """
 
 
 class Store(LogStore, StateStore, Protocol):
@@ -188,3 +208,19 @@ class Store(LogStore, StateStore, Protocol):
         """What is wrong, one sentence each; empty when nothing is."""
 
     def close(self) -> None: ...
+
+
+def open_store(url: str, readonly: bool = False) -> Store:
+    """The store at a URL: `sqlite:///ABSOLUTE/PATH`, or Elasticsearch at `http(s)://[USER:PASSWORD@]HOST:PORT[,URL...]`.
+
+    Raises `ValueError` for another URL. Nothing is contacted or created yet; `initialise` sets a new store up.
+    """
+    if url.startswith("sqlite:///"):
+        from verdicts.store.sqlite import SqliteStore
+
+        return SqliteStore("/" + url.removeprefix("sqlite:///").lstrip("/"), readonly)
+    if url.startswith(("http://", "https://")):
+        from verdicts.store.elastic import ElasticStore
+
+        return ElasticStore(url, readonly)
+    raise ValueError(f"store {url!r}: expected sqlite:///PATH or http(s)://HOST:PORT")

@@ -1,0 +1,149 @@
+"""The embedded store: one SQLite file, WAL, one writing process, any number of reading ones.
+
+Invariants: the writer lock (`PATH.lock`, flock) is held from a process's first write until `close`, so that two
+processes never interleave epochs or roll-ups. A write returns once it is synced. Readers have a connection per
+thread and never wait for the writer.
+"""
+
+import fcntl
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from verdicts.store import Misconfigured, Unavailable
+from verdicts.store.sqlite_filter import in_network
+from verdicts.store.sqlite_log import LogWrites
+from verdicts.store.sqlite_queries import LogReads
+from verdicts.store.sqlite_schema import MIGRATIONS, migrate
+from verdicts.store.sqlite_state import State
+
+LOCK_WAIT_S = 5.0
+CACHE_KIB = 64 * 1024
+
+
+class SqliteStore(LogWrites, LogReads, State):
+    """`Store` in one file. `initialise` creates it; until then reads raise `Unavailable`."""
+
+    def __init__(self, path: str | Path, readonly: bool = False) -> None:
+        self.path = Path(path)
+        self.readonly = readonly
+        self._readers = threading.local()
+        self._opened: list[sqlite3.Connection] = []
+        self._write_lock = threading.RLock()
+        self._writer_connection: sqlite3.Connection | None = None
+        self._lock_file: int | None = None
+
+    def initialise(self) -> None:
+        """Create the file and its tables; harmless when they are there."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self._write_lock:
+            self._open_writer(create=True)
+
+    def check(self) -> list[str]:
+        """What is wrong with the file, one sentence each."""
+        if not self.path.exists():
+            return [f"store {self.path}: no such file; `verdict store init` creates it"]
+        try:
+            reader = self._reader()
+            version = reader.execute("PRAGMA user_version").fetchone()[0]
+            if version != len(MIGRATIONS):
+                return [
+                    f"store {self.path}: schema version {version}, expected {len(MIGRATIONS)}; run `verdict store init`"
+                ]
+            problems = [row[0] for row in reader.execute("PRAGMA quick_check(10)") if row[0] != "ok"]
+        except (sqlite3.Error, Unavailable) as error:
+            return [f"store {self.path}: {error}"]
+        return [f"store {self.path}: {problem}" for problem in problems]
+
+    def close(self) -> None:
+        """Close every connection and give the writer lock back."""
+        with self._write_lock:
+            for connection in self._opened:
+                connection.close()
+            self._opened.clear()
+            self._readers = threading.local()
+            self._writer_connection = None
+            if self._lock_file is not None:
+                os.close(self._lock_file)
+                self._lock_file = None
+
+    def _reader(self) -> sqlite3.Connection:
+        """This thread's reading connection."""
+        found: sqlite3.Connection | None = getattr(self._readers, "connection", None)
+        if found is None:
+            if not self.path.exists():
+                raise Unavailable(f"store {self.path}: no such file")
+            # Opened for writing where it can be: a WAL reader must be able to write the shared index.
+            found = self._connect(create=False)
+            found.execute("PRAGMA query_only = ON")
+            self._readers.connection = found
+        return found
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """One writing transaction: all or nothing, synced when it ends."""
+        if self.readonly:
+            raise Misconfigured(f"store {self.path}: opened for reading only")
+        with self._write_lock:
+            connection = self._open_writer(create=False)
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield connection
+                    connection.execute("COMMIT")
+                except BaseException:
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
+                    raise
+            except sqlite3.OperationalError as error:  # locked, disk full, I/O
+                raise Unavailable(f"store {self.path}: {error}") from error
+
+    def _open_writer(self, create: bool) -> sqlite3.Connection:
+        if self._writer_connection is None:
+            if not create and not self.path.exists():
+                raise Unavailable(f"store {self.path}: no such file; `verdict store init` creates it")
+            self._take_lock()
+            connection = self._connect(create=True)
+            migrate(connection)
+            connection.execute("PRAGMA synchronous = FULL")
+            self._writer_connection = connection
+        return self._writer_connection
+
+    def _connect(self, create: bool) -> sqlite3.Connection:
+        try:
+            mode = "rwc" if create else "rw"
+            connection = sqlite3.connect(
+                f"file:{_quoted(self.path)}?mode={mode}", uri=True, timeout=LOCK_WAIT_S, isolation_level=None,
+                check_same_thread=False,
+            )  # fmt: skip
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+            connection.execute("PRAGMA temp_store = MEMORY")
+            connection.create_function("in_network", 2, in_network, deterministic=True)
+        except sqlite3.Error as error:
+            raise Unavailable(f"store {self.path}: {error}") from error
+        self._opened.append(connection)
+        return connection
+
+    def _take_lock(self) -> None:
+        lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        until = time.monotonic() + LOCK_WAIT_S
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    os.close(lock)
+                    raise Unavailable(f"store {self.path}: another process writes to it") from None
+                time.sleep(0.05)
+            else:
+                self._lock_file = lock
+                return
+
+
+def _quoted(path: Path) -> str:
+    return str(path.resolve()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")

@@ -1,0 +1,127 @@
+"""The SQLite store's tables, as numbered migrations, each run once in a transaction.
+
+Layout: low-cardinality fields of a record are one row of `dims`, so that a roll-up row is three integers and a
+filter on them is a handful of dimension numbers. `records.id` is `batch << 15 | row`: it holds the record's text
+id without storing it, and a batch's records are one range of it. `minutes` and `hours` count queries by dimension,
+`tops` by hour and qname, registered domain or client.
+"""
+
+import sqlite3
+import time
+import uuid
+
+ROW_BITS = 15  # observations.MAX_ROWS < 2**15
+
+_FIRST = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+
+CREATE TABLE batches (
+    id INTEGER PRIMARY KEY,
+    resolver TEXT NOT NULL, boot TEXT NOT NULL, batch INTEGER NOT NULL,
+    time INTEGER, seen INTEGER, discarded INTEGER, rows INTEGER,  -- NULL until the promise is written
+    UNIQUE (resolver, boot, batch)
+);
+CREATE INDEX batches_time ON batches (time);
+
+CREATE TABLE dims (
+    id INTEGER PRIMARY KEY,
+    resolver TEXT, mode TEXT, qtype TEXT, label TEXT, tier TEXT, action TEXT, enforced INTEGER,
+    source TEXT, model TEXT, reason TEXT, rcode TEXT,
+    UNIQUE (resolver, mode, qtype, label, tier, action, enforced, source, model, reason, rcode)
+);
+
+CREATE TABLE records (
+    id INTEGER PRIMARY KEY,
+    time INTEGER NOT NULL, last INTEGER NOT NULL, count INTEGER NOT NULL, dim INTEGER NOT NULL,
+    qname TEXT NOT NULL, registered TEXT NOT NULL, subdomain TEXT NOT NULL, suffix TEXT NOT NULL,
+    client TEXT NOT NULL, rule TEXT NOT NULL, score REAL NOT NULL, generated REAL NOT NULL,
+    latency_sum INTEGER NOT NULL, latency_max INTEGER NOT NULL,
+    extra TEXT  -- JSON [addresses, targets, target_of], NULL when all are empty
+);
+CREATE INDEX records_time ON records (time);
+CREATE INDEX records_dim ON records (dim, time);
+CREATE INDEX records_qname ON records (qname, time);
+CREATE INDEX records_registered ON records (registered, time);
+CREATE INDEX records_client ON records (client, time);
+CREATE INDEX records_likely ON records (time) WHERE score >= 0.5;
+
+CREATE TABLE dead (
+    batch INTEGER NOT NULL, row INTEGER NOT NULL, time INTEGER NOT NULL, reason TEXT NOT NULL, record TEXT NOT NULL,
+    PRIMARY KEY (batch, row)
+) WITHOUT ROWID;
+
+CREATE TABLE minutes (
+    time INTEGER, dim INTEGER, count INTEGER NOT NULL, score REAL NOT NULL, generated REAL NOT NULL,
+    last INTEGER NOT NULL,
+    PRIMARY KEY (time, dim)
+) WITHOUT ROWID;
+CREATE TABLE hours (
+    time INTEGER, dim INTEGER, count INTEGER NOT NULL, score REAL NOT NULL, generated REAL NOT NULL,
+    last INTEGER NOT NULL,
+    PRIMARY KEY (time, dim)
+) WITHOUT ROWID;
+CREATE TABLE tops (
+    field INTEGER, class INTEGER, time INTEGER, key TEXT,  -- by hour; class: see sqlite_log.CLASS
+    count INTEGER NOT NULL, enforced INTEGER NOT NULL, score REAL NOT NULL, generated REAL NOT NULL,
+    last INTEGER NOT NULL,
+    PRIMARY KEY (field, class, time, key)
+) WITHOUT ROWID;
+CREATE TABLE asked (  -- who asked for what, by day: counts distinct clients over long ranges
+    field INTEGER, key TEXT, time INTEGER, class INTEGER, client TEXT,
+    PRIMARY KEY (field, key, time, class, client)
+) WITHOUT ROWID;
+
+CREATE TABLE documents (
+    kind TEXT, key TEXT, body TEXT, epoch INTEGER NOT NULL, time INTEGER NOT NULL,
+    author TEXT NOT NULL, note TEXT NOT NULL,
+    PRIMARY KEY (kind, key)
+) WITHOUT ROWID;
+CREATE INDEX documents_epoch ON documents (kind, epoch);
+CREATE TABLE commits (
+    id INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, time INTEGER NOT NULL, author TEXT NOT NULL, note TEXT NOT NULL
+);
+CREATE INDEX commits_time ON commits (time);
+CREATE TABLE changes (id INTEGER NOT NULL, kind TEXT, key TEXT, body TEXT, previous TEXT,
+    PRIMARY KEY (kind, key, id)) WITHOUT ROWID;
+CREATE INDEX changes_id ON changes (id);
+"""
+
+MIGRATIONS = (_FIRST,)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the tables to the newest version; a newer store than this code knows raises `ValueError`."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(MIGRATIONS):
+        raise ValueError(
+            f"store has schema version {version}, expected at most {len(MIGRATIONS)}: newer Verdict wrote it"
+        )
+    for number in range(version, len(MIGRATIONS)):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for statement in statements(MIGRATIONS[number]):
+                connection.execute(statement)
+            if number == 0:
+                _start(connection)
+            connection.execute(f"PRAGMA user_version = {number + 1}")
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+
+
+def statements(script: str) -> list[str]:
+    """The statements of a script; `executescript` would commit the transaction that a migration runs in."""
+    found: list[str] = []
+    part = ""
+    for line in script.splitlines(keepends=True):
+        part += line
+        if sqlite3.complete_statement(part):
+            found.append(part)
+            part = ""
+    return [statement for statement in found if statement.strip()]
+
+
+def _start(connection: sqlite3.Connection) -> None:
+    rows = [("epoch", 0), ("generation", uuid.uuid4().hex), ("created", int(time.time() * 1000))]
+    connection.executemany("INSERT INTO meta VALUES (?, ?)", rows)

@@ -1,0 +1,129 @@
+"""Documents, their history and the epoch, in SQLite."""
+
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import msgspec
+
+from verdicts.store import DECISION_KINDS, Conflict, Document, Epoch, Unavailable
+
+SCAN_PAGE = 10_000
+
+
+class State:
+    """The `StateStore` half of `SqliteStore`."""
+
+    def _reader(self) -> sqlite3.Connection:
+        raise NotImplementedError
+
+    def _transaction(self) -> AbstractContextManager[sqlite3.Connection]:
+        raise NotImplementedError
+
+    def epoch(self) -> Epoch:
+        """The current epoch: one read by primary key."""
+        rows = dict(self._read("SELECT name, value FROM meta WHERE name IN ('epoch', 'generation')"))
+        return Epoch(rows["epoch"], rows["generation"])
+
+    def commit(self, documents: Iterable[Document], author: str, note: str = "", expect: int | None = None) -> Epoch:
+        """Write all documents or none, durably; see `StateStore.commit`."""
+        now = int(time.time() * 1000)
+        rows = [(d.kind, d.key, None if d.body is None else msgspec.json.encode(d.body).decode()) for d in documents]
+        moves = any(kind in DECISION_KINDS for kind, _, _ in rows)
+        with self._transaction() as db:
+            db.execute(
+                "CREATE TEMP TABLE IF NOT EXISTS wanted (kind TEXT, key TEXT, body TEXT, PRIMARY KEY (kind, key))"
+            )
+            db.execute("DELETE FROM wanted")
+            db.executemany("INSERT OR REPLACE INTO wanted VALUES (?, ?, ?)", rows)
+            if expect is not None:
+                _check_expected(db, expect)
+            values = dict(db.execute("SELECT name, value FROM meta"))
+            epoch = Epoch(values["epoch"] + moves, values["generation"])
+            db.execute("UPDATE meta SET value = ? WHERE name = 'epoch'", (epoch.number,))
+            commit = db.execute(
+                "INSERT INTO commits (epoch, time, author, note) VALUES (?, ?, ?, ?)", (epoch.number, now, author, note)
+            ).lastrowid
+            db.execute(
+                "INSERT INTO changes SELECT ?, w.kind, w.key, w.body, d.body FROM wanted w"
+                " LEFT JOIN documents d ON d.kind = w.kind AND d.key = w.key",
+                (commit,),
+            )
+            db.execute(
+                "INSERT OR REPLACE INTO documents SELECT kind, key, body, ?, ?, ?, ? FROM wanted",
+                (epoch.number, now, author, note),
+            )
+        return epoch
+
+    def get(self, kind: str, key: str) -> Document | None:
+        """One document, or None when it is absent or removed."""
+        rows = self._documents("kind = ? AND key = ? AND body IS NOT NULL", (kind, key))
+        return rows[0] if rows else None
+
+    def scan(self, kind: str, prefix: str = "") -> Iterator[Document]:
+        """All present documents of a kind under a key prefix, in key order."""
+        after, exclusive = prefix, ">="
+        while True:
+            page = self._documents(
+                f"kind = ? AND key {exclusive} ? AND body IS NOT NULL ORDER BY key LIMIT {SCAN_PAGE}", (kind, after)
+            )
+            for document in page:
+                if not document.key.startswith(prefix):
+                    return
+                yield document
+            if len(page) < SCAN_PAGE:
+                return
+            after, exclusive = page[-1].key, ">"
+
+    def changes(self, kind: str, since: int, limit: int = 1000) -> list[Document] | None:
+        """Documents of a kind changed after epoch `since`; None when there are more than `limit`."""
+        found = self._documents("kind = ? AND epoch > ? ORDER BY epoch, key LIMIT ?", (kind, since, limit + 1))
+        return found if len(found) <= limit else None
+
+    def history(self, kind: str = "", key: str = "", limit: int = 100, before: int | None = None) -> list[Document]:
+        """Past changes, newest first, each with the body it replaced."""
+        where, values = ["c.time < ?"], [before if before is not None else 1 << 62]
+        arguments: list[Any] = list(values)
+        for column, value in (("h.kind", kind), ("h.key", key)):
+            if value:
+                where.append(f"{column} = ?")
+                arguments.append(value)
+        rows = self._read(
+            "SELECT h.kind, h.key, h.body, c.epoch, c.time, c.author, c.note, h.previous"
+            " FROM commits c JOIN changes h ON h.id = c.id"
+            f" WHERE {' AND '.join(where)} ORDER BY c.id DESC, h.key LIMIT ?",
+            (*arguments, limit),
+        )
+        return [_document(row) for row in rows]
+
+    def _documents(self, where: str, values: tuple[Any, ...]) -> list[Document]:
+        rows = self._read(
+            f"SELECT kind, key, body, epoch, time, author, note, NULL FROM documents WHERE {where}", values
+        )
+        return [_document(row) for row in rows]
+
+    def _read(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        try:
+            return self._reader().execute(sql, values).fetchall()
+        except sqlite3.OperationalError as error:
+            raise Unavailable(f"store: {error}") from error
+
+
+def _check_expected(db: sqlite3.Connection, expect: int) -> None:
+    row = db.execute(
+        "SELECT d.kind, d.key, d.epoch FROM wanted w JOIN documents d ON d.kind = w.kind AND d.key = w.key"
+        " WHERE d.epoch > ? LIMIT 1",
+        (expect,),
+    ).fetchone()
+    if row is not None:
+        raise Conflict(f"{row[0]} {row[1]!r}: changed at epoch {row[2]}, expected at most {expect}")
+
+
+def _document(row: tuple[Any, ...]) -> Document:
+    kind, key, body, epoch, time_, author, note, previous = row
+    return Document(
+        kind, key, None if body is None else msgspec.json.decode(body), epoch, time_, author, note,
+        None if previous is None else msgspec.json.decode(previous),
+    )  # fmt: skip
