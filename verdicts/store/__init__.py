@@ -165,8 +165,8 @@ class Document(msgspec.Struct, frozen=True):
     previous: dict[str, Any] | None = None  # in a history only: the body it replaced
 
 
-# Kinds whose change is a change of decisions, so that it moves the epoch.
-DECISION_KINDS = frozenset({"list", "policy", "model", "prevalence"})
+# Kinds that every ingress replica follows: their change moves the epoch.
+DECISION_KINDS = frozenset({"list", "policy", "model", "prevalence", "token"})
 
 
 class StateStore(Protocol):
@@ -186,6 +186,9 @@ class StateStore(Protocol):
 
     def scan(self, kind: str, prefix: str = "") -> Iterator[Document]:
         """All present documents of a kind whose key begins with `prefix`, in key order."""
+
+    def keys(self, kind: str, prefix: str = "") -> Iterator[str]:
+        """The keys that `scan` would give, without the bodies: a million in a second."""
 
     def changes(self, kind: str, since: int, limit: int = 1000) -> list[Document] | None:
         """The documents of a decision kind changed after epoch `since`, removed ones with body None; None

@@ -77,6 +77,15 @@ class State:
                 return
             after, exclusive = page[-1].key, ">"
 
+    def keys(self, kind: str, prefix: str = "") -> Iterator[str]:
+        """The keys of all present documents of a kind under a prefix, in order."""
+        where = "kind = ? AND key >= ? AND body IS NOT NULL"
+        rows = self._read(f"SELECT key FROM documents WHERE {where} ORDER BY key", (kind, prefix))
+        for (key,) in rows:
+            if not key.startswith(prefix):
+                return
+            yield key
+
     def changes(self, kind: str, since: int, limit: int = 1000) -> list[Document] | None:
         """Documents of a kind changed after epoch `since`; None when there are more than `limit`."""
         found = self._documents("kind = ? AND epoch > ? ORDER BY epoch, key LIMIT ?", (kind, since, limit + 1))

@@ -1,0 +1,184 @@
+"""The vetted lists as an index in memory: longest matching suffix, in microseconds with a million entries.
+
+A `Lists` never changes: `apply` returns a new one, so that a reader on another thread sees one state or the next.
+A list entry is a document of kind `list` with key `LIST/SUFFIX`; the prevalence list is documents of kind
+`prevalence`, each a run of ranks, so that a million names are a hundred changes.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from verdicts import names
+from verdicts.policy import LIST_NAMES, ListHit, ListName
+from verdicts.store import Document
+
+LIST_KIND = "list"
+PREVALENCE_KIND = "prevalence"
+RUN_NAMES = 10_000  # names in one prevalence document
+
+_BITS: dict[str, int] = {name: 1 << order for order, name in enumerate(LIST_NAMES)}
+# By the bits set, the list that wins: the first in LIST_NAMES.
+_WINNER: tuple[ListName, ...] = ("benign", *(next(n for n in LIST_NAMES if bits & _BITS[n]) for bits in range(1, 8)))
+
+
+class BadEntry(ValueError):
+    """A list entry that cannot be; the message names it and says what was expected."""
+
+
+class Lists:
+    """An index of suffixes and of prevalence ranks."""
+
+    __slots__ = ("_entries", "_ranks", "_runs")
+
+    def __init__(self, entries: dict[str, int] | None = None, runs: dict[str, dict[str, Any]] | None = None) -> None:
+        self._entries = entries if entries is not None else {}  # suffix -> bits of the lists that hold it
+        self._runs = runs if runs is not None else {}  # document key -> its body
+        self._ranks = _ranks_of(self._runs)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def match(self, name: str) -> ListHit | None:
+        """The entry with the longest suffix of a normalised name; a tie goes benign, honeypot, blocklist."""
+        entries = self._entries
+        if "\\" in name:  # an escaped dot ends no label
+            for suffix in names.suffixes(name):
+                if suffix in entries:
+                    return ListHit(_WINNER[entries[suffix]], suffix)
+            return None
+        while name not in entries:
+            dot = name.find(".") + 1
+            if not dot:
+                return None
+            name = name[dot:]
+        return ListHit(_WINNER[entries[name]], name)
+
+    def match_frame(self, frame: Sequence[str]) -> list[ListHit | None]:
+        """`match` for each name of a frame, in its order."""
+        if not self._entries:
+            return [None] * len(frame)
+        match = self.match
+        return [match(name) for name in frame]
+
+    def rank(self, registered: str) -> int | None:
+        """The prevalence rank of a registered domain (1: the most popular), None when it is not ranked."""
+        return self._ranks.get(registered)
+
+    def holds(self, list_name: str, suffix: str) -> bool:
+        """True when this very entry is there."""
+        return bool(self._entries.get(suffix, 0) & _BITS[list_name])
+
+    def apply(self, documents: Iterable[Document]) -> "Lists":
+        """The lists after these changes; a body of None removes. Other kinds are passed over."""
+        entries, runs = self._entries.copy(), self._runs
+        for document in documents:
+            if document.kind == PREVALENCE_KIND:
+                runs = {key: body for key, body in runs.items() if key != document.key}
+                if document.body is not None:
+                    runs[document.key] = document.body
+            elif document.kind == LIST_KIND:
+                list_name, suffix = split_key(document.key)
+                bits = entries.get(suffix, 0) & ~_BITS[list_name]
+                if document.body is not None:
+                    bits |= _BITS[list_name]
+                if bits:
+                    entries[suffix] = bits
+                else:
+                    entries.pop(suffix, None)
+        if runs is self._runs:
+            return self._with(entries)
+        return Lists(entries, runs)
+
+    def _with(self, entries: dict[str, int]) -> "Lists":
+        """These entries and the same ranks, which are not built again."""
+        other = Lists.__new__(Lists)
+        other._entries, other._runs, other._ranks = entries, self._runs, self._ranks
+        return other
+
+    @classmethod
+    def of_keys(cls, keys: Iterable[str], runs: dict[str, dict[str, Any]]) -> "Lists":
+        """The lists whose entries have these document keys."""
+        entries: dict[str, int] = {}
+        get, bits = entries.get, _BITS
+        for key in keys:
+            list_name, _, suffix = key.partition("/")
+            entries[suffix] = get(suffix, 0) | bits[list_name]
+        return cls(entries, runs)
+
+    def dump(self) -> dict[str, Any]:
+        """Everything, as a snapshot keeps it: the suffixes of each list in one text, and the prevalence runs."""
+        texts = {
+            name: "\n".join(suffix for suffix, bits in self._entries.items() if bits & bit)
+            for name, bit in _BITS.items()
+        }
+        return {"entries": texts, "prevalence": self._runs}
+
+    @classmethod
+    def load(cls, dumped: dict[str, Any]) -> "Lists":
+        """The lists that `dump` gave."""
+        entries: dict[str, int] = {}
+        for name, text in dumped["entries"].items():
+            bit = _BITS[name]
+            if not text:
+                continue
+            if not entries:
+                entries = dict.fromkeys(text.split("\n"), bit)
+                continue
+            for suffix in text.split("\n"):
+                entries[suffix] = entries.get(suffix, 0) | bit
+        return cls(entries, dict(dumped["prevalence"]))
+
+
+def split_key(key: str) -> tuple[ListName, str]:
+    """List and suffix of a document key `LIST/SUFFIX`."""
+    list_name, slash, suffix = key.partition("/")
+    if list_name not in _BITS or not slash or not suffix:
+        raise BadEntry(f"list entry {key!r}: expected LIST/SUFFIX with LIST one of {', '.join(LIST_NAMES)}")
+    return list_name, suffix  # type: ignore[return-value]
+
+
+def entry(
+    list_name: str, suffix: str, note: str = "", expires: int | None = None, created: int = 0, author: str = ""
+) -> Document:
+    """The document of one entry; `expires` and `created` are Unix milliseconds.
+
+    Raises `BadEntry` for an unknown list, a name that is none, the root, and a public suffix, which would catch
+    everybody registered below it.
+    """
+    if list_name not in _BITS:
+        raise BadEntry(f"list {list_name!r}: expected one of {', '.join(LIST_NAMES)}")
+    try:
+        normalised = names.normalise(suffix)
+    except names.BadName as error:
+        raise BadEntry(str(error)) from error
+    if normalised == "." or names.is_public_suffix(normalised):
+        raise BadEntry(f"name {names.shown(suffix)}: a public suffix, expected a name below one")
+    body = {
+        "list": list_name, "suffix": normalised, "note": note, "created": created, "expires": expires, "author": author,
+    }  # fmt: skip
+    return Document(LIST_KIND, f"{list_name}/{normalised}", body)
+
+
+def removal(list_name: str, suffix: str) -> Document:
+    """The document that removes one entry, whatever its name looks like."""
+    try:
+        suffix = names.normalise(suffix)
+    except names.BadName:
+        pass  # an entry that should not be there must be removable
+    split_key(f"{list_name}/{suffix}")
+    return Document(LIST_KIND, f"{list_name}/{suffix}", None)
+
+
+def prevalence(ranked: Sequence[str]) -> Iterator[Document]:
+    """The documents of a top list: registered domains, most popular first."""
+    for start in range(0, len(ranked), RUN_NAMES):
+        body = {"first": start + 1, "names": "\n".join(ranked[start : start + RUN_NAMES])}
+        yield Document(PREVALENCE_KIND, f"{start // RUN_NAMES:05d}", body)
+
+
+def _ranks_of(runs: dict[str, dict[str, Any]]) -> dict[str, int]:
+    ranks: dict[str, int] = {}
+    for key in sorted(runs, reverse=True):  # a name in two runs keeps its better rank
+        body = runs[key]
+        ranks.update((name, body["first"] + i) for i, name in enumerate(body["names"].split("\n")))
+    return ranks
