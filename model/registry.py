@@ -1,0 +1,150 @@
+"""A registry: a folder of artifacts and one pointer, `serving` (contract 5).
+
+The pointer is a text file: the serving version on its first line, those that served before below it, latest first.
+It is replaced, never edited, so a reader sees the old or the new one. Artifacts are never changed once added.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from model.artifact import Artifact, BadArtifact, check_digests, is_version, read_manifest
+from model.manifest import Manifest
+from model.remote import Remote
+
+POINTER = "serving"
+KEPT = 50  # earlier versions the pointer remembers
+RELEASED = Path(__file__).parent / "released"
+
+
+class UnknownVersion(KeyError):
+    """A version the registry does not hold; the message names those it does."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class GuardFailed(Exception):
+    """A candidate that fails the guard set; promote with force to serve it all the same."""
+
+
+class Registry:
+    """Artifacts by version in a local folder, or at a URI that pyarrow's filesystems know (`s3://...`).
+
+    A remote registry is mirrored into `cache` (default: a folder of the user's temporary directory): artifacts
+    as they are asked for, the pointer at each question.
+    """
+
+    def __init__(self, place: str | Path, cache: Path | None = None):
+        self._remote = Remote(str(place)) if "://" in str(place) else None
+        if self._remote is not None:
+            self.root = cache or Path(tempfile.gettempdir()) / f"verdict-models-{os.getuid()}" / self._remote.key
+        else:
+            self.root = Path(place)
+        self.root.mkdir(parents=True, exist_ok=True)
+
+    def list(self) -> "list[Manifest]":
+        """The manifests of all artifacts, by version; one that cannot be read is left out."""
+        names = self._remote.folders() if self._remote else [p.name for p in self.root.iterdir() if p.is_dir()]
+        manifests = []
+        for name in sorted(filter(is_version, names)):
+            try:
+                manifests.append(read_manifest(self.path(name)))
+            except (BadArtifact, UnknownVersion):
+                continue
+        return manifests
+
+    def path(self, version: str) -> Path:
+        """The local directory of this version's artifact; raises `UnknownVersion`."""
+        path = self.root / version
+        if is_version(version) and not path.is_dir() and self._remote is not None and version in self._remote.folders():
+            self._remote.download(version, path)
+        if not is_version(version) or not path.is_dir():
+            raise UnknownVersion(f"model {version!r}: expected one of {', '.join(self._versions()) or 'none yet'}")
+        return path
+
+    def get(self, version: str) -> Artifact:
+        """Load this version; raises `UnknownVersion`, `BadArtifact`."""
+        return Artifact.load(self.path(version))
+
+    def add(self, directory: str | Path) -> str:
+        """Copy a checked artifact into the registry and return its version; one already there stays as it is."""
+        directory = Path(directory)
+        manifest = read_manifest(directory)
+        check_digests(directory, manifest)
+        if manifest.version in self._versions():
+            if read_manifest(self.path(manifest.version)) != manifest:
+                raise FileExistsError(f"model {manifest.version}: the registry holds another of this version")
+            return manifest.version
+        if self._remote is not None:
+            self._remote.upload(directory, manifest.version)
+        else:
+            staging = Path(tempfile.mkdtemp(prefix=".new-", dir=self.root))
+            shutil.copytree(directory, staging, dirs_exist_ok=True)
+            staging.chmod(0o755)
+            os.replace(staging, self.root / manifest.version)
+        return manifest.version
+
+    def seed_from_released(self, released: Path = RELEASED) -> "list[str]":
+        """Add the artifacts of this release; if nothing serves yet, the newest of them does. Returns the versions."""
+        versions = [self.add(path) for path in sorted(released.iterdir()) if path.is_dir()]
+        if not self._pointer() and versions:
+            self._point([newest(versions)])
+        return versions
+
+    def serving(self) -> str:
+        """The version that serves; raises `UnknownVersion` when none does yet."""
+        pointer = self._pointer()
+        if not pointer:
+            raise UnknownVersion(f"no model serves in {self._remote.uri if self._remote else self.root}")
+        return pointer[0]
+
+    def promote(
+        self, version: str, guard: "Callable[[Artifact], list[str]] | None" = None, force: bool = False
+    ) -> None:
+        """Let this version serve. It must load; and `guard` must find nothing wrong with it, unless forced."""
+        artifact = self.get(version)
+        failures = guard(artifact) if guard is not None and not force else []
+        if failures:
+            raise GuardFailed(f"model {version}: {len(failures)} of the guard set fail: {'; '.join(failures[:5])}")
+        self._point([version, *(earlier for earlier in self._pointer() if earlier != version)])
+
+    def rollback(self) -> str:
+        """Let the version serve that served before; it is returned. Raises `UnknownVersion` when there is none."""
+        pointer = self._pointer()
+        if len(pointer) < 2:
+            raise UnknownVersion("no earlier model to roll back to")
+        self.get(pointer[1])
+        self._point(pointer[1:])
+        return pointer[1]
+
+    def _versions(self) -> "list[str]":
+        names = self._remote.folders() if self._remote else [p.name for p in self.root.iterdir() if p.is_dir()]
+        return sorted(filter(is_version, names))
+
+    def _pointer(self) -> "list[str]":
+        if self._remote is not None:
+            return (self._remote.read(POINTER) or b"").decode().split()
+        try:
+            return (self.root / POINTER).read_text().split()
+        except FileNotFoundError:
+            return []
+
+    def _point(self, versions: "list[str]") -> None:
+        text = "".join(f"{version}\n" for version in versions[: KEPT + 1]).encode()
+        if self._remote is not None:
+            self._remote.write(POINTER, text)
+            return
+        with tempfile.NamedTemporaryFile(dir=self.root, prefix=".serving-", delete=False) as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(file.name, 0o644)
+        os.replace(file.name, self.root / POINTER)
+
+
+def newest(versions: "list[str]") -> str:
+    """The version to serve of a release: by name, the seed network last."""
+    return max(versions, key=lambda version: (not version.startswith("seed"), version))

@@ -1,0 +1,123 @@
+"""The network as it is served: compiled once for each batch size, never traced while a question waits."""
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.artifact import Artifact
+from model.encoding import Rows
+
+BATCH_SIZES = (1, 16, 64, 256, 1024)
+Scores = NDArray[np.float32]  # (N, 2): generated, score
+
+
+class Scorer:
+    """Scores rows with an artifact's network and calibration.
+
+    Rows are padded up to the next of `batch_sizes`; more than the largest are split. Where the encoding allows
+    it, short names run on a narrower graph: zeros beyond a name's end change no score. `threads` is TensorFlow's
+    threads inside one operation (None: its own choice); it can be set only before TensorFlow first computes.
+    """
+
+    def __init__(self, artifact: Artifact, batch_sizes: Sequence[int] = BATCH_SIZES, threads: int | None = None):
+        import tensorflow as tf
+
+        if not batch_sizes or sorted(set(batch_sizes)) != list(batch_sizes) or batch_sizes[0] < 1:
+            raise ValueError(f"batch sizes {tuple(batch_sizes)}: expected growing numbers of at least 1")
+        if threads is not None:
+            set_threads(threads)
+        self.artifact = artifact
+        self.batch_sizes = tuple(batch_sizes)
+        self.encoding = artifact.encoding
+        self._constant = tf.constant
+        self._graphs: dict[tuple[int, int], Any] = {}
+        self._compiling = threading.Lock()
+
+    def warm_up(self) -> None:
+        """Compile and run every graph once, so that no question pays for it."""
+        for width in self.encoding.widths:
+            for size in self.batch_sizes:
+                self._run(np.zeros((size, width), np.uint8))
+
+    def __call__(self, x: Rows) -> Scores:
+        """Score encoded names: uint8 (N, W) -> float32 (N, 2), generated and score, calibrated."""
+        if x.ndim != 2 or x.shape[1] != self.encoding.width or x.dtype != np.uint8:
+            raise ValueError(f"rows {x.dtype} {x.shape}: expected uint8 (N, {self.encoding.width})")
+        return self.calibrated(self.logits(x))
+
+    def logits(self, x: Rows) -> NDArray[np.float32]:
+        """The network's raw outputs, float32 (N, heads)."""
+        out = np.empty((len(x), len(self.artifact.manifest.heads)), np.float32)
+        for width, chosen in self._by_width(x):
+            for start in range(0, len(chosen), self.batch_sizes[-1]):
+                rows = chosen[start : start + self.batch_sizes[-1]]
+                size = next(size for size in self.batch_sizes if size >= len(rows))
+                padded = np.zeros((size, width), np.uint8)
+                padded[: len(rows)] = x[rows, :width]
+                out[rows] = self._run(padded)[: len(rows)]
+        return out
+
+    def calibrated(self, logits: NDArray[np.float32]) -> Scores:
+        """Probabilities of the heads' logits, (N, heads) -> (N, 2)."""
+        manifest = self.artifact.manifest
+        scores = np.zeros((len(logits), 2), np.float32)
+        for column, head in enumerate(manifest.heads):
+            scores[:, ("generated", "malicious").index(head)] = manifest.calibration[head](logits[:, column])
+        return scores
+
+    def _by_width(self, x: Rows) -> list[tuple[int, NDArray[np.int64]]]:
+        """Rows grouped by the narrowest graph that holds them."""
+        widths = self.encoding.widths
+        if len(widths) == 1:
+            return [(widths[0], np.arange(len(x)))]
+        group = np.zeros(len(x), np.int64)
+        for narrow in widths[:-1]:
+            group += x[:, narrow:].any(axis=1)
+        return [(width, np.flatnonzero(group == i)) for i, width in enumerate(widths) if (group == i).any()]
+
+    def _run(self, x: Rows) -> NDArray[np.float32]:
+        graph = self._graphs.get(x.shape)
+        if graph is None:
+            with self._compiling:
+                graph = self._graphs.get(x.shape) or _compiled(self.artifact, x.shape)
+                self._graphs[x.shape] = graph
+        return np.asarray(graph(self._constant(x)))
+
+
+def set_threads(threads: int) -> None:
+    """Bound TensorFlow's threads; harmless when they already have this bound, else an error from TensorFlow."""
+    import tensorflow as tf
+
+    if tf.config.threading.get_intra_op_parallelism_threads() != threads:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def _compiled(artifact: Artifact, shape: tuple[int, ...]) -> Any:
+    """A function uint8 (B, W) -> logits (B, heads), traced for this shape alone, weights as constants."""
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    network = artifact.network
+    probabilities = artifact.manifest.network == "seed"  # its last layer is a sigmoid, as in 2020
+    cells = network.input_shape[1:]
+
+    @tf.function(jit_compile=False, reduce_retracing=False)
+    def forward(x: Any) -> Any:
+        out = network(tf.reshape(tf.cast(x, network.inputs[0].dtype), (shape[0], *cells_of(cells, shape[1]))))
+        if probabilities:
+            out = tf.clip_by_value(out, 1e-7, 1 - 1e-7)
+            out = tf.math.log(out) - tf.math.log1p(-out)
+        return tf.cast(out, tf.float32)
+
+    concrete = forward.get_concrete_function(tf.TensorSpec(shape, tf.uint8))
+    frozen = convert_variables_to_constants_v2(concrete)
+    return lambda x: frozen(x)[0]
+
+
+def cells_of(cells: tuple[int | None, ...], width: int) -> tuple[int, ...]:
+    """The network's input shape for rows of this width."""
+    return tuple(width if size is None else size for size in cells)
