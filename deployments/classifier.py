@@ -1,0 +1,95 @@
+"""The CNN: one replica a device, batches of names, following the registry's serving pointer."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deployments.batching import NameBatcher
+from deployments.devices import claim
+from deployments.messages import Recode, Scored
+from deployments.serving import Loaded, Serving
+
+log = logging.getLogger("ray.serve")
+
+Rows = NDArray[np.uint8]
+
+
+class Options(NamedTuple):
+    """What a classifier is told; the fields are `Settings`'s."""
+
+    registry: str
+    model: str
+    batch_sizes: tuple[int, ...]
+    max_batch_names: int
+    tf_threads: int
+    device: str
+    model_poll_ms: int
+
+
+class Classifier:
+    """Scores frames of encoded names. Ready once its model has run on every batch size."""
+
+    def __init__(self, options: Options, claim_device: Callable[[str, int], object] = claim) -> None:
+        self.device = claim_device(options.device, options.tf_threads)
+        self._serving = Serving(options.registry, options.model, options.batch_sizes)
+        # TensorFlow computes here and not on the event loop, which meanwhile takes in the next batch.
+        self._compute = ThreadPoolExecutor(1, "tensorflow")
+        self._batcher: NameBatcher[tuple[Loaded, Rows], Scored] = NameBatcher(self._score, options.max_batch_names)
+        self._poll_s = options.model_poll_ms / 1000
+        self._follower: asyncio.Task[None] | None = None
+        log.info("classifier ready: model %s, device %s", self._serving.current.version, self.device)
+
+    async def predict(self, rows: Rows | None, encoding: str, deadline: float) -> Scored | Recode | None:
+        """Score rows uint8 (N, W) of this encoding; None when `deadline` (Unix seconds) passed before their turn.
+
+        `Recode` when no model in memory takes the encoding; `rows` None asks for the encoding alone.
+        """
+        self._start_following()
+        loaded = self._serving.for_encoding(encoding)
+        if loaded is None or rows is None:
+            return Recode(self._serving.current.encoding)
+        return await self._batcher.submit((loaded, rows), len(rows), deadline)
+
+    async def status(self) -> dict[str, object]:
+        """What this replica serves and where."""
+        self._start_following()
+        return {
+            "model": self._serving.current.version,
+            "device": self.device,
+            "stale": self._serving.trouble,
+            "expired": self._batcher.expired,
+        }
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        return {"names_in_flight": float(self._batcher.names_in_flight)}
+
+    async def _score(self, batch: Sequence[tuple[Loaded, Rows]]) -> list[Scored]:
+        return await asyncio.get_running_loop().run_in_executor(self._compute, score_batch, batch)
+
+    def _start_following(self) -> None:
+        if self._follower is None:  # the constructor runs outside the replica's event loop
+            self._follower = asyncio.create_task(self._follow())
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(self._poll_s)
+            await asyncio.to_thread(self._serving.follow)
+
+
+def score_batch(batch: Sequence[tuple[Loaded, Rows]]) -> list[Scored]:
+    """Score each frame with its own model, frames of one model joined into one call."""
+    results: dict[int, Scored] = {}
+    for loaded in {id(loaded): loaded for loaded, _ in batch}.values():
+        mine = [number for number, (owner, _) in enumerate(batch) if owner is loaded]
+        frames = [batch[number][1] for number in mine]
+        scores = loaded.score(frames[0] if len(frames) == 1 else np.concatenate(frames))
+        start = 0
+        for number, frame in zip(mine, frames, strict=True):
+            results[number] = Scored(loaded.version, loaded.thresholds, scores[start : start + len(frame)])
+            start += len(frame)
+    return [results[number] for number in range(len(batch))]

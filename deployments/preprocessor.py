@@ -1,0 +1,48 @@
+"""Names to rows of octets, on CPU."""
+
+from typing import Any
+
+from deployments.messages import Recode, Scored
+from model.encoding import encoder
+
+# By value over gRPC with plain pickle: measured faster than Ray's object store and cloudpickle at frames of names.
+BY_VALUE = {"_by_reference": False, "request_serialization": "pickle", "response_serialization": "pickle"}
+MAX_TURNS = 4  # a promotion that changes the encoding costs a frame one turn a classifier replica that it meets
+
+
+class EncodingUnsettled(RuntimeError):
+    """The classifier's replicas ask for different encodings, again and again."""
+
+
+class Preprocessor:
+    """Encodes frames as the classifier's present model wants them, and asks it."""
+
+    def __init__(self, classifier: Any) -> None:
+        self._classifier = classifier.options(**BY_VALUE)
+        self._encoding = ""  # of the model the classifier served last; learnt from it
+        self._names_in_flight = 0
+
+    async def judge(self, names: bytes, deadline: float) -> Scored | None:
+        """The scores of `"\\n"`-joined normalised names, or None when `deadline` (Unix seconds) has passed."""
+        count = names.count(b"\n") + 1
+        self._names_in_flight += count
+        try:
+            return await self._ask(names, deadline)
+        finally:
+            self._names_in_flight -= count
+
+    async def _ask(self, names: bytes, deadline: float) -> Scored | None:
+        for _ in range(MAX_TURNS):
+            rows = encoder(self._encoding).encode_frame(names) if self._encoding else None
+            answer = await self._classifier.predict.remote(rows, self._encoding, deadline)
+            if not isinstance(answer, Recode):
+                return answer  # type: ignore[no-any-return]
+            self._encoding = answer.encoding
+        raise EncodingUnsettled(f"no classifier took the encoding it asked for in {MAX_TURNS} turns")
+
+    async def status(self) -> dict[str, object]:
+        """What one of the classifier's replicas serves and where."""
+        return await self._classifier.status.remote()  # type: ignore[no-any-return]
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        return {"names_in_flight": float(self._names_in_flight)}

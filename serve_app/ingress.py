@@ -1,0 +1,77 @@
+"""The ingress deployment: the HTTP routes on one side, the handles of the graph on the other."""
+
+import asyncio
+import time
+from typing import Any
+
+from ray import serve
+from ray.exceptions import RayActorError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from starlette.applications import Starlette
+
+from deployments.messages import Scored
+from deployments.preprocessor import BY_VALUE
+from serve_app.context import Context
+from serve_app.routes import application
+from serve_app.settings import Settings
+from serve_app.wire import WireError
+from verdicts.follower import Follower
+
+TURNS = 3  # a question is asked again when the replica that had it died; to judge has no effect, so this is safe
+
+
+class HandleGraph:
+    """The graph behind the ingress, called through Serve's handles."""
+
+    def __init__(self, preprocessor: Any, verdict_log: Any) -> None:
+        self._preprocessor = preprocessor.options(**BY_VALUE)
+        self._log = verdict_log.options(**BY_VALUE)
+
+    async def judge(self, names: bytes, deadline: float) -> Scored | None:
+        for turn in range(TURNS):
+            try:
+                return await self._preprocessor.judge.remote(names, deadline)  # type: ignore[no-any-return]
+            except BackPressureError:
+                raise WireError("unavailable", "the cluster is full: come back later", retry_after=1) from None
+            except (RayActorError, DeploymentUnavailableError) as error:
+                if turn + 1 == TURNS or time.time() >= deadline:
+                    raise WireError("unavailable", f"the model cannot be reached: {error}", retry_after=1) from None
+                await asyncio.sleep(0.01 * (turn + 1))
+        raise AssertionError("unreachable")
+
+    async def append(self, batch: bytes) -> None:
+        await self._guarded(self._log.append.remote(batch))
+
+    async def commit(self, *arguments: Any) -> Any:
+        return await self._guarded(self._log.commit.remote(*arguments))
+
+    async def model_status(self) -> dict[str, Any]:
+        return await self._preprocessor.status.remote()  # type: ignore[no-any-return]
+
+    async def log_status(self) -> dict[str, Any]:
+        return await self._log.status.remote()  # type: ignore[no-any-return]
+
+    async def _guarded(self, response: Any) -> Any:
+        try:
+            return await response
+        except BackPressureError:
+            raise WireError("unavailable", "the verdict log is full: come back later", retry_after=1) from None
+        except (RayActorError, DeploymentUnavailableError) as error:
+            raise WireError("unavailable", f"the verdict log cannot be reached: {error}", retry_after=1) from None
+
+
+@serve.ingress()
+class Ingress:
+    """Authenticates, limits, matches with the lists, asks the model, decides."""
+
+    def __init__(self, settings: Settings, preprocessor: Any, verdict_log: Any) -> None:
+        replica = serve.get_replica_context().replica_id.unique_id
+        snapshot = settings.snapshot or f"{settings.spool_dir}/snapshot.json"
+        follower = Follower(settings.store_url, snapshot)
+        follower.poll()
+        self.context = Context(settings, follower, HandleGraph(preprocessor, verdict_log), replica)
+        self._periodic: asyncio.Task[None] | None = None
+
+    def __serve_build_asgi_app__(self) -> Starlette:
+        self._periodic = asyncio.get_running_loop().create_task(self.context.run())
+        return application(self.context)

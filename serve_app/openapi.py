@@ -1,0 +1,81 @@
+"""The OpenAPI document, made from the wire's own types, so that it cannot differ from them."""
+
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from serve_app.wire import STATUS_OF, Names, Question
+from verdicts.observations import Acknowledgement, Batch
+from verdicts.policy import Verdict
+
+OTHERS = (404, 405, 409)  # errors that these routes do not give
+
+
+class FrameReply(msgspec.Struct):
+    """The reply to a frame: as many verdicts as names, in their order."""
+
+    epoch: int
+    generation: str
+    model: str
+    verdicts: list[Verdict]
+
+
+class Failure(msgspec.Struct):
+    """Every error."""
+
+    code: str
+    message: str
+
+
+@lru_cache(maxsize=1)
+def document() -> dict[str, Any]:
+    """The OpenAPI 3.1 document of the resolvers' routes."""
+    types = (Names, FrameReply, Question, Verdict, Batch, Acknowledgement, Failure)
+    schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    names, reply, question, verdict, batch, acknowledgement, failure = schemas
+    budget = {
+        "name": "Verdict-Budget-Ms",
+        "in": "header",
+        "description": "How long the caller waits, in milliseconds.",
+        "schema": {"type": "integer", "minimum": 1},
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Verdict", "version": "1", "description": "Verdicts on domain names."},
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        "paths": {
+            "/v1/verdicts": _post("Judge a frame of names", names, reply, failure, [budget]),
+            "/v1/verdict": _post("Judge one name and record it", question, verdict, failure, [budget]),
+            "/v1/observations": _post("Report what a resolver did", batch, acknowledgement, failure, []),
+            "/healthz": _get("Is this replica alive?"),
+            "/readyz": _get("Can it judge, and what is stale since when?"),
+            "/openapi.json": _get("This document"),
+        },
+    }
+
+
+def _post(
+    summary: str, body: dict[str, Any], reply: dict[str, Any], failure: dict[str, Any], parameters: list[dict[str, Any]]
+) -> dict[str, Any]:
+    errors = {str(status): _answer(code, failure) for code, status in STATUS_OF.items() if status not in OTHERS}
+    return {
+        "post": {
+            "summary": summary,
+            "security": [{"token": []}],
+            "parameters": parameters,
+            "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
+            "responses": {"200": _answer("ok", reply), **errors},
+        }
+    }
+
+
+def _get(summary: str) -> dict[str, Any]:
+    return {"get": {"summary": summary, "responses": {"200": {"description": "ok"}}}}
+
+
+def _answer(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}

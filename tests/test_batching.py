@@ -1,0 +1,103 @@
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from deployments.batching import NameBatcher
+
+
+class Worker:
+    """Records each batch; waits at the gate while it is closed."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def run(self, batch: Sequence[str]) -> list[str]:
+        self.batches.append(list(batch))
+        await self.gate.wait()
+        return [item.upper() for item in batch]
+
+
+LATER = 1e18
+pytestmark = pytest.mark.anyio
+
+
+async def test_an_idle_frame_starts_at_once() -> None:
+    worker = Worker()
+    assert await NameBatcher(worker.run, 10).submit("a", 1, LATER) == "A"
+    assert worker.batches == [["a"]]
+
+
+async def test_what_gathers_while_a_batch_runs_is_the_next_batch_in_order() -> None:
+    worker = Worker()
+    worker.gate.clear()
+    batcher = NameBatcher(worker.run, 10)
+    asked = [asyncio.create_task(batcher.submit(item, 4, LATER)) for item in "abcd"]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    asked += [asyncio.create_task(batcher.submit(item, 4, LATER)) for item in "efg"]
+    await asyncio.sleep(0)
+    worker.gate.set()
+    assert await asyncio.gather(*asked) == list("ABCDEFG")
+    assert all(len(batch) <= 2 for batch in worker.batches)
+    assert [item for batch in worker.batches for item in batch] == list("abcdefg")
+
+
+async def test_a_frame_larger_than_a_batch_runs_alone() -> None:
+    worker = Worker()
+    batcher = NameBatcher(worker.run, 10)
+    assert await asyncio.gather(batcher.submit("a", 5, LATER), batcher.submit("b", 99, LATER)) == ["A", "B"]
+    assert worker.batches == [["a"], ["b"]]
+
+
+async def test_an_expired_frame_is_dropped_before_its_work() -> None:
+    worker = Worker()
+    batcher = NameBatcher(worker.run, 10, clock=lambda: 100.0)
+    assert await batcher.submit("a", 1, 99.0) is None
+    assert worker.batches == [] and batcher.expired == 1
+
+
+async def test_a_cancelled_frame_is_not_worked_on() -> None:
+    worker = Worker()
+    worker.gate.clear()
+    batcher = NameBatcher(worker.run, 1)
+    first, second = (asyncio.create_task(batcher.submit(item, 1, LATER)) for item in "ab")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    second.cancel()
+    await asyncio.sleep(0)
+    worker.gate.set()
+    assert await first == "A"
+    await asyncio.sleep(0)
+    assert worker.batches == [["a"]]
+
+
+async def test_a_failing_batch_fails_its_frames_and_no_later_one() -> None:
+    calls = 0
+
+    async def run(batch: Sequence[str]) -> list[str]:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise RuntimeError("no")
+        return list(batch)
+
+    batcher = NameBatcher(run, 10)
+    with pytest.raises(RuntimeError, match="no"):
+        await batcher.submit("a", 1, LATER)
+    assert await batcher.submit("b", 1, LATER) == "b"
+    assert batcher.names_in_flight == 0
+
+
+async def test_names_in_flight_counts_names_and_not_frames() -> None:
+    worker = Worker()
+    worker.gate.clear()
+    batcher = NameBatcher(worker.run, 1000)
+    asked = [asyncio.create_task(batcher.submit(item, 100, LATER)) for item in "ab"]
+    await asyncio.sleep(0)
+    assert batcher.names_in_flight == 200
+    worker.gate.set()
+    await asyncio.gather(*asked)
+    assert batcher.names_in_flight == 0
