@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from loadtest.captures import read_queries
 from loadtest.populations import (
     Dga,
     Zipf,
@@ -99,8 +100,6 @@ def replay(path: str, speed: float = 1.0) -> Iterator[Query]:
 
     Raises `loadtest.captures.BadCapture` for anything else.
     """
-    from loadtest.captures import read_queries
-
     first: float | None = None
     for time, client, qname, qtype in read_queries(Path(path)):
         first = time if first is None else first

@@ -1,0 +1,224 @@
+"""The DNS driver accounts for every query, against a resolver of the test's own (dnspython messages, real sockets)."""
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import dns.edns
+import dns.message
+import dns.rcode
+import pytest
+
+from loadtest import dns_load
+from loadtest.dnswire import Reply
+from loadtest.driver import Driver, NotLoopback, Outcome, server_address, source_address
+from loadtest.judging import Expectation, problem
+from loadtest.traffic import Query
+
+Behaviour = Callable[[dns.message.Message, str], list[bytes]]
+
+
+class Resolver:
+    """Answers each datagram with what `behaviour` returns for the query and its source address."""
+
+    def __init__(self) -> None:
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.address: tuple[str, int] = self.socket.getsockname()
+        self.behaviour: Behaviour = lambda query, _: [dns.message.make_response(query).to_wire()]
+        self.sources: list[str] = []
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self.thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                data, source = self.socket.recvfrom(4096)
+            except OSError:
+                return
+            if not data:
+                return
+            self.sources.append(source[0])
+            for reply in self.behaviour(dns.message.from_wire(data), source[0]):
+                self.socket.sendto(reply, source)
+
+
+@pytest.fixture
+def resolver() -> Iterator[Resolver]:
+    made = Resolver()
+    yield made
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as end:
+        end.sendto(b"", made.address)
+    made.thread.join()
+    made.socket.close()
+
+
+def asked(count: int, gap: float = 0.0005) -> list[Query]:
+    return [Query(i * gap, f"10.0.0.{i % 5}", f"n{i}.example.org", "A", "benign") for i in range(count)]
+
+
+def rcode(query: dns.message.Message, code: str) -> bytes:
+    reply = dns.message.make_response(query)
+    reply.set_rcode(dns.rcode.from_text(code))
+    return reply.to_wire()
+
+
+def block(query: dns.message.Message) -> bytes:
+    reply = dns.message.make_response(query)
+    reply.use_edns(0, options=[dns.edns.EDEOption(dns.edns.EDECode.BLOCKED)])
+    reply.set_rcode(dns.rcode.NXDOMAIN)
+    return reply.to_wire()
+
+
+def test_every_query_is_answered_and_counted(resolver: Resolver) -> None:
+    tally = Driver(resolver.address).run(asked(300))
+    assert (tally.sent, tally.answered, tally.failed, len(tally.latencies)) == (300, 300, 0, 300)
+
+
+def test_clients_come_from_addresses_of_their_own(resolver: Resolver) -> None:
+    Driver(resolver.address).run(asked(10))
+    assert set(resolver.sources) == {f"127.1.0.{i}" for i in range(5)}
+
+
+def test_a_query_without_reply_is_one_failure(resolver: Resolver) -> None:
+    resolver.behaviour = lambda q, _: [] if str(q.question[0].name).startswith("n7.") else [rcode(q, "NOERROR")]
+    tally = Driver(resolver.address, timeout=0.2).run(asked(50))
+    assert (tally.sent, tally.answered, dict(tally.problems)) == (50, 49, {"no answer": 1})
+
+
+def test_a_closed_port_fails_every_query() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        address = free.getsockname()
+    tally = Driver(address, timeout=0.1).run(asked(20))
+    assert (tally.sent, tally.answered, tally.failed) == (20, 0, 20)
+
+
+def test_a_doubled_reply_is_a_stray_not_an_answer(resolver: Resolver) -> None:
+    resolver.behaviour = lambda q, _: [rcode(q, "NOERROR")] * 2
+    tally = Driver(resolver.address).run(asked(50))
+    assert (tally.answered, tally.failed) == (50, 0) and 0 < tally.strays <= 50
+
+
+def test_noise_is_a_stray(resolver: Resolver) -> None:
+    resolver.behaviour = lambda q, _: [b"\0\1noise", rcode(q, "NOERROR")]
+    assert Driver(resolver.address).run(asked(20)).answered == 20
+
+
+def test_servfail_is_a_failure(resolver: Resolver) -> None:
+    resolver.behaviour = lambda q, _: [rcode(q, "SERVFAIL")]
+    assert dict(Driver(resolver.address).run(asked(5)).problems) == {"SERVFAIL": 5}
+
+
+def test_queries_keep_their_times(resolver: Resolver) -> None:
+    seen: list[Outcome] = []
+    Driver(resolver.address, on_outcome=seen.append).run(asked(5, gap=0.05))
+    gaps = [b.sent - a.sent for a, b in zip(seen, seen[1:], strict=False)]
+    assert all(0.03 < gap < 0.2 for gap in gaps)
+
+
+def test_a_run_can_be_stopped(resolver: Resolver) -> None:
+    driver = Driver(resolver.address)
+    threading.Timer(0.2, driver.stop).start()
+    tally = driver.run(asked(1000, gap=1.0))
+    assert tally.sent == tally.answered == 1
+
+
+NX, OK, BLOCK = (
+    Reply(1, "NXDOMAIN", False, 0, ()),
+    Reply(1, "NOERROR", False, 1, ()),
+    Reply(1, "NXDOMAIN", False, 0, (15,)),
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "reply", "enforcing", "expected"),
+    [
+        ("benign", "a.org", OK, True, ""),
+        ("benign", "a.org", NX, True, ""),
+        ("benign", "a.org", None, True, "no answer"),
+        ("benign", "a.org", BLOCK, True, "benign name blocked"),
+        ("dga", "a.org", BLOCK, True, ""),
+        ("dga", "a.org", BLOCK, False, "blocked in monitor mode"),
+        ("malicious", "bad.org", BLOCK, True, ""),
+        ("malicious", "bad.org", NX, True, "listed name answered with NXDOMAIN"),
+        ("malicious", "bad.org", OK, False, ""),
+        ("benign", "a.org", Reply(1, "REFUSED", False, 0, ()), True, "REFUSED"),
+    ],
+)
+def test_an_answer_is_judged_by_what_was_expected(
+    kind: str, name: str, reply: Reply | None, enforcing: bool, expected: str
+) -> None:
+    query = Query(0, "10.0.0.1", name, "A", kind)  # type: ignore[arg-type]
+    assert problem(query, reply, Expectation(frozenset({"bad.org"}), enforcing)) == expected
+
+
+@pytest.mark.parametrize("server", ["192.0.2.1:53", "example.org:53", "127.0.0.1", "127.0.0.1:x"])
+def test_a_load_goes_to_this_machine_or_nowhere(server: str) -> None:
+    with pytest.raises(NotLoopback):
+        server_address(server)
+
+
+def test_another_machine_can_be_asked_for() -> None:
+    assert server_address("192.0.2.1:53", remote=True) == ("192.0.2.1", 53)
+
+
+@pytest.mark.parametrize(
+    ("client", "source"),
+    [("10.0.0.7", "127.1.0.7"), ("10.2.3.4", "127.3.3.4"), ("192.0.2.9", "127.0.0.2"), ("::1", "127.0.0.2")],
+)
+def test_clients_map_to_loopback_addresses(client: str, source: str) -> None:
+    assert source_address(client, "127.0.0.1") == source
+
+
+def command(resolver: Resolver, *more: str) -> list[str]:
+    return [
+        "--server",
+        f"127.0.0.1:{resolver.address[1]}",
+        "--rate",
+        "300",
+        "--seconds",
+        "0.5",
+        "--names",
+        "100",
+        *more,
+    ]
+
+
+def test_the_command_says_held(resolver: Resolver, capsys: pytest.CaptureFixture[str]) -> None:
+    assert dns_load.main(command(resolver)) == 0
+    text, verdict = capsys.readouterr().out.strip().rsplit("\n", 1)
+    assert verdict.startswith("HELD: 0 of") and json.loads(text)["failed"] == 0
+
+
+def test_the_command_says_broken(resolver: Resolver, capsys: pytest.CaptureFixture[str]) -> None:
+    resolver.behaviour = lambda q, _: [rcode(q, "SERVFAIL")]
+    assert dns_load.main(command(resolver)) == 1
+    assert "BROKEN" in capsys.readouterr().out
+
+
+def test_listed_names_must_be_blocked(resolver: Resolver, tmp_path: Path) -> None:
+    (tmp_path / "names").write_text("listed.net\n")
+    options = ["--benign", str(tmp_path / "names"), "--listed", str(tmp_path / "names"), "--enforcing"]
+    options += ["--infected", "0", "--one-time", "0", "--max-failed", "0.1"]
+    resolver.behaviour = lambda q, _: [block(q) if "listed.net" in str(q.question[0].name) else rcode(q, "NOERROR")]
+    assert dns_load.main(command(resolver, *options)) == 0
+
+
+def test_the_command_refuses_another_machine(capsys: pytest.CaptureFixture[str]) -> None:
+    assert dns_load.main(["--server", "192.0.2.1:53"]) == 2
+    assert "--remote" in capsys.readouterr().err
+
+
+def test_queries_are_written_for_dnsperf(tmp_path: Path) -> None:
+    assert dns_load.main(["--write", str(tmp_path / "q"), "--count", "500", "--names", "100"]) == 0
+    lines = (tmp_path / "q").read_text().splitlines()
+    assert len(lines) == 500 and all(len(line.split(" ")) == 2 for line in lines)
+
+
+def test_recorded_queries_are_sent(resolver: Resolver, capsys: pytest.CaptureFixture[str]) -> None:
+    capture = str(Path(__file__).parent / "data" / "queries.pcapng")
+    assert dns_load.main(["--server", f"127.0.0.1:{resolver.address[1]}", "--replay", capture, "--speed", "10"]) == 0
+    assert '"sent": 2' in capsys.readouterr().out
