@@ -1,0 +1,98 @@
+"""`python -m dashboard`: serve the dashboard until interrupted."""
+
+import asyncio
+import getpass
+import signal
+import sys
+from pathlib import Path
+
+import click
+
+from dashboard.accounts import ROLES, BadAccounts, hashed
+from dashboard.client import Client
+from dashboard.data import Data, reader_of
+from dashboard.server import serve
+from dashboard.settings import Settings
+from dashboard.signin import signin_of
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+def _pairs(_: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    for value in values:
+        if "=" not in value:
+            raise click.BadParameter(f"{value!r}: expected NAME=VALUE", param=option)
+    return dict(value.split("=", 1) for value in values)
+
+
+@click.command(context_settings={"max_content_width": 110})
+@click.option("--store-url", required=True, help="sqlite:///PATH, or http(s)://HOST:9200 of Elasticsearch.")
+@click.option("--control-url", default="", help="The control API; without it the dashboard only reads.")
+@click.option("--token-file", type=_FILE, help="Token of the control API; read again at each call.")
+@click.option("--port", default=8050, show_default=True)
+@click.option("--address", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option("--password-file", type=_FILE, help="Accounts; written with a generated password where absent.")
+@click.option("--store-workers", default=4, show_default=True, help="Questions put to the store at once.")
+@click.option("--behind-proxy", is_flag=True, help="Believe X-Forwarded-For and -Proto of a proxy in front.")
+@click.option(
+    "--allow-host", "allow_hosts", multiple=True, help="HOST:PORT that browsers use, for each name but the address."
+)
+@click.option(
+    "--oauth-provider", default="", help="generic (OpenID Connect), azure, github, gitlab, google, okta, auth0."
+)
+@click.option("--oauth-key", default="", help="Client identifier at the provider.")
+@click.option("--oauth-secret-file", type=_FILE)
+@click.option("--oauth-redirect-uri", default="", help="https://HOST/login as the provider knows it.")
+@click.option(
+    "--oauth-extra",
+    multiple=True,
+    callback=_pairs,
+    help="TOKEN_URL=, AUTHORIZE_URL=, USER_URL=, scope= of the provider.",
+)
+@click.option("--role-claim", default="groups", show_default=True, help="Claim whose values are groups.")
+@click.option("--role-group", "role_groups", multiple=True, callback=_pairs, help="GROUP=viewer|analyst|admin.")
+@click.option("--default-role", type=click.Choice(ROLES), help="Of people in no group; absent: they may not enter.")
+@click.option("--hash-password", is_flag=True, is_eager=True, expose_value=False, help="Ask for a password, print its line part, stop.",
+              callback=lambda ctx, _, wanted: _print_hash(ctx) if wanted else None)  # fmt: skip
+def main(**options: object) -> None:
+    """Serve the dashboard: reads the store, writes through the control API."""
+    settings = Settings(**{**options, "allow_hosts": list(options["allow_hosts"])})  # type: ignore
+    for group, role in settings.role_groups.items():
+        if role not in ROLES:
+            raise click.BadParameter(f"--role-group {group}={role}: expected one of {', '.join(ROLES)}")
+    if settings.control_url and settings.token_file is None:
+        raise click.UsageError("--control-url needs --token-file")
+    try:
+        asyncio.run(run(settings))
+    except (BadAccounts, ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+async def run(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM."""
+    token_file = settings.token_file
+    data = Data(reader_of(settings.store_url), settings.store_workers)
+    client = Client(settings.control_url, lambda: token_file.read_text().strip() if token_file else "")
+    signin = signin_of(settings)
+    server = serve(settings, data, client, signin)
+    server.start()
+    link = f"/login?token={signin.link_token}" if signin.link_token else "/"
+    print(f"dashboard: http://{settings.address}:{server.port}{link}", flush=True)
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    await stopped.wait()
+    server.stop(wait=False)
+    data.close()
+    await client.close()
+
+
+def _print_hash(context: click.Context) -> None:
+    password = getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+    click.echo(hashed(password))
+    context.exit()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""One session: the frame around the pages, the address bar, and the beat that keeps the page live."""
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import panel as pn
+import panel_material_ui as pmui
+
+from dashboard.accounts import Role
+from dashboard.client import Client
+from dashboard.components import Router
+from dashboard.data import Data
+from dashboard.page import Context, Page, schedule
+from dashboard.pages import NAVIGATION, PAGES
+
+THEME = {
+    "light": {
+        "palette": {
+            "primary": {"main": "#0b5cad"},
+            "error": {"main": "#b3261e"},
+            "background": {"default": "#f7f9fb", "paper": "#ffffff"},
+        }
+    },
+    "dark": {
+        "palette": {
+            "primary": {"main": "#7cb7f2"},
+            "error": {"main": "#f2827a"},
+            "background": {"default": "#10151c", "paper": "#151b23"},
+        }
+    },
+}
+BAR = {
+    ".MuiAppBar-root": {
+        "backgroundColor": "var(--mui-palette-background-paper)",
+        "color": "var(--mui-palette-text-primary)",
+        "boxShadow": "none",
+        "borderBottom": "1px solid var(--mui-palette-divider)",
+    },
+}
+TELL_MS = 5000
+
+
+class Session:
+    """What one browser tab sees."""
+
+    def __init__(self, data: Data, client: Client, user: str, role: Role) -> None:
+        self.page: Page | None = None
+        self._context = Context(data, client.as_user(user, role), user, role, self.go, self.tell)
+        scheme = pn.state.cookies.get("scheme", "")
+        self.router = Router(
+            url=_address(), items=[dict(item) for item in NAVIGATION], dark=scheme == "dark", first=not scheme
+        )
+        self._main = pmui.Column(sizing_mode="stretch_width", margin=0)
+        self.frame = pmui.Page(
+            title="Verdict", main=[self._main], sidebar=[self.router], sidebar_width=208, sidebar_resizable=False,
+            dark_theme=self.router.dark, theme_config=THEME, sx=BAR, busy_indicator=None,
+            header=[self._account(user, role)], meta_name="Verdict", favicon=None,
+        )  # fmt: skip
+        self.router.link(self.frame, dark="dark_theme", bidirectional=True)
+        self.router.param.watch(self._address_changed, "url")
+
+    def open(self) -> Any:
+        """Show the page of the address and begin to beat."""
+        self._enter(self.router.url)
+        pn.state.onload(self._begin)
+        pn.state.on_session_destroyed(lambda _: self._leave())
+        return self.frame
+
+    def go(self, address: str) -> None:
+        """Go to an address; the page stays when only its filters differ from the present one's."""
+        self.router.url = address
+
+    def tell(self, text: str, kind: str) -> None:
+        notifications = pn.state.notifications
+        if notifications is not None:
+            notifications.send(_plain(text), duration=TELL_MS, notification_type=kind)
+
+    async def _begin(self) -> None:
+        if self.page is not None:
+            await self.page.start()
+        pn.state.add_periodic_callback(self._beat, period=1000)
+
+    async def _beat(self) -> None:
+        if self.page is not None:
+            await self.page.beat()
+
+    def _address_changed(self, *_: Any) -> None:
+        if self.page is not None and self.page.address() == self.router.url:
+            return
+        self._enter(self.router.url)
+        schedule(self._start)
+
+    async def _start(self) -> None:
+        if self.page is not None:
+            await self.page.start()
+
+    def _enter(self, address: str) -> None:
+        self._leave()
+        parts = urlsplit(address)
+        kind = PAGES.get(parts.path, PAGES["/"])
+        self.page = kind(self._context, dict(parse_qsl(parts.query)))
+        self._main[:] = [pn.Column(self.page.view(), sizing_mode="stretch_width", margin=(14, 18))]
+
+    def _leave(self) -> None:
+        if self.page is not None:
+            self.page.stop()
+            self.page = None
+
+    def _account(self, user: str, role: Role) -> Any:
+        out = pmui.Button(
+            label="Log out", variant="text", color="default", size="small", href="/logout", target="_self"
+        )
+        return pmui.Row(
+            pn.Spacer(sizing_mode="stretch_width"),
+            pmui.Typography(f"{_plain(user)} ({role})", variant="body2", sx={"opacity": 0.8, "whiteSpace": "nowrap"}, margin=(8, 4)),
+            out, sizing_mode="stretch_width", align="center",
+        )  # fmt: skip
+
+
+def _address() -> str:
+    location = pn.state.location
+    if location is None:
+        return "/"
+    return f"{location.pathname or '/'}{location.search or ''}"
+
+
+def _plain(text: str) -> str:
+    """Text without what markdown or markup would make of it."""
+    return "".join(character for character in text if character.isprintable() and character not in "<>&`*_[]")
+
+
+def application(data: Data, client: Client, role_of: Callable[[str | None, Any], Role | None]) -> Callable[[], Any]:
+    """What the server calls for each new tab."""
+
+    def new() -> Any:
+        user = pn.state.user or ""
+        role = role_of(user, pn.state.user_info or {})
+        if role is None:
+            return pmui.Page(
+                title="Verdict",
+                main=[pmui.Alert("Your account has no role here. Ask an administrator.", severity="warning")],
+            )
+        return Session(data, client, user, role).open()
+
+    return new

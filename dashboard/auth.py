@@ -1,0 +1,168 @@
+"""Logging in: by password, by a link that holds it (as Jupyter's), or by an OpenID Connect provider."""
+
+import asyncio
+import html
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from bokeh.server.auth_provider import AuthProvider
+from tornado.web import RequestHandler
+
+from dashboard.accounts import ROLES, Account, Role
+
+COOKIE = "user"  # where Panel reads the user's name; signed
+DAYS = 7
+ATTEMPTS = 10  # failed log-ins a minute, for all callers together: a password is guessed no faster
+
+_PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Log in - Verdict</title>
+<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="referrer" content="no-referrer">
+<style>:root{color-scheme:light dark}body{font:15px/1.5 system-ui,sans-serif;display:grid;place-items:center;min-height:90vh;
+background:light-dark(#f4f6f9,#10151c);color:light-dark(#1b2430,#e2e8f0)}main{background:light-dark(#fff,#151b23);padding:28px 32px;border-radius:10px;
+border:1px solid light-dark(#dfe4ea,#2b3440);width:min(320px,90vw)}h1{font-size:20px;margin:0 0 4px}p{margin:0 0 16px;color:light-dark(#586575,#9aa8b8)}
+label{display:block;font-size:13px;margin:10px 0 3px}input{width:100%;box-sizing:border-box;font:inherit;padding:8px;border-radius:6px;border:1px solid light-dark(#8a95a3,#5b6878);background:transparent;color:inherit}
+button{margin-top:18px;width:100%;font:inherit;font-weight:600;padding:9px;border:0;border-radius:6px;background:#0b5cad;color:#fff;cursor:pointer}
+.error{color:light-dark(#b3261e,#f2827a)}</style></head><body><main><h1>Verdict</h1><p>Judgement of DNS names</p>%(error)s
+<form method="post" action="/login"><input type="hidden" name="next" value="%(next)s">
+<label for="user">User</label><input id="user" name="user" value="%(user)s" autocomplete="username" required>
+<label for="password">Password</label><input id="password" name="password" type="password" autocomplete="current-password" required autofocus>
+<button>Log in</button></form></main></body></html>"""
+
+
+class Attempts:
+    """Counts failed log-ins of the last minute."""
+
+    def __init__(self, limit: int = ATTEMPTS, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limit, self._clock = limit, clock
+        self._failed: list[float] = []
+
+    def exhausted(self) -> bool:
+        self._failed = [when for when in self._failed if when > self._clock() - 60]
+        return len(self._failed) >= self._limit
+
+    def fail(self) -> None:
+        self._failed.append(self._clock())
+
+
+class LoginHandler(RequestHandler):
+    """The log-in page; `?token=PASSWORD` logs in at once and leaves no secret in the address."""
+
+    accounts: Sequence[Account] = ()
+    attempts: Attempts
+
+    async def get(self) -> None:
+        token = self.get_query_argument("token", "")
+        if token:
+            await self._try(None, token)
+        else:
+            self._show()
+
+    async def post(self) -> None:
+        await self._try(self.get_body_argument("user", ""), self.get_body_argument("password", ""))
+
+    async def _try(self, user: str | None, password: str) -> None:
+        if self.attempts.exhausted():
+            self.set_status(429)
+            self.set_header("Retry-After", "60")
+            self._show("Too many attempts; wait a minute.")
+            return
+        account = await asyncio.to_thread(account_of, self.accounts, user, password)
+        if account is None:
+            self.attempts.fail()
+            self.set_status(401)
+            self._show("Unknown user or wrong password.")
+            return
+        self.set_signed_cookie(COOKIE, account.name, expires_days=DAYS, httponly=True, samesite="Lax",
+                               secure=self.request.protocol == "https")  # fmt: skip
+        self.redirect(local_path(self.get_argument("next", "/")))
+
+    def _show(self, error: str = "") -> None:
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("X-Frame-Options", "DENY")
+        self.finish(_PAGE % {
+            "error": f'<p class="error" role="alert">{html.escape(error)}</p>' if error else "",
+            "next": html.escape(local_path(self.get_argument("next", "/"))),
+            "user": html.escape(self.get_body_argument("user", "") or (self.accounts[0].name if len(self.accounts) == 1 else "")),
+        })  # fmt: skip
+
+
+class LogoutHandler(RequestHandler):
+    """Forgets the user."""
+
+    def get(self) -> None:
+        self.clear_cookie(COOKIE)
+        self.redirect("/login")
+
+
+class PasswordAuth(AuthProvider):  # type: ignore[misc]
+    """Bokeh's view of the accounts: every page and websocket needs the signed cookie of a known user."""
+
+    def __init__(self, accounts: Sequence[Account]) -> None:
+        self._accounts = accounts
+        self._handler = type("Login", (LoginHandler,), {"accounts": accounts, "attempts": Attempts()})
+        super().__init__()
+
+    @property
+    def get_user(self) -> Callable[[RequestHandler], str | None]:
+        return self.user_of
+
+    def user_of(self, handler: RequestHandler) -> str | None:
+        """The name in the cookie, while its account exists."""
+        raw = handler.get_signed_cookie(COOKIE, max_age_days=DAYS)
+        name = raw.decode() if raw else None
+        return name if self.role_of(name) else None
+
+    def role_of(self, name: str | None, claims: Mapping[str, Any] | None = None) -> Role | None:
+        return next((account.role for account in self._accounts if account.name == name), None)
+
+    @property
+    def login_url(self) -> str:
+        return "/login"
+
+    @property
+    def login_handler(self) -> type[RequestHandler]:
+        return self._handler
+
+    @property
+    def logout_url(self) -> str:
+        return "/logout"
+
+    @property
+    def logout_handler(self) -> type[RequestHandler]:
+        return LogoutHandler
+
+    @property
+    def get_user_async(self) -> None:
+        return None
+
+    @property
+    def get_login_url(self) -> None:
+        return None
+
+
+def account_of(accounts: Sequence[Account], user: str | None, password: str) -> Account | None:
+    """The account that this user and password open; without a user, any whose password it is."""
+    found = None
+    for account in accounts:
+        if user in (None, account.name) and account.matches(password):
+            found = account
+    return found
+
+
+def local_path(target: str) -> str:
+    """The path and query of a target on this server; anything else becomes `/`."""
+    parts = urlsplit(target)
+    if parts.scheme or parts.netloc or "\\" in target or not parts.path.startswith("/") or target.startswith("//"):
+        return "/"
+    return parts.path + (f"?{parts.query}" if parts.query else "")
+
+
+def role_of_claims(
+    claims: Mapping[str, Any], claim: str, groups: Mapping[str, Role], default: Role | None
+) -> Role | None:
+    """The highest role that the values of a claim (a group's name each) give; `default` where none does."""
+    value = claims.get(claim, ())
+    names = [value] if isinstance(value, str) else list(value)
+    roles = [groups[name] for name in names if name in groups]
+    return max(roles, key=ROLES.index) if roles else default

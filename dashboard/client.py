@@ -1,0 +1,157 @@
+"""The control API as the dashboard uses it: everything the dashboard changes goes through here (contract 7).
+
+The dashboard holds one token and acts for the people logged in to it. Each call names the person
+(`Verdict-User`, the author in the history) and the person's role (`Verdict-Role`); the API judges the call by
+the lower of the token's role and this one, so that these headers can only take rights away.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from dashboard.accounts import Role
+
+TIMEOUT_S = 10.0
+Json = dict[str, Any]
+
+
+class Refused(Exception):
+    """The control API did not do it; the message says why, fit for a page."""
+
+    def __init__(self, message: str, code: str = "", status: int = 0) -> None:
+        super().__init__(message)
+        self.code, self.status = code, status
+
+
+class Client:
+    """The connection, one a process; `as_user` gives a session its own `Control`."""
+
+    def __init__(self, url: str, token: Callable[[], str], transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._url, self._token = url.rstrip("/"), token
+        self._http = httpx.AsyncClient(base_url=self._url, timeout=TIMEOUT_S, transport=transport, trust_env=False)
+
+    def as_user(self, name: str, role: Role) -> "Control":
+        return Control(self, name, role)
+
+    async def call(self, method: str, path: str, user: str, role: Role, body: Any = None, params: Any = None) -> Any:
+        if not self._url:
+            raise Refused("no control API is configured (--control-url): this dashboard only reads")
+        headers = {
+            "Authorization": f"Bearer {self._token()}",
+            "Verdict-User": quote(user, safe=" @.+-_"),
+            "Verdict-Role": role,
+        }
+        kept = {key: value for key, value in (params or {}).items() if value not in (None, "")}
+        try:
+            reply = await self._http.request(method, path, json=body, params=kept, headers=headers)
+        except httpx.TimeoutException:
+            raise Refused(f"the control API at {self._url} did not answer within {TIMEOUT_S:g} s") from None
+        except httpx.HTTPError as error:
+            raise Refused(f"the control API at {self._url} cannot be reached: {error}") from None
+        return _result(reply)
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+
+class Control:
+    """The calls, for one person."""
+
+    def __init__(self, client: Client, user: str, role: Role) -> None:
+        self._client, self.user, self.role = client, user, role
+
+    async def get(self, path: str, **params: Any) -> Any:
+        return await self._client.call("GET", path, self.user, self.role, params=params)
+
+    async def send(self, method: str, path: str, body: Any = None) -> Any:
+        return await self._client.call(method, path, self.user, self.role, body)
+
+    async def status(self) -> Json:
+        """epoch, generation, model, paused, resolvers, spool, store, deployments."""
+        return dict(await self.get("/v1/status"))
+
+    async def explain(self, name: str) -> Json:
+        """name, verdict, characters (character, weight), entry (the list entry that decides, or null)."""
+        return dict(await self.send("POST", "/v1/explain", {"name": name}))
+
+    async def lists(self, list: str = "", contains: str = "", limit: int = 200, after: str = "") -> Json:
+        return dict(await self.get("/v1/lists", list=list, contains=contains, limit=limit, after=after))
+
+    async def add(self, entries: Sequence[Json], note: str) -> Json:
+        """Put entries (list, suffix, expires: Unix milliseconds or null) on the vetted lists."""
+        return dict(await self.send("POST", "/v1/lists", {"entries": entries, "note": note}))
+
+    async def remove(self, entries: Sequence[Json], note: str) -> Json:
+        return dict(await self.send("DELETE", "/v1/lists", {"entries": entries, "note": note}))
+
+    async def import_list(self, list: str, text: str, note: str, expires: int | None) -> Json:
+        return dict(
+            await self.send("POST", "/v1/lists/import", {"list": list, "text": text, "note": note, "expires": expires})
+        )
+
+    async def undo(self, kind: str, key: str, epoch: int, time: int) -> Json:
+        """Write back the body that the commit at `epoch` and `time` replaced."""
+        return dict(await self.send("POST", "/v1/audit/undo", {"kind": kind, "key": key, "epoch": epoch, "time": time}))
+
+    async def policy(self) -> Json:
+        return dict(await self.get("/v1/policy"))
+
+    async def set_policy(self, changes: Json, note: str) -> Json:
+        return dict(await self.send("PUT", "/v1/policy", {"policy": changes, "note": note}))
+
+    async def pause(self, paused: bool, note: str) -> Json:
+        return dict(await self.send("POST", "/v1/policy/pause", {"paused": paused, "note": note}))
+
+    async def models(self) -> Json:
+        return dict(await self.get("/v1/models"))
+
+    async def model(self, version: str) -> Json:
+        return dict(await self.get(f"/v1/models/{quote(version, safe='')}"))
+
+    async def promote(self, version: str, note: str) -> Json:
+        return dict(await self.send("POST", f"/v1/models/{quote(version, safe='')}/promote", {"note": note}))
+
+    async def roll_back(self, note: str) -> Json:
+        return dict(await self.send("POST", "/v1/models/rollback", {"note": note}))
+
+    async def replay(self, version: str, start: int, end: int) -> Json:
+        path = f"/v1/models/{quote(version, safe='')}/replay"
+        return dict(await self.send("POST", path, {"start": start, "end": end}))
+
+    async def jobs(self) -> Json:
+        return dict(await self.get("/v1/jobs"))
+
+    async def job(self, number: str) -> Json:
+        return dict(await self.get(f"/v1/jobs/{quote(number, safe='')}"))
+
+    async def start_job(self, kind: str, settings: Json) -> Json:
+        return dict(await self.send("POST", "/v1/jobs", {"kind": kind, "settings": settings}))
+
+    async def cancel_job(self, number: str) -> Json:
+        return dict(await self.send("DELETE", f"/v1/jobs/{quote(number, safe='')}"))
+
+    async def decide(self, decisions: Sequence[Json], note: str) -> Json:
+        """Vetting decisions (name, list or null, label or null, expires), in one commit."""
+        return dict(await self.send("POST", "/v1/vetting", {"decisions": decisions, "note": note}))
+
+    async def update_incident(self, key: str, changes: Json, note: str = "") -> Json:
+        """Change state (open, acknowledged, closed) or assignee of an incident."""
+        return dict(await self.send("POST", f"/v1/incidents/{quote(key, safe='')}", {**changes, "note": note}))
+
+
+def _result(reply: httpx.Response) -> Any:
+    try:
+        content = reply.json() if reply.content else {}
+    except ValueError:
+        content = {}
+    if reply.is_success:
+        return content
+    said = content if isinstance(content, dict) else {}
+    error = said.get("error", said)
+    error = error if isinstance(error, dict) else {"message": str(error)}
+    message = str(error.get("message") or f"the control API answered {reply.status_code}")
+    if reply.status_code == 403:
+        message = f"your role does not allow this: {message}"
+    raise Refused(message, str(error.get("code", "")), reply.status_code)

@@ -1,0 +1,92 @@
+"""The parts of a page that show data: thin Python ends of the components in `assets/`.
+
+They take plain values and send plain messages; all text reaches the browser as text, never as markup.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import param
+from panel.custom import JSComponent
+
+LOADING = {"kind": "loading", "text": ""}
+READY = {"kind": "ready", "text": ""}
+
+Message = dict[str, Any]
+Handler = Callable[[Message], None]
+
+
+def _module(name: str) -> str:
+    # The module is imported from the server's /assets, so that every page shares one cached copy.
+    return f'const m = await import(new URL("/assets/{name}.js", location.href).href);\nexport const render = m.render\n'
+
+
+class Component(JSComponent):  # type: ignore[misc]
+    """What all components have: a state to show instead of data, and a receiver of their messages."""
+
+    status = param.Dict(default=LOADING, doc="kind: loading, ready or failed; text: why")
+    empty = param.String(default="", doc="shown when there is no data")
+    heading = param.String(default="")
+
+    __abstract = True
+
+    def __init__(self, on_message: Handler | None = None, **params: Any) -> None:
+        self._handler = on_message
+        super().__init__(**{"sizing_mode": "stretch_width", **params})
+
+    def _handle_msg(self, message: Message) -> None:
+        if self._handler is not None and isinstance(message, dict):
+            self._handler(message)
+
+
+class Table(Component):
+    """Rows of one kind. `columns`: key, label, kind; `actions`: id, label, and `when`, the row's field that allows it."""
+
+    columns = param.List(default=[], item_type=dict)
+    rows = param.List(default=[], item_type=dict)
+    actions = param.List(default=[], item_type=dict)
+    selectable = param.Boolean(default=False)
+    selected = param.Integer(default=-1)
+    caption = param.String(default="")
+    note = param.String(default="")
+
+    _esm = _module("table")
+
+
+class TimeChart(Component):
+    """Stacked counts. `chart`: start, end, interval (Unix milliseconds), series of key, label, values."""
+
+    chart = param.Dict(default={})
+    tall = param.Integer(default=190, doc="pixels")
+
+    _esm = _module("timechart")
+
+
+class Tiles(Component):
+    """Figures in a row: label, value, before (the same in the period before), tier, href."""
+
+    tiles = param.List(default=[], item_type=dict)
+
+    _esm = _module("tiles")
+
+
+class Router(Component):
+    """Navigation and address bar. `url`: path and query, changed from either side."""
+
+    url = param.String(default="/")
+    items = param.List(default=[], item_type=dict)
+    dark = param.Boolean(default=False)
+    first = param.Boolean(default=False, doc="no colour scheme was chosen yet: take the browser's")
+    zone = param.String(default="UTC", doc="the viewer's time zone")
+
+    _esm = _module("router")
+
+
+class TimeRange(Component):
+    """A choice of time range; a custom one is typed in the viewer's zone."""
+
+    range = param.String(default="1h")
+    start = param.Integer(default=0, doc="Unix milliseconds; of a custom range")
+    end = param.Integer(default=0, doc="Unix milliseconds; of a custom range")
+
+    _esm = _module("timerange")

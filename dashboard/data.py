@@ -1,0 +1,139 @@
+"""Reading the store without waiting for it: in threads, once for all who ask the same, dropped when nobody waits.
+
+Invariants: the event loop never calls the store; a question asked by several pages at once is put once; a
+question whose last asker left before it began is never put.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple, TypeVar, cast
+
+from verdicts.store import Bucket, Document, Epoch, Filter, Misconfigured, Page, Store, Top, Unavailable, open_store
+
+Value = TypeVar("Value")
+Opener = Callable[[], Store]
+
+WORKERS = 4  # threads that wait for the store
+PATIENCE = 20.0  # seconds after which an answer is called too slow
+CACHE_ENTRIES = 512
+LIVE = 0.9  # seconds for which an answer about now is good: just under the page's beat
+MAX_EXTRA_WINDOW = 3600_000
+
+
+class Failure(Exception):
+    """The store gave no answer; the message is fit for a page."""
+
+
+class _Entry(NamedTuple):
+    expires: float
+    value: Any
+
+
+class Data:
+    """One for the process, shared by all sessions; every method is a coroutine for the server's event loop."""
+
+    def __init__(self, open_reader: Opener, workers: int = WORKERS, patience: float = PATIENCE) -> None:
+        self._open = open_reader
+        self._local = threading.local()
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="store")
+        self._cache: dict[Hashable, _Entry] = {}
+        self._pending: dict[Hashable, tuple[Future[Any], list[int]]] = {}
+        self._patience = patience
+        self.asked = 0  # questions that reached the store
+
+    async def search(self, where: Filter, limit: int = 100, cursor: str | None = None, keep: float = LIVE) -> Page:
+        return await self._ask(("search", where, limit, cursor), lambda s: s.search(where, limit, cursor), keep)
+
+    async def histogram(self, where: Filter, interval: int, by: str = "tier", keep: float = LIVE) -> list[Bucket]:
+        return await self._ask(("histogram", where, interval, by), lambda s: s.histogram(where, interval, by), keep)
+
+    async def top(self, where: Filter, by: str, limit: int = 20, order: str = "count", keep: float = LIVE) -> list[Top]:
+        return await self._ask(("top", where, by, limit, order), lambda s: s.top(where, by, limit, order), keep)
+
+    async def totals(self, where: Filter, by: str = "tier", keep: float = LIVE) -> dict[str, int]:
+        """Queries in the whole range by value of a field."""
+        counts: dict[str, int] = {}
+        for bucket in await self.histogram(where, max(1, where.end - where.start), by, keep):
+            counts[bucket.key] = counts.get(bucket.key, 0) + bucket.count
+        return counts
+
+    async def documents(self, kind: str, prefix: str = "", keep: float = LIVE) -> list[Document]:
+        return await self._ask(("scan", kind, prefix), lambda s: list(s.scan(kind, prefix)), keep)
+
+    async def document(self, kind: str, key: str, keep: float = 0.0) -> Document | None:
+        return await self._ask(("get", kind, key), lambda s: s.get(kind, key), keep)
+
+    async def history(
+        self, kind: str = "", key: str = "", limit: int = 100, before: int | None = None, keep: float = 0.0
+    ) -> list[Document]:
+        return await self._ask(
+            ("history", kind, key, limit, before), lambda s: s.history(kind, key, limit, before), keep
+        )
+
+    async def batches(self, start: int, end: int, keep: float = LIVE) -> list[Any]:
+        return await self._ask(("reconcile", start, end), lambda s: list(s.reconcile(start, end)), keep)
+
+    async def epoch(self) -> Epoch:
+        return await self._ask(("epoch",), lambda s: s.epoch(), LIVE)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _ask(self, key: Hashable, question: Callable[[Store], Value], keep: float) -> Value:
+        now = time.monotonic()
+        known = self._cache.get(key)
+        if known is not None and known.expires > now and keep > 0:
+            return cast(Value, known.value)
+        future, waiting = self._pending.get(key, (None, [0]))
+        if future is None or future.done():
+            future = self._pool.submit(self._put, question)
+            waiting = [0]
+            self._pending[key] = (future, waiting)
+            future.add_done_callback(lambda _: self._pending.pop(key, None))
+        waiting[0] += 1
+        try:
+            value = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(future)), self._patience)
+        except TimeoutError:
+            raise Failure(f"no answer within {self._patience:g} s; a shorter range or a filter helps") from None
+        except (Unavailable, Misconfigured) as error:
+            raise Failure(str(error) or type(error).__name__) from error
+        finally:
+            waiting[0] -= 1
+            if waiting[0] == 0 and not future.done():
+                future.cancel()  # takes it out of the queue; a question already put runs on, unheard
+        if keep > 0:
+            self._remember(key, _Entry(time.monotonic() + keep, value))
+        return cast(Value, value)
+
+    def _remember(self, key: Hashable, entry: _Entry) -> None:
+        self._cache.pop(key, None)
+        self._cache[key] = entry
+        while len(self._cache) > CACHE_ENTRIES:
+            self._cache.pop(next(iter(self._cache)))
+
+    def _put(self, question: Callable[[Store], Value]) -> Value:
+        """On a worker thread: each has its own reader, opened when first needed and again after a failure."""
+        self.asked += 1
+        try:
+            if not hasattr(self._local, "store"):
+                self._local.store = self._open()
+            return question(self._local.store)
+        except Unavailable:
+            if hasattr(self._local, "store"):
+                del self._local.store
+            raise
+
+
+def reader_of(url: str) -> Opener:
+    """A function that opens the store at `url` for reading; a missing store is `Unavailable` until it is there."""
+
+    def open_reader() -> Store:
+        try:
+            return open_store(url, readonly=True)
+        except OSError as error:
+            raise Unavailable(f"store {url}: {error}") from error
+
+    return open_reader

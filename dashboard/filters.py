@@ -1,0 +1,112 @@
+"""What a page shows: parameters only, restored from and written to the page's address."""
+
+import time
+from typing import Any
+from urllib.parse import urlencode
+
+import param
+
+from verdicts.store import Filter
+
+MINUTE = 60_000  # milliseconds
+RANGES = {"15m": 15 * MINUTE, "1h": 60 * MINUTE, "24h": 1440 * MINUTE, "7d": 10_080 * MINUTE, "30d": 43_200 * MINUTE}
+CUSTOM = "custom"
+BARS = 90  # about as many as a chart can show apart
+INTERVALS = tuple(m * MINUTE for m in (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 10_080))
+
+
+class Filters(param.Parameterized):  # type: ignore[misc]
+    """The filters of one page. Times are Unix milliseconds; an empty value filters nothing."""
+
+    range = param.Selector(default="1h", objects=[*RANGES, CUSTOM])
+    start = param.Integer(default=0, doc="of a custom range")
+    end = param.Integer(default=0, doc="of a custom range")
+    qname = param.String(default="", doc="exact; `.example.org` with all below it; or with `*`")
+    registered = param.String(default="")
+    client = param.String(default="", doc="an address or a prefix")
+    resolver = param.List(default=[], item_type=str)
+    qtype = param.List(default=[], item_type=str)
+    label = param.List(default=[], item_type=str)
+    tier = param.List(default=[], item_type=str)
+    action = param.List(default=[], item_type=str)
+    source = param.List(default=[], item_type=str)
+    rcode = param.List(default=[], item_type=str)
+    model = param.List(default=[], item_type=str)
+    reason = param.List(default=[], item_type=str)
+    enforced = param.Selector(default="", objects=["", "yes", "no"])
+    min_score = param.Number(default=None, bounds=(0, 1), allow_None=True)
+    max_score = param.Number(default=None, bounds=(0, 1), allow_None=True)
+
+    def span(self, now: int | None = None) -> tuple[int, int]:
+        """Start and end; a relative range ends after this second, so that equal questions are equal in the cache."""
+        if self.range == CUSTOM:
+            return self.start, max(self.end, self.start + 1)
+        now = int(time.time() * 1000) if now is None else now
+        length = RANGES[self.range]
+        # A long range moves in larger steps: a day's chart does not change visibly within a second.
+        step = max(1000, length // 86_400 // 1000 * 1000)
+        end = (now // step + 1) * step
+        return end - length, end
+
+    def where(self, now: int | None = None, **changes: Any) -> Filter:
+        """The question to the store, with `changes` over it."""
+        start, end = self.span(now)
+        fields: dict[str, Any] = {
+            "start": start, "end": end, "name": self.qname.strip(), "registered": self.registered,
+            "client": self.client.strip(), "min_score": self.min_score, "max_score": self.max_score,
+            "enforced": {"": None, "yes": True, "no": False}[self.enforced],
+        }  # fmt: skip
+        fields |= {key: tuple(getattr(self, key)) for key in LISTS}
+        return Filter(**(fields | changes))
+
+    def query(self) -> str:
+        """The filters that differ from their defaults, as the query of an address."""
+        pairs: list[tuple[str, str]] = []
+        for key in FIELDS:
+            value = getattr(self, key)
+            if value == self.param[key].default or (key in ("start", "end") and self.range != CUSTOM):
+                continue
+            pairs.append((key, ",".join(value) if key in LISTS else str(value)))
+        return urlencode(pairs)
+
+    def restore(self, query: dict[str, str]) -> None:
+        """Set all filters from the query of an address; what does not fit its field is left at its default."""
+        values = {key: self.param[key].default for key in FIELDS}
+        for key in FIELDS:
+            if key in query:
+                try:
+                    value = _parsed(key, query[key])
+                    self.param[key]._validate(value)
+                except ValueError:
+                    continue
+                values[key] = value
+        self.param.update(**values)
+
+
+LISTS = ("resolver", "qtype", "label", "tier", "action", "source", "rcode", "model", "reason")
+FIELDS = (
+    "range", "start", "end", "qname", "registered", "client", *LISTS, "enforced", "min_score", "max_score",
+)  # fmt: skip
+
+
+def _parsed(key: str, text: str) -> Any:
+    if key in LISTS:
+        return [part for part in text.split(",") if part]
+    if key in ("start", "end"):
+        return int(text)
+    if key in ("min_score", "max_score"):
+        return float(text)
+    return text
+
+
+def interval_of(start: int, end: int) -> int:
+    """The width of a bar (milliseconds) that gives about BARS bars."""
+    for interval in INTERVALS:
+        if (end - start) / interval <= BARS:
+            return interval
+    return INTERVALS[-1] * (1 + (end - start) // (INTERVALS[-1] * BARS))
+
+
+def before(where: Filter) -> tuple[int, int]:
+    """The period of equal length that ends where this one starts."""
+    return 2 * where.start - where.end, where.start

@@ -1,0 +1,151 @@
+"""What all pages share: filters in the address, reading that is cancelled when the filters move on, states."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, ClassVar, NamedTuple
+
+import panel as pn
+import panel_material_ui as pmui
+
+from dashboard.accounts import Role, allows
+from dashboard.client import Control, Refused
+from dashboard.components import LOADING, READY, Component
+from dashboard.data import Data, Failure
+from dashboard.filters import FIELDS, Filters
+
+logger = logging.getLogger("dashboard")
+
+
+class Context(NamedTuple):
+    """What a page may use; one a session."""
+
+    data: Data
+    control: Control
+    user: str
+    role: Role
+    go: Callable[[str], None]  # to an address of this application
+    tell: Callable[[str, str], None]  # a message to the person: text, and success, error, warning or info
+
+
+class Page:
+    """One visit to a page. `beat` is called each second while the page is shown."""
+
+    path: ClassVar[str]
+    title: ClassVar[str]
+    beat_seconds: ClassVar[int] = 0  # 0: read once, and when the filters change
+
+    def __init__(self, context: Context, query: dict[str, str]) -> None:
+        self.context = context
+        self.query = query
+        self.filters = Filters()
+        self.filters.restore(query)
+        self._reading: asyncio.Task[None] | None = None
+        self._seconds = 0
+        self._watcher = self.filters.param.watch(self._filters_changed, list(FIELDS))
+
+    def view(self) -> Any:
+        """The page's content; called once."""
+        raise NotImplementedError
+
+    async def read(self) -> None:
+        """Read what the page shows. May raise `Failure`, which `parts()` then show."""
+
+    def parts(self) -> Iterable[Component]:
+        """The components that show loading and failure."""
+        return ()
+
+    def address(self) -> str:
+        """Where this page with its present filters is found again."""
+        query = self.filters.query()
+        return self.path + ("?" + query if query else "")
+
+    async def start(self) -> None:
+        await self.reload()
+
+    def stop(self) -> None:
+        self.filters.param.unwatch(self._watcher)
+        if self._reading is not None:
+            self._reading.cancel()
+
+    async def beat(self) -> None:
+        self._seconds += 1
+        if self.beat_seconds and self._seconds % self.beat_seconds == 0 and (not self._reading or self._reading.done()):
+            await self.reload()
+
+    async def reload(self) -> None:
+        """Read again; a reading that still runs for older filters is dropped."""
+        if self._reading is not None:
+            self._reading.cancel()
+        self._reading = asyncio.ensure_future(self._read())
+        try:
+            await asyncio.shield(self._reading)
+        except asyncio.CancelledError:
+            if not self._reading.done():
+                raise
+
+    async def _read(self) -> None:
+        try:
+            await self.read()
+        except Failure as failure:
+            self.show({"kind": "failed", "text": str(failure)})
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            logger.exception("page %s", self.path)
+            self.show({"kind": "failed", "text": "this page met an error; the server's log tells more"})
+        else:
+            self.show(READY)
+
+    def show(self, status: dict[str, str]) -> None:
+        for part in self.parts():
+            if part.status != status:
+                part.status = status
+
+    def _filters_changed(self, *_: Any) -> None:
+        self.show(LOADING)
+        self.context.go(self.address())
+        schedule(self.reload)
+
+    def may(self, role: Role) -> bool:
+        return allows(self.context.role, role)
+
+    async def act(self, doing: Awaitable[Any], done: str) -> Any:
+        """Do something through the control API and say how it went; None where it was refused."""
+        try:
+            result = await doing
+        except Refused as error:
+            self.context.tell(str(error), "error")
+            return None
+        self.context.tell(done, "success")
+        return {} if result is None else result
+
+
+def schedule(coroutine: Callable[[], Awaitable[None]]) -> None:
+    """Run a coroutine function on the session's event loop, with its document."""
+    pn.state.execute(coroutine, schedule="auto")
+
+
+def panel(*objects: Any, **params: Any) -> Any:
+    """A bordered surface of the page."""
+    return pmui.Paper(
+        *objects,
+        **{
+            "elevation": 0,
+            "variant": "outlined",
+            "sizing_mode": "stretch_width",
+            "margin": 0,
+            "sx": {"padding": "14px 16px", "borderRadius": "8px"},
+            **params,
+        },
+    )
+
+
+def columns(*objects: Any, least: int = 420) -> Any:
+    """Side by side where there is room for `least` pixels each, below each other on a phone."""
+    return pn.FlexBox(*(_grown(item, least) for item in objects), gap="14px", sizing_mode="stretch_width", margin=0)
+
+
+def _grown(item: Any, least: int) -> Any:
+    item.styles = {"flex": f"1 1 {least}px", "min-width": f"min({least}px, 100%)"}
+    return item

@@ -1,0 +1,51 @@
+"""The web server: which addresses it answers, who may ask, and where it may be reached."""
+
+from pathlib import Path
+from typing import Any
+
+import panel as pn
+from bokeh.server.server import Server
+from tornado.web import RequestHandler, StaticFileHandler
+
+from dashboard.app import application
+from dashboard.client import Client
+from dashboard.data import Data
+from dashboard.pages import PAGES
+from dashboard.settings import Settings
+from dashboard.signin import Signin
+
+ASSETS = Path(__file__).parent / "assets"
+UNUSED_SESSION_MS = 15_000  # a closed tab's session goes after this
+
+
+class Health(RequestHandler):
+    """Answers while the event loop runs; needs no log-in, tells nothing."""
+
+    def get(self) -> None:
+        self.write({"status": "ok"})
+
+
+class Assets(StaticFileHandler):
+    """Our modules and style sheet: asked for again each time, sent only when they changed."""
+
+    def set_extra_headers(self, path: str) -> None:
+        self.set_header("Cache-Control", "no-cache")
+
+
+def serve(settings: Settings, data: Data, client: Client, signin: Signin) -> Server:
+    """Start the server; the caller runs the event loop."""
+    # Every text a page shows goes through our components; nothing may come from another host.
+    pn.extension(notifications=True)
+    pages = dict.fromkeys(PAGES, application(data, client, signin.role_of))
+    patterns = [
+        (r"/healthz", Health),
+        (r"/assets/(.*)", Assets, {"path": str(ASSETS)}),
+    ]
+    hosts = settings.allow_hosts or [f"{name}:{settings.port}" for name in ("127.0.0.1", "localhost", settings.address)]
+    options: dict[str, Any] = {
+        "port": settings.port, "address": settings.address, "websocket_origin": sorted(set(hosts)),
+        "extra_patterns": patterns, "title": "Verdict", "show": False, "start": False,
+        "unused_session_lifetime": UNUSED_SESSION_MS, "check_unused_sessions": UNUSED_SESSION_MS // 3,
+        "cookie_secret": signin.cookie_secret, "use_xheaders": settings.behind_proxy, "session_token_expiration": 3600,
+    }  # fmt: skip
+    return pn.io.server.get_server(pages, **options, **signin.server_options())
