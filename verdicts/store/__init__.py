@@ -26,7 +26,7 @@ class Conflict(Exception):
 
 
 class Epoch(NamedTuple):
-    """`number` grows with each change of decisions; `generation` is new if the store is."""
+    """`number` is that of the last commit which changed decisions; `generation` is new if the store is."""
 
     number: int
     generation: str
@@ -153,7 +153,11 @@ class LogStore(Protocol):
 
 
 class Document(msgspec.Struct, frozen=True):
-    """One versioned document. `body` None: removed. `epoch` is that of the commit which wrote it."""
+    """One versioned document. `body` None: removed.
+
+    `epoch` is the number of the commit which wrote it: commits of every kind count, so that it tells any two
+    versions apart, and the store's epoch is that of the last commit which changed decisions.
+    """
 
     kind: str
     key: str
@@ -176,7 +180,7 @@ class StateStore(Protocol):
         """The current epoch: one cheap read."""
 
     def commit(self, documents: Iterable[Document], author: str, note: str = "", expect: int | None = None) -> Epoch:
-        """Write all documents or none. Moves the epoch by one when a kind is in DECISION_KINDS.
+        """Write all documents or none; return the epoch, which moved if a kind is in DECISION_KINDS.
 
         `expect`: raise `Conflict` unless the documents' present epoch (0 when absent) is at most this.
         """
@@ -189,6 +193,9 @@ class StateStore(Protocol):
 
     def keys(self, kind: str, prefix: str = "") -> Iterator[str]:
         """The keys that `scan` would give, without the bodies: a million in a second."""
+
+    def expiring(self, before: int) -> list[Document]:
+        """The present `list` documents whose body's `expires` is before this time (Unix milliseconds)."""
 
     def changes(self, kind: str, since: int, limit: int = 1000) -> list[Document] | None:
         """The documents of a decision kind changed after epoch `since`, removed ones with body None; None

@@ -72,13 +72,14 @@ CREATE TABLE asked (  -- who asked for what, by day: counts distinct clients ove
 ) WITHOUT ROWID;
 
 CREATE TABLE documents (
-    kind TEXT, key TEXT, body TEXT, epoch INTEGER NOT NULL, time INTEGER NOT NULL,
-    author TEXT NOT NULL, note TEXT NOT NULL,
+    kind TEXT, key TEXT, body TEXT, epoch INTEGER NOT NULL /* commits.id */, time INTEGER NOT NULL,
+    author TEXT NOT NULL, note TEXT NOT NULL, expires INTEGER,
     PRIMARY KEY (kind, key)
 ) WITHOUT ROWID;
 CREATE INDEX documents_epoch ON documents (kind, epoch);
+CREATE INDEX documents_expires ON documents (expires) WHERE expires IS NOT NULL;
 CREATE TABLE commits (
-    id INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, time INTEGER NOT NULL, author TEXT NOT NULL, note TEXT NOT NULL
+    id INTEGER PRIMARY KEY, time INTEGER NOT NULL, author TEXT NOT NULL, note TEXT NOT NULL
 );
 CREATE INDEX commits_time ON commits (time);
 CREATE TABLE changes (id INTEGER NOT NULL, kind TEXT, key TEXT, body TEXT, previous TEXT,
@@ -123,5 +124,5 @@ def statements(script: str) -> list[str]:
 
 
 def _start(connection: sqlite3.Connection) -> None:
-    rows = [("epoch", 0), ("generation", uuid.uuid4().hex), ("created", int(time.time() * 1000))]
+    rows = [("sequence", 0), ("epoch", 0), ("generation", uuid.uuid4().hex), ("created", int(time.time() * 1000))]
     connection.executemany("INSERT INTO meta VALUES (?, ?)", rows)

@@ -41,19 +41,19 @@ class State:
             if expect is not None:
                 _check_expected(db, expect)
             values = dict(db.execute("SELECT name, value FROM meta"))
-            epoch = Epoch(values["epoch"] + moves, values["generation"])
+            commit = values["sequence"] + 1
+            epoch = Epoch(commit if moves else values["epoch"], values["generation"])
+            db.execute("UPDATE meta SET value = ? WHERE name = 'sequence'", (commit,))
             db.execute("UPDATE meta SET value = ? WHERE name = 'epoch'", (epoch.number,))
-            commit = db.execute(
-                "INSERT INTO commits (epoch, time, author, note) VALUES (?, ?, ?, ?)", (epoch.number, now, author, note)
-            ).lastrowid
+            db.execute("INSERT INTO commits VALUES (?, ?, ?, ?)", (commit, now, author, note))
             db.execute(
                 "INSERT INTO changes SELECT ?, w.kind, w.key, w.body, d.body FROM wanted w"
                 " LEFT JOIN documents d ON d.kind = w.kind AND d.key = w.key",
                 (commit,),
             )
             db.execute(
-                "INSERT OR REPLACE INTO documents SELECT kind, key, body, ?, ?, ?, ? FROM wanted",
-                (epoch.number, now, author, note),
+                "INSERT OR REPLACE INTO documents SELECT kind, key, body, ?, ?, ?, ?, body ->> '$.expires' FROM wanted",
+                (commit, now, author, note),
             )
         return epoch
 
@@ -86,6 +86,10 @@ class State:
                 return
             yield key
 
+    def expiring(self, before: int) -> list[Document]:
+        """The present list entries that expire before a time."""
+        return self._documents("expires < ? AND body IS NOT NULL", (before,))
+
     def changes(self, kind: str, since: int, limit: int = 1000) -> list[Document] | None:
         """Documents of a kind changed after epoch `since`; None when there are more than `limit`."""
         found = self._documents("kind = ? AND epoch > ? ORDER BY epoch, key LIMIT ?", (kind, since, limit + 1))
@@ -100,7 +104,7 @@ class State:
                 where.append(f"{column} = ?")
                 arguments.append(value)
         rows = self._read(
-            "SELECT h.kind, h.key, h.body, c.epoch, c.time, c.author, c.note, h.previous"
+            "SELECT h.kind, h.key, h.body, c.id, c.time, c.author, c.note, h.previous"
             " FROM commits c JOIN changes h ON h.id = c.id"
             f" WHERE {' AND '.join(where)} ORDER BY c.id DESC, h.key LIMIT ?",
             (*arguments, limit),

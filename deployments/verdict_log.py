@@ -1,0 +1,48 @@
+"""The VerdictLog deployment: keeps what resolvers report and what people decide (a thin shell over `Keeper`)."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from verdicts import privacy
+from verdicts.keeper import Keeper
+from verdicts.store import Document, Epoch
+
+APPENDS_AT_ONCE = 32  # threads that wait for one sync together
+
+
+class VerdictLog:
+    """One replica. A replica of an SQLite store stands alone; of Elasticsearch there may be any number."""
+
+    def __init__(
+        self,
+        store_url: str,
+        spool_dir: str,
+        spool_bytes: int,
+        client_privacy: str = "whole",
+        client_key_file: str = "",
+        retention_days: float = 30.0,
+    ) -> None:
+        key = privacy.read_key(Path(client_key_file)) if client_privacy == "keyed" else b""
+        anonymise = privacy.anonymiser(client_privacy, key)
+        self._keeper = Keeper(store_url, spool_dir, spool_bytes, anonymise, retention_days)
+        self._threads = ThreadPoolExecutor(APPENDS_AT_ONCE, "verdict-log")
+
+    async def append(self, batch: bytes) -> None:
+        """Return once the batch (JSON, checked) is synced in the spool. Raises `SpoolFull`."""
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._keeper.keep, batch)
+
+    async def commit(self, documents: list[Document], author: str, note: str = "", expect: int | None = None) -> Epoch:
+        """Write all documents or none. Raises `Conflict`, `Unavailable` or `Misconfigured`."""
+        return await asyncio.get_running_loop().run_in_executor(
+            self._threads, self._keeper.commit, documents, author, note, expect
+        )
+
+    async def status(self) -> dict[str, Any]:
+        """Spool depth, dead letters, the store's state and since when."""
+        return self._keeper.status()
+
+    async def __del__(self) -> None:
+        """Serve awaits this when the replica ends."""
+        await asyncio.to_thread(self._keeper.close)

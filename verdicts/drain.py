@@ -1,0 +1,183 @@
+"""From the spools into the store: bulks with back-off, nothing trimmed before the store has it."""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from verdicts.observations import Batch
+from verdicts.records import Record, records_of
+from verdicts.spool import Spool, claim_orphans
+from verdicts.store import Misconfigured, Promise, Rejected, Unavailable
+from verdicts.store.admission import FUTURE_MS, PAST_MS
+
+BULK_BYTES = 4 << 20  # of batches as they came; a few thousand records
+FIRST_RETRY_S = 0.1
+LAST_RETRY_S = 10.0
+MISCONFIGURED_RETRY_S = 15.0
+ORPHANS_EVERY_S = 30.0
+IDLE_S = 0.5  # a wake-up that was missed costs this much and no more
+
+log = logging.getLogger(__name__)
+_batch = msgspec.json.Decoder(Batch)
+
+
+class Appends(Protocol):
+    """The part of a store that a drain needs."""
+
+    def append(self, records: list[Record], promises: list[Promise]) -> list[Rejected]: ...
+
+
+def entry(arrived: int, batch: bytes) -> bytes:
+    """A spool entry: when the batch arrived (Unix milliseconds), and the batch as JSON."""
+    return arrived.to_bytes(8, "big") + batch
+
+
+def unpack(entries: list[bytes]) -> tuple[list[Record], list[Promise], list[bytes]]:
+    """The records and promises of spool entries, and those entries that are no batches."""
+    records: list[Record] = []
+    promises: list[Promise] = []
+    bad: list[bytes] = []
+    for payload in entries:
+        try:
+            batch = _batch.decode(payload[8:])
+        except msgspec.MsgspecError:
+            bad.append(payload)
+            continue
+        if batch.rows or batch.seen or batch.discarded:
+            records += records_of(batch)
+            promises.append(promise_of(batch, int.from_bytes(payload[:8], "big")))
+    return records, promises, bad
+
+
+def promise_of(batch: Batch, arrived: int) -> Promise:
+    """What a batch promised. Its time is the last query's, the same each time the batch is sent."""
+    last = max((row.last for row in batch.rows), default=arrived)
+    if not arrived - PAST_MS <= last <= arrived + FUTURE_MS:
+        last = arrived
+    return Promise(batch.resolver, batch.boot, batch.batch, last, batch.seen, batch.discarded, len(batch.rows))
+
+
+class Drain:
+    """Moves entries from one or more spools to a store, on a thread of its own between `start` and `stop`."""
+
+    def __init__(
+        self, root: Path, own: Spool, limit: int, store: Appends, wait: Callable[[float], Any] | None = None
+    ) -> None:
+        self._root, self._limit, self._store = root, limit, store
+        self._spools = [own]
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._wait = wait or self._stopping.wait
+        self._thread: threading.Thread | None = None
+        self._orphans_at = 0.0
+        self.state, self.error = "healthy", ""  # healthy | unavailable | misconfigured
+        self.since = time.time()  # Unix seconds: of this state
+        self.stored = self.dead = 0  # records, since the start
+
+    def start(self) -> None:
+        """Begin to drain."""
+        self._thread = threading.Thread(target=self._run, name="verdict-drain", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout: float = 10.0) -> None:
+        """End after the bulk in hand; what is left waits on disk."""
+        self._stopping.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(timeout)
+
+    def wake(self) -> None:
+        """Say that there is something to drain."""
+        self._wake.set()
+
+    def status(self) -> dict[str, Any]:
+        """Depth, state of the store and what became of the records."""
+        return {
+            "spool_bytes": sum(spool.size for spool in self._spools),
+            "spool_limit": self._limit,
+            "store": self.state,
+            "since": self.since,
+            "error": self.error,
+            "stored": self.stored,
+            "dead": self.dead,
+        }
+
+    def step(self) -> bool:
+        """Move one bulk; False when there was none. Waits and repeats until the store has it, or `stop`."""
+        if time.monotonic() >= self._orphans_at:
+            self._orphans_at = time.monotonic() + ORPHANS_EVERY_S
+            self._spools += claim_orphans(self._root, self._limit)
+        for spool in list(self._spools):
+            entries, position = spool.read(BULK_BYTES)
+            if not entries:
+                self._finish(spool, position)
+                continue
+            records, promises, bad = unpack(entries)
+            self._keep_bad(bad)
+            if not self._deliver(records, promises):
+                spool.rewind()
+                return False
+            spool.trim(position)
+            return True
+        return False
+
+    def _finish(self, spool: Spool, position: Any) -> None:
+        """Trim torn ends; let an orphan go once all of it is in the store."""
+        spool.trim(position)
+        if spool is not self._spools[0] and spool.empty:
+            self._spools.remove(spool)
+            spool.close(remove=True)
+
+    def _deliver(self, records: list[Record], promises: list[Promise]) -> bool:
+        """Hand one bulk to the store, as often as it takes; False when stopped before."""
+        delay = FIRST_RETRY_S
+        while not self._stopping.is_set():
+            try:
+                rejected = self._store.append(records, promises)
+            except Misconfigured as error:
+                self._note("misconfigured", str(error))
+                self._wait(MISCONFIGURED_RETRY_S)
+            except Unavailable as error:
+                self._note("unavailable", str(error))
+                self._wait(delay * random.uniform(0.5, 1.0))
+                delay = min(2 * delay, LAST_RETRY_S)
+            else:
+                self._note("healthy", "")
+                self.stored += len(records) - len(rejected)
+                self.dead += len(rejected)
+                for record, reason in rejected[:3]:
+                    log.warning("record %s dead-lettered: %s", record.id, reason)
+                return True
+        return False
+
+    def _keep_bad(self, bad: list[bytes]) -> None:
+        """Entries that no longer decode are kept beside the spools, for a person."""
+        if bad:
+            log.error("%d spool entries are no batches; kept in %s", len(bad), self._root / "undecodable.jsonl")
+            with (self._root / "undecodable.jsonl").open("ab") as file:
+                file.writelines(payload[8:] + b"\n" for payload in bad)
+
+    def _note(self, state: str, error: str) -> None:
+        if state != self.state:
+            log.log(logging.INFO if state == "healthy" else logging.WARNING, "store %s %s", state, error)
+            self.state, self.since = state, time.time()
+        self.error = error
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                if not self.step():
+                    self._wake.wait(IDLE_S)
+                    self._wake.clear()
+            except Exception as error:  # the thread must live: whatever it is, it may pass
+                log.exception("drain")
+                for spool in self._spools:
+                    spool.rewind()
+                self._note("unavailable", f"{type(error).__name__}: {error}")
+                self._wait(LAST_RETRY_S)

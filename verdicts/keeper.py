@@ -1,0 +1,117 @@
+"""The verdict log of one replica: the spool, the drain, and the chores of the store, without Ray."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from verdicts import privacy
+from verdicts.drain import Drain, entry
+from verdicts.observations import Batch
+from verdicts.spool import new_spool
+from verdicts.store import Document, Epoch, Misconfigured, Store, Unavailable, open_store
+
+CHORES_EVERY_S = 10.0
+RETAIN_EVERY_S = 600.0
+DAY_MS = 86_400_000
+
+log = logging.getLogger(__name__)
+
+
+class Keeper:
+    """What a `VerdictLog` replica does. Opening it never fails for a store that is away."""
+
+    def __init__(
+        self,
+        store_url: str | Store,
+        spool_dir: Path | str,
+        spool_bytes: int,
+        anonymise: Callable[[str], str] | None = None,
+        retention_days: float = 30.0,
+        chores: Iterable[Callable[[Store], None]] = (),
+    ) -> None:
+        self.store = open_store(store_url) if isinstance(store_url, str) else store_url
+        self._anonymise = anonymise
+        self._retention_ms = int(retention_days * DAY_MS)
+        self._chores = tuple(chores)
+        self._ready = threading.Event()  # the store is set up
+        self._stopping = threading.Event()
+        self._retained_at = 0.0
+        root = Path(spool_dir)
+        self.spool = new_spool(root, spool_bytes)
+        self.drain = Drain(root, self.spool, spool_bytes, self)
+        self.drain.start()
+        self._chore_thread = threading.Thread(target=self._run_chores, name="verdict-chores", daemon=True)
+        self._chore_thread.start()
+
+    def keep(self, batch: bytes) -> None:
+        """Put a checked batch (JSON) on disk; returns once it is synced. Raises `SpoolFull`."""
+        if self._anonymise is not None:
+            decoded = msgspec.json.decode(batch, type=Batch)
+            batch = msgspec.json.encode(privacy.anonymised(decoded, self._anonymise))
+        self.spool.append(entry(int(time.time() * 1000), batch))
+        self.drain.wake()
+
+    def append(self, records: Any, promises: Any) -> Any:
+        """The store's `append`, once the store is set up: what the drain calls."""
+        self._set_up()
+        return self.store.append(records, promises)
+
+    def commit(self, documents: list[Document], author: str, note: str = "", expect: int | None = None) -> Epoch:
+        """As `StateStore.commit`."""
+        self._set_up()
+        return self.store.commit(documents, author, note, expect)
+
+    def status(self) -> dict[str, Any]:
+        """Depth of the spool, state of the store and since when."""
+        return self.drain.status()
+
+    def close(self) -> None:
+        """Stop the threads; what is not yet in the store waits on disk for the next replica."""
+        self._stopping.set()
+        self.drain.stop()
+        self._chore_thread.join(10.0)
+        self.spool.close(remove=True)
+        self.store.close()
+
+    def _set_up(self) -> None:
+        if self._ready.is_set():
+            return
+        try:
+            self.store.initialise()
+        except Misconfigured:
+            problems = self.store.check()  # whoever may not set up can still write to what an administrator set up
+            if problems:
+                raise Misconfigured("; ".join(problems)) from None
+        self._ready.set()
+
+    def _run_chores(self) -> None:
+        while not self._stopping.wait(CHORES_EVERY_S if self._ready.is_set() else 1.0):
+            try:
+                self._set_up()
+                self.do_chores(int(time.time() * 1000))
+            except (Unavailable, Misconfigured) as error:
+                log.info("chores wait: %s", error)
+            except Exception:  # one chore that fails must not end the others for good
+                log.exception("chores")
+
+    def do_chores(self, now: int) -> None:
+        """Expire list entries, apply the retention, and whatever else was given; `now` in Unix milliseconds."""
+        expire(self.store, now)
+        if time.monotonic() - self._retained_at > RETAIN_EVERY_S or not self._retained_at:
+            self._retained_at = time.monotonic()
+            self.store.retain(now - self._retention_ms)
+        for chore in self._chores:
+            chore(self.store)
+
+
+def expire(store: Store, now: int) -> int:
+    """Remove the list entries whose time has come; return how many. The epoch moves, so that resolvers hear of it."""
+    due = [document for document in store.expiring(now) if document.body is not None]
+    if due:
+        store.commit([Document(d.kind, d.key, None) for d in due], "expiry", "expired", max(d.epoch for d in due))
+    return len(due)

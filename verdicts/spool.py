@@ -1,0 +1,269 @@
+"""A queue on disk between the resolvers' reports and the store.
+
+Invariants
+- `append` returns once the entry is synced to the disk; many appends share one sync.
+- An entry that was appended is read until it is trimmed; a crash in between reads it again (the store takes a
+  repeat for what it is).
+- Nothing follows damage: a write or a sync that fails ends its segment, so that a torn tail is a tail.
+- A spool belongs to the process that holds its lock; when that process is gone, another claims it.
+- Bytes on disk never pass the limit; beyond it `append` raises `SpoolFull` and has kept nothing.
+
+Layout: ROOT/SPOOL/lock, and ROOT/SPOOL/NUMBER.seg with entries of 4 octets length, 4 octets CRC-32, payload.
+"""
+
+import fcntl
+import os
+import shutil
+import struct
+import threading
+import uuid
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+SEGMENT_BYTES = 8 << 20
+MAX_ENTRY_BYTES = 64 << 20
+_HEADER = struct.Struct("<II")  # length, CRC-32 of the payload
+
+
+class SpoolFull(Exception):
+    """The spool has no room (its limit, or the disk); the caller keeps what it has and comes again."""
+
+
+class Position(NamedTuple):
+    """A place between two entries."""
+
+    segment: int
+    offset: int
+
+
+class Spool:
+    """One writer's queue. `append` is for any number of threads, `read` and `trim` for one."""
+
+    def __init__(self, directory: Path, limit: int, segment_bytes: int = SEGMENT_BYTES) -> None:
+        """Open or create the spool in `directory` and take its lock; `BlockingIOError` when another holds it."""
+        self.directory = directory
+        self._limit = limit
+        self._segment_bytes = min(segment_bytes, max(limit // 8, 1))
+        directory.mkdir(parents=True, exist_ok=True)
+        self._lock_file = _locked(directory / "lock")
+        self._state = threading.Condition()
+        self._syncing = False
+        self._file: int | None = None
+        self._sizes = {int(path.stem): path.stat().st_size for path in directory.glob("*.seg")}
+        self._active = max(self._sizes, default=0) + 1  # an old tail may be torn: never write behind it
+        self._size = 0  # of the active segment
+        self._synced = Position(self._active, 0)  # all before this is on disk, but for what `_broken` says
+        self._broken: dict[int, int] = {}  # segment whose sync failed -> its octets that are on disk
+        self._read_at = Position(min(self._sizes, default=self._active), 0)
+
+    @property
+    def size(self) -> int:
+        """Octets on disk."""
+        return sum(self._sizes.values())
+
+    @property
+    def empty(self) -> bool:
+        """True when every entry was trimmed."""
+        return self.size == 0
+
+    def append(self, payload: bytes) -> None:
+        """Keep an entry: it is on disk when this returns. Raises `SpoolFull`."""
+        if len(payload) > MAX_ENTRY_BYTES:
+            raise ValueError(f"entry of {len(payload)} octets, expected at most {MAX_ENTRY_BYTES}")
+        entry = _HEADER.pack(len(payload), zlib.crc32(payload)) + payload
+        with self._state:
+            if self.size + len(entry) > self._limit:
+                raise SpoolFull(f"spool {self.directory}: {self.size} octets, limit {self._limit}")
+            self._write(entry)
+            end = Position(self._active, self._size)
+            while True:
+                if end.offset > self._broken.get(end.segment, end.offset):
+                    raise SpoolFull(f"spool {self.directory}: the disk refused")
+                if end <= self._synced:
+                    return
+                if self._syncing:
+                    self._state.wait()
+                else:
+                    self._sync()
+
+    def read(self, max_bytes: int) -> tuple[list[bytes], Position]:
+        """The next entries after what was read before, at least one if there is one, and the place behind them."""
+        found: list[bytes] = []
+        taken = 0
+        with self._state:
+            active, size = self._active, self._size
+            segments = sorted(self._sizes)
+        for segment in segments:
+            if segment < self._read_at.segment:
+                continue
+            offset = self._read_at.offset if segment == self._read_at.segment else 0
+            end = size if segment == active else None
+            for payload, after in _entries(self._path(segment), offset, end):
+                if found and taken + len(payload) > max_bytes:
+                    return found, self._read_at
+                found.append(payload)
+                taken += len(payload)
+                self._read_at = Position(segment, after)
+            if segment != active:
+                self._read_at = Position(segment + 1, 0)
+        return found, self._read_at
+
+    def trim(self, position: Position) -> None:
+        """Forget every entry before `position`: segments behind it are removed."""
+        with self._state:
+            if position == Position(self._active, self._size) and self._size and not self._syncing:
+                if self._synced == position:
+                    self._end_segment()
+                    position = Position(self._active, 0)
+            for segment in [number for number in self._sizes if number < position.segment]:
+                self._path(segment).unlink(missing_ok=True)
+                del self._sizes[segment]
+            self._read_at = max(self._read_at, position)
+
+    def rewind(self) -> None:
+        """Read again from the first entry that was not trimmed."""
+        with self._state:
+            self._read_at = Position(min(self._sizes, default=self._active), 0)
+
+    def close(self, remove: bool = False) -> None:
+        """Give the lock back; `remove` an empty spool's folder while the lock is still held."""
+        with self._state:
+            self._end_segment()
+            if remove and self.empty:
+                shutil.rmtree(self.directory, ignore_errors=True)
+            os.close(self._lock_file)
+
+    def _path(self, segment: int) -> Path:
+        return self.directory / f"{segment:012d}.seg"
+
+    def _write(self, entry: bytes) -> None:
+        """Put an entry behind the others of the active segment; the state lock is held."""
+        if self._size >= self._segment_bytes and self._synced == Position(self._active, self._size):
+            self._end_segment()
+        try:
+            if self._file is None:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+                self._file = os.open(self._path(self._active), flags, 0o600)
+                self._sizes[self._active] = 0
+                _sync_directory(self.directory)
+            view = memoryview(entry)
+            while view:
+                view = view[os.write(self._file, view) :]
+        except OSError as error:
+            self._undo_write()
+            raise SpoolFull(f"spool {self.directory}: {error}") from error
+        self._size += len(entry)
+        self._sizes[self._active] = self._size
+
+    def _undo_write(self) -> None:
+        """Cut off what a failed write left, so that the segment still ends with a whole entry."""
+        if self._file is None:
+            return
+        try:
+            os.ftruncate(self._file, self._size)
+        except OSError:
+            segment = self._active
+            while self._syncing:  # its file must stay open
+                self._state.wait()
+            if segment == self._active:
+                self._abandon()
+
+    def _sync(self) -> None:
+        """Sync all that was written so far, without the state lock, and wake those who wait for it."""
+        self._syncing = True
+        goal, file = Position(self._active, self._size), self._file
+        assert file is not None
+        self._state.release()
+        try:
+            os.fsync(file)
+            failed = False
+        except OSError:
+            failed = True
+        finally:
+            self._state.acquire()
+            self._syncing = False
+        if failed:
+            # After a failed fsync the kernel may have dropped the pages: nothing of it can be promised.
+            self._abandon()
+        else:
+            self._synced = goal
+        self._state.notify_all()
+
+    def _abandon(self) -> None:
+        """End a segment that cannot be trusted; whoever still waits for it is told so."""
+        self._broken[self._active] = self._synced.offset if self._synced.segment == self._active else 0
+        self._end_segment()
+        self._state.notify_all()
+
+    def _end_segment(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+            self._active += 1
+            self._size = 0
+
+
+def claim_orphans(root: Path, limit: int) -> list[Spool]:
+    """Take over every spool below `root` whose process is gone."""
+    claimed: list[Spool] = []
+    for directory in sorted(root.iterdir()) if root.is_dir() else []:
+        if not (directory / "lock").exists():
+            continue
+        try:
+            spool = Spool(directory, limit)
+        except (BlockingIOError, FileNotFoundError):
+            continue
+        if spool.empty:
+            spool.close(remove=True)
+        else:
+            claimed.append(spool)
+    return claimed
+
+
+def new_spool(root: Path, limit: int, segment_bytes: int = SEGMENT_BYTES) -> Spool:
+    """A spool of this process's own below `root`."""
+    return Spool(root / uuid.uuid4().hex, limit, segment_bytes)
+
+
+def _locked(path: Path) -> int:
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.stat(path).st_ino != os.fstat(lock).st_ino:  # removed and made anew between open and lock
+            raise BlockingIOError(f"spool {path.parent}: taken meanwhile")
+    except BaseException:
+        os.close(lock)
+        raise
+    return lock
+
+
+def _entries(path: Path, offset: int, end: int | None) -> Iterator[tuple[bytes, int]]:
+    """(payload, offset behind it) of each whole entry; the first that is torn ends the segment."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    with file:
+        file.seek(offset)
+        while end is None or offset < end:
+            header = file.read(_HEADER.size)
+            if len(header) < _HEADER.size:
+                return
+            length, checksum = _HEADER.unpack(header)
+            if length > MAX_ENTRY_BYTES:
+                return
+            payload = file.read(length)
+            if len(payload) < length or zlib.crc32(payload) != checksum:
+                return
+            offset += _HEADER.size + length
+            yield payload, offset
+
+
+def _sync_directory(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
