@@ -1,0 +1,45 @@
+"""Which lists teach and which only judge: `sources.toml`, typed."""
+
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from model.formats import FORMS
+
+SOURCES = Path(__file__).parent / "sources.toml"
+KINDS = ("benign", "dga", "feed")
+
+
+class BadSources(ValueError):
+    """A sources file that breaks its rules; the message names the source and what was expected."""
+
+
+class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One list. `share` weighs it among the teaching lists of its kind; `stratum` names a kind of benign names."""
+
+    path: str
+    form: str
+    kind: Literal["benign", "dga", "feed"]
+    use: Literal["teach", "judge"]
+    licence: str
+    reason: str
+    share: float = 0.0
+    stratum: str = ""
+
+
+def load_sources(file: str | Path = SOURCES) -> list[Source]:
+    """The sources in file order; raises `BadSources`."""
+    try:
+        found = msgspec.convert(tomllib.loads(Path(file).read_text()), dict[str, list[Source]])
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise BadSources(f"{file}: {error}") from error
+    if set(found) != {"source"}:
+        raise BadSources(f"{file}: tables {sorted(found)}, expected [[source]]")
+    for source in found["source"]:
+        if source.form not in FORMS:
+            raise BadSources(f"{file}: {source.path}: form {source.form!r}, expected one of {', '.join(FORMS)}")
+        if source.use == "teach" and any(word in source.licence for word in ("none", "research", "non-commercial", "NC")):
+            raise BadSources(f"{file}: {source.path}: licence {source.licence!r} may only judge")
+    return found["source"]
