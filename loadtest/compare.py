@@ -1,0 +1,240 @@
+"""Compares two DNS servers, such as one CoreDNS with two Corefiles, with dnsperf in ABBA order.
+
+    python -m loadtest.compare --coredns build/coredns bare.Corefile verdict.Corefile
+    python -m loadtest.compare 'server-a --port {port}' 'server-b --port {port}'
+
+Each turn starts one server fresh on a free port of 127.0.0.1 (`{port}` in a command; `-dns.port` and the environment
+variable PORT for a Corefile), warms it with the same queries, then measures twice: closed loop for queries a second
+and CPU seconds a query, and at `--rate` (open loop) for latencies. The server runs on one core and dnsperf on
+another, so that neither takes from the other. Printed are medians, and B/A with a bootstrap interval.
+"""
+
+import argparse
+import itertools
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from loadtest import dnswire
+from loadtest.dns_load import write_queries
+from loadtest.processes import cpu_seconds, resident_bytes
+from loadtest.profiles import Profile, flat
+from loadtest.stats import Report, Result, command_line, compare, describe_machine, quantiles
+from loadtest.traffic import queries
+
+START_S = 30.0
+QUANTILES = (0.5, 0.99, 0.999)
+
+
+class CannotCompare(Exception):
+    """A server that does not start, or no dnsperf; the message says which and why."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a turn is measured. `queries_file` is in dnsperf's form."""
+
+    queries_file: Path
+    seconds: float = 5.0
+    rate: int = 2000  # queries a second of the latency run
+    clients: int = 20
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+class Turn(NamedTuple):
+    """What one turn measured: queries a second, CPU seconds a query, resident bytes, lost share, latencies (s)."""
+
+    qps: float
+    cpu_a_query: float
+    resident: float
+    lost: float
+    latencies: dict[str, float]
+
+
+def measure(server: str, plan: Plan, coredns: str = "coredns") -> Turn:
+    """One turn: start, warm, measure, stop."""
+    with running(command_of(server, coredns), plan.environment) as (port, pid):
+        dnsperf(port, plan, seconds=min(2.0, plan.seconds))
+        before = cpu_seconds(pid)
+        closed = dnsperf(port, plan, seconds=plan.seconds)
+        cpu = cpu_seconds(pid) - before
+        resident = resident_bytes(pid)
+        spread = quantiles(latencies(port, plan), QUANTILES)
+    return Turn(closed["qps"], cpu / closed["completed"], resident, closed["lost"] / closed["sent"], spread)
+
+
+def command_of(server: str, coredns: str) -> str:
+    """The command line of a server: a Corefile is run by CoreDNS, anything else is a command itself."""
+    if Path(server).is_file() and not os.access(server, os.X_OK):
+        return f"{shlex.quote(coredns)} -quiet -dns.port {{port}} -conf {shlex.quote(server)}"
+    return server
+
+
+@contextmanager
+def running(command: str, environment: dict[str, str] | None = None, core: int = 0) -> Iterator[tuple[int, int]]:
+    """A server on a free port, pinned to one core: yields (port, process id) once it answers DNS."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    arguments = [*_pinned(core), *(part.replace("{port}", str(port)) for part in shlex.split(command))]
+    with tempfile.TemporaryFile() as said:
+        environment = {**os.environ, "PORT": str(port), **(environment or {})}
+        process = subprocess.Popen(
+            arguments,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            env=environment,
+        )
+        try:
+            if not _answers(port, process):
+                said.seek(0)
+                tail = said.read()[-2000:].decode(errors="replace")
+                ended = process.poll()
+                why = f"no DNS answer within {START_S:.0f} s" if ended is None else f"ended with {ended}"
+                raise CannotCompare(f"{shlex.join(arguments)}: {why}\n{tail}")
+            yield port, process.pid
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def dnsperf(port: int, plan: Plan, seconds: float) -> dict[str, float]:
+    """A closed-loop run: sent, completed, lost, qps, average latency in seconds."""
+    text = _dnsperf(port, plan, ["-l", f"{seconds:g}", "-c", str(plan.clients), "-q", "100"])
+    return parse_dnsperf(text)
+
+
+def latencies(port: int, plan: Plan) -> list[float]:
+    """The latency of each query of an open-loop run at the plan's rate, in seconds."""
+    text = _dnsperf(port, plan, ["-v", "-l", f"{plan.seconds:g}", "-c", str(plan.clients), "-Q", str(plan.rate)])
+    return [float(match[1]) for match in re.finditer(r"^> \S+ \S+ \S+ ([0-9.]+)", text, re.MULTILINE)]
+
+
+def parse_dnsperf(text: str) -> dict[str, float]:
+    """The figures of dnsperf's closing report."""
+    wanted = {
+        "sent": r"Queries sent:\s+(\d+)",
+        "completed": r"Queries completed:\s+(\d+)",
+        "lost": r"Queries lost:\s+(\d+)",
+        "qps": r"Queries per second:\s+([0-9.]+)",
+        "latency": r"Average Latency \(s\):\s+([0-9.]+)",
+    }
+    found = {name: re.search(pattern, text) for name, pattern in wanted.items()}
+    missing = [name for name, match in found.items() if match is None]
+    if missing:
+        raise CannotCompare(f"dnsperf did not say {', '.join(missing)}:\n{text[-2000:]}")
+    return {name: float(match[1]) for name, match in found.items() if match is not None}
+
+
+def results(names: tuple[str, str], a: Sequence[Turn], b: Sequence[Turn]) -> list[Result]:
+    """The turns as results: for each quantity A alone, then B with its ratio to A."""
+    rows = []
+    quantities = {
+        "queries/s": [[t.qps for t in side] for side in (a, b)],
+        "CPU us/query": [[t.cpu_a_query * 1e6 for t in side] for side in (a, b)],
+        "MiB resident": [[t.resident / 2**20 for t in side] for side in (a, b)],
+        "% lost": [[t.lost * 100 for t in side] for side in (a, b)],
+    }
+    for q in [*(f"p{q * 100:g}" for q in QUANTILES), "max"]:
+        quantities[f"ms {q}"] = [[t.latencies[q] * 1e3 for t in side] for side in (a, b)]
+    for unit, (left, right) in quantities.items():
+        rows.append(Result(names[0], unit, left))
+        rows.append(Result(names[1], unit, right, names[0] if all(left) else "", left if all(left) else []))
+    return rows
+
+
+def _dnsperf(port: int, plan: Plan, options: list[str]) -> str:
+    program = shutil.which("dnsperf")
+    if program is None:
+        raise CannotCompare("dnsperf is not installed (Debian: apt install dnsperf)")
+    arguments = [
+        *_pinned(1),
+        program,
+        "-s",
+        "127.0.0.1",
+        "-p",
+        str(port),
+        "-d",
+        str(plan.queries_file),
+        "-t",
+        "2",
+        "-e",
+    ]
+    done = subprocess.run([*arguments, "-W", *options], capture_output=True, text=True, timeout=plan.seconds + 60)
+    if done.returncode != 0:
+        raise CannotCompare(f"{shlex.join(arguments)}: {done.stderr or done.stdout}")
+    return done.stdout
+
+
+def _pinned(core: int) -> list[str]:
+    cores = sorted(os.sched_getaffinity(0))
+    return ["taskset", "-c", str(cores[core])] if len(cores) > 1 and shutil.which("taskset") else []
+
+
+def _answers(port: int, process: "subprocess.Popen[bytes]") -> bool:
+    deadline = time.monotonic() + START_S
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(0.2)
+        sock.connect(("127.0.0.1", port))
+        while time.monotonic() < deadline and process.poll() is None:
+            try:
+                sock.send(dnswire.query(1, "example.org", "A"))
+                sock.recv(4096)
+                return True
+            except TimeoutError:
+                continue
+            except OSError:  # nothing listens yet
+                time.sleep(0.05)
+    return False
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Compare the two servers of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m loadtest.compare", description=__doc__.split("\n")[0])
+    parser.add_argument("a", help="a Corefile, or a command with {port}")
+    parser.add_argument("b", help="likewise")
+    parser.add_argument("--coredns", default="coredns", help="the CoreDNS that runs Corefiles (%(default)s)")
+    parser.add_argument("--pairs", type=int, default=7, help="turns of each (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each run (%(default)s)")
+    parser.add_argument("--rate", type=int, default=2000, help="queries a second of the latency run (%(default)s)")
+    parser.add_argument("--queries", metavar="FILE", help="in dnsperf's form (made traffic if not given)")
+    parser.add_argument("--out", metavar="FILE", help="also write the report as JSON")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(options.queries) if options.queries else Path(scratch) / "queries.txt"
+        if not options.queries:
+            write_queries(str(file), itertools.islice(queries(flat(Profile(benign=20_000, infected=0))), 100_000))
+        plan = Plan(file, options.seconds, options.rate)
+        try:
+            a, b = compare(
+                lambda: measure(options.a, plan, options.coredns),
+                lambda: measure(options.b, plan, options.coredns),
+                options.pairs,
+            )
+        except CannotCompare as error:
+            print(error, file=sys.stderr)
+            return 2
+    names = (Path(options.a).name, Path(options.b).name)
+    report = Report(" against ".join(names), command_line(), results(names, a, b), describe_machine())
+    report.save(options.out)
+    print(report.text())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

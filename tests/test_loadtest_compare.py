@@ -1,0 +1,81 @@
+"""Two servers compared in ABBA order with dnsperf: its report read, a server that fails named."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from loadtest import compare
+from loadtest.compare import CannotCompare, Plan, Turn, command_of, measure, parse_dnsperf, results, running
+from tests.requires import need
+
+# A resolver that answers every query with its own question, as a command of its own.
+SERVER = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("127.0.0.1", int(sys.argv[1])))
+while True:
+    data, source = s.recvfrom(4096)
+    s.sendto(data[:2] + bytes([0x81, 0x80]) + data[4:10] + bytes(2) + data[12:data.index(0, 12) + 5], source)
+"""
+
+REPORT = """
+Statistics:
+
+  Queries sent:         1000
+  Queries completed:    990 (99.00%)
+  Queries lost:         10 (1.00%)
+
+  Response codes:       NOERROR 990 (100.00%)
+  Run time (s):         1.000000
+  Queries per second:   990.000000
+
+  Average Latency (s):  0.000123 (min 0.000011, max 0.011223)
+"""
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> str:
+    (tmp_path / "server.py").write_text(SERVER)
+    return f"{sys.executable} {tmp_path / 'server.py'} {{port}}"
+
+
+def test_dnsperf_is_read() -> None:
+    assert parse_dnsperf(REPORT) == {"sent": 1000, "completed": 990, "lost": 10, "qps": 990, "latency": 0.000123}
+
+
+def test_a_report_that_lacks_a_figure_is_refused() -> None:
+    with pytest.raises(CannotCompare, match="did not say qps"):
+        parse_dnsperf(REPORT.replace("Queries per second", "Speed"))
+
+
+def test_a_corefile_is_run_by_coredns_on_the_port(tmp_path: Path) -> None:
+    (tmp_path / "Corefile").write_text(". {\n whoami\n}\n")
+    assert command_of(str(tmp_path / "Corefile"), "build/coredns").startswith("build/coredns -quiet -dns.port {port}")
+
+
+def test_a_server_that_ends_is_named_with_its_words() -> None:
+    with pytest.raises(CannotCompare, match="(?s)ended with 3.*no such option"):
+        with running(f"{sys.executable} -c 'print(\"no such option\"); raise SystemExit(3)' {{port}}"):
+            pass
+
+
+def test_results_put_b_against_a() -> None:
+    turn = Turn(1000.0, 1e-4, 2**20, 0.0, {"p50": 1e-3, "p99": 2e-3, "p99.9": 3e-3, "max": 4e-3})
+    rows = results(("a", "b"), [turn], [turn._replace(qps=2000.0)])
+    assert rows[1].name == "b" and rows[1].against == [1000.0] and rows[1].values == [2000.0]
+
+
+def test_two_servers_are_measured(server: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    need(shutil.which("dnsperf"), "dnsperf is not installed")
+    arguments = ["--pairs", "1", "--seconds", "0.5", "--rate", "200", "--out", str(tmp_path / "r.json")]
+    assert compare.main([server, server, *arguments]) == 0
+    assert "CPU us/query" in capsys.readouterr().out
+
+
+def test_a_turn_counts_its_own_cpu_and_latencies(server: str, tmp_path: Path) -> None:
+    need(shutil.which("dnsperf"), "dnsperf is not installed")
+    (tmp_path / "q").write_text("a.example.org A\nb.example.org AAAA\n")
+    turn = measure(server, Plan(tmp_path / "q", seconds=0.5, rate=200))
+    assert turn.qps > 100 and turn.cpu_a_query > 0 and 0 < turn.latencies["p50"] <= turn.latencies["max"] < 2
