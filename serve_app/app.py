@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from deployments.verdict_log import VerdictLog
 from ray import serve
 
 from deployments.classifier import Classifier, Options
 from deployments.preprocessor import Preprocessor
+from deployments.verdict_log import VerdictLog
 from serve_app.ingress import Ingress
 from serve_app.settings import Settings, settings_of
 
@@ -19,7 +19,14 @@ def build(args: dict[str, Any]) -> serve.Application:
     return deployed(Ingress).bind(
         settings,
         deployed(Preprocessor).bind(deployed(Classifier).bind(classifier_options(settings))),
-        deployed(VerdictLog).bind(settings.store_url, settings.spool_dir, settings.spool_bytes),
+        deployed(VerdictLog).bind(
+            settings.store_url,
+            settings.spool_dir,
+            settings.spool_bytes,
+            settings.client_privacy,
+            settings.client_key_file,
+            settings.retention_days,
+        ),
     )
 
 

@@ -1,10 +1,12 @@
 """The environment variables of Ray and Ray Serve, in one place; they count only if set before Ray starts."""
 
 import os
+import secrets
 import shlex
 import signal
 import stat
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +14,9 @@ from typing import NamedTuple
 
 from serve_app import haproxy
 
-MAX_SOCKET_PATH = 90  # octets; Unix sockets allow 107, and Ray appends to ours
+# Octets. A Unix socket's path takes 107; Ray adds the node's id (57) to ours, HAProxy a process number while binding.
+MAX_DIRECTORY = 107 - 57 - len("/a.sock.4194304.tmp")
+CONFIG = "haproxy.cfg"
 HAPROXY = "RAY_SERVE_ENABLE_HA_PROXY"
 
 
@@ -47,6 +51,9 @@ def variables(ingress: Ingress, present: Mapping[str, str] = os.environ) -> dict
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(ingress.replica_ports[1]),
         "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(ingress.grpc_ports[0]),
         "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(ingress.grpc_ports[1]),
+        "RAY_AUTH_MODE": "token",  # for Ray's own ports; without it whoever reaches them runs code here
+        "RAY_AUTH_TOKEN_PATH": str(_ray_token(directory)),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "3",  # HAProxy hears of a leaving replica in a tenth of it
         "RAY_USAGE_STATS_ENABLED": "0",
         "TF_CPP_MIN_LOG_LEVEL": "2",
     }
@@ -60,13 +67,22 @@ def variables(ingress: Ingress, present: Mapping[str, str] = os.environ) -> dict
 def private(directory: Path) -> Path:
     """The directory, made for this user alone. Raises `BadEnvironment` if others can enter or the path is too long."""
     directory = directory.absolute()
-    if len(os.fsencode(directory)) > MAX_SOCKET_PATH - 20:
-        raise BadEnvironment(f"{directory}: expected at most {MAX_SOCKET_PATH - 20} octets, for the sockets in it")
+    if len(os.fsencode(directory)) > MAX_DIRECTORY:
+        raise BadEnvironment(f"{directory}: expected at most {MAX_DIRECTORY} octets, for the sockets in it")
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     status = directory.stat()
     if status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o077:
         raise BadEnvironment(f"{directory}: expected a directory of this user alone (mode 0700)")
     return directory
+
+
+def _ray_token(directory: Path) -> Path:
+    """The file of the token that Ray's processes show each other; drawn at the first start."""
+    file = directory / "ray-token"
+    if not file.exists():
+        file.touch(mode=0o600)
+        file.write_text(secrets.token_hex(32))
+    return file
 
 
 def _haproxy(ingress: Ingress, directory: Path) -> dict[str, str]:
@@ -81,9 +97,9 @@ def _haproxy(ingress: Ingress, directory: Path) -> dict[str, str]:
         haproxy.MAX_BODY: str(ingress.max_body),
         haproxy.MAX_REQUESTS: str(ingress.max_requests),
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(starter),
-        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(config_file(directory)),
-        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(directory / "admin.sock"),
-        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(directory / "metrics.sock"),
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(directory / CONFIG),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(directory / "a.sock"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(directory / "d.sock"),
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(directory),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(directory / "server-state"),
         "RAY_SERVE_HAPROXY_NBTHREAD": str(ingress.threads),
@@ -94,14 +110,14 @@ def _haproxy(ingress: Ingress, directory: Path) -> dict[str, str]:
     }
 
 
-def config_file(directory: Path) -> Path:
-    """HAProxy's configuration file; its path in a command line marks a HAProxy as ours."""
-    return directory.absolute() / "haproxy.cfg"
+def short_directory() -> Path:
+    """A new private directory whose path is short enough for the sockets."""
+    return Path(tempfile.mkdtemp(prefix="verdict-"))
 
 
 def haproxies(directory: Path) -> list[int]:
     """The processes of the HAProxy that runs from this directory, and of no other."""
-    mark = os.fsencode(config_file(directory))
+    start, end = os.fsencode(directory.absolute()) + b"/", b"/" + CONFIG.encode()
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -110,7 +126,7 @@ def haproxies(directory: Path) -> list[int]:
             arguments = (entry / "cmdline").read_bytes().split(b"\0")
         except OSError:  # it has ended meanwhile
             continue
-        if mark in arguments:
+        if any(argument.startswith(start) and argument.endswith(end) for argument in arguments):
             found.append(int(entry.name))
     return found
 

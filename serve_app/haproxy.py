@@ -33,10 +33,8 @@ def closed(text: str, directory: str, max_body: int, max_requests: int) -> str:
     if _MARK in text:
         return text
     text = _replaced(r"mode 666 level admin", "mode 600 level admin", text)
-    text = _replaced(r"(?m)^(\s*)bind :\d+$", rf"\1bind unix@{directory}/metrics-http.sock mode 600", text)
-    text = _replaced(
-        r"(?m)^(\s*)bind \*:\d+$(?=\n\s*stats enable)", rf"\1bind unix@{directory}/stats-http.sock mode 600", text
-    )
+    text = _replaced(r"(?m)^(\s*)bind :\d+$", rf"\1bind unix@{directory}/m.sock mode 600", text)
+    text = _replaced(r"(?m)^(\s*)bind \*:\d+$(?=\n\s*stats enable)", rf"\1bind unix@{directory}/s.sock mode 600", text)
     text = re.sub(r"(?m)^\s*errorfile .*\n", "", text)
     busy = f'content-type application/json string "{_BUSY}" hdr Retry-After 1'
     large = f'content-type application/json string "{_LARGE}"'

@@ -1,0 +1,153 @@
+"""Names a second through the cluster, beside a no-op graph of the same shape and the raw network, in one run.
+
+    python -m loadtest.cluster_bench [--quick] [--out FILE]
+
+The raw network is the scorer alone, in a process of its own with all cores, on rows that are encoded already.
+Each round measures the three in turn, and the next round in the other order.
+"""
+
+import argparse
+import json
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from loadtest.clusters import Running, running
+from loadtest.frames import Outcome, closed_loop, requests
+from loadtest.populations import benign_names
+from loadtest.stats import Report, Result, command_line, describe_machine
+
+SIZES = (1, 64, 256, 1024)
+CONNECTIONS = {1: 16, 64: 8, 256: 6, 1024: 4}  # enough to keep every stage busy
+GOALS = {256: 1.2, 1024: 1.1}
+IDLE_GOAL = 1.3
+SEED_WIDTH = 256  # octets of a row of the seed network
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the benchmark and print its report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one short round")
+    parser.add_argument("--out", type=Path, help="where the report goes, as JSON")
+    args = parser.parse_args(arguments)
+    rounds, seconds = (1, 2.0) if args.quick else (7, 4.0)
+    frames = {size: list(bodies(size)) for size in SIZES}
+    with tempfile.TemporaryDirectory() as folder, raw_network() as raw:
+        with running(Path(folder), noop_width=SEED_WIDTH) as cluster:
+            results = measure(frames, raw, cluster, rounds, seconds)
+    machine = describe_machine("ray", "tensorflow")
+    report = Report("Names through the cluster", command_line(), results, machine)
+    report.save(args.out)
+    print(report.text())
+
+
+def bodies(size: int) -> Iterator[bytes]:
+    """Bodies of frames of distinct names."""
+    names = benign_names(max(size * 8, 1024), seed=5)
+    for start in range(0, len(names) - size + 1, size):
+        yield json.dumps({"names": names[start : start + size]}).encode()
+
+
+def measure(
+    frames: dict[int, list[bytes]],
+    raw: Callable[[int, float], float],
+    cluster: Running,
+    rounds: int,
+    seconds: float,
+) -> list[Result]:
+    """All figures. `raw(size, seconds)` gives names a second."""
+    results = []
+    for size, made in frames.items():
+        found: dict[str, list[float]] = {"raw": [], "noop": [], "whole": []}
+        for number in range(rounds):
+            for which in ("raw", "noop", "whole")[:: 1 if number % 2 == 0 else -1]:
+                if which == "raw":
+                    found[which].append(raw(size, seconds))
+                else:
+                    path = "/v1/verdicts" if which == "whole" else "/noop/v1/verdicts"
+                    asked = requests(made, path, cluster.resolver)
+                    outcome = run(cluster.address, asked, size, CONNECTIONS[size], seconds)
+                    found[which].append(outcome.names_a_second)
+        results += _throughput(size, found)
+    return results + _idle(frames[1], cluster, 20 if rounds == 1 else 400)
+
+
+def run(address: tuple[str, int], asked: Sequence[bytes], size: int, connections: int, seconds: float) -> Outcome:
+    """A closed loop that must see answers only."""
+    outcome = closed_loop(address, asked, size, connections, seconds)
+    if set(outcome.statuses) != {200} or outcome.lost:
+        raise SystemExit(f"frames of {size}: {dict(outcome.statuses)}, {outcome.lost} lost; expected 200 alone")
+    return outcome
+
+
+def _throughput(size: int, found: dict[str, list[float]]) -> list[Result]:
+    sums = [1 / (1 / noop + 1 / raw) for noop, raw in zip(found["noop"], found["raw"], strict=True)]
+    cost = [ideal / whole for ideal, whole in zip(sums, found["whole"], strict=True)]
+    goal = f"at most {GOALS[size]}" if size in GOALS else ""
+    return [
+        Result(f"frames of {size}: raw network", "names/s", found["raw"]),
+        Result(f"frames of {size}: no-op graph", "names/s", found["noop"]),
+        Result(f"frames of {size}: the cluster", "names/s", found["whole"], "as Ray Serve's no-op", found["noop"]),
+        Result(f"frames of {size}: cost against no-op + raw", "times", cost, goal=goal),
+    ]
+
+
+def _idle(made: list[bytes], cluster: Running, count: int) -> list[Result]:
+    """The latency of one question at a time on an idle cluster, in turn through both graphs."""
+    latencies: dict[str, list[float]] = {}
+    for path in ("/noop/v1/verdicts", "/v1/verdicts") * 2:
+        asked = requests(made, path, cluster.resolver)
+        until = count * 0.008
+        latencies.setdefault(path, []).append(1000 * run(cluster.address, asked, 1, 1, max(until, 1.0)).latency(0.5))
+    noop, whole = latencies["/noop/v1/verdicts"], latencies["/v1/verdicts"]
+    return [
+        Result("an idle single question: no-op graph, p50", "ms", noop),
+        Result("an idle single question: the cluster, p50", "ms", whole, "no-op", noop, goal=f"at most {IDLE_GOAL}"),
+    ]
+
+
+@contextmanager
+def raw_network() -> Iterator[Callable[[int, float], float]]:
+    """The seed network in a process of its own; calls give names a second."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_raw_process, args=(there,), daemon=True)
+    process.start()
+    there.close()
+
+    def rate(size: int, seconds: float) -> float:
+        here.send((size, seconds))
+        answer: float = here.recv()
+        return answer
+
+    try:
+        yield rate
+    finally:
+        here.send(None)
+        process.join(10)
+
+
+def _raw_process(pipe: Connection) -> None:
+    from model.artifact import Artifact
+    from model.registry import RELEASED
+    from model.scorer import Scorer
+
+    scorer = Scorer(Artifact.load(RELEASED / "seed-2020"), SIZES)
+    scorer.warm_up()
+    names = benign_names(1024, seed=5)
+    while (wanted := pipe.recv()) is not None:
+        size, seconds = wanted
+        rows = scorer.encoding(names[:size])
+        done, began = 0, time.perf_counter()
+        while time.perf_counter() - began < seconds:
+            scorer(rows)
+            done += size
+        pipe.send(done / (time.perf_counter() - began))
+
+
+if __name__ == "__main__":
+    main()

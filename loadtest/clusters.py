@@ -1,0 +1,104 @@
+"""A cluster for a measurement: the real application on this machine, on ports and folders of its own."""
+
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from shutil import rmtree
+from typing import Any, NamedTuple
+
+from serve_app import cluster
+from serve_app.environment import Ingress, short_directory
+from verdicts import tokens
+from verdicts.store import open_store
+
+
+class Running(NamedTuple):
+    """A cluster that answers. `resolver` and `admin` are tokens."""
+
+    port: int
+    resolver: str
+    admin: str
+    folder: Path
+    ingress: Ingress
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return ("127.0.0.1", self.port)
+
+
+@contextmanager
+def running(
+    folder: Path,
+    args: Mapping[str, Any] | None = None,
+    deployments: Mapping[str, Mapping[str, Any]] | None = None,
+    noop_width: int | None = None,
+    num_cpus: float = 4,
+    ingress: Mapping[str, Any] | None = None,
+) -> Iterator[Running]:
+    """Start the application with the released models and an SQLite store in `folder`, and end it afterwards.
+
+    `args` go over the application's settings, `deployments` (by name) over its YAML; `noop_width` puts the no-op
+    graph beside it under /noop.
+    """
+    from model.registry import Registry
+
+    registry = Registry(folder / "models")
+    registry.seed_from_released()
+    url = f"sqlite://{folder}/verdict.db"
+    issued = issue(url)
+    first = free_port()
+    short = short_directory()
+    chosen = Ingress(short, replica_ports=(first, first + 20), **(ingress or {}))
+    settings = {
+        "store_url": url,
+        "registry": str(folder / "models"),
+        "spool_dir": str(folder / "spool"),
+        "model": "seed-2020",
+        **(args or {}),
+    }
+    found = cluster.configuration(settings, free_port())
+    for deployment in found["applications"][0]["deployments"]:
+        deployment.update((deployments or {}).get(deployment["name"], {}))
+    if noop_width is not None:
+        found["applications"].append(noop(noop_width))
+    try:
+        cluster.start(chosen, num_cpus=num_cpus, object_store_memory=128 << 20)
+        cluster.deploy(found)
+        yield Running(found["http_options"]["port"], *issued, folder, chosen)
+    finally:
+        cluster.stop(chosen)
+        rmtree(short, ignore_errors=True)
+
+
+def issue(url: str) -> tuple[str, str]:
+    """Set a new store up and issue a resolver's and an administrator's token."""
+    store = open_store(url)
+    store.initialise()
+    resolver, admin = tokens.issue("resolver", "bench", 1), tokens.issue("admin", "bench", 1)
+    store.commit([resolver.document, admin.document], "bench")
+    store.close()
+    return resolver.text, admin.text
+
+
+def noop(width: int) -> dict[str, Any]:
+    """The no-op graph as an application of serve.yaml."""
+    options = {"max_ongoing_requests": 256, "logging_config": {"encoding": "JSON", "enable_access_log": False}}
+    return {
+        "name": "noop",
+        "route_prefix": "/noop",
+        "import_path": "loadtest.noop:build",
+        "args": {"width": width},
+        "deployments": [
+            {"name": name, "ray_actor_options": {"num_cpus": 0.1}, **options}
+            for name in ("NoIngress", "NoPreprocessor", "NoClassifier")
+        ],
+    }
+
+
+def free_port() -> int:
+    """A port nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

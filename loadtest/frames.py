@@ -1,0 +1,142 @@
+"""Frames over HTTP as fast as they are answered: a closed loop on some connections, cheap enough to measure beside."""
+
+import selectors
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from loadtest.stats import quantile
+
+TIMEOUT_S = 30.0
+
+
+@dataclass
+class Outcome:
+    """What a run found. `latencies` in seconds, of answers with status 200, ascending after the run."""
+
+    seconds: float
+    names: int  # in frames answered with status 200
+    statuses: Counter[int] = field(default_factory=Counter)
+    latencies: list[float] = field(default_factory=list)
+    lost: int = 0  # connections that broke with a question open
+
+    @property
+    def names_a_second(self) -> float:
+        return self.names / self.seconds
+
+    @property
+    def frames_a_second(self) -> float:
+        return self.statuses[200] / self.seconds
+
+    def latency(self, q: float) -> float:
+        """A quantile of the latencies, in seconds."""
+        return quantile(self.latencies, q)
+
+
+class _Connection:
+    """One connection with at most one question open."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self.socket = socket.create_connection(address, TIMEOUT_S)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.asked = 0.0
+        self.buffer = bytearray()
+        self.expected = 0  # octets of the whole answer; 0 until its head is in
+
+    def ask(self, request: bytes) -> None:
+        self.buffer.clear()
+        self.expected = 0
+        self.asked = time.perf_counter()
+        self.socket.sendall(request)
+
+    def receive(self) -> int | None:
+        """Read what is there; the status once the answer is whole. Raises `ConnectionError`."""
+        data = self.socket.recv(1 << 18)
+        if not data:
+            raise ConnectionResetError("closed by the server")
+        self.buffer += data
+        if not self.expected:
+            end = self.buffer.find(b"\r\n\r\n")
+            if end < 0:
+                return None
+            self.expected = end + 4 + _content_length(bytes(self.buffer[:end]))
+        return int(self.buffer[9:12]) if len(self.buffer) >= self.expected else None
+
+
+def requests(
+    frames: Sequence[bytes], path: str = "/v1/verdicts", token: str = "", budget_ms: int | None = None
+) -> list[bytes]:
+    """Whole HTTP requests, one a frame body."""
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    if token:
+        head += f"Authorization: Bearer {token}\r\n"
+    if budget_ms is not None:
+        head += f"Verdict-Budget-Ms: {budget_ms}\r\n"
+    return [f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body for body in frames]
+
+
+def closed_loop(
+    address: tuple[str, int], asked: Sequence[bytes], names: int, connections: int, seconds: float, pause: float = 0.0
+) -> Outcome:
+    """Ask on each connection, again as soon as the answer is in, in turn from `asked` (frames of `names` names).
+
+    A refusal (429, 503) is followed by a `pause` of seconds, as a caller that heeds Retry-After would.
+    """
+    source = _forever(asked)
+    outcome = Outcome(0.0, 0)
+    waiting: list[tuple[float, _Connection]] = []
+    with selectors.DefaultSelector() as selector:
+        for _ in range(connections):
+            _open(selector, address).ask(next(source))
+        began = time.perf_counter()
+        end = began + seconds
+        while (now := time.perf_counter()) < end:
+            while waiting and waiting[0][0] <= now:
+                waiting.pop(0)[1].ask(next(source))
+            for key, _ in selector.select(max(0.0, min(end, waiting[0][0] if waiting else end) - now)):
+                connection: _Connection = key.data
+                try:
+                    status = connection.receive()
+                except ConnectionError:
+                    outcome.lost += 1
+                    selector.unregister(connection.socket)
+                    connection.socket.close()
+                    _open(selector, address).ask(next(source))
+                    continue
+                if status is None:
+                    continue
+                now = time.perf_counter()
+                outcome.statuses[status] += 1
+                if status == 200:
+                    outcome.names += names
+                    outcome.latencies.append(now - connection.asked)
+                if status in (429, 503) and pause:
+                    waiting.append((now + pause, connection))
+                else:
+                    connection.ask(next(source))
+        outcome.seconds = time.perf_counter() - began
+        for key in list(selector.get_map().values()):
+            key.data.socket.close()
+    outcome.latencies.sort()
+    return outcome
+
+
+def _open(selector: selectors.BaseSelector, address: tuple[str, int]) -> _Connection:
+    connection = _Connection(address)
+    selector.register(connection.socket, selectors.EVENT_READ, connection)
+    return connection
+
+
+def _forever(asked: Sequence[bytes]) -> Iterator[bytes]:
+    while True:
+        yield from asked
+
+
+def _content_length(head: bytes) -> int:
+    for line in head.split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            return int(value)
+    raise ValueError(f"no Content-Length in {head[:80]!r}")
