@@ -1,0 +1,29 @@
+"""Tiny artifacts for the model's tests: real networks, untrained or trained in a moment."""
+
+from pathlib import Path
+from typing import Any
+
+from model.artifact import save
+from model.manifest import FORMAT, Limits, Manifest, Platt, Threshold
+from model.network import Shape, build
+
+SMALL = Shape(embedding=4, channels=8, blocks=1, dense=8)
+
+
+def manifest(version: str = "test-1", **changes: Any) -> Manifest:
+    """The manifest of a small two-headed artifact."""
+    fields: dict[str, Any] = dict(
+        format=FORMAT, version=version, network="segments", encoding="segments-96", heads=["generated", "malicious"],
+        calibration={"generated": Platt(1.0, 0.0), "malicious": Platt(1.0, 0.0)}, base_rate=0.001,
+        thresholds=Limits(Threshold(0.9, 0, 200_000, 1.5e-5), Threshold(0.5), Threshold(0.6)), metrics={}, digests={},
+    )  # fmt: skip
+    return Manifest(**(fields | changes))
+
+
+def write(path: Path, version: str = "test-1", **changes: Any) -> Path:
+    """An untrained small network as an artifact at path/version."""
+    import keras
+
+    keras.utils.set_random_seed(sum(version.encode()))
+    save(path / version, build(SMALL), manifest(version, **changes), [{"epoch": 1}])
+    return path / version

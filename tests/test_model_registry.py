@@ -1,0 +1,113 @@
+"""One pointer says which artifact serves."""
+
+from pathlib import Path
+
+import pytest
+
+from model.artifact import Artifact, BadArtifact
+from model.registry import GuardFailed, Registry, UnknownVersion, newest
+from model.remote import NoRemote
+from tests.model_fixtures import write
+from tests.requires import need
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("released")
+    write(root, "seed-1")
+    write(root, "b-2")
+    write(root, "b-3")
+    return root
+
+
+@pytest.fixture
+def registry(tmp_path: Path, released: Path) -> Registry:
+    registry = Registry(tmp_path / "registry")
+    registry.seed_from_released(released)
+    return registry
+
+
+def test_a_fresh_registry_serves_the_newest_release(registry: Registry) -> None:
+    assert registry.serving() == "b-3" and [m.version for m in registry.list()] == ["b-2", "b-3", "seed-1"]
+
+
+def test_seeding_again_changes_nothing_that_serves(registry: Registry, released: Path) -> None:
+    registry.promote("b-2")
+    registry.seed_from_released(released)
+    assert registry.serving() == "b-2"
+
+
+def test_rolling_back_serves_what_served_before(registry: Registry) -> None:
+    registry.promote("b-2")
+    assert registry.rollback() == "b-3" == registry.serving()
+
+
+def test_nothing_to_roll_back_to_is_an_error(registry: Registry) -> None:
+    with pytest.raises(UnknownVersion, match="no earlier model"):
+        registry.rollback()
+
+
+def test_an_unknown_version_names_those_there_are(registry: Registry) -> None:
+    with pytest.raises(UnknownVersion, match="'b-9': expected one of b-2, b-3, seed-1"):
+        registry.promote("b-9")
+
+
+def test_a_version_cannot_leave_the_folder(registry: Registry) -> None:
+    with pytest.raises(UnknownVersion):
+        registry.get("../registry")
+
+
+def test_a_broken_artifact_is_not_promoted(registry: Registry) -> None:
+    (registry.root / "b-2" / "model.keras").write_bytes(b"")
+    with pytest.raises(BadArtifact):
+        registry.promote("b-2")
+    assert registry.serving() == "b-3"
+
+
+def test_the_guard_holds_a_candidate_back_unless_forced(registry: Registry) -> None:
+    def guard(artifact: Artifact) -> list[str]:
+        return ["example.org is blocked"]
+
+    with pytest.raises(GuardFailed, match=r"example\.org"):
+        registry.promote("b-2", guard)
+    registry.promote("b-2", guard, force=True)
+    assert registry.serving() == "b-2"
+
+
+def test_a_version_is_never_overwritten(registry: Registry, tmp_path: Path) -> None:
+    other = write(tmp_path, "b-2", notes="another")
+    with pytest.raises(FileExistsError, match="b-2"):
+        registry.add(other)
+
+
+def test_a_release_never_prefers_the_seed_network() -> None:
+    assert newest(["seed-2020", "cnn-1", "cnn-2"]) == "cnn-2"
+
+
+def test_the_release_of_this_repository_is_a_registry(tmp_path: Path) -> None:
+    registry = Registry(tmp_path)
+    assert "seed-2020" in registry.seed_from_released() and registry.get(registry.serving()).version == registry.serving()
+
+
+def test_a_uri_without_pyarrow_says_what_to_install() -> None:
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError:
+        with pytest.raises(NoRemote, match="pip install pyarrow"):
+            Registry("s3://bucket/models")
+
+
+def test_a_registry_at_a_uri_promotes_and_rolls_back(tmp_path: Path, released: Path) -> None:
+    try:
+        import pyarrow  # noqa: F401
+
+        there = True
+    except ImportError:
+        there = False
+    if not there:
+        pytest.skip("pyarrow is optional and not installed")
+    need(there, "pyarrow")
+    registry = Registry(f"file://{tmp_path}/remote", cache=tmp_path / "cache")
+    registry.seed_from_released(released)
+    registry.promote("b-2")
+    assert registry.rollback() == "b-3" and registry.get("b-3").version == "b-3"

@@ -1,0 +1,71 @@
+"""The served network: same scores in every company."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.artifact import Artifact
+from model.registry import RELEASED
+from model.scorer import Scorer
+from tests.model_fixtures import write
+
+NAMES = ["example.org", "kq3v9z7xw1.info", "www.example.co.uk", "a" * 60 + ".example.net", "a.very.long.host.name.under.example.com"]
+
+
+@pytest.fixture(scope="module")
+def scorer(tmp_path_factory: pytest.TempPathFactory) -> Scorer:
+    return Scorer(Artifact.load(write(tmp_path_factory.mktemp("scorer"))), batch_sizes=(1, 4, 16))
+
+
+def test_scores_are_probabilities_in_two_columns(scorer: Scorer) -> None:
+    scores = scorer(scorer.encoding(NAMES))
+    assert scores.shape == (5, 2) and scores.dtype == np.float32 and ((scores >= 0) & (scores <= 1)).all()
+
+
+@pytest.mark.parametrize("count", [1, 3, 5, 16, 37])
+def test_a_score_does_not_depend_on_the_batch(scorer: Scorer, count: int) -> None:
+    names = (NAMES * 8)[:count]
+    alone = np.concatenate([scorer(scorer.encoding([name])) for name in names])
+    assert np.allclose(scorer(scorer.encoding(names)), alone, atol=1e-5)
+
+
+def test_a_score_does_not_depend_on_the_width_of_the_graph(scorer: Scorer) -> None:
+    x = scorer.encoding(["example.org"])
+    narrow = np.asarray(scorer.artifact.network(x[:, :24].astype(np.int32)))
+    wide = np.asarray(scorer.artifact.network(x.astype(np.int32)))
+    assert np.allclose(narrow, wide, atol=1e-5)
+
+
+def test_the_served_graph_is_the_network(scorer: Scorer) -> None:
+    x = scorer.encoding(NAMES)
+    assert np.allclose(scorer.logits(x), np.asarray(scorer.artifact.network(x.astype(np.int32))), atol=1e-4)
+
+
+def test_no_rows_are_no_scores(scorer: Scorer) -> None:
+    assert scorer(scorer.encoding([])).shape == (0, 2)
+
+
+def test_rows_of_another_encoding_are_refused(scorer: Scorer) -> None:
+    with pytest.raises(ValueError, match="expected uint8"):
+        scorer(np.zeros((2, 256), np.uint8))
+
+
+def test_warming_up_compiles_every_graph(scorer: Scorer) -> None:
+    scorer.warm_up()
+    assert len(scorer._graphs) == 9  # three batch sizes, three widths
+
+
+def test_the_seed_network_judges_by_its_2020_rule() -> None:
+    artifact = Artifact.load(RELEASED / "seed-2020")
+    scorer = Scorer(artifact, batch_sizes=(4,))
+    x = artifact.encoding(NAMES)
+    raw = np.asarray(artifact.network(x.reshape(-1, 16, 16, 1).astype(np.float32))).ravel()
+    scores = scorer(x)
+    assert not scores[:, 0].any() and np.allclose(scores[:, 1], raw, atol=1e-5)
+    assert artifact.thresholds().block is None and artifact.thresholds().alert_score == 0.5
+
+
+def test_batch_sizes_must_grow(tmp_path: Path, scorer: Scorer) -> None:
+    with pytest.raises(ValueError, match="expected growing numbers"):
+        Scorer(scorer.artifact, batch_sizes=(4, 1))
