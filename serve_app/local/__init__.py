@@ -1,0 +1,1 @@
+"""`verdict up`: CoreDNS, the cluster and the dashboard on this machine, on loopback, from one command."""

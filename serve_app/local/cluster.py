@@ -1,0 +1,178 @@
+"""The cluster of `verdict up`, a process of its own: `python -m serve_app.local.cluster PLAN`.
+
+It appends what it does as JSON lines to the report file of its plan, and ends cleanly at SIGTERM.
+"""
+
+import os
+import secrets
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import msgspec
+
+from serve_app.local.prepare import write_private
+from serve_app.loopback import HOOK
+
+OBJECT_STORE_BYTES = 100 * 1024 * 1024  # frames travel by value; little else is kept
+LOGICAL_CPUS = 4  # at least: the deployments' shares must fit on a machine of one core too
+STOP_PATIENCE_S = 15.0
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What the process is told."""
+
+    home: str
+    run: str  # a short path for sockets
+    store_url: str
+    models: str
+    spool: str
+    logs: str
+    http_port: int
+    replica_port: int  # first of a block of PORT_BLOCK
+    report: str  # file that reports are appended to
+
+
+class Report(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line of what the process says."""
+
+    step: str = ""
+    ready: bool = False
+    failed: str = ""
+
+
+class _Stop(BaseException):
+    pass
+
+
+PORT_BLOCK = 102  # 50 HTTP and 50 gRPC ports of ingress replicas, and two of Serve's fallback proxy
+
+
+def environment(plan: Plan) -> dict[str, str]:
+    """The variables that keep Ray to itself: its token, loopback only, ports of our own."""
+    last = plan.replica_port + PORT_BLOCK - 1
+    return {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(Path(plan.run) / "ray.token"),
+        # Ray takes 127.0.0.1 for this node's address, and binds there, only where it knows of no other node.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(last - 1),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(last),
+        "RAY_DISABLE_IMPORT_WARNING": "1",
+        **HOOK,
+    }
+
+
+def main(argument: str) -> int:
+    """Run the cluster until SIGTERM; 0 after a clean stop, 1 when it did not come up."""
+    plan = msgspec.json.decode(Path(argument).read_bytes(), type=Plan)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _raise_stop)
+    write_private(Path(plan.run) / "ray.token", secrets.token_hex(32))
+    os.environ.update(environment(plan))
+    started = False
+    try:
+        _say(plan, Report(step="loading Ray"))
+        _seed_registry(plan)
+        _start(plan)
+        started = True
+        _say(plan, Report(ready=True))
+        while True:
+            signal.pause()
+    except _Stop:
+        return 0
+    except Exception as error:
+        print(f"the cluster did not come up: {error}", flush=True)
+        _say(plan, Report(failed=str(error)))
+        return 0 if started else 1
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        _stop(plan)
+
+
+def _raise_stop(number: int, frame: FrameType | None) -> None:
+    raise _Stop
+
+
+def _say(plan: Plan, report: Report) -> None:
+    with open(plan.report, "ab") as file:
+        file.write(msgspec.json.encode(report) + b"\n")
+
+
+def _seed_registry(plan: Plan) -> None:
+    from model.registry import Registry
+
+    Registry(plan.models).seed_from_released()
+
+
+def _ingress(plan: Plan) -> Any:
+    from serve_app.environment import Ingress
+
+    first = plan.replica_port
+    return Ingress(Path(plan.run) / "i", (first, first + 49), (first + 50, first + 99))
+
+
+def _start(plan: Plan) -> None:
+    from serve_app.cluster import configuration, deploy, start
+
+    args = {"store_url": plan.store_url, "registry": plan.models, "spool_dir": plan.spool}
+    found = configuration(args, plan.http_port)
+    found["logging_config"]["logs_dir"] = plan.logs
+    _say(plan, Report(step="starting Ray"))
+    start(
+        _ingress(plan),
+        _temp_dir=plan.run,
+        num_cpus=max(LOGICAL_CPUS, os.cpu_count() or 1),
+        object_store_memory=OBJECT_STORE_BYTES,
+    )
+    _say(plan, Report(step="deploying"))
+    said = ""
+
+    def report(states: dict[str, str]) -> None:
+        nonlocal said
+        text = ", ".join(f"{name} {state.lower()}" for name, state in sorted(states.items()))
+        if text != said:
+            said = text
+            _say(plan, Report(step=text or "deploying"))
+
+    deploy(found, report=report)
+
+
+def _stop(plan: Plan) -> None:
+    """End the application, which flushes what it holds, then Serve, Ray and HAProxy."""
+    if "ray" not in sys.modules:
+        return
+    import ray
+
+    from serve_app.environment import end_haproxy
+
+    try:
+        if ray.is_initialized():
+            from ray.serve.context import _get_global_client
+
+            client = _get_global_client(raise_if_no_controller_running=False)
+            if client is not None:
+                client.delete_apps(["verdict"], blocking=False)
+                _wait_until_gone()
+    except Exception as error:
+        print(f"stopping the application: {error}", flush=True)
+    finally:
+        # Not serve.shutdown(): it waits half a minute for a controller that Ray is about to end anyway.
+        ray.shutdown()
+        end_haproxy(Path(plan.run) / "i")
+
+
+def _wait_until_gone() -> None:
+    from ray import serve
+
+    end = time.monotonic() + STOP_PATIENCE_S
+    while serve.status().applications and time.monotonic() < end:
+        time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

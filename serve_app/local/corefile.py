@@ -1,0 +1,73 @@
+"""The Corefile of `verdict up`, as text (contract 6 is its *verdict* stanza)."""
+
+from serve_app.local.options import LOOPBACK, Home, Options
+
+VERDICT_TIMEOUT = "500ms"  # a laptop that has just started everything is slow once; upstream is asked meanwhile
+
+# The built-in zone: addresses of RFC 5737 and RFC 3849, which lead nowhere. Every other name has an address too, so
+# that a generated name is answered and can be seen to be flagged.
+KNOWN = {
+    "wikipedia.org": ("198.51.100.10", "2001:db8::10"),
+    "www.wikipedia.org": ("198.51.100.10", "2001:db8::10"),
+    "python.org": ("198.51.100.11", "2001:db8::11"),
+    "debian.org": ("198.51.100.12", "2001:db8::12"),
+    "coredns.io": ("198.51.100.13", "2001:db8::13"),
+    "www.example.com": ("198.51.100.20", "2001:db8::20"),
+    "www.example.net": ("198.51.100.21", "2001:db8::21"),
+    "www.example.org": ("198.51.100.22", "2001:db8::22"),
+}
+OTHERS = ("192.0.2.1", "2001:db8::1")
+TTL_S = 60
+
+
+def corefile(options: Options, home: Home, upstream: str | None) -> str:
+    """The whole Corefile; `upstream` None means the built-in zone."""
+    return f"""# Written by `verdict up` at each start.
+.:{options.dns_port} {{
+    bind {LOOPBACK}
+    errors
+    verdict http://{LOOPBACK}:{options.http_port} {{
+        token {quoted(home.resolver_token)}
+        resolver local
+        mode {options.mode}
+        timeout {VERDICT_TIMEOUT}
+    }}
+    cache 300
+{indented(forwarding(upstream) if upstream else built_in_zone())}
+}}
+"""
+
+
+def forwarding(upstream: str) -> str:
+    """What passes queries on to a nameserver."""
+    return f"forward . {upstream}"
+
+
+def built_in_zone() -> str:
+    """What answers without any upstream."""
+    hosts = [f"    {address} {name}" for name, addresses in KNOWN.items() for address in addresses]
+    return "\n".join(
+        [
+            "hosts {", *hosts, f"    ttl {TTL_S}", "    no_reverse", "    fallthrough", "}",
+            template("A", f"{{{{ .Name }}}} {TTL_S} IN A {OTHERS[0]}"),
+            template("AAAA", f"{{{{ .Name }}}} {TTL_S} IN AAAA {OTHERS[1]}"),
+            "template IN ANY . {",
+            "    rcode NOERROR",
+            f'    authority ". {TTL_S} IN SOA built-in.invalid. nobody.invalid. 1 3600 600 86400 {TTL_S}"',
+            "}",
+        ]
+    )  # fmt: skip
+
+
+def template(qtype: str, answer: str) -> str:
+    return f'template IN {qtype} . {{\n    answer "{answer}"\n}}'
+
+
+def quoted(path: object) -> str:
+    """A path as one Corefile token."""
+    text = str(path)
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' if any(c in text for c in ' "\t#{}') else text
+
+
+def indented(text: str) -> str:
+    return "\n".join("    " + line for line in text.splitlines())

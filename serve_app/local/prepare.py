@@ -1,0 +1,71 @@
+"""Makes a home ready: the store, the tokens of its resolver and its dashboard, demonstration entries."""
+
+import os
+import time
+from pathlib import Path
+
+from serve_app.local.options import Home
+from verdicts.lists import entry
+from verdicts.store import Document, Store, open_store
+from verdicts.tokens import KIND, Tokens, Unauthorised, issue
+
+RESOLVER = "local"  # the name the CoreDNS of `verdict up` reports under
+AUTHOR = "verdict up"
+
+# Names of RFC 2606 that IANA's servers really answer, so that it shows who blocked them.
+BLOCKED = "www.example.net"
+HONEYPOT = "www.example.org"
+HONEYPOT_ANSWERS = ["192.0.2.53", "2001:db8::53"]
+NOTE = "entered by the first `verdict up`, for the demonstration; remove it at will"
+
+
+def prepare(home: Home) -> bool:
+    """Make the home ready; True when its store is new. Raises `Unavailable` and `OSError`."""
+    store = open_store(home.store_url)
+    try:
+        fresh = not home.store.exists()
+        store.initialise()
+        token_file(store, home.resolver_token, "resolver", RESOLVER)
+        token_file(store, home.admin_token, "admin", "dashboard")
+        if fresh:
+            store.commit(demonstration(_now()), AUTHOR, NOTE)
+        return fresh
+    finally:
+        store.close()
+
+
+def token_file(store: Store, path: Path, role: str, name: str) -> None:
+    """See that the file holds a good token of this role; issue one where it does not."""
+    try:
+        present = path.read_text().strip()
+        Tokens(store.scan(KIND)).check(f"Bearer {present}", role)
+        return
+    except (FileNotFoundError, Unauthorised):
+        pass
+    issued = issue(role, name, _now(), note=AUTHOR)
+    store.commit([issued.document], AUTHOR)
+    write_private(path, issued.text + "\n")
+
+
+def demonstration(now: int) -> list[Document]:
+    """What a fresh store begins with."""
+    return [
+        entry("blocklist", BLOCKED, NOTE, created=now, author=AUTHOR),
+        entry("honeypot", HONEYPOT, NOTE, created=now, author=AUTHOR),
+        Document("policy", "policy", {"honeypot_answers": HONEYPOT_ANSWERS}),
+    ]
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace a file that only this user may read."""
+    new = path.with_name(f".{path.name}.new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,137 @@
+"""Keeps the children of `verdict up`: starts again what crashes, and stops everything in order, once and for all."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType, TracebackType
+
+import msgspec
+from rich.console import Console
+
+from serve_app.local.cluster import Report
+from serve_app.local.processes import POLL_S, Child, end_marked, how_it_ended
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+START_PATIENCE_S = 240.0
+RESTARTS = 3  # of one child within RESTART_WINDOW_S; after that everything stops
+RESTART_WINDOW_S = 600.0
+LOOK_EVERY_S = 0.5
+
+
+class NotStarted(RuntimeError):
+    """A part that did not come up or will not stay up; the message ends with the last lines of its log."""
+
+
+class StopRequested(BaseException):
+    """The first Ctrl-C, SIGTERM or hang-up of the terminal."""
+
+
+class Supervisor:
+    """A context: at its end, however that comes about, no child is left.
+
+    Children are stopped in the reverse of the order in which they depend on each other: CoreDNS first, so that it
+    can still report what it has answered. A second signal ends everything at once.
+    """
+
+    def __init__(self, mark: str) -> None:
+        self._mark = mark
+        self._children: list[Child] = []
+        self._restarts: dict[str, list[float]] = {}
+        self._former: dict[int, object] = {}
+
+    def __enter__(self) -> "Supervisor":
+        for number in SIGNALS:
+            self._former[number] = signal.signal(number, _request_stop)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number in SIGNALS:
+            signal.signal(number, self._force)
+        self.stop()
+        for former, handler in self._former.items():
+            signal.signal(former, handler)  # type: ignore[arg-type]
+
+    def add(self, child: Child) -> None:
+        """Start a child and keep it."""
+        self._children.append(child)
+        child.start()
+
+    def stop(self) -> None:
+        """CoreDNS first and waited for, then the rest; then whatever is left of them."""
+        order = sorted(self._children, key=lambda child: child.name != "CoreDNS")
+        for child in order:
+            child.terminate()
+            if child.name == "CoreDNS":
+                child.wait()
+        for child in order:
+            child.wait()
+        end_marked(self._mark)
+
+    def wait_for(
+        self, holds: Callable[[], bool], what: str, child: Child | None, patience_s: float = START_PATIENCE_S
+    ) -> None:
+        """Wait until `holds`. Raises `NotStarted` when a child ends first, or after `patience_s`."""
+        end = time.monotonic() + patience_s
+        while not holds():
+            self._check_all()
+            if time.monotonic() > end:
+                tail = f"; the last lines of {child.log}:\n{child.last_lines()}" if child else ""
+                raise NotStarted(f"waited {patience_s:.0f} s for {what}{tail}")
+            time.sleep(POLL_S)
+
+    def reports(self, child: Child, path: Path, patience_s: float = START_PATIENCE_S) -> Iterator[Report]:
+        """What a child says of its start in a file, as it says it. Raises as `wait_for` does."""
+        end = time.monotonic() + patience_s
+        with path.open("rb") as file:
+            while time.monotonic() < end:
+                line = file.readline()
+                if line.endswith(b"\n"):
+                    yield msgspec.json.decode(line, type=Report)
+                    continue
+                file.seek(-len(line), os.SEEK_CUR)  # half a line: the rest is being written
+                self._check_all()
+                time.sleep(POLL_S)
+        raise NotStarted(f"waited {patience_s:.0f} s for {child.name}; its log is {child.log}")
+
+    def supervise(self, console: Console) -> None:
+        """Watch until a signal comes. Raises `NotStarted` when a child does not stay up."""
+        while True:
+            time.sleep(LOOK_EVERY_S)
+            for child in self._children:
+                status = child.ended()
+                if status is not None:
+                    self._again(child, status, console)
+
+    def _again(self, child: Child, status: int, console: Console) -> None:
+        now = time.monotonic()
+        recent = [moment for moment in self._restarts.get(child.name, []) if now - moment < RESTART_WINDOW_S]
+        console.print(f"{child.name} {how_it_ended(status)}. Its last lines:\n{child.last_lines()}", markup=False)
+        if len(recent) >= RESTARTS:
+            raise NotStarted(f"{child.name}: ended {RESTARTS + 1} times within {RESTART_WINDOW_S / 60:.0f} minutes")
+        self._restarts[child.name] = [*recent, now]
+        console.print(f"Starting {child.name} again.", markup=False)
+        child.kill()
+        end_marked(child.mark)  # what it had started, an orphaned HAProxy on its port for one
+        child.start()
+
+    def _check_all(self) -> None:
+        for child in self._children:
+            status = child.ended()
+            if status is not None:
+                raise NotStarted(
+                    f"{child.name} {how_it_ended(status)}; the last lines of {child.log}:\n{child.last_lines()}"
+                )
+
+    def _force(self, number: int, frame: FrameType | None) -> None:
+        for child in self._children:
+            child.strike()
+        end_marked(self._mark, patience_s=0.0)
+        os._exit(128 + number)
+
+
+def _request_stop(number: int, frame: FrameType | None) -> None:
+    raise StopRequested(signal.Signals(number).name)

@@ -1,0 +1,143 @@
+"""The main path of `verdict up`: check, prepare, start, wait, tell, supervise, stop."""
+
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from serve_app import golang
+from serve_app.local import cluster, ports
+from serve_app.local.announce import announcement, demonstration_names
+from serve_app.local.cluster import PORT_BLOCK, Plan
+from serve_app.local.corefile import corefile
+from serve_app.local.home import Opened, opened
+from serve_app.local.options import LOOPBACK, Options
+from serve_app.local.prepare import prepare
+from serve_app.local.processes import Child
+from serve_app.local.progress import Steps
+from serve_app.local.supervisor import NotStarted, Supervisor
+from serve_app.local.upstream import choose
+from serve_app.local.waiting import dashboard_link, http_ready, resolver_ready
+
+
+def up(options: Options) -> None:
+    """Run everything until told to stop. Raises what the parts raise; each message names what was expected."""
+    ports.check(ports.wanted(options))
+    with opened(options.home) as ours, Supervisor(ours.home.mark) as supervisor:
+        with Steps() as steps:
+            if ours.cleared:
+                steps.console.print(f"Ended {ours.cleared} processes that a former run had left.")
+            start(options, ours, supervisor, steps)
+            text = announcement(options, ours.home, demonstration_names(options, ours.home))
+        print(text, flush=True)
+        supervisor.supervise(steps.console)
+
+
+def start(options: Options, ours: Opened, supervisor: Supervisor, steps: Steps) -> None:
+    """Start the chosen parts, each as soon as it can, and wait until all of them answer."""
+    home = ours.home
+    building = Building(golang.build) if "coredns" in options.parts else None
+    step = steps.begin("Preparing " + str(home.path))
+    fresh = prepare(home)
+    step.done("a new store, with demonstration entries" if fresh else "its store, tokens and lists are there")
+    cluster_up = start_cluster(options, ours, supervisor, steps) if "cluster" in options.parts else None
+    dashboard_up = start_dashboard(options, ours, supervisor, steps) if "dashboard" in options.parts else None
+    if building is not None:
+        step = steps.begin("Building CoreDNS with the verdict plugin")
+        binary = building.wait(supervisor)
+        step.done(binary.name)
+    if cluster_up is not None:
+        cluster_up()
+    if building is not None:
+        start_coredns(options, ours, supervisor, steps, binary)
+    if dashboard_up is not None:
+        dashboard_up()
+
+
+def start_cluster(options: Options, ours: Opened, supervisor: Supervisor, steps: Steps) -> Callable[[], None]:
+    """Start the cluster; call what is returned to wait until it gives verdicts."""
+    home = ours.home
+    step = steps.begin("Starting the cluster")
+    reports = ours.run / "cluster.reports"
+    reports.touch()
+    plan = Plan(
+        str(home.path), str(ours.run), home.store_url, str(home.models), str(home.spool), str(home.logs / "serve"),
+        options.http_port, ports.free_block(PORT_BLOCK), str(reports),
+    )  # fmt: skip
+    path = ours.run / "plan.json"
+    path.write_bytes(msgspec.json.encode(plan))
+    argv = [sys.executable, "-m", cluster.__name__, str(path)]
+    child = Child("the cluster", argv, home.log("cluster"), home.mark, patience_s=45.0)
+    supervisor.add(child)
+
+    def wait() -> None:
+        for report in supervisor.reports(child, reports):
+            if report.failed:
+                raise NotStarted(f"the cluster: {report.failed}\nIts log is {child.log}")
+            step.say(report.step) if report.step else None
+            if report.ready:
+                break
+        step.say("loading the model")
+        supervisor.wait_for(lambda: http_ready(options.http_port), "the cluster to be ready", child)
+        step.done(f"http://{LOOPBACK}:{options.http_port}")
+
+    return wait
+
+
+def start_dashboard(options: Options, ours: Opened, supervisor: Supervisor, steps: Steps) -> Callable[[], None]:
+    """Start the dashboard; call what is returned to wait until it serves."""
+    home = ours.home
+    step = steps.begin("Starting the dashboard")
+    argv = [
+        sys.executable, "-m", "dashboard", "--store-url", home.store_url, "--port", str(options.dashboard_port),
+        "--control-url", f"http://{LOOPBACK}:{options.http_port}", "--token-file", str(home.admin_token),
+        "--password-file", str(home.password),
+    ]  # fmt: skip
+    child = Child("the dashboard", argv, home.log("dashboard"), home.mark, patience_s=5.0)
+    supervisor.add(child)
+
+    def wait() -> None:
+        supervisor.wait_for(lambda: dashboard_link(options, home) is not None, "the dashboard to serve", child)
+        step.done(f"http://{LOOPBACK}:{options.dashboard_port}")
+
+    return wait
+
+
+def start_coredns(options: Options, ours: Opened, supervisor: Supervisor, steps: Steps, binary: Path) -> None:
+    """Start CoreDNS and wait until it answers."""
+    home = ours.home
+    step = steps.begin("Starting CoreDNS")
+    upstream = choose(options.upstream)
+    home.corefile.write_text(corefile(options, home, upstream))
+    child = Child(
+        "CoreDNS", [str(binary), "-conf", str(home.corefile)], home.log("coredns"), home.mark, patience_s=10.0
+    )
+    supervisor.add(child)
+    supervisor.wait_for(lambda: resolver_ready(options.dns_port), "CoreDNS to answer", child)
+    step.done(f"{LOOPBACK}:{options.dns_port}, " + (f"upstream {upstream}" if upstream else "upstream: built-in zone"))
+
+
+class Building:
+    """Work on another thread, since the build of CoreDNS and the start of the cluster take about as long."""
+
+    def __init__(self, work: Callable[[], Path]) -> None:
+        self._work = work
+        self._result: Path | None = None
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._result = self._work()
+        except Exception as error:
+            self._error = error
+
+    def wait(self, supervisor: Supervisor) -> Path:
+        supervisor.wait_for(lambda: not self._thread.is_alive(), "the build of CoreDNS", None, patience_s=1800.0)
+        if self._error is not None:
+            raise self._error
+        assert self._result is not None
+        return self._result

@@ -1,0 +1,41 @@
+"""Whether a part answers yet, asked from outside as its users would."""
+
+import dns.exception
+import dns.message
+import dns.query
+import httpx
+
+from serve_app.local.options import LOOPBACK, Home, Options
+
+PATIENCE_S = 1.0
+
+
+def http_ready(port: int) -> bool:
+    """True when the cluster says it can give verdicts."""
+    return _get(f"http://{LOOPBACK}:{port}/readyz") == 200
+
+
+def resolver_ready(port: int) -> bool:
+    """True when something answers DNS there, whatever it answers."""
+    try:
+        dns.query.udp(dns.message.make_query("ready.invalid", "A"), LOOPBACK, port=port, timeout=PATIENCE_S)
+    except (OSError, dns.exception.DNSException):
+        return False
+    return True
+
+
+def dashboard_link(options: Options, home: Home) -> str | None:
+    """The link that opens the dashboard without asking for a password, once it serves."""
+    if _get(f"http://{LOOPBACK}:{options.dashboard_port}/healthz") != 200:
+        return None
+    words = home.password.read_text().split() if home.password.exists() else []
+    path = f"/login?token={words[0]}" if len(words) == 1 else "/"  # accounts with passwords have no link
+    return f"http://{LOOPBACK}:{options.dashboard_port}{path}"
+
+
+def _get(url: str) -> int | None:
+    try:
+        with httpx.Client(trust_env=False, timeout=PATIENCE_S) as client:
+            return client.get(url).status_code
+    except httpx.HTTPError:
+        return None

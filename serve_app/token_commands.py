@@ -1,0 +1,151 @@
+"""`verdict tokens`: through the control API of a running cluster, or in a store that nothing else writes to."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import httpx
+
+from verdicts.names import shown
+from verdicts.store import Misconfigured, Unavailable, open_store
+from verdicts.tokens import KIND, ROLES, BadToken, described, issue, revoke, rotate
+
+DAY_MS = 86_400_000
+
+
+@click.group()
+@click.option("--url", help="The cluster, for instance http://127.0.0.1:8053; needs --token-file.")
+@click.option("--token-file", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="An admin's token.")
+@click.option("--store", "store_url", help="A store that no cluster writes to: sqlite:///PATH or http://HOST:9200.")
+@click.pass_context
+def tokens(context: click.Context, url: str | None, token_file: Path | None, store_url: str | None) -> None:
+    """Issue, list, rotate and revoke tokens of resolvers, viewers, analysts and admins.
+
+    Without options: the cluster of `verdict up` in this folder.
+    """
+    if url is None and store_url is None:
+        url, token_file = "http://127.0.0.1:8053", token_file or Path(".verdict/tokens/admin")
+        if not token_file.exists():
+            raise click.UsageError(
+                f"{token_file} is not there: name a cluster with --url and --token-file, or a --store"
+            )
+    if url is not None and (token_file is None or store_url is not None):
+        raise click.UsageError("expected --url with --token-file, or --store alone")
+    context.obj = _Remote(url, token_file.read_text().strip()) if url and token_file else _Direct(store_url or "")
+
+
+@tokens.command("issue")
+@click.option("--role", type=click.Choice(ROLES), required=True)
+@click.option("--name", required=True, help="The resolver, or whom it is for.")
+@click.option("--days", type=click.FloatRange(0, min_open=True), help="Until it expires; without, until it is revoked.")
+@click.option("--note", default="")
+@click.pass_obj
+def issue_(holder: "_Remote | _Direct", role: str, name: str, days: float | None, note: str) -> None:
+    """Print a new token; it cannot be shown again."""
+    expires = None if days is None else int(_now() + days * DAY_MS)
+    click.echo(holder.issue(role, name, expires, note))
+
+
+@tokens.command("list")
+@click.pass_obj
+def list_(holder: "_Remote | _Direct") -> None:
+    """One line each: id, role, name, created, expires, note; tab separated."""
+    for token in holder.list():
+        when = [_day(token.get("created")), _day(token.get("expires"))]
+        click.echo("\t".join([token["id"], token["role"], token["name"], *when, ascii(token.get("note", ""))[1:-1]]))
+
+
+@tokens.command("rotate")
+@click.argument("id")
+@click.option("--grace", type=click.FloatRange(0), default=0, help="Hours that the old token stays good.")
+@click.pass_obj
+def rotate_(holder: "_Remote | _Direct", id: str, grace: float) -> None:
+    """Print the successor of token ID."""
+    click.echo(holder.rotate(id, int(grace * 3_600_000)))
+
+
+@tokens.command("revoke")
+@click.argument("id")
+@click.pass_obj
+def revoke_(holder: "_Remote | _Direct", id: str) -> None:
+    """Take token ID away at once."""
+    holder.revoke(id)
+
+
+class _Remote:
+    def __init__(self, url: str, token: str) -> None:
+        self._http = httpx.Client(
+            base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=10.0, trust_env=False
+        )
+
+    def issue(self, role: str, name: str, expires: int | None, note: str) -> str:
+        body = {"role": role, "name": name, "expires": expires, "note": note}
+        return str(self._call("POST", "/v1/tokens", body)["token"])
+
+    def list(self) -> list[dict[str, Any]]:
+        return list(self._call("GET", "/v1/tokens")["tokens"])
+
+    def rotate(self, id: str, grace: int) -> str:
+        return str(self._call("POST", f"/v1/tokens/{id}/rotate", {"grace": grace})["token"])
+
+    def revoke(self, id: str) -> None:
+        self._call("DELETE", f"/v1/tokens/{id}")
+
+    def _call(self, method: str, path: str, body: Any = None) -> Any:
+        try:
+            reply = self._http.request(method, path, json=body)
+            content = reply.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise click.ClickException(f"{self._http.base_url}: {error}") from error
+        if not reply.is_success:
+            raise click.ClickException(f"{self._http.base_url}: {content.get('message', reply.status_code)}")
+        return content
+
+
+class _Direct:
+    def __init__(self, url: str) -> None:
+        try:
+            self._store = open_store(url)
+            self._store.initialise()
+        except (ValueError, Unavailable, Misconfigured, OSError) as error:
+            raise click.ClickException(str(error)) from error
+
+    def issue(self, role: str, name: str, expires: int | None, note: str) -> str:
+        try:
+            issued = issue(role, name, _now(), expires, note)
+        except BadToken as error:
+            raise click.ClickException(str(error)) from error
+        self._store.commit([issued.document], "verdict tokens")
+        return issued.text
+
+    def list(self) -> list[dict[str, Any]]:
+        return [described(document) for document in self._store.scan(KIND)]
+
+    def rotate(self, id: str, grace: int) -> str:
+        try:
+            issued, documents = rotate(self._get(id), _now(), grace)
+        except BadToken as error:
+            raise click.ClickException(str(error)) from error
+        self._store.commit(documents, "verdict tokens")
+        return issued.text
+
+    def revoke(self, id: str) -> None:
+        self._store.commit([revoke(self._get(id))], "verdict tokens")
+
+    def _get(self, id: str) -> Any:
+        document = self._store.get(KIND, id)
+        if document is None:
+            raise click.ClickException(f"token {shown(id)}: no such token; `verdict tokens list` shows them")
+        return document
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _day(moment: int | None) -> str:
+    return "-" if moment is None else time.strftime("%Y-%m-%d", time.gmtime(moment / 1000))
+
+
+COMMANDS = [tokens]
