@@ -1,9 +1,9 @@
 """A model artifact: a directory of weights and a manifest, checked before it is believed (contract 5).
 
-    model.keras      the network, weights and all; loaded with safe_mode, after its digest
-    manifest.json    `model.manifest.Manifest`
-    history.jsonl    one line an epoch of its training
-    evaluation.json  the report of `verdict evaluate`
+model.keras      the network, weights and all; loaded with safe_mode, after its digest
+manifest.json    `model.manifest.Manifest`
+history.jsonl    one line an epoch of its training
+evaluation.json  the report of `verdict evaluate`
 """
 
 import hashlib

@@ -133,9 +133,7 @@ def build(found: dict[str, Entry | None], sources: list[Source], families: dict[
     )  # fmt: skip
 
 
-def assign(
-    registered: NDArray[np.uint64], teaches: NDArray[np.bool_], judged: NDArray[np.bool_]
-) -> NDArray[np.int8]:
+def assign(registered: NDArray[np.uint64], teaches: NDArray[np.bool_], judged: NDArray[np.bool_]) -> NDArray[np.int8]:
     """The part of each name by rules 3 and 4; `judged` names go to JUDGE with all of their registered domain."""
     bucket = registered % np.uint64(100)
     part = np.where(bucket < TEACH_PERCENT, TEACH, np.where(bucket < TEACH_PERCENT + TUNE_PERCENT, TUNE, JUDGE))

@@ -101,7 +101,9 @@ def repeat(lists: Lists, rows: int | None, seeds: int, epochs: int, progress: Pr
     for seed in range(seeds):
         parts = split(lists, rows, seed)
         network = fit(parts.x[parts.train], parts.y[parts.train], epochs, seed, progress)
-        marks = [accuracy(network, parts.x[part], parts.y[part]) for part in (parts.train, parts.validation, parts.test)]
+        marks = [
+            accuracy(network, parts.x[part], parts.y[part]) for part in (parts.train, parts.validation, parts.test)
+        ]
         results.append(Result(seed, *marks))
         progress({"seed": seed, "train": marks[0], "validation": marks[1], "test": marks[2]})
     return results

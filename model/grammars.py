@@ -17,7 +17,9 @@ DIGITS = "0123456789"
 HEX = DIGITS + "abcdef"
 VOWELS = "aeiou"
 CONSONANTS = "bcdfghjklmnpqrstvwxyz"
-ONSETS = tuple("b bl br c ch cl cr d dr f fl fr g gl gr h j k kl kr l m n p ph pl pr qu r s sc sh sk sl sm sn sp st str t th tr v w z".split())
+ONSETS = tuple(
+    "b bl br c ch cl cr d dr f fl fr g gl gr h j k kl kr l m n p ph pl pr qu r s sc sh sk sl sm sn sp st str t th tr v w z".split()
+)
 CODAS = ("", "", "", *"b ck d f g k l ll m n nd ng nt p r rd rk rt s ss st t th x z".split())
 
 
@@ -80,7 +82,9 @@ def _alternating(rng: random.Random, labels: Sequence[str]) -> Grammar:
 
     def make(r: random.Random) -> str:
         start = r.randrange(len(pattern))
-        return "".join(r.choice(vowels if pattern[(start + i) % len(pattern)] == "v" else consonants) for i in range(length(r)))
+        return "".join(
+            r.choice(vowels if pattern[(start + i) % len(pattern)] == "v" else consonants) for i in range(length(r))
+        )
 
     return make
 

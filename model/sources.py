@@ -40,6 +40,8 @@ def load_sources(file: str | Path = SOURCES) -> list[Source]:
     for source in found["source"]:
         if source.form not in FORMS:
             raise BadSources(f"{file}: {source.path}: form {source.form!r}, expected one of {', '.join(FORMS)}")
-        if source.use == "teach" and any(word in source.licence for word in ("none", "research", "non-commercial", "NC")):
+        if source.use == "teach" and any(
+            word in source.licence for word in ("none", "research", "non-commercial", "NC")
+        ):
             raise BadSources(f"{file}: {source.path}: licence {source.licence!r} may only judge")
     return found["source"]

@@ -145,5 +145,7 @@ def _checkpoint(run: Path, network: Any, plan: Plan, epoch: int, line: dict[str,
     os.replace(run / "new.keras", run / "checkpoint.keras")
     with (run / "history.jsonl").open("a") as file:
         file.write(json.dumps(line) + "\n")
-    (run / "state.new").write_text(json.dumps({"epoch": epoch, "seconds": line["seconds"], "plan": msgspec.to_builtins(plan)}))
+    (run / "state.new").write_text(
+        json.dumps({"epoch": epoch, "seconds": line["seconds"], "plan": msgspec.to_builtins(plan)})
+    )
     os.replace(run / "state.new", run / "state.json")

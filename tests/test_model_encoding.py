@@ -62,7 +62,9 @@ def test_an_unknown_encoding_is_refused_by_name() -> None:
         encoder("morse")
 
 
-@pytest.mark.parametrize("name", [*NAMES, r"a\.b.example.org", "a.b.c.compute.amazonaws.com", "x.s3.amazonaws.com", "nosuchtld"])
+@pytest.mark.parametrize(
+    "name", [*NAMES, r"a\.b.example.org", "a.b.c.compute.amazonaws.com", "x.s3.amazonaws.com", "nosuchtld"]
+)
 def test_the_fast_suffix_is_the_library_s(name: str) -> None:
     assert suffix_length(name) == len(names.split(name).suffix)
 

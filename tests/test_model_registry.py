@@ -86,7 +86,9 @@ def test_a_release_never_prefers_the_seed_network() -> None:
 
 def test_the_release_of_this_repository_is_a_registry(tmp_path: Path) -> None:
     registry = Registry(tmp_path)
-    assert "seed-2020" in registry.seed_from_released() and registry.get(registry.serving()).version == registry.serving()
+    assert (
+        "seed-2020" in registry.seed_from_released() and registry.get(registry.serving()).version == registry.serving()
+    )
 
 
 def test_a_uri_without_pyarrow_says_what_to_install() -> None:

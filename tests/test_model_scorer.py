@@ -10,7 +10,13 @@ from model.registry import RELEASED
 from model.scorer import Scorer
 from tests.model_fixtures import write
 
-NAMES = ["example.org", "kq3v9z7xw1.info", "www.example.co.uk", "a" * 60 + ".example.net", "a.very.long.host.name.under.example.com"]
+NAMES = [
+    "example.org",
+    "kq3v9z7xw1.info",
+    "www.example.co.uk",
+    "a" * 60 + ".example.net",
+    "a.very.long.host.name.under.example.com",
+]
 
 
 @pytest.fixture(scope="module")

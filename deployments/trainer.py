@@ -1,0 +1,189 @@
+"""Training jobs on the cluster: started, watched and cancelled through one actor, done in a task with a GPU if any.
+
+The functions below are what the control API calls; they block for a Ray call, so call them from a thread. A job is a
+dict: `id`, `kind`, `state` (queued, running, done, failed, cancelled), `settings` (labels and seen names as their
+number), `version` (of the artifact it makes), `started`, `ended` (Unix milliseconds; `ended` 0 while it runs),
+`progress` (the latest line of its history), `error`. Its folder holds `job.json` and `history.jsonl`, a line each time
+it reports; both survive the actor and the cluster.
+"""
+
+import contextlib
+import json
+import os
+import threading
+import time
+import traceback
+import uuid
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from model.jobs import JobSettings, new_version, parse, work
+from model.train import Cancelled
+
+NAME, NAMESPACE = "verdict-trainer", "verdict"
+CALL_S = 30.0  # deadline of one call to the actor
+POLL_S = 0.5  # how often a task asks whether it was cancelled
+
+
+class UnknownJob(KeyError):
+    """No job of this id."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class Busy(RuntimeError):
+    """A job is running already: one at a time, for a GPU is shared with the classifier."""
+
+
+def start(settings: dict[str, Any], registry: str, runs: str) -> str:
+    """Start a job and return its id. `settings` as `model.jobs.JobSettings`; `registry` a folder or URI; `runs` the
+    folder for jobs, on the machine of Ray's head. Raises `model.jobs.BadSettings`, `Busy`."""
+    parsed = parse(settings)
+    return str(_call(_actor(runs).start, parsed, registry))
+
+
+def jobs(runs: str) -> list[dict[str, Any]]:
+    """All jobs, newest first."""
+    return list(_call(_actor(runs).jobs))
+
+
+def status(job: str, runs: str, after: int = 0) -> dict[str, Any]:
+    """One job, with `history`: its lines from number `after` on. Raises `UnknownJob`."""
+    return dict(_call(_actor(runs).status, job, after))
+
+
+def cancel(job: str, runs: str) -> dict[str, Any]:
+    """Ask a job to stop; it does within a few seconds, adding nothing to the registry. Raises `UnknownJob`."""
+    return dict(_call(_actor(runs).cancel, job))
+
+
+class Jobs:
+    """The actor: job folders, and the task of the job that runs. Not thread-safe; Ray calls it one by one."""
+
+    def __init__(self, runs: str) -> None:
+        self.runs = Path(runs)
+        self.runs.mkdir(parents=True, exist_ok=True)
+        self._stop: set[str] = set()
+        self._task: Any = None
+        for job in self.jobs():
+            if job["state"] in ("queued", "running"):  # its task ended with the actor that started it
+                self._write(job | {"state": "failed", "error": "interrupted: the cluster stopped", "ended": _now()})
+
+    def start(self, settings: JobSettings, registry: str) -> str:
+        if any(job["state"] in ("queued", "running") for job in self.jobs()):
+            raise Busy("a training job is running; expected to wait for it, or cancel it")
+        name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:6]}"
+        job = {
+            "id": name, "kind": settings.kind, "state": "queued", "settings": _shown(settings), "version": "",
+            "started": _now(), "ended": 0, "progress": {}, "error": "",
+        }  # fmt: skip
+        (self.runs / name).mkdir()
+        self._write(job)
+        gpus = 1 if ray.cluster_resources().get("GPU", 0) >= 1 else 0
+        task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(_run)
+        me = ray.get_runtime_context().current_actor
+        self._task = task.remote(me, name, settings, registry, str(self.runs / name))
+        return name
+
+    def jobs(self) -> list[dict[str, Any]]:
+        files = sorted(self.runs.glob("*/job.json"), reverse=True)
+        return [json.loads(file.read_text()) for file in files]
+
+    def status(self, job: str, after: int) -> dict[str, Any]:
+        found = self._read(job)
+        file = self.runs / job / "history.jsonl"
+        lines = file.read_text().splitlines()[after:] if file.exists() else []
+        return found | {"history": [json.loads(line) for line in lines]}
+
+    def cancel(self, job: str) -> dict[str, Any]:
+        found = self._read(job)
+        if found["state"] == "queued":  # perhaps no machine is free for it: nothing would hear the request
+            ray.cancel(self._task)
+            return self._write(found | {"state": "cancelled", "ended": _now()})
+        if found["state"] == "running":
+            self._stop.add(job)
+        return found
+
+    def report(self, job: str, changes: dict[str, Any], line: dict[str, Any] | None) -> bool:
+        """Note what a task says of its job; the reply tells whether it should stop."""
+        found = self._read(job)
+        if found["state"] == "cancelled":
+            return True
+        if line is not None:
+            with (self.runs / job / "history.jsonl").open("a") as file:
+                file.write(json.dumps(line) + "\n")
+            changes = changes | {"progress": line}
+        if changes:
+            self._write(found | changes)
+        return job in self._stop
+
+    def _read(self, job: str) -> dict[str, Any]:
+        file = self.runs / Path(job).name / "job.json"
+        if Path(job).name != job or not file.is_file():
+            raise UnknownJob(f"job {job!r}: no such training job")
+        return dict(json.loads(file.read_text()))
+
+    def _write(self, job: dict[str, Any]) -> dict[str, Any]:
+        file = self.runs / job["id"] / "job.json"
+        new = file.with_suffix(".new")
+        new.write_text(json.dumps(job))
+        os.replace(new, file)
+        return job
+
+
+def _run(jobs: Any, job: str, settings: JobSettings, registry: str, folder: str) -> None:
+    """The task: work, reporting line by line; a thread asks meanwhile whether to stop."""
+    stop, ended = threading.Event(), threading.Event()
+
+    def report(changes: dict[str, Any], line: dict[str, Any] | None = None) -> None:
+        if ray.get(jobs.report.remote(job, changes, line)):
+            stop.set()
+
+    def watch() -> None:
+        while not ended.wait(POLL_S):
+            with contextlib.suppress(ray.exceptions.RayError):
+                report({})
+
+    version = new_version(settings)
+    report({"state": "running", "version": version})
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        if stop.is_set():
+            raise Cancelled("cancelled before it began")
+        work(settings, registry, Path(folder), version, lambda line: report({}, line), stop.is_set)
+        outcome = {"state": "done"}
+    except Cancelled:
+        outcome = {"state": "cancelled"}
+    except Exception as error:  # the job's own fault, to be read by who started it
+        outcome = {"state": "failed", "error": f"{type(error).__name__}: {error}"}
+        traceback.print_exc()
+    ended.set()
+    report(outcome | {"ended": _now()})
+
+
+def _actor(runs: str) -> Any:
+    return ray.remote(num_cpus=0, max_restarts=-1)(Jobs).options(
+        name=NAME, namespace=NAMESPACE, lifetime="detached", get_if_exists=True
+    ).remote(runs)  # fmt: skip
+
+
+def _call(method: Any, *arguments: Any) -> Any:
+    try:
+        return ray.get(method.remote(*arguments), timeout=CALL_S)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause if isinstance(error.cause, (UnknownJob, Busy)) else error from None
+
+
+def _shown(settings: JobSettings) -> dict[str, Any]:
+    """Settings fit to be listed: labels and names as their number."""
+    import msgspec
+
+    fields = msgspec.to_builtins(settings)
+    return fields | {"labels": len(settings.labels), "seen": len(settings.seen)}
+
+
+def _now() -> int:
+    return int(time.time() * 1000)

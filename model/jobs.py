@@ -1,0 +1,136 @@
+"""What a training job does, in any process: from settings to a new artifact in a registry.
+
+`work` runs in a Ray task, in the `verdict train` command, or in a test; it knows none of them.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from model.retrain import Label
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+class BadSettings(ValueError):
+    """Settings of a job that cannot be; the message names the key and what was expected."""
+
+
+class JobSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What to train. Only what its kind uses may differ from the defaults; 0 means: that network's own.
+
+    `retrain` fine-tunes the serving model with `labels`, held in place by `seen` names; it needs no data. `train`
+    trains anew from the data folder (or URL) `data`, laid out as `model/sources.toml` says; for the network `seed`
+    the folder of the two lists of 2020.
+    """
+
+    kind: Literal["retrain", "train"] = "retrain"
+    network: Literal["segments", "seed"] = "segments"
+    data: str = ""
+    epochs: int = 0
+    minutes: float = 0.0
+    batch_size: int = 0
+    rows: int = 0  # sample size: at most this many names of each kind (seed: the first of each list)
+    seed: int = 0
+    labels: list[dict[str, str]] = []  # [{"name", "label": generated|malicious|benign|unsure}]
+    seen: list[str] = []
+
+
+def parse(settings: dict[str, Any]) -> JobSettings:
+    """Settings from JSON; raises `BadSettings`."""
+    try:
+        found = msgspec.convert(settings, JobSettings)
+        labels_of(found)
+    except msgspec.ValidationError as error:
+        raise BadSettings(f"training settings: {error}") from error
+    if found.kind == "train" and not found.data:
+        raise BadSettings("training settings: data '', expected the folder or URL of the training data")
+    if found.kind == "retrain" and not found.labels:
+        raise BadSettings("training settings: labels [], expected at least one")
+    for name, low in (("epochs", 0), ("minutes", 0), ("batch_size", 0), ("rows", 0)):
+        if getattr(found, name) < low:
+            raise BadSettings(f"training settings: {name} {getattr(found, name)}, expected {low} or more")
+    return found
+
+
+def labels_of(settings: JobSettings) -> list[Label]:
+    """The settings' labels, typed."""
+    return msgspec.convert(settings.labels, list[Label])
+
+
+def work(
+    settings: JobSettings, registry: str, run: Path, version: str, progress: Progress, cancelled: Callable[[], bool]
+) -> str:
+    """Do the job in the folder `run` and add the artifact to the registry; return its version.
+
+    Raises `model.train.Cancelled`, `BadSettings`, and what data and registry raise.
+    """
+    from model.registry import Registry
+
+    models = Registry(registry)
+    path = run / version
+    if settings.kind == "retrain":
+        _retrain(settings, models, path, progress, cancelled)
+    elif settings.network == "seed":
+        _seed(settings, path, progress)
+    else:
+        _segments(settings, path, run, progress, cancelled)
+    return models.add(path)
+
+
+def new_version(settings: JobSettings, now: float | None = None) -> str:
+    """A version for a job's artifact, by kind and UTC time."""
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
+    return f"{settings.network if settings.kind == 'train' else 'tuned'}-{stamp}"
+
+
+def _retrain(settings: JobSettings, models: Any, path: Path, progress: Progress, cancelled: Callable[[], bool]) -> None:
+    from model.artifact import save
+    from model.retrain import Tuning, manifest_of, retrain
+
+    parent = models.get(models.serving())
+    tuning = Tuning(seed=settings.seed)
+    if settings.minutes:
+        tuning = msgspec.structs.replace(tuning, minutes=settings.minutes)
+    if settings.batch_size:
+        tuning = msgspec.structs.replace(tuning, batch_size=settings.batch_size)
+    if settings.epochs:
+        tuning = msgspec.structs.replace(tuning, steps=100 * settings.epochs)
+    history: list[dict[str, Any]] = []
+    network = retrain(
+        parent, labels_of(settings), settings.seen, tuning, _both(history.append, progress), cancelled
+    )  # fmt: skip
+    save(path, network, manifest_of(parent.manifest, path.name, len(settings.labels), {}), history)
+
+
+def _seed(settings: JobSettings, path: Path, progress: Progress) -> None:
+    from model.experiment2020 import Lists, load
+    from model.release_seed import release
+
+    lists = load(settings.data)
+    if settings.rows:
+        lists = Lists(lists.benign[: settings.rows], lists.malicious[: settings.rows])
+    release(lists, path, settings.epochs or 15, settings.seed, progress)
+
+
+def _segments(settings: JobSettings, path: Path, run: Path, progress: Progress, cancelled: Callable[[], bool]) -> None:
+    from model.release import release
+    from model.train import Plan
+
+    plan = Plan(seed=settings.seed)
+    if settings.epochs or settings.minutes:
+        plan = msgspec.structs.replace(plan, epochs=settings.epochs or plan.epochs, minutes=settings.minutes)
+    if settings.batch_size:
+        plan = msgspec.structs.replace(plan, batch_size=settings.batch_size)
+    release(settings.data, path, run / "checkpoint", plan, settings.rows, progress, cancelled)
+
+
+def _both(first: Progress, second: Progress) -> Progress:
+    def progress(line: dict[str, Any]) -> None:
+        first(line)
+        second(line)
+
+    return progress

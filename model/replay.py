@@ -1,0 +1,108 @@
+"""Before a candidate serves: logged names asked again, and a guard set it must pass."""
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+
+from model.artifact import Artifact
+from model.scorer import Scores, Scorer
+from verdicts.names import ineligible, normalise, strip_service
+from verdicts.policy import Policy, Thresholds, tier_of
+
+BATCH = 1024  # names
+GUARD = Path(__file__).parent / "guard.txt"
+MISSED = 0.5  # share of the guard set's generated names that a candidate may miss
+
+
+class Change(msgspec.Struct, frozen=True):
+    """A verdict that the candidate would change, and how many queries it had."""
+
+    name: str
+    count: int
+    before: str  # tier
+    after: str
+    rule: str  # of the verdict after
+    generated_before: float
+    generated_after: float
+    score_before: float
+    score_after: float
+
+
+class Replay(msgspec.Struct):
+    """What a replay found. `names` and `queries` were asked again; `changes` is complete."""
+
+    names: int = 0
+    queries: int = 0
+    before: dict[str, int] = msgspec.field(default_factory=lambda: {"none": 0, "alert": 0, "block": 0})  # queries
+    after: dict[str, int] = msgspec.field(default_factory=lambda: {"none": 0, "alert": 0, "block": 0})
+    changes: list[Change] = []
+
+
+def replay(
+    names: Iterable[tuple[str, int]],
+    serving: Scorer,
+    candidate: Scorer,
+    policy: Policy = Policy(),  # noqa: B008
+) -> Replay:
+    """Ask both models for each distinct normalised name and its number of queries; ineligible names are left out.
+
+    Thresholds are those of `policy` where an administrator set them, else each artifact's own. Names that lists
+    decide are the caller's to leave out: no model changes their verdict.
+    """
+    report = Replay()
+    for batch in _batches(names):
+        asked = [name for name, _ in batch]
+        old, new = (scorer(scorer.encoding(asked)) for scorer in (serving, candidate))
+        for row, (name, count) in enumerate(batch):
+            before, _ = _tier(policy, serving, old, row)
+            after, rule = _tier(policy, candidate, new, row)
+            report.names += 1
+            report.queries += count
+            report.before[before] += count
+            report.after[after] += count
+            if before != after:
+                report.changes.append(
+                    Change(name, count, before, after, rule, float(old[row, 0]), float(new[row, 0]),
+                           float(old[row, 1]), float(new[row, 1]))
+                )  # fmt: skip
+    return report
+
+
+def guard(artifact: Artifact) -> list[str]:
+    """What is wrong with a candidate by the guard set, one sentence each; empty when nothing is.
+
+    No benign name of the set may be flagged, and of the generated ones it must flag half.
+    """
+    scorer = Scorer(artifact, batch_sizes=(256,))
+    benign, generated = guard_set()
+    scores = scorer(scorer.encoding([*benign, *generated]))
+    tiers = [tier_of(artifact.thresholds(), float(g), float(s))[0] for g, s in scores]
+    wrong = [f"{name} would be tier {tier}" for name, tier in zip(benign, tiers, strict=False) if tier != "none"]
+    missed = sum(tier == "none" for tier in tiers[len(benign) :])
+    if missed > MISSED * len(generated):
+        wrong.append(f"{missed} of {len(generated)} generated names would pass, expected at most half")
+    return wrong
+
+
+@lru_cache(maxsize=1)
+def guard_set() -> tuple[list[str], list[str]]:
+    """The guard set: benign names, and generated ones (marked `!` in the file)."""
+    lines = [line for line in GUARD.read_text().splitlines() if line and not line.startswith("#")]
+    return (
+        [normalise(line) for line in lines if not line.startswith("!")],
+        [normalise(line[1:]) for line in lines if line.startswith("!")],
+    )
+
+
+def _tier(policy: Policy, scorer: Scorer, scores: Scores, row: int) -> tuple[str, str]:
+    thresholds: Thresholds = policy.thresholds or scorer.artifact.thresholds()
+    return tier_of(thresholds, float(scores[row, 0]), float(scores[row, 1]))
+
+
+def _batches(names: Iterable[tuple[str, int]]) -> Iterator[list[tuple[str, int]]]:
+    eligible = ((name, count) for name, count in names if ineligible(strip_service(name)) is None)
+    while batch := list(islice(eligible, BATCH)):
+        yield batch
