@@ -8,6 +8,7 @@ from serve_app.wire import WireError
 
 GOOD_SHARE = 0.5  # of its budget a frame may take before the limit falls
 DECREASE = 0.8
+EXPIRED = 0.5  # the step when a frame took all of its budget: most of what waits is lost already
 RETRY_AFTER_S = 1
 
 
@@ -33,7 +34,8 @@ class Admission:
         self.in_flight -= names
         if now - began > budget * GOOD_SHARE:
             if began > self._lowered:  # frames from before the last step say nothing of it
-                self.limit = max(self.floor, self.limit * DECREASE)
+                step = DECREASE if now - began < budget else EXPIRED
+                self.limit = max(self.floor, self.limit * step)
                 self._lowered = now
         elif crowded:
             self.limit = min(self.ceiling, self.limit + names * names / self.limit)

@@ -46,8 +46,8 @@ class Context:
         self.metrics = IngressMetrics()
         self.admission = Admission(settings.max_names, settings.max_names_in_flight)
         self.records = OwnRecords(graph.append, f"cluster-{replica}")
-        self.model: dict[str, Any] = {"error": "the classifier has not answered yet"}
-        self.log_state: dict[str, Any] = {"error": "the verdict log has not answered yet"}
+        self.model: dict[str, Any] = {"unreachable": "the classifier has not answered yet"}
+        self.log_state: dict[str, Any] = {"unreachable": "the verdict log has not answered yet"}
         self._tokens: tuple[View | None, Tokens] = (None, Tokens())
         self._writers: dict[tuple[int, Thresholds], ReplyWriter] = {}
 
@@ -87,9 +87,9 @@ class Context:
             try:
                 setattr(self, name, await asyncio.wait_for(ask(), STATUS_POLL_S))
             except Exception as error:
-                former = getattr(self, name)
-                since = former.get("since", int(time.time() * 1000)) if "error" in former else int(time.time() * 1000)
-                setattr(self, name, {"error": str(error) or type(error).__name__, "since": since})
+                former, now = getattr(self, name), int(time.time() * 1000)
+                since = former.get("since", now) if "unreachable" in former else now
+                setattr(self, name, {"unreachable": str(error) or type(error).__name__, "since": since})
 
     async def _flush(self) -> None:
         stale = self.follower.stale_since

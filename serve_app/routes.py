@@ -156,7 +156,7 @@ def readiness(context: Context) -> dict[str, object]:
     follower, model = context.follower, context.model
     stale = follower.stale_since
     return {
-        "ready": follower.loaded and "error" not in model,
+        "ready": follower.loaded and "unreachable" not in model,
         "decisions": {
             "epoch": follower.epoch.number,
             "loaded": follower.loaded,

@@ -1,0 +1,69 @@
+import pytest
+
+from serve_app.admission import Admission
+from serve_app.wire import WireError
+
+
+def test_a_lone_frame_always_enters() -> None:
+    Admission(10, 10).enter(1000)
+
+
+def test_a_frame_beyond_the_limit_is_refused_with_when_to_come_back() -> None:
+    admission = Admission(10, 100)
+    admission.enter(60)
+    with pytest.raises(WireError) as caught:
+        admission.enter(60)
+    assert (caught.value.status, caught.value.retry_after) == (503, 1)
+
+
+def test_slow_frames_lower_the_limit_once_a_step_and_not_below_the_floor() -> None:
+    admission = Admission(100, 1000)
+    for _ in range(2):  # both began before the first step: they tell the same thing
+        admission.enter(10)
+    admission.leave(10, began=0.0, budget=1.0, now=0.9)
+    admission.leave(10, began=0.0, budget=1.0, now=0.9)
+    assert admission.limit == 800
+    for step in range(1, 50):
+        admission.enter(10)
+        admission.leave(10, began=float(step), budget=1.0, now=step + 0.9)
+    assert admission.limit == 100
+
+
+def test_fast_frames_raise_it_again_when_it_is_in_the_way() -> None:
+    admission = Admission(100, 1000)
+    admission.limit = 100
+    admission.enter(1)
+    for step in range(300):
+        frame = int(admission.limit / 2) + 1
+        admission.enter(frame)
+        admission.leave(frame, began=float(step), budget=1.0, now=step + 0.1)
+    assert admission.limit == 1000
+
+
+def test_an_idle_limit_stays() -> None:
+    admission = Admission(100, 1000)
+    admission.limit = 500
+    admission.enter(1)
+    admission.leave(1, began=0.0, budget=1.0, now=0.1)
+    assert admission.limit == 500
+
+
+def test_past_saturation_what_is_done_is_done_in_time() -> None:
+    """A server of two frames a tick, offered ten times that; who has waited ten ticks is gone before its turn."""
+    admission = Admission(50, 100_000)
+    queue: list[int] = []
+    done = expired = 0
+    for tick in range(3000):
+        for _ in range(20):
+            try:
+                admission.enter(50)
+                queue.append(tick)
+            except WireError:
+                pass
+        gone = sum(tick - began >= 10 for began in queue)
+        for began in queue[: gone + 2]:
+            admission.leave(50, began, 10.0, tick + 1)
+        done, expired = done + len(queue[gone : gone + 2]), expired + gone
+        del queue[: gone + 2]
+    assert done > 0.99 * 6000
+    assert expired < 0.5 * done

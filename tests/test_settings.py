@@ -1,0 +1,47 @@
+from typing import Any
+
+import pytest
+
+from serve_app.cluster import SERVE_YAML, configuration
+from serve_app.settings import BadSettings, settings_of
+
+GOOD = {"store_url": "sqlite:///x/y.db", "registry": "/models", "spool_dir": "/spool"}
+
+
+def test_three_settings_are_enough() -> None:
+    assert settings_of(GOOD).auth == "tokens"
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"spool": 1}, "unknown key 'spool'"),
+        ({"store_url": None}, "store_url"),
+        ({"store_url": "mysql://x"}, "expected sqlite:///PATH"),
+        ({"registry": ""}, "registry ''"),
+        ({"max_names": "many"}, "max_names"),
+        ({"max_names": 0}, "max_names 0: expected 1 to"),
+        ({"default_budget_ms": 99_999}, "default_budget_ms"),
+        ({"batch_sizes": [16, 1]}, "batch_sizes (16, 1): expected rising"),
+        ({"auth": "none"}, "auth"),
+        ({"client_privacy": "keyed"}, "client_key_file"),
+    ],
+)
+def test_a_bad_setting_is_named_with_what_was_expected(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(BadSettings) as caught:
+        settings_of({**GOOD, **changes})
+    assert said in str(caught.value)
+
+
+def test_a_missing_setting_is_named() -> None:
+    with pytest.raises(BadSettings, match="registry"):
+        settings_of({"store_url": "sqlite:///x", "spool_dir": "/s"})
+
+
+def test_serve_yaml_is_what_serve_deploy_takes() -> None:
+    from ray.serve.schema import ServeDeploySchema
+
+    schema = ServeDeploySchema.model_validate(configuration(path=SERVE_YAML))
+    queued = {d.name: d.max_queued_requests for d in schema.applications[0].deployments}
+    assert set(queued) == {"Ingress", "Preprocessor", "Classifier", "VerdictLog"}
+    assert all(isinstance(limit, int) and limit > 0 for limit in queued.values())
