@@ -2,19 +2,20 @@
 
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import panel as pn
 import panel_material_ui as pmui
 
 from dashboard.accounts import Role
 from dashboard.client import Client
-from dashboard.components import Router
+from dashboard.components import Router, Topbar
 from dashboard.data import Data
 from dashboard.page import Context, Page, schedule
 from dashboard.pages import NAVIGATION, PAGES
 
 THEME = {
+    "typography": {"fontSize": 12.5},
     "light": {
         "palette": {
             "primary": {"main": "#0b5cad"},
@@ -53,9 +54,9 @@ class Session:
         )
         self._main = pmui.Column(sizing_mode="stretch_width", margin=0)
         self.frame = pmui.Page(
-            title="Verdict", main=[self._main], sidebar=[self.router], sidebar_width=208, sidebar_resizable=False,
+            title="", main=[self._main], sidebar=[self.router], sidebar_width=208, sidebar_resizable=False,
             dark_theme=self.router.dark, theme_config=THEME, sx=BAR, busy_indicator=None,
-            header=[self._account(user, role)], meta_name="Verdict", favicon=None,
+            header=[Topbar(user=user, role=role, on_message=self._search)], meta_name="Verdict", favicon=None,
         )  # fmt: skip
         self.router.link(self.frame, dark="dark_theme", bidirectional=True)
         self.router.param.watch(self._address_changed, "url")
@@ -107,15 +108,9 @@ class Session:
             self.page.stop()
             self.page = None
 
-    def _account(self, user: str, role: Role) -> Any:
-        out = pmui.Button(
-            label="Log out", variant="text", color="default", size="small", href="/logout", target="_self"
-        )
-        return pmui.Row(
-            pn.Spacer(sizing_mode="stretch_width"),
-            pmui.Typography(f"{_plain(user)} ({role})", variant="body2", sx={"opacity": 0.8, "whiteSpace": "nowrap"}, margin=(8, 4)),
-            out, sizing_mode="stretch_width", align="center",
-        )  # fmt: skip
+    def _search(self, message: dict[str, Any]) -> None:
+        if message.get("action") == "search":
+            self.go("/lookup?" + urlencode({"q": str(message.get("text", ""))[:1100]}))
 
 
 def _address() -> str:

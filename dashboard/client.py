@@ -136,6 +136,10 @@ class Control:
         """Vetting decisions (name, list or null, label or null, expires), in one commit."""
         return dict(await self.send("POST", "/v1/vetting", {"decisions": decisions, "note": note}))
 
+    async def undo_decisions(self, chosen: Sequence[str]) -> Json:
+        """Take the last vetting decision on each of these names back: its list entry, its label, and its mark."""
+        return dict(await self.send("POST", "/v1/vetting/undo", {"names": list(chosen)}))
+
     async def update_incident(self, key: str, changes: Json, note: str = "") -> Json:
         """Change state (open, acknowledged, closed) or assignee of an incident."""
         return dict(await self.send("POST", f"/v1/incidents/{quote(key, safe='')}", {**changes, "note": note}))

@@ -18,7 +18,9 @@ Handler = Callable[[Message], None]
 
 def _module(name: str) -> str:
     # The module is imported from the server's /assets, so that every page shares one cached copy.
-    return f'const m = await import(new URL("/assets/{name}.js", location.href).href);\nexport const render = m.render\n'
+    return (
+        f'const m = await import(new URL("/assets/{name}.js", location.href).href);\nexport const render = m.render\n'
+    )
 
 
 class Component(JSComponent):  # type: ignore[misc]
@@ -40,7 +42,10 @@ class Component(JSComponent):  # type: ignore[misc]
 
 
 class Table(Component):
-    """Rows of one kind. `columns`: key, label, kind; `actions`: id, label, and `when`, the row's field that allows it."""
+    """Rows of one kind.
+
+    `columns`: key, label, kind (assets/cells.js); `actions`: id, label, and `when`, the row's field that allows it.
+    """
 
     columns = param.List(default=[], item_type=dict)
     rows = param.List(default=[], item_type=dict)
@@ -49,6 +54,9 @@ class Table(Component):
     selected = param.Integer(default=-1)
     caption = param.String(default="")
     note = param.String(default="")
+    multiple = param.Boolean(default=False, doc="rows can be chosen for a common action")
+    chosen = param.List(default=[], item_type=int)
+    keys = param.List(default=[], item_type=str, doc="single keys that send a message: key, index, chosen")
 
     _esm = _module("table")
 
@@ -90,3 +98,63 @@ class TimeRange(Component):
     end = param.Integer(default=0, doc="Unix milliseconds; of a custom range")
 
     _esm = _module("timerange")
+
+
+class Facts(Component):
+    """What is known of one thing: label, value, kind (assets/cells.js), more."""
+
+    facts = param.List(default=[], item_type=dict)
+
+    _esm = _module("facts")
+
+
+class Characters(Component):
+    """An explanation: character and weight of each character of a name."""
+
+    characters = param.List(default=[], item_type=dict)
+
+    _esm = _module("characters")
+
+
+class Lines(Component):
+    """Curves: label and points (x, y); `unit`: both axes run from 0 to 1, with the diagonal."""
+
+    series = param.List(default=[], item_type=dict)
+    xlabel = param.String(default="")
+    unit = param.Boolean(default=False)
+
+    _esm = _module("lines")
+
+
+class Topbar(Component):
+    """The search field of every page, and who is logged in."""
+
+    user = param.String(default="")
+    role = param.String(default="")
+
+    _esm = _module("topbar")
+
+
+class Notice(Component):
+    """One sentence of plain text; kind: info, good, warn or wait."""
+
+    text = param.String(default="")
+    kind = param.String(default="info")
+
+    _esm = _module("notice")
+
+
+class Exports(Component):
+    """Links that download what the filters in `query` leave."""
+
+    query = param.String(default="")
+
+    _esm = _module("exports")
+
+
+class Keys(Component):
+    """The single keys of a page, as buttons for those who point: pairs of key and meaning."""
+
+    keys = param.List(default=[])
+
+    _esm = _module("keys")

@@ -20,7 +20,7 @@ WORKERS = 4  # threads that wait for the store
 PATIENCE = 20.0  # seconds after which an answer is called too slow
 CACHE_ENTRIES = 512
 LIVE = 0.9  # seconds for which an answer about now is good: just under the page's beat
-MAX_EXTRA_WINDOW = 3600_000
+DAY = 86_400_000  # milliseconds
 
 
 class Failure(Exception):
@@ -45,44 +45,50 @@ class Data:
         self.asked = 0  # questions that reached the store
 
     async def search(self, where: Filter, limit: int = 100, cursor: str | None = None, keep: float = LIVE) -> Page:
-        return await self._ask(("search", where, limit, cursor), lambda s: s.search(where, limit, cursor), keep)
+        return await self.ask(("search", where, limit, cursor), lambda s: s.search(where, limit, cursor), keep)
 
     async def histogram(self, where: Filter, interval: int, by: str = "tier", keep: float = LIVE) -> list[Bucket]:
-        return await self._ask(("histogram", where, interval, by), lambda s: s.histogram(where, interval, by), keep)
+        return await self.ask(("histogram", where, interval, by), lambda s: s.histogram(where, interval, by), keep)
 
     async def top(self, where: Filter, by: str, limit: int = 20, order: str = "count", keep: float = LIVE) -> list[Top]:
-        return await self._ask(("top", where, by, limit, order), lambda s: s.top(where, by, limit, order), keep)
+        return await self.ask(("top", where, by, limit, order), lambda s: s.top(where, by, limit, order), keep)
 
     async def totals(self, where: Filter, by: str = "tier", keep: float = LIVE) -> dict[str, int]:
         """Queries in the whole range by value of a field."""
         counts: dict[str, int] = {}
-        for bucket in await self.histogram(where, max(1, where.end - where.start), by, keep):
+        # Whole days wide, so that the store can count from its roll-ups.
+        width = DAY * (1 + (where.end - where.start) // DAY)
+        for bucket in await self.histogram(where, width, by, keep):
             counts[bucket.key] = counts.get(bucket.key, 0) + bucket.count
         return counts
 
     async def documents(self, kind: str, prefix: str = "", keep: float = LIVE) -> list[Document]:
-        return await self._ask(("scan", kind, prefix), lambda s: list(s.scan(kind, prefix)), keep)
+        return await self.ask(("scan", kind, prefix), lambda s: list(s.scan(kind, prefix)), keep)
 
     async def document(self, kind: str, key: str, keep: float = 0.0) -> Document | None:
-        return await self._ask(("get", kind, key), lambda s: s.get(kind, key), keep)
+        return await self.ask(("get", kind, key), lambda s: s.get(kind, key), keep)
 
     async def history(
         self, kind: str = "", key: str = "", limit: int = 100, before: int | None = None, keep: float = 0.0
     ) -> list[Document]:
-        return await self._ask(
+        return await self.ask(
             ("history", kind, key, limit, before), lambda s: s.history(kind, key, limit, before), keep
         )
 
     async def batches(self, start: int, end: int, keep: float = LIVE) -> list[Any]:
-        return await self._ask(("reconcile", start, end), lambda s: list(s.reconcile(start, end)), keep)
+        return await self.ask(("reconcile", start, end), lambda s: list(s.reconcile(start, end)), keep)
 
     async def epoch(self) -> Epoch:
-        return await self._ask(("epoch",), lambda s: s.epoch(), LIVE)
+        return await self.ask(("epoch",), lambda s: s.epoch(), LIVE)
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def _ask(self, key: Hashable, question: Callable[[Store], Value], keep: float) -> Value:
+    async def ask(self, key: Hashable, question: Callable[[Store], Value], keep: float) -> Value:
+        """Put a question to the store on a thread; equal keys share one answer for `keep` seconds.
+
+        Raises `Failure`. A caller that is cancelled takes its question back while it is still queued.
+        """
         now = time.monotonic()
         known = self._cache.get(key)
         if known is not None and known.expires > now and keep > 0:

@@ -11,7 +11,7 @@ Row = dict[str, Any]
 LOG_COLUMNS: list[dict[str, str]] = [
     {"key": "time", "label": "Time", "kind": "time"},
     {"key": "qname", "label": "Name", "kind": "name"},
-    {"key": "qtype", "label": "Type", "kind": "text"},
+    {"key": "qtype", "label": "Type", "kind": "word"},
     {"key": "client", "label": "Client", "kind": "client"},
     {"key": "tier", "label": "Tier", "kind": "tier"},
     {"key": "action", "label": "Action", "kind": "action"},
@@ -82,3 +82,9 @@ def plain_chart(
 def _put(values: list[int], at: int, count: int) -> None:
     if 0 <= at < len(values):
         values[at] += count
+
+
+def share_rows(totals: dict[str, int], limit: int = 12) -> list[Row]:
+    """Counts by value, largest first."""
+    ranked = sorted(totals.items(), key=lambda item: -item[1])[:limit]
+    return [{"key": key or "(none)", "count": count} for key, count in ranked]

@@ -10,6 +10,7 @@ from tornado.web import RequestHandler, StaticFileHandler
 from dashboard.app import application
 from dashboard.client import Client
 from dashboard.data import Data
+from dashboard.export import ExportHandler
 from dashboard.pages import PAGES
 from dashboard.settings import Settings
 from dashboard.signin import Signin
@@ -39,6 +40,7 @@ def serve(settings: Settings, data: Data, client: Client, signin: Signin) -> Ser
     pages = dict.fromkeys(PAGES, application(data, client, signin.role_of))
     patterns = [
         (r"/healthz", Health),
+        (r"/export\.(csv|json)", ExportHandler, {"data": data}),
         (r"/assets/(.*)", Assets, {"path": str(ASSETS)}),
     ]
     hosts = settings.allow_hosts or [f"{name}:{settings.port}" for name in ("127.0.0.1", "localhost", settings.address)]

@@ -26,5 +26,5 @@ def text(filters: Filters, name: str, label: str, **params: Any) -> Any:
 def choice(filters: Filters, name: str, label: str, options: list[str], **params: Any) -> Any:
     """Several of a few values."""
     return pmui.MultiChoice.from_param(
-        filters.param[name], label=label, options=options, size="small", margin=0, **{"width": 170, **params}
+        filters.param[name], label=label, options=options, visual_size="small", margin=0, **{"width": 170, **params}
     )

@@ -1,31 +1,6 @@
 // A table of records: real <table>, cells by kind, rows that can be chosen with the mouse or the keyboard.
-import { TIERS, ago, copy, defanged, exactly, h, link, number, percent, placeholder, score, styled, tierSign, time, visible } from "./base.js"
-
-const NUMERIC = new Set(["count", "score", "percent", "bar", "sure"])
-
-const CELLS = {
-  text: (value) => h("bdi", {}, visible(value)),
-  name: (value) => h("span", { class: "name" }, link("/lookup", { q: value }, value, { title: visible(value) }), defang(value)),
-  client: (value) => (value ? link("/clients", { client: value }, value) : "\u2013"),
-  time: (value) => h("time", { datetime: value ? new Date(value).toISOString() : null, title: exactly(value) }, time(value)),
-  ago: (value) => h("time", { title: exactly(value) }, ago(value)),
-  count: (value) => number(value),
-  score: (value) => score(value),
-  percent: (value) => percent(value),
-  tier: (value) => tierSign(value),
-  action: (value, row) => h("span", { class: row.enforced ? "enforced" : "would" }, visible(value), row.enforced ? "" : value && value !== "passthru" ? " (not enforced)" : ""),
-  list: (value) => h("span", { class: `list list-${value}` }, visible(value)),
-  sure: (value, row) => h("span", { class: row.uncertain ? "uncertain" : "" }, row.uncertain ? h("span", { title: "uncertain: near the threshold", "aria-label": "uncertain" }, "\u26a0 ") : "", score(value)),
-  bar: (value, row, column) => h("span", { class: "barcell" }, h("span", { class: `fill fill-${column.tier || row.tier || "none"}`, style: `width:${Math.max(1, (100 * value) / (column.max || 1))}%` }), h("span", { class: "n" }, number(value))),
-  state: (value) => h("span", { class: `state state-${String(value).replace(/[^a-z]/g, "")}` }, visible(value)),
-  names: (value) => h("span", {}, (value || []).map((name, i) => [i ? ", " : "", link("/lookup", { q: name }, name)]).flat()),
-}
-
-function defang(value) {
-  const button = h("button", { class: "copy", type: "button", title: "Copy defanged", "aria-label": `Copy ${defanged(value)} defanged` }, "copy")
-  button.addEventListener("click", (event) => { event.stopPropagation(); copy(defanged(value), button) })
-  return button
-}
+import { h, placeholder, styled, visible } from "./base.js"
+import { CELLS, NUMERIC } from "./cells.js"
 
 function cell(row, column) {
   const make = CELLS[column.kind] || CELLS.text
@@ -53,17 +28,36 @@ function draw(model, el) {
   }
   for (const column of columns) if (column.kind === "bar") column.max = Math.max(...model.rows.map((row) => row[column.key] || 0))
   const actions = model.actions
-  const head = h("tr", {}, columns.map((c) => h("th", { scope: "col", class: NUMERIC.has(c.kind) ? "numeric" : null }, c.label)),
+  const head = h("tr", {}, model.multiple ? h("th", { scope: "col" }, h("input", { type: "checkbox", "aria-label": "all", checked: model.chosen.length === model.rows.length, onchange: (event) => { model.chosen = event.target.checked ? model.rows.map((_, i) => i) : [] } })) : null, columns.map((c) => h("th", { scope: "col", class: NUMERIC.has(c.kind) ? "numeric" : null }, c.label)),
     actions.length ? h("th", { scope: "col" }, h("span", { class: "sr" }, "Actions")) : null)
   const rows = model.rows.map((row, index) => h("tr", {
     "data-index": index, class: index === model.selected ? "selected" : row.style || null,
     tabindex: model.selectable ? "0" : null, "aria-current": index === model.selected ? "true" : null,
     onclick: model.selectable ? () => choose(model, index) : null,
     onkeydown: model.selectable ? (event) => { if (event.key === "Enter" && event.target.tagName === "TR") choose(model, index) } : null,
-  }, columns.map((column) => cell(row, column)), actions.length ? buttons(model, row, index, actions) : null))
+  }, model.multiple ? h("td", {}, h("input", { type: "checkbox", "aria-label": `choose ${visible(row.key || row.qname || index)}`, checked: model.chosen.includes(index), onclick: (event) => { event.stopPropagation(); toggle(model, index) } })) : null,
+  columns.map((column) => cell(row, column)), actions.length ? buttons(model, row, index, actions) : null))
   const table = h("table", { class: "verdict-table" }, h("caption", { class: "sr" }, model.caption || "records"), h("thead", {}, head), h("tbody", {}, rows))
   el.replaceChildren(title(model), h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": model.caption || "records" }, table))
+  if (model.keys.length) el.querySelector("tr.selected")?.scrollIntoView({ block: "nearest" })
   if (focused !== undefined) el.querySelector(`tr[data-index="${focused}"]`)?.focus()
+}
+
+function toggle(model, index) {
+  model.chosen = model.chosen.includes(index) ? model.chosen.filter((i) => i !== index) : [...model.chosen, index].sort((a, b) => a - b)
+}
+
+// Single keys, while no text is being typed: j and k move, x chooses, the rest is the page's.
+function keys(model, event) {
+  const typing = event.composedPath().some((e) => /^(INPUT|TEXTAREA|SELECT)$/.test(e.tagName) && e.type !== "checkbox")
+  if (typing || event.ctrlKey || event.metaKey || event.altKey || !model.rows.length) return
+  const at = Math.min(Math.max(model.selected, 0), model.rows.length - 1)
+  if (event.key === "j" || event.key === "ArrowDown") model.selected = Math.min(at + (model.selected < 0 ? 0 : 1), model.rows.length - 1)
+  else if (event.key === "k" || event.key === "ArrowUp") model.selected = Math.max(at - 1, 0)
+  else if (event.key === "x") toggle(model, at)
+  else if (model.keys.includes(event.key)) model.send_msg({ action: "key", key: event.key, index: at, chosen: model.chosen.length ? model.chosen : [at] })
+  else return
+  event.preventDefault()
 }
 
 const title = (model) => (model.heading ? h("h2", { class: "heading" }, model.heading, model.note ? h("span", { class: "quiet" }, " " + visible(model.note)) : "") : "")
@@ -83,8 +77,11 @@ export async function render({ model, el }) {
     waiting = true
     queueMicrotask(() => { waiting = false; draw(model, root) })
   }
-  for (const property of ["rows", "status", "columns", "selected", "heading", "note", "actions", "empty"]) model.on(property, later)
+  for (const property of ["rows", "status", "columns", "selected", "chosen", "heading", "note", "actions", "empty"]) model.on(property, later)
+  if (model.keys.length) {
+    const listen = (event) => keys(model, event)
+    document.addEventListener("keydown", listen)
+    model.on("remove", () => document.removeEventListener("keydown", listen))
+  }
   draw(model, root)
 }
-
-export { TIERS }

@@ -1,10 +1,23 @@
 """The pages: one file a page, each a class built anew whenever a person goes there."""
 
 from dashboard.page import Page
+from dashboard.pages.audit import Audit
+from dashboard.pages.clients import Clients
+from dashboard.pages.enforcement import Enforcement
+from dashboard.pages.health import Health
+from dashboard.pages.incidents import Incidents
+from dashboard.pages.lists import Lists
+from dashboard.pages.lookup import Lookup
+from dashboard.pages.names import Names
 from dashboard.pages.overview import Overview
+from dashboard.pages.queries import Queries
+from dashboard.pages.vetting import Vetting
 
-NAVIGATION: tuple[dict[str, str], ...] = (
-    {"path": "/", "label": "Overview", "icon": "space_dashboard"},
-)  # fmt: skip
+ICONS: dict[type[Page], str] = {
+    Overview: "space_dashboard", Lookup: "search", Queries: "list_alt", Names: "leaderboard", Vetting: "fact_check",
+    Incidents: "report", Clients: "devices", Enforcement: "gavel", Lists: "playlist_add_check",
+    Health: "monitor_heart", Audit: "history",
+}  # fmt: skip
 
-PAGES: dict[str, type[Page]] = {page.path: page for page in (Overview,)}
+NAVIGATION = [{"path": page.path, "label": page.title, "icon": icon} for page, icon in ICONS.items()]
+PAGES: dict[str, type[Page]] = {page.path: page for page in ICONS}

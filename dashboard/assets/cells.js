@@ -1,0 +1,34 @@
+// One value in its kind: how names, clients, times, tiers and counts look wherever they stand.
+import { ago, copy, defanged, exactly, h, link, number, percent, score, tierSign, time, visible } from "./base.js"
+
+export const NUMERIC = new Set(["count", "score", "percent", "bar", "sure"])
+
+export const CELLS = {
+  text: (value) => h("bdi", {}, visible(value)),
+  name: (value) => h("span", { class: "name" }, link("/lookup", { q: value }, value, { title: visible(value) }), defang(value)),
+  client: (value) => (value ? link("/clients", { client: value }, value) : "\u2013"),
+  time: (value) => h("time", { datetime: value ? new Date(value).toISOString() : null, title: exactly(value) }, time(value)),
+  ago: (value) => h("time", { title: exactly(value) }, ago(value)),
+  count: (value) => number(value),
+  score: (value) => score(value),
+  percent: (value) => percent(value),
+  tier: (value) => tierSign(value),
+  action: (value, row) => h("span", { class: row.enforced ? "enforced" : "would" }, visible(value), row.enforced ? "" : value && value !== "passthru" ? " (not enforced)" : ""),
+  list: (value) => h("span", { class: `list list-${value}` }, visible(value)),
+  sure: (value, row) => h("span", { class: row.uncertain ? "uncertain" : "" }, row.uncertain ? h("span", { title: "uncertain: near the threshold", "aria-label": "uncertain" }, "\u26a0 ") : "", score(value)),
+  bar: (value, row, column) => h("span", { class: "barcell" }, h("span", { class: `fill fill-${column.tier || row.tier || "none"}`, style: `width:${Math.max(1, (100 * value) / (column.max || 1))}%` }), h("span", { class: "n" }, number(value))),
+  state: (value) => h("span", { class: `state state-${String(value).replace(/[^a-z]/g, "")}` }, visible(value)),
+  until: (value) => (value ? h("time", { title: exactly(value) }, value < Date.now() ? "expired" : time(value)) : "for good"),
+  flag: (value) => h("span", { class: value ? "state state-good" : "quiet" }, value ? "yes" : "no"),
+  link: (value, row, column) => (value ? h("a", { href: row[column.href || "href"] }, h("bdi", {}, visible(value))) : "\u2013"),
+  word: (value) => h("bdi", {}, visible(value)),
+  rule: (value) => h("bdi", { title: visible(value) }, visible(value)),
+  code: (value) => h("code", {}, visible(value)),
+  names: (value) => h("span", {}, (value || []).map((name, i) => [i ? ", " : "", link("/lookup", { q: name }, name)]).flat()),
+}
+
+function defang(value) {
+  const button = h("button", { class: "copy", type: "button", title: "Copy defanged", "aria-label": `Copy ${defanged(value)} defanged` }, "copy")
+  button.addEventListener("click", (event) => { event.stopPropagation(); copy(defanged(value), button) })
+  return button
+}

@@ -1,0 +1,130 @@
+"""The dialog in which a person decides on a name, and the strip that shows the decision reaching the resolvers."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from dashboard.client import Refused
+from dashboard.components import READY, Notice
+from dashboard.page import Context, Page, schedule
+from dashboard.vetted import DURATIONS, SHOWN_LIST, in_force
+from verdicts import names
+
+CHECK_SECONDS = 0.25
+GIVE_UP_SECONDS = 15.0
+VERBS = {"benign": "Allow", "blocklist": "Block", "honeypot": "Honeypot"}
+
+
+class Decision:
+    """Allow, block or honeypot one or more names: for how long, how wide, and why."""
+
+    def __init__(self, page: Page, decided: Callable[[], None] | None = None) -> None:
+        self._page, self._decided = page, decided
+        self._names: list[str] = []
+        self.kind = pmui.RadioButtonGroup(
+            options={VERBS[k]: k for k in VERBS}, value="benign", label="Decision", size="small", margin=(0, 0, 10, 0)
+        )
+        self.scope = pmui.RadioBoxGroup(
+            options=["this name and all below it", "its whole registered domain"],
+            value="this name and all below it",
+            label="How wide",
+            margin=(0, 0, 6, 0),
+        )
+        self.duration = pmui.Select(
+            options=list(DURATIONS),
+            value="7 days",
+            label="For how long",
+            size="small",
+            sizing_mode="stretch_width",
+            margin=(4, 0),
+        )
+        self.note = pmui.TextInput(
+            label="Why (kept in the history)", size="small", sizing_mode="stretch_width", margin=(8, 0), max_length=500
+        )
+        self.subject = Notice(status=READY)
+        self.go = pmui.Button(label="Decide", color="primary", variant="contained", on_click=self._submit)
+        self.cancel = pmui.Button(
+            label="Cancel", variant="text", on_click=lambda _: self.dialog.param.update(open=False)
+        )
+        self.dialog = pmui.Dialog(
+            self.subject, self.kind, self.scope, self.duration, self.note, pmui.Row(self.go, self.cancel, margin=(10, 0, 0, 0)),
+            title="Decide", width_option="sm", close_on_click=True, title_variant="h5",
+        )  # fmt: skip
+        self.force = InForce(page.context)
+
+    def ask(self, chosen: list[str], kind: str = "benign") -> None:
+        """Open the dialog for these names."""
+        self._names = chosen
+        self.kind.value = kind
+        self.note.value = ""
+        text = chosen[0] if len(chosen) == 1 else f"{len(chosen)} names: {', '.join(chosen[:5])}"
+        self.subject.text = text if len(text) < 400 else text[:400] + "\u2026"
+        self.dialog.open = True
+
+    def _submit(self, _: Any) -> None:
+        self.dialog.open = False
+        schedule(self.submit)
+
+    async def submit(self) -> None:
+        """Put the entries on the list and follow the decision to the resolvers."""
+        entries = entries_of(self._names, self.kind.value, self.duration.value, self.scope.value.startswith("its"))
+        done = f"{VERBS[self.kind.value]}: {len(entries)} on the {SHOWN_LIST[self.kind.value]}"
+        reply = await self._page.act(self._page.context.control.add(entries, self.note.value.strip()), done)
+        if reply is None:
+            return
+        if self._decided is not None:
+            self._decided()
+        await self.force.follow(int(reply.get("epoch", 0)))
+
+
+def entries_of(
+    chosen: list[str], kind: str, duration: str, registered: bool, now: int | None = None
+) -> list[dict[str, Any]]:
+    """The list entries of a decision; the same entry once."""
+    length = DURATIONS[duration]
+    expires = None if length is None else (int(time.time() * 1000) if now is None else now) + length
+    suffixes: dict[str, None] = {}
+    for name in chosen:
+        suffixes[names.split(name).registered if registered else name] = None
+    return [{"list": kind, "suffix": suffix, "expires": expires} for suffix in suffixes]
+
+
+class InForce:
+    """Shows at how many resolvers a decision is in force, and after how long."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.notice = Notice(status=READY, visible=False)
+
+    async def follow(self, epoch: int) -> None:
+        """Ask the control API until every resolver that reports knows the epoch."""
+        began = time.monotonic()
+        self.notice.param.update(visible=True, kind="wait", text="Saved. Waiting for the resolvers\u2026")
+        while (spent := time.monotonic() - began) < GIVE_UP_SECONDS:
+            try:
+                resolvers = (await self._context.control.status()).get("resolvers", [])
+            except Refused as error:
+                self.notice.param.update(kind="warn", text=f"Saved; whether it is in force is not known: {error}")
+                return
+            known, of = in_force(epoch, resolvers)
+            if known == of:
+                text = (
+                    f"In force at {of} of {of} resolvers after {spent:.1f} s."
+                    if of
+                    else "Saved. No resolver reports at present; it is in force as soon as one asks."
+                )
+                self.notice.param.update(kind="good", text=text)
+                return
+            self.notice.text = f"In force at {known} of {of} resolvers\u2026"
+            await asyncio.sleep(CHECK_SECONDS)
+        self.notice.param.update(
+            kind="warn",
+            text=f"Saved, but only {known} of {of} resolvers have confirmed within {GIVE_UP_SECONDS:.0f} s; see Health.",
+        )
+
+    def __panel__(self) -> Any:
+        return pn.Column(self.notice, sizing_mode="stretch_width", margin=0)

@@ -1,0 +1,155 @@
+"""Clients: the busiest and the riskiest; and the page of one."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+import panel as pn
+
+from dashboard.components import READY, Component, Notice, Table, Tiles, TimeChart
+from dashboard.filters import before, interval_of
+from dashboard.page import Context, Page, columns, panel
+from dashboard.rows import LOG_COLUMNS, chart_of, log_row, share_rows, top_row
+from dashboard.widgets import range_bar, text
+
+CLIENT = {"key": "key", "label": "Client", "kind": "client"}
+QUERIES = {"key": "count", "label": "Queries", "kind": "bar"}
+LAST = {"key": "last", "label": "Last", "kind": "ago"}
+NAME = {"key": "key", "label": "Name", "kind": "name"}
+TIER = {"key": "tier", "label": "Tier", "kind": "tier"}
+
+
+class Clients(Page):
+    """All clients, or the one of `?client=`."""
+
+    path = "/clients"
+    title = "Clients"
+    beat_seconds = 5
+
+    def __init__(self, context: Context, query: dict[str, str]) -> None:
+        super().__init__(context, {"range": "24h", **query})
+        self.busiest = Table(
+            heading="Busiest",
+            caption="busiest clients",
+            columns=[CLIENT, QUERIES, LAST],
+            empty="No queries in this range.",
+        )
+        self.riskiest = Table(
+            heading="Riskiest", note="by malicious queries", caption="riskiest clients", empty="No malicious names were asked for.",
+            columns=[CLIENT, TIER, {**QUERIES, "label": "Malicious"}, {"key": "score", "label": "Highest score", "kind": "score"}, LAST],
+        )  # fmt: skip
+        self.tiles = Tiles()
+        self.chart = TimeChart(heading="Queries by tier", empty="No queries in this range.", tall=150)
+        self.malicious = Table(
+            heading="Malicious names",
+            caption="malicious names of this client",
+            columns=[NAME, TIER, QUERIES, {"key": "score", "label": "Score", "kind": "sure"}],
+            empty="None.",
+        )
+        self.missing = Table(
+            heading="Names that do not exist",
+            note="NXDOMAIN",
+            caption="names that do not exist",
+            columns=[NAME, TIER, QUERIES],
+            empty="None.",
+        )
+        self.replies = Table(
+            heading="Replies",
+            caption="response codes",
+            columns=[{"key": "key", "label": "Code", "kind": "text"}, QUERIES],
+            empty="None.",
+        )
+        self.incidents = Table(
+            heading="Incidents", caption="incidents of this client", empty="None.",
+            columns=[{"key": "title", "label": "Incident", "kind": "link"}, {"key": "state", "label": "State", "kind": "state"}, {"key": "time", "label": "Begun", "kind": "time"}],
+        )  # fmt: skip
+        self.log = Table(
+            heading="Latest queries", caption="latest queries", columns=LOG_COLUMNS, empty="None in this range."
+        )
+        self.everyone = pn.Column(
+            columns(panel(self.busiest), panel(self.riskiest)), sizing_mode="stretch_width", margin=0
+        )
+        self.subject = Notice(kind="title", status=READY)
+        self.one = pn.Column(
+            self.subject, self.tiles, panel(self.chart), columns(panel(self.malicious), panel(self.missing), least=360),
+            columns(panel(self.incidents), panel(self.replies), least=360), panel(self.log), sizing_mode="stretch_width", styles={"gap": "14px"}, margin=0,
+        )  # fmt: skip
+        self._choose()
+
+    def view(self) -> Any:
+        f = self.filters
+        return pn.Column(
+            range_bar(f, text(f, "client", "Client or prefix")), self.everyone, self.one,
+            sizing_mode="stretch_width", styles={"gap": "14px"}, margin=0,
+        )  # fmt: skip
+
+    def parts(self) -> Iterable[Component]:
+        if self.filters.client:
+            return self.tiles, self.chart, self.malicious, self.missing, self.incidents, self.replies, self.log
+        return self.busiest, self.riskiest
+
+    async def read(self) -> None:
+        await (self._read_one() if self.filters.client.strip() else self._read_all())
+
+    async def _read_all(self) -> None:
+        top = self.context.data.top
+        busiest, riskiest = await asyncio.gather(
+            top(self.filters.where(), "client", 20), top(self.filters.where(label=("malicious",)), "client", 20)
+        )
+        self.busiest.rows = [top_row(row) for row in busiest]
+        self.riskiest.rows = [top_row(row) for row in riskiest]
+
+    async def _read_one(self) -> None:
+        data, where = self.context.data, self.filters.where()
+        interval = interval_of(where.start, where.end)
+        start, end = before(where)
+        buckets, unknown, malicious, missing, rcodes, page, then, then_missing, incidents = await asyncio.gather(
+            data.histogram(where, interval), data.histogram(self.filters.where(label=("unknown",)), interval),
+            data.top(self.filters.where(label=("malicious",)), "qname", 12), data.top(self.filters.where(rcode=("NXDOMAIN",)), "qname", 12),
+            data.totals(where, "rcode"), data.search(where, 25), data.totals(self.filters.where(start=start, end=end), keep=30),
+            data.totals(self.filters.where(start=start, end=end), "rcode", keep=30), data.documents("incident", keep=2),
+        )  # fmt: skip
+        self.chart.chart = chart_of(where.start, where.end, interval, buckets, unknown)
+        self.malicious.rows = [top_row(row) for row in malicious]
+        self.missing.rows = [top_row(row) for row in missing]
+        self.replies.rows = share_rows(rcodes)
+        self.log.rows = [log_row(record) for record in page.records]
+        self.incidents.rows = [
+            incident_row(item.key, item.body or {}, item.time)
+            for item in incidents
+            if (item.body or {}).get("client") == where.client
+        ]
+        now: dict[str, int] = {}
+        for bucket in buckets:
+            now[bucket.key] = now.get(bucket.key, 0) + bucket.count
+        self.tiles.tiles = [
+            {"label": "Queries", "value": sum(now.values()), "before": sum(then.values()), "tier": "plain"},
+            {"label": "Block tier", "value": now.get("block", 0), "before": then.get("block", 0), "tier": "block"},
+            {"label": "Alert tier", "value": now.get("alert", 0), "before": then.get("alert", 0), "tier": "alert"},
+            {
+                "label": "NXDOMAIN",
+                "value": rcodes.get("NXDOMAIN", 0),
+                "before": then_missing.get("NXDOMAIN", 0),
+                "tier": "none",
+            },
+        ]
+
+    def _choose(self) -> None:
+        single = bool(self.filters.client.strip())
+        self.everyone.visible, self.one.visible = not single, single
+        self.subject.text = self.filters.client
+
+    def _filters_changed(self, *changes: Any) -> None:
+        self._choose()
+        super()._filters_changed(*changes)
+
+
+def incident_row(key: str, body: dict[str, Any], time: int) -> dict[str, Any]:
+    """One incident as a row."""
+    generated = body.get("names") or []
+    return {
+        "id": key, "href": f"/incidents?id={key}", "client": body.get("client", ""), "state": body.get("state", "open"),
+        "title": f"{len(generated)} generated names" if len(generated) != 1 else "1 generated name",
+        "time": body.get("start") or body.get("first") or time, "last": body.get("end") or body.get("last") or time,
+        "count": body.get("count", 0), "missing": body.get("nxdomain", 0), "assignee": body.get("assignee", ""), "distinct": len(generated),
+    }  # fmt: skip

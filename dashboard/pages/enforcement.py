@@ -1,0 +1,192 @@
+"""Enforcement report: what would break if the resolvers enforced, and the way to enforce or to stop."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from dashboard.client import Refused
+from dashboard.components import READY, Component, Facts, Notice, Table, Tiles
+from dashboard.decision import Decision, InForce
+from dashboard.page import Context, Page, columns, panel, schedule
+from dashboard.rows import top_row
+from dashboard.widgets import range_bar, text
+from verdicts.names import split
+
+NAMES = 100
+EVERYONE = ("0.0.0.0/0", "::/0")
+
+
+class Enforcement(Page):
+    """Would-be blocks by name, clients and popularity, over any range."""
+
+    path = "/enforcement"
+    title = "Enforcement report"
+    beat_seconds = 15
+
+    def __init__(self, context: Context, query: dict[str, str]) -> None:
+        super().__init__(context, {"range": "7d", **query})
+        self.decision = Decision(self, decided=lambda: schedule(self.reload))
+        self.tiles = Tiles()
+        analyst = self.may("analyst")
+        self.names = Table(
+            heading="Names that would be blocked", caption="names that would be blocked", empty="Enforcing would have blocked nothing in this range.",
+            multiple=analyst, actions=[{"id": "allow", "label": "Allow\u2026", "style": "good"}] if analyst else [], on_message=self._row,
+            columns=[
+                {"key": "key", "label": "Name", "kind": "name"}, {"key": "clients", "label": "Clients", "kind": "count"}, {"key": "count", "label": "Queries", "kind": "bar", "tier": "block"},
+                {"key": "popularity", "label": "Domain's queries", "kind": "count"}, {"key": "generated", "label": "Machine-made", "kind": "score"}, {"key": "last", "label": "Last", "kind": "ago"},
+            ],
+        )  # fmt: skip
+        self.clients = Table(
+            heading="Clients that would notice", caption="clients that would notice", empty="None.",
+            columns=[{"key": "key", "label": "Client", "kind": "client"}, {"key": "count", "label": "Queries", "kind": "bar", "tier": "block"}],
+        )  # fmt: skip
+        self.policy = Facts(heading="Policy", empty="The policy is read through the control API.", status=READY)
+        self.force = InForce(context)
+        self.prefix = pmui.TextInput(
+            label="Clients (prefix; empty: all)", size="small", width=210, margin=0, placeholder="192.0.2.0/24"
+        )
+        self.note = pmui.TextInput(label="Why", size="small", width=210, margin=0)
+        self.trouble = Notice(status=READY, kind="warn", visible=False)
+
+    def view(self) -> Any:
+        f = self.filters
+        admin = {"size": "small", "margin": 0, "disabled": not self.may("admin")}
+        allow = pmui.Button(
+            label="Allow chosen\u2026",
+            icon="check",
+            color="success",
+            variant="outlined",
+            size="small",
+            margin=0,
+            disabled=not self.may("analyst"),
+            on_click=self._allow_chosen,
+        )
+        switch = pn.FlexBox(
+            self.prefix, self.note,
+            pmui.Button(label="Enforce", icon="gavel", color="error", variant="contained", on_click=self._switch("enforce"), **admin),
+            pmui.Button(label="Only monitor", icon="visibility", variant="outlined", on_click=self._switch("monitor"), **admin),
+            pmui.Button(label="Pause everything", icon="pause", variant="outlined", color="warning", on_click=lambda _: schedule(lambda: self.pause(True)), **admin),
+            pmui.Button(label="Resume", icon="play_arrow", variant="outlined", on_click=lambda _: schedule(lambda: self.pause(False)), **admin),
+            gap="10px", align_items="center", sizing_mode="stretch_width", margin=0,
+        )  # fmt: skip
+        return pn.Column(
+            range_bar(f, text(f, "client", "Client or prefix"), allow), self.decision.force, self.tiles,
+            columns(panel(self.names), panel(self.clients), least=380),
+            panel(self.policy, pn.Spacer(height=10), switch, self.trouble), self.force, self.decision.dialog,
+            sizing_mode="stretch_width", styles={"gap": "14px"}, margin=0,
+        )  # fmt: skip
+
+    def parts(self) -> Iterable[Component]:
+        return self.tiles, self.names, self.clients
+
+    async def start(self) -> None:
+        await asyncio.gather(super().start(), self.read_policy())
+
+    async def read(self) -> None:
+        data = self.context.data
+        would = self.filters.where(tier=("block",), enforced=False)
+        tops, clients, totals, all_totals = await asyncio.gather(
+            data.top(would, "qname", NAMES, "clients", keep=10),
+            data.top(would, "client", 20, keep=10),
+            data.totals(would, "source", keep=10),
+            data.totals(self.filters.where(), keep=10),
+        )
+        domains = {split(top.key).registered for top in tops}
+        counts = dict(zip(domains, await asyncio.gather(*(self._asked(domain) for domain in domains)), strict=True))
+        self.names.rows = [{**top_row(top), "popularity": counts[split(top.key).registered]} for top in tops]
+        self.clients.rows = [top_row(top) for top in clients]
+        blocked, everything = sum(totals.values()), sum(all_totals.values())
+        share = f"{100 * blocked / everything:.2f} % of all queries" if everything else ""
+        self.tiles.tiles = [
+            {"label": "Queries that would be blocked", "value": blocked, "hint": share, "tier": "block"},
+            {"label": "by the model", "value": totals.get("model", 0), "hint": "block tier", "tier": "alert"},
+            {
+                "label": "by lists",
+                "value": blocked - totals.get("model", 0),
+                "hint": "blocklist and honeypot",
+                "tier": "none",
+            },
+            {
+                "label": "Names",
+                "value": len(tops),
+                "hint": f"first {NAMES}" if len(tops) == NAMES else "all of them",
+                "tier": "plain",
+            },
+            {
+                "label": "Clients",
+                "value": len(clients),
+                "hint": "first 20" if len(clients) == 20 else "all of them",
+                "tier": "plain",
+            },
+        ]
+
+    async def _asked(self, registered: str) -> int:
+        return sum((await self.context.data.totals(self.filters.where(registered=registered), keep=60)).values())
+
+    async def read_policy(self) -> None:
+        """Show the policy in force."""
+        try:
+            policy = await self.context.control.policy()
+        except Refused as error:
+            self.policy.param.update(facts=[], empty=str(error))
+            return
+        policy = policy.get("policy", policy)
+        overrides = policy.get("overrides") or []
+        self.policy.facts = [
+            {
+                "label": "Enforcing",
+                "value": "paused" if policy.get("paused") else "as each resolver is set",
+                "kind": "text",
+            },
+            {"label": "Block tier", "value": policy.get("block_action", "nxdomain")},
+            {"label": "Blocklist", "value": policy.get("blocklist_action", "nxdomain")},
+            {
+                "label": "Thresholds",
+                "value": "the model's own" if not policy.get("thresholds") else str(policy["thresholds"]),
+            },
+            *({"label": override.get("client", ""), "value": override.get("mode", "")} for override in overrides),
+        ]
+
+    async def switch(self, mode: str) -> None:
+        """Enforce or monitor for a prefix of clients, or for all."""
+        try:
+            policy = await self.context.control.policy()
+        except Refused as error:
+            self.context.tell(str(error), "error")
+            return
+        chosen = [self.prefix.value.strip()] if self.prefix.value.strip() else list(EVERYONE)
+        kept = [o for o in policy.get("policy", policy).get("overrides") or [] if o.get("client") not in chosen]
+        overrides = kept + [{"client": client, "mode": mode} for client in chosen]
+        await self._changed(
+            self.context.control.set_policy({"overrides": overrides}, self.note.value.strip()),
+            f"{mode} for {', '.join(chosen)}",
+        )
+
+    async def pause(self, paused: bool) -> None:
+        """Put every resolver into monitor, or back."""
+        await self._changed(
+            self.context.control.pause(paused, self.note.value.strip()), "Everything is paused" if paused else "Resumed"
+        )
+
+    async def _changed(self, doing: Any, done: str) -> None:
+        reply = await self.act(doing, done)
+        if reply is not None:
+            await self.read_policy()
+            await self.force.follow(int(reply.get("epoch", 0)))
+
+    def _switch(self, mode: str) -> Any:
+        return lambda _: schedule(lambda: self.switch(mode))
+
+    def _allow_chosen(self, _: Any) -> None:
+        chosen = [self.names.rows[at]["key"] for at in self.names.chosen if at < len(self.names.rows)]
+        if chosen:
+            self.decision.ask(chosen, "benign")
+        else:
+            self.context.tell("Choose names in the table first.", "info")
+
+    def _row(self, message: dict[str, Any]) -> None:
+        if message.get("action") == "allow":
+            self.decision.ask([str(message["row"]["key"])], "benign")

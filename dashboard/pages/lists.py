@@ -1,0 +1,174 @@
+"""Lists: what was vetted by whom and until when; adding, removing, importing, exporting."""
+
+import itertools
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import urlencode
+
+import panel as pn
+import panel_material_ui as pmui
+
+from dashboard.components import LOADING, Component, Table
+from dashboard.decision import Decision, entries_of
+from dashboard.page import Context, Page, panel, schedule
+from dashboard.vetted import DURATIONS, SHOWN_LIST, entry_row
+from verdicts import names
+from verdicts.policy import LIST_NAMES
+from verdicts.store import Document, Store
+
+ROWS = 200
+SEARCHED = 300_000  # entries a search looks at
+
+
+class Lists(Page):
+    """The vetted lists; `?list=` and `?contains=` choose."""
+
+    path = "/lists"
+    title = "Lists"
+
+    def __init__(self, context: Context, query: dict[str, str]) -> None:
+        super().__init__(context, query)
+        self.list = query.get("list", "") if query.get("list") in LIST_NAMES else ""
+        self.contains = query.get("contains", "")
+        self.decision = Decision(self, decided=lambda: schedule(self.reload))
+        self.table = Table(
+            caption="vetted entries", on_message=self._row, multiple=self.may("analyst"),
+            empty="No entry. Add names here, or decide on them where you meet them.",
+            actions=[{"id": "remove", "label": "Remove", "style": "danger"}] if self.may("analyst") else [],
+            columns=[
+                {"key": "list", "label": "List", "kind": "list"}, {"key": "suffix", "label": "Entry", "kind": "name"},
+                {"key": "note", "label": "Why", "kind": "text"}, {"key": "author", "label": "Who", "kind": "text"},
+                {"key": "time", "label": "Since", "kind": "time"}, {"key": "expires", "label": "Until", "kind": "until"},
+            ],
+        )  # fmt: skip
+        self.names = pmui.TextAreaInput(
+            label="Names, one a line", rows=3, size="small", sizing_mode="stretch_width", margin=0, max_length=200_000
+        )
+        self.importing = pmui.Select(
+            options={SHOWN_LIST[k]: k for k in LIST_NAMES},
+            value="blocklist",
+            label="Into",
+            size="small",
+            width=150,
+            margin=0,
+        )
+        self.until = pmui.Select(
+            options=list(DURATIONS), value="for good", label="For how long", size="small", width=150, margin=0
+        )
+        self.note = pmui.TextInput(label="Why", size="small", width=300, margin=0)
+
+    def address(self) -> str:
+        pairs = {key: value for key, value in (("list", self.list), ("contains", self.contains)) if value}
+        return self.path + ("?" + urlencode(pairs) if pairs else "")
+
+    def view(self) -> Any:
+        chosen = pmui.RadioButtonGroup(
+            options={"all": "", **{SHOWN_LIST[k]: k for k in LIST_NAMES}},
+            value=self.list,
+            size="small",
+            margin=0,
+            label="List",
+        )
+        search = pmui.TextInput(label="Contains", value=self.contains, size="small", width=240, margin=0)
+        chosen.param.watch(lambda event: self._changed(list=event.new), "value")
+        search.param.watch(lambda event: self._changed(contains=event.new.strip()), "value")
+        remove = pmui.Button(
+            label="Remove chosen",
+            icon="delete",
+            variant="outlined",
+            color="error",
+            size="small",
+            margin=0,
+            disabled=not self.may("analyst"),
+            on_click=lambda _: schedule(self.remove_chosen),
+        )
+        add = pmui.Button(
+            label="Add",
+            icon="add",
+            variant="contained",
+            size="small",
+            margin=0,
+            disabled=not self.may("analyst"),
+            on_click=lambda _: schedule(self.add),
+        )
+        return pn.Column(
+            pn.FlexBox(chosen, search, remove, gap="12px", align_items="center", sizing_mode="stretch_width", margin=0), self.decision.force,
+            panel(self.table),
+            panel(pn.Column(self.names, pn.FlexBox(self.importing, self.until, self.note, add, gap="12px", align_items="center", margin=0), sizing_mode="stretch_width", styles={"gap": "12px"}, margin=0)),
+            self.decision.dialog, sizing_mode="stretch_width", styles={"gap": "14px"}, margin=0,
+        )  # fmt: skip
+
+    def parts(self) -> Iterable[Component]:
+        return (self.table,)
+
+    async def read(self) -> None:
+        found, more = await self.context.data.ask(
+            ("lists", self.list, self.contains), lambda store: find(store, self.list, self.contains), 0.5
+        )
+        self.table.param.update(
+            rows=[entry_row(entry) for entry in found],
+            chosen=[],
+            note=f"first {ROWS}; narrow the search for others" if more else "",
+        )
+
+    async def add(self) -> None:
+        """Put the typed names on a list."""
+        lines = [line.split("#")[0].strip() for line in self.names.value.splitlines()]
+        wanted, wrong = [], []
+        for line in filter(None, lines):
+            try:
+                wanted.append(names.normalise(line.rstrip(".").replace("[.]", ".")))
+            except names.BadName as error:
+                wrong.append(str(error))
+        if wrong or not wanted:
+            self.context.tell(wrong[0] if wrong else "Type at least one name, one a line.", "error")
+            return
+        entries = entries_of(wanted, self.importing.value, self.until.value, False)
+        reply = await self.act(
+            self.context.control.add(entries, self.note.value.strip()),
+            f"{len(entries)} on the {SHOWN_LIST[self.importing.value]}",
+        )
+        if reply is not None:
+            self.names.value = ""
+            await self.reload()
+            await self.decision.force.follow(int(reply.get("epoch", 0)))
+
+    async def remove_chosen(self) -> None:
+        """Remove the chosen entries in one commit."""
+        await self.remove([self.table.rows[at] for at in self.table.chosen if at < len(self.table.rows)])
+
+    async def remove(self, rows: list[dict[str, Any]]) -> None:
+        if not rows:
+            self.context.tell("Choose entries first.", "info")
+            return
+        entries = [{"list": row["list"], "suffix": row["suffix"]} for row in rows]
+        reply = await self.act(
+            self.context.control.remove(entries, "removed on the lists page"),
+            f"Removed {len(entries)}; Audit can undo it",
+        )
+        if reply is not None:
+            await self.reload()
+            await self.decision.force.follow(int(reply.get("epoch", 0)))
+
+    def _changed(self, **values: str) -> None:
+        for name, value in values.items():
+            setattr(self, name, value)
+        self.show(LOADING)
+        self.context.go(self.address())
+        schedule(self.reload)
+
+    def _row(self, message: dict[str, Any]) -> None:
+        if message.get("action") == "remove":
+            schedule(lambda: self.remove([message["row"]]))
+
+
+def find(store: Store, kind: str, contains: str) -> tuple[list[Document], bool]:
+    """The first entries of a list, or of all, that contain a text; and whether there are more."""
+    wanted = contains.lower()
+    found = (
+        d
+        for d in itertools.islice(store.scan("list", f"{kind}/" if kind else ""), SEARCHED)
+        if wanted in d.key.partition("/")[2]
+    )
+    rows = list(itertools.islice(found, ROWS + 1))
+    return rows[:ROWS], len(rows) > ROWS

@@ -1,0 +1,274 @@
+"""Look up: what happened to a name and why, what to do about it, and its history."""
+
+import asyncio
+import ipaddress
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import urlencode
+
+import panel as pn
+import panel_material_ui as pmui
+
+from dashboard.client import Refused
+from dashboard.components import READY, Characters, Component, Facts, Notice, Table, TimeChart
+from dashboard.decision import Decision
+from dashboard.filters import interval_of
+from dashboard.page import Context, Page, columns, panel, schedule
+from dashboard.registration import Registration
+from dashboard.rows import LOG_COLUMNS, chart_of, log_row, share_rows, top_row
+from dashboard.vetted import SHOWN_LIST, entries_over, entry_row
+from dashboard.widgets import range_bar
+from verdicts import names
+from verdicts.store import Filter
+
+EXACT, BELOW, WILD = "this name", "and all below it", "wildcard"
+SHARE = [{"key": "key", "label": "", "kind": "text"}, {"key": "count", "label": "Queries", "kind": "bar"}]
+SIBLINGS = [
+    {"key": "key", "label": "Name", "kind": "name"},
+    {"key": "tier", "label": "Tier", "kind": "tier"},
+    {"key": "count", "label": "Queries", "kind": "bar"},
+    {"key": "clients", "label": "Clients", "kind": "count"},
+]
+ENTRY_ACTIONS = [{"id": "remove", "label": "Remove", "style": "danger"}]
+
+
+class Lookup(Page):
+    """One name: `?q=`; `below=1` for all below it as well; a `*` in it makes a wildcard."""
+
+    path = "/lookup"
+    title = "Look up"
+    beat_seconds = 5
+
+    def __init__(self, context: Context, query: dict[str, str]) -> None:
+        super().__init__(context, {"range": "7d", **query})
+        self.asked = query.get("q", "").strip()
+        self.name, self.problem = self._understood(self.asked)
+        self.wide = query.get("below") == "1"
+        self.decision = Decision(self, decided=lambda: schedule(self.explain))
+        self.why = Facts(heading="Verdict", empty="Nobody asked for this name in this range, and no list holds it.")
+        self.characters = Characters(
+            empty="The model is asked through the control API; it gave no explanation.", status=READY
+        )
+        self.entries = Table(
+            heading="List entries", caption="list entries over this name", on_message=self._entry,
+            empty="No list holds this name or a domain above it.",
+            actions=ENTRY_ACTIONS if self.may("analyst") else [],
+            columns=[
+                {"key": "list", "label": "List", "kind": "list"}, {"key": "suffix", "label": "Entry", "kind": "name"},
+                {"key": "note", "label": "Why", "kind": "text"}, {"key": "author", "label": "Who", "kind": "text"},
+                {"key": "time", "label": "Since", "kind": "time"}, {"key": "expires", "label": "Until", "kind": "until"},
+            ],
+        )  # fmt: skip
+        self.chart = TimeChart(heading="Queries", empty="No queries in this range.", tall=150, on_message=self._zoom)
+        self.clients = Table(
+            heading="Clients", empty="None.", caption="clients that asked",
+            columns=[{"key": "key", "label": "Client", "kind": "client"}, {"key": "count", "label": "Queries", "kind": "bar"}, {"key": "last", "label": "Last", "kind": "ago"}],
+        )  # fmt: skip
+        self.models = Table(heading="Verdicts by model", empty="None.", caption="verdicts by model version", columns=[{"key": "key", "label": "Model", "kind": "text"}, {"key": "tier", "label": "Tier", "kind": "tier"}, {"key": "count", "label": "Queries", "kind": "bar"}])  # fmt: skip
+        self.replies = Table(
+            heading="Replies",
+            empty="None.",
+            caption="response codes",
+            columns=[{**SHARE[0], "label": "Code"}, SHARE[1]],
+        )
+        self.siblings = Table(
+            heading="Siblings", empty="None.", caption="names under the registered domain", columns=SIBLINGS
+        )
+        self.log = Table(
+            heading="Latest queries", empty="None in this range.", caption="latest queries", columns=LOG_COLUMNS
+        )
+        self.registration = Registration(self)
+
+    def address(self) -> str:
+        pairs = {"q": self.asked, **({"below": "1"} if self.wide else {})}
+        rest = self.filters.query().replace("range=7d", "")
+        return self.path + "?" + urlencode(pairs) + ("&" + rest.strip("&") if rest.strip("&") else "")
+
+    def view(self) -> Any:
+        if not self.name:
+            text = (
+                self.problem or "Type or paste a name or a client address into the field above; the key / goes there."
+            )
+            return pn.Column(
+                Notice(text=text, kind="warn" if self.problem else "info", status=READY), sizing_mode="stretch_width"
+            )
+        return pn.Column(
+            Notice(text=self.asked if "*" in self.name else self.name, kind="title", status=READY),
+            self._buttons(), self.decision.force,
+            columns(panel(self.why, pn.Spacer(height=12), self.characters), panel(self.entries, pn.Spacer(height=12), self.registration)),
+            range_bar(self.filters, self._scope()),
+            panel(self.chart),
+            columns(panel(self.clients), panel(self.models, pn.Spacer(height=12), self.replies), panel(self.siblings), least=330),
+            panel(self.log), self.decision.dialog,
+            sizing_mode="stretch_width", styles={"gap": "14px"}, margin=0,
+        )  # fmt: skip
+
+    def parts(self) -> Iterable[Component]:
+        return self.why, self.entries, self.chart, self.clients, self.models, self.replies, self.siblings, self.log
+
+    async def start(self) -> None:
+        if self._is_client():
+            self.context.go("/clients?" + urlencode({"client": self.asked}))
+            return
+        if self.name:
+            await asyncio.gather(super().start(), self.explain())
+
+    async def beat(self) -> None:
+        if self.name:
+            await super().beat()
+
+    async def read(self) -> None:
+        data, where = self.context.data, self.where()
+        interval = interval_of(where.start, where.end)
+        registered = names.split(self.name).registered if "*" not in self.name else ""
+        buckets, unknown, page, clients, models, rcodes, entries = await asyncio.gather(
+            data.histogram(where, interval), data.histogram(self.where(label=("unknown",)), interval),
+            data.search(where, 20), data.top(where, "client", 10), self._by_model(where), data.totals(where, "rcode"),
+            entries_over(data, self.name) if registered else _none(),
+        )  # fmt: skip
+        self.chart.chart = chart_of(where.start, where.end, interval, buckets, unknown)
+        self.log.rows = [log_row(record) for record in page.records]
+        self.clients.rows = [top_row(top) for top in clients]
+        self.models.rows = models
+        self.replies.rows = share_rows(rcodes)
+        self.entries.rows = [entry_row(entry) for entry in entries]
+        if not self.why.facts:
+            self.why.facts = facts_of_record(page.records[0]) if page.records else []
+        if registered:
+            siblings = await data.top(self.filters.where(registered=registered), "qname", 12)
+            self.siblings.param.update(
+                rows=[top_row(top) for top in siblings if top.key != self.name], note=f"under {registered}"
+            )
+
+    async def explain(self) -> None:
+        """Ask the control API for the verdict as it would be now, with what each character did."""
+        if "*" in self.name:
+            return
+        try:
+            said = await self.context.control.explain(self.name)
+        except Refused as error:
+            self.characters.empty = str(error)
+            return
+        self.why.facts = facts_of_verdict(said.get("verdict", said))
+        self.characters.characters = [c for c in said.get("characters", []) if "weight" in c]
+        if not self.characters.characters:
+            self.characters.empty = "A list or a rule decided; the model was not asked."
+
+    def where(self, **changes: Any) -> Filter:
+        """The filter of the history: the name, with all below it where asked for."""
+        name = f".{self.name}" if self.wide and "*" not in self.name else self.name
+        return self.filters.where(name=name, **changes)
+
+    async def _by_model(self, where: Filter) -> list[dict[str, Any]]:
+        rows = []
+        for version in sorted(await self.context.data.totals(where, "model")):
+            totals = await self.context.data.totals(self.where(model=(version,)))
+            rows += [{"key": version or "(no model)", "tier": tier, "count": count} for tier, count in totals.items()]
+        return sorted(rows, key=lambda row: -row["count"])
+
+    def _understood(self, text: str) -> tuple[str, str]:
+        if not text or self._is_client():
+            return "", ""
+        text = (
+            text.replace("[.]", ".")
+            .removeprefix("hxxp://")
+            .removeprefix("hxxps://")
+            .removeprefix("http://")
+            .removeprefix("https://")
+        )
+        text = text.split("/")[0].rstrip(".") or "."
+        if "*" in text:
+            return text.lower(), ""
+        try:
+            return names.normalise(text), ""
+        except names.BadName as error:
+            return "", str(error)
+
+    def _is_client(self) -> bool:
+        try:
+            ipaddress.ip_network(self.asked, strict=False)
+        except ValueError:
+            return False
+        return True
+
+    def _buttons(self) -> Any:
+        def ask(kind: str) -> Any:
+            return lambda _: self.decision.ask([self.name], kind)
+
+        allowed = self.may("analyst") and "*" not in self.name
+        make = {"size": "small", "disabled": not allowed, "variant": "outlined"}
+        return pmui.Row(
+            pmui.Button(label="Allow\u2026", icon="check", color="success", on_click=ask("benign"), **make),
+            pmui.Button(label="Block\u2026", icon="block", color="error", on_click=ask("blocklist"), **make),
+            pmui.Button(label="Honeypot\u2026", icon="hive", color="warning", on_click=ask("honeypot"), **make),
+            margin=0,
+        )  # fmt: skip
+
+    def _scope(self) -> Any:
+        wide = pmui.Switch(
+            label="and all below it", value=self.wide, size="small", margin=(4, 6), disabled="*" in self.name
+        )
+
+        def changed(event: Any) -> None:
+            self.wide = event.new
+            self._filters_changed()
+
+        wide.param.watch(changed, "value")
+        return wide
+
+    def _zoom(self, message: dict[str, Any]) -> None:
+        if message.get("action") == "interval":
+            self.filters.param.update(range="custom", start=int(message["start"]), end=int(message["end"]))
+
+    def _entry(self, message: dict[str, Any]) -> None:
+        if message.get("action") == "remove":
+            row = message["row"]
+            schedule(lambda: self.remove(row["list"], row["suffix"]))
+
+    async def remove(self, kind: str, suffix: str) -> None:
+        """Take an entry off its list and follow that to the resolvers."""
+        doing = self.context.control.remove([{"list": kind, "suffix": suffix}], "removed on the look-up page")
+        reply = await self.act(doing, f"Removed from the {SHOWN_LIST.get(kind, kind)}")
+        if reply is not None:
+            await asyncio.gather(self.reload(), self.explain(), self.decision.force.follow(int(reply.get("epoch", 0))))
+
+
+async def _none() -> list[Any]:
+    return []
+
+
+def facts_of_verdict(verdict: dict[str, Any]) -> list[dict[str, Any]]:
+    """A verdict of the control API as facts."""
+    return [
+        {
+            "label": "Now",
+            "value": verdict.get("tier", "none"),
+            "kind": "tier",
+            "more": f"\u2192 {verdict.get('action', 'passthru')}",
+        },
+        {"label": "Decided by", "value": verdict.get("source", "")},
+        {"label": "Rule", "value": verdict.get("rule", "") or "\u2013", "kind": "code"},
+        {"label": "Malicious", "value": verdict.get("score", 0.0), "kind": "score", "more": "calibrated probability"},
+        {
+            "label": "Machine-made",
+            "value": verdict.get("generated", 0.0),
+            "kind": "score",
+            "more": "calibrated probability",
+        },
+    ]
+
+
+def facts_of_record(record: Any) -> list[dict[str, Any]]:
+    """The latest record of a name as facts."""
+    row = log_row(record)
+    facts = [
+        {"label": "Last time", "value": row["tier"], "kind": "tier", "more": f"\u2192 {row['action']}" + ("" if row["enforced"] else " (not enforced)")},
+        {"label": "When", "value": row["time"], "kind": "time"},
+        {"label": "Decided by", "value": row["source"]},
+        {"label": "Rule", "value": row["rule"] or "\u2013", "kind": "code"},
+        {"label": "Model", "value": row["model"] or "\u2013"},
+        {"label": "Malicious", "value": row["score"], "kind": "score", "more": "calibrated probability"},
+        {"label": "Machine-made", "value": row["generated"], "kind": "score", "more": "calibrated probability"},
+        {"label": "Reply", "value": row["rcode"] or "\u2013"},
+    ]  # fmt: skip
+    return facts + ([{"label": "No verdict", "value": row["reason"]}] if row["reason"] else [])

@@ -1,0 +1,132 @@
+"""The query log: filtered and paged in the store, live until paused, exported as it is filtered."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from dashboard.components import LOADING, Component, Exports, Table
+from dashboard.decision import Decision
+from dashboard.page import Context, Page, panel, schedule
+from dashboard.rows import LOG_COLUMNS, log_row
+from dashboard.widgets import choice, range_bar, text
+from verdicts.observations import ACTIONS, LABELS, SOURCES, TIERS
+
+ROWS = 50
+COLUMNS = [
+    *LOG_COLUMNS[:3],
+    {"key": "rcode", "label": "Reply", "kind": "word"},
+    LOG_COLUMNS[3],
+    {"key": "resolver", "label": "Resolver", "kind": "word"},
+    LOG_COLUMNS[4],
+    {"key": "score", "label": "Score", "kind": "sure"},
+    LOG_COLUMNS[5],
+    {"key": "source", "label": "Decided by", "kind": "word"},
+    {"key": "rule", "label": "Rule", "kind": "rule"},
+    LOG_COLUMNS[6],
+]
+
+
+class Queries(Page):
+    """Every record that the filters leave, newest first."""
+
+    path = "/queries"
+    title = "Queries"
+    beat_seconds = 1
+
+    def __init__(self, context: Context, query: dict[str, str]) -> None:
+        super().__init__(context, query)
+        self.cursors: list[str | None] = [None]  # of the pages up to this one
+        self.following: str | None = None
+        self.decision = Decision(self)
+        actions = [
+            {"id": "allow", "label": "Allow", "style": "good"},
+            {"id": "block", "label": "Block", "style": "danger"},
+        ]
+        self.table = Table(
+            columns=COLUMNS, caption="query log", empty="No query matches these filters.", on_message=self._row,
+            actions=actions if self.may("analyst") else [],
+        )  # fmt: skip
+        self.live = pmui.Switch(label="Live", value=True, size="small", margin=(4, 6))
+        self.newer = pmui.Button(
+            label="Newer", icon="chevron_left", variant="outlined", size="small", on_click=self._newer, disabled=True
+        )
+        self.older = pmui.Button(
+            label="Older",
+            end_icon="chevron_right",
+            variant="outlined",
+            size="small",
+            on_click=self._older,
+            disabled=True,
+        )
+        self.exports = Exports()
+
+    def view(self) -> Any:
+        f = self.filters
+        return pn.Column(
+            range_bar(f, self.live, self.exports),
+            pn.FlexBox(
+                text(f, "qname", "Name, .suffix or wild*card", width=260), text(f, "client", "Client or prefix", width=190),
+                choice(f, "tier", "Tier", list(TIERS)), choice(f, "label", "Label", list(LABELS)), choice(f, "action", "Action", list(ACTIONS)),
+                choice(f, "source", "Decided by", list(SOURCES)), self._resolvers(),
+                pmui.FloatInput.from_param(f.param.min_score, label="Score from", size="small", width=110, margin=0, step=0.05),
+                pmui.FloatInput.from_param(f.param.max_score, label="to", size="small", width=110, margin=0, step=0.05),
+                gap="10px", sizing_mode="stretch_width", margin=0,
+            ),
+            self.decision.force, panel(self.table), pmui.Row(self.newer, self.older, margin=0), self.decision.dialog,
+            sizing_mode="stretch_width", styles={"gap": "12px"}, margin=0,
+        )  # fmt: skip
+
+    def parts(self) -> Iterable[Component]:
+        return (self.table,)
+
+    async def read(self) -> None:
+        page = await self.context.data.search(self.filters.where(), ROWS, self.cursors[-1])
+        self.table.rows = [log_row(record) for record in page.records]
+        self.following = page.cursor
+        self.newer.disabled = len(self.cursors) == 1
+        self.older.disabled = page.cursor is None
+        self.exports.query = self.filters.query()
+
+    async def start(self) -> None:
+        await super().start()
+        now = self.filters.where()
+        names = [
+            top.key
+            for top in await self.context.data.top(
+                self.filters.where(start=now.end - 86_400_000, resolver=()), "resolver", 50, keep=60
+            )
+        ]
+        self._resolver_choice.options = sorted({*names, *self.filters.resolver})
+
+    async def beat(self) -> None:
+        if self.live.value and len(self.cursors) == 1:
+            await super().beat()
+
+    def _resolvers(self) -> Any:
+        self._resolver_choice = choice(self.filters, "resolver", "Resolver", list(self.filters.resolver))
+        return self._resolver_choice
+
+    def _filters_changed(self, *changes: Any) -> None:
+        self.cursors = [None]
+        super()._filters_changed(*changes)
+
+    def _older(self, _: Any) -> None:
+        if self.following is not None:
+            self.cursors.append(self.following)
+            self.live.value = False
+            self._turn()
+
+    def _newer(self, _: Any) -> None:
+        if len(self.cursors) > 1:
+            self.cursors.pop()
+            self._turn()
+
+    def _turn(self) -> None:
+        self.show(LOADING)
+        schedule(self.reload)
+
+    def _row(self, message: dict[str, Any]) -> None:
+        if message.get("action") in ("allow", "block"):
+            self.decision.ask([str(message["row"]["qname"])], "benign" if message["action"] == "allow" else "blocklist")

@@ -1,0 +1,187 @@
+"""Vetting: today's names, decided by single keys."""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import urlencode
+
+import panel as pn
+import panel_material_ui as pmui
+
+from dashboard.client import Refused
+from dashboard.components import READY, Characters, Component, Facts, Keys, Table
+from dashboard.decision import InForce
+from dashboard.page import Context, Page, columns, panel, schedule
+from dashboard.pages.lookup import facts_of_verdict
+from dashboard.queue import CANDIDATES, DAILY, queue
+from dashboard.vetted import DURATIONS
+
+DAY = 86_400_000  # milliseconds
+# key: what it is called, the list it decides, the label it gives
+DECISIONS: dict[str, tuple[str, str | None, str | None]] = {
+    "a": ("allow", "benign", None),
+    "b": ("block", "blocklist", None),
+    "h": ("honeypot", "honeypot", None),
+    "g": ("label generated", None, "generated"),
+    "m": ("label malicious", None, "malicious"),
+    "e": ("label benign", None, "benign"),
+    "u": ("label unsure", None, "unsure"),
+    "A": ("allow and label benign", "benign", "benign"),
+    "B": ("block and label malicious", "blocklist", "malicious"),
+}
+UNDO = "z"
+
+
+class Vetting(Page):
+    """The queue of the last day; `?daily=` sets how many names a person looks at, the rest expires with the day."""
+
+    path = "/vetting"
+    title = "Vetting"
+    beat_seconds = 30
+
+    def __init__(self, context: Context, query: dict[str, str]) -> None:
+        super().__init__(context, query)
+        self.daily = pmui.IntInput(
+            label="Names a day",
+            value=_number(query.get("daily"), DAILY),
+            start=1,
+            end=500,
+            size="small",
+            width=130,
+            margin=0,
+        )
+        self.daily.param.watch(self._daily_changed, "value")
+        self.duration = pmui.Select(
+            options=list(DURATIONS), value="30 days", label="List decisions last", size="small", width=170, margin=0
+        )
+        self.note = pmui.TextInput(label="Why (for the next decisions)", size="small", width=300, margin=0)
+        self.table = Table(
+            caption="names to vet", empty="Nothing left to vet today. New names come as resolvers ask for them.", selectable=True, selected=0,
+            multiple=self.may("analyst"), keys=[*DECISIONS, UNDO, "o"] if self.may("analyst") else ["o"], on_message=self._message,
+            columns=[
+                {"key": "key", "label": "Name", "kind": "name"}, {"key": "tier", "label": "Tier", "kind": "tier"},
+                {"key": "clients", "label": "Clients", "kind": "count"}, {"key": "count", "label": "Queries", "kind": "count"},
+                {"key": "score", "label": "Malicious", "kind": "sure"}, {"key": "generated", "label": "Machine-made", "kind": "score"},
+                {"key": "last", "label": "Last", "kind": "ago"},
+            ],
+        )  # fmt: skip
+        self.why = Facts(heading="Verdict", empty="Choose a name.", status=READY)
+        self.characters = Characters(empty="", status=READY)
+        self.force = InForce(context)
+        self.keys = Keys(
+            keys=[[key, what] for key, (what, _, _) in DECISIONS.items()]
+            + [["j k", "next, previous"], ["x", "choose several"], ["z", "undo"], ["o", "open"]],
+            on_message=self._button,
+        )
+        self.table.param.watch(lambda _: schedule(self.explain), "selected")
+        self._past: list[list[str]] = []  # names of each decision, newest last
+
+    def address(self) -> str:
+        return self.path + (f"?daily={self.daily.value}" if self.daily.value != DAILY else "")
+
+    def view(self) -> Any:
+        side = pn.Column(
+            panel(self.keys),
+            panel(self.why, pn.Spacer(height=10), self.characters),
+            sizing_mode="stretch_width",
+            styles={"gap": "14px"},
+            margin=0,
+        )
+        row = columns(panel(self.table), side, least=360)
+        row[0].styles = {"flex": "2 1 560px", "min-width": "min(420px, 100%)"}
+        return pn.Column(
+            pn.FlexBox(self.daily, self.duration, self.note, gap="12px", align_items="center", sizing_mode="stretch_width", margin=0),
+            self.force, row, sizing_mode="stretch_width", styles={"gap": "14px"}, margin=0,
+        )  # fmt: skip
+
+    def parts(self) -> Iterable[Component]:
+        return (self.table,)
+
+    async def read(self) -> None:
+        data = self.context.data
+        end = int(time.time()) * 1000 + 1000
+        where = self.filters.where(start=end - DAY, end=end, tier=("alert", "block"), source=("model",))
+        tops, labels, decisions, lists = await asyncio.gather(
+            data.top(where, "qname", CANDIDATES, "clients", keep=5), data.documents("label", keep=0), data.documents("vetting", keep=0),
+            data.ask(("suffixes",), lambda store: [d.key.partition("/")[2] for d in store.scan("list")], 2.0),
+        )  # fmt: skip
+        decided = {d.key for d in labels} | {d.key for d in decisions} | set(lists)
+        rows = queue(tops, decided, self.daily.value)
+        at = min(max(self.table.selected, 0), max(0, len(rows) - 1))
+        self.table.param.update(rows=rows, chosen=[], selected=at, note=f"{len(rows)} names")
+        schedule(self.explain)
+
+    async def explain(self) -> None:
+        """Show why the selected name has its verdict."""
+        rows = self.table.rows
+        if not 0 <= self.table.selected < len(rows):
+            self.why.facts, self.characters.characters = [], []
+            return
+        name = rows[self.table.selected]["key"]
+        try:
+            said = await self.context.control.explain(name)
+        except Refused as error:
+            self.characters.param.update(characters=[], empty=str(error))
+            return
+        if 0 <= self.table.selected < len(self.table.rows) and self.table.rows[self.table.selected]["key"] == name:
+            self.why.facts = facts_of_verdict(said.get("verdict", said))
+            self.characters.param.update(
+                characters=[c for c in said.get("characters", []) if "weight" in c], empty="The model was not asked."
+            )
+
+    async def decide(self, key: str, chosen: list[str]) -> None:
+        """One decision on one or more names."""
+        what, kind, label = DECISIONS[key]
+        length = DURATIONS[self.duration.value]
+        expires = None if length is None else int(time.time() * 1000) + length
+        decisions = [
+            {"name": name, "list": kind, "label": label, "expires": expires if kind else None} for name in chosen
+        ]
+        done = f"{what}: {chosen[0] if len(chosen) == 1 else f'{len(chosen)} names'}"[:100]
+        reply = await self.act(self.context.control.decide(decisions, self.note.value.strip()), done)
+        if reply is None:
+            return
+        self._past.append(chosen)
+        left = [row for row in self.table.rows if row["key"] not in chosen]
+        self.table.param.update(rows=left, chosen=[], selected=min(self.table.selected, max(0, len(left) - 1)))
+        await self.explain()
+        if kind:
+            await self.force.follow(int(reply.get("epoch", 0)))
+
+    async def undo(self) -> None:
+        """Take the last decision of this visit back."""
+        if not self._past:
+            self.context.tell("Nothing to undo on this visit; see Audit for earlier decisions.", "info")
+            return
+        chosen = self._past.pop()
+        reply = await self.act(
+            self.context.control.undo_decisions(chosen),
+            f"Undone: {chosen[0] if len(chosen) == 1 else f'{len(chosen)} names'}"[:100],
+        )
+        if reply is not None:
+            await self.reload()
+
+    def _message(self, message: dict[str, Any]) -> None:
+        if message.get("action") != "key":
+            return
+        rows, key = self.table.rows, message["key"]
+        chosen = [rows[at]["key"] for at in message["chosen"] if at < len(rows)]
+        if key == UNDO:
+            schedule(self.undo)
+        elif key == "o" and chosen:
+            self.context.go("/lookup?" + urlencode({"q": chosen[0]}))
+        elif key in DECISIONS and chosen:
+            schedule(lambda: self.decide(key, chosen))
+
+    def _button(self, message: dict[str, Any]) -> None:
+        at = self.table.chosen or [self.table.selected]
+        self._message({"action": "key", "key": message.get("key"), "chosen": at})
+
+    def _daily_changed(self, _: Any) -> None:
+        self.context.go(self.address())
+        schedule(self.reload)
+
+
+def _number(text: str | None, default: int) -> int:
+    return min(500, max(1, int(text))) if text and text.isdecimal() else default

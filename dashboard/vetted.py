@@ -1,0 +1,42 @@
+"""Reading the vetted lists, and what stands in the way between a name and its verdict."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from dashboard.data import Data
+from verdicts import names
+from verdicts.policy import LIST_NAMES
+from verdicts.store import Document
+
+HOUR = 3_600_000  # milliseconds
+DURATIONS: dict[str, int | None] = {
+    "1 hour": HOUR, "1 day": 24 * HOUR, "7 days": 168 * HOUR, "30 days": 720 * HOUR, "1 year": 8760 * HOUR, "for good": None,
+}  # fmt: skip
+SHOWN_LIST = {"benign": "allowlist", "blocklist": "blocklist", "honeypot": "honeypot"}
+
+
+async def entries_over(data: Data, name: str) -> list[Document]:
+    """The list entries that hold a normalised name, the deciding one first (longest suffix, then the tie's order)."""
+    found = []
+    for suffix in names.suffixes(name):
+        for kind in LIST_NAMES:
+            document = await data.document("list", f"{kind}/{suffix}", keep=0.5)
+            if document is not None and document.body is not None:
+                found.append(document)
+    return found
+
+
+def entry_row(document: Document) -> dict[str, Any]:
+    """One list entry as a row: list, suffix, note, author, time, expires."""
+    kind, _, suffix = document.key.partition("/")
+    body = document.body or {}
+    return {
+        "list": kind, "suffix": suffix, "note": body.get("note") or document.note, "expires": body.get("expires"),
+        "author": body.get("author") or document.author, "time": document.time, "epoch": document.epoch, "key": document.key,
+    }  # fmt: skip
+
+
+def in_force(epoch: int, resolvers: Iterable[dict[str, Any]]) -> tuple[int, int]:
+    """How many of the resolvers that report know the decision of `epoch`, and how many there are."""
+    known = [int(resolver.get("epoch", 0)) >= epoch for resolver in resolvers]
+    return sum(known), len(known)
