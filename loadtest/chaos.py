@@ -1,0 +1,210 @@
+"""Applies the failures of ARCHITECTURE.md ("What failure means") under DNS load, and says which promises held.
+
+    python -m loadtest.chaos                      all of them, a quarter of an hour; writes docs/chaos.md
+    python -m loadtest.chaos --short              those that CI runs
+    python -m loadtest.chaos --only frozen,locked
+
+For each failure: a steady DNS load and a prober run; the failure comes, lasts, goes; the prober shows when it was
+noticed and when fresh verdicts came again; then the counts of what was sent are reconciled with the log. Ends with 1
+when a promise was broken.
+"""
+
+import argparse
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from loadtest.driver import Driver, Tally
+from loadtest.faults import FAULTS, NOTHING, Fault, NotPossible, chosen
+from loadtest.judging import Expectation
+from loadtest.prober import Prober, Times, times
+from loadtest.processes import resident_bytes
+from loadtest.profiles import Flood, Profile, flat
+from loadtest.rig import Books, NotRunning, Rig, rig
+from loadtest.stats import command_line, describe_machine, quantiles, table
+from loadtest.traffic import World, queries, world
+from serve_app.local.prepare import BLOCKED
+
+RATE = 100  # queries a second
+PROFILE = flat(Profile(rate=RATE, clients=100, benign=2000, malicious=100, infected=1))
+MAX_GROWTH_MIB = 64.0  # of CoreDNS
+MAX_P99_S = 0.75  # the Corefile's deadline of 500 ms, and the machine's own delays
+MAX_FELT = 0.01  # share of fresh names without a verdict that still counts as "notices nothing"
+WARM_S, TAIL_S = 2.0, 1.0
+SETTLE_S = 60.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one failure did. Latency in seconds, memory in MiB; `broken` says which promises did not hold."""
+
+    fault: Fault
+    tally: Tally
+    probes: int
+    unjudged: int
+    times: Times
+    books: Books
+    lost: int
+    doubled: int
+    growth: float
+    broken: tuple[str, ...] = ()
+
+    def row(self) -> dict[str, str]:
+        """The finding as a row of the table."""
+        return {
+            "failure": self.fault.name,
+            "promise": self.fault.promise,
+            "asked": str(self.tally.sent + self.probes),
+            "failed": str(self.tally.failed),
+            "failed open": f"{self.unjudged} of {self.probes} fresh",
+            "noticed": _seconds(self.times.notice),
+            "recovered": _seconds(self.times.recover),
+            "p99": _seconds(quantiles(self.tally.latencies)["p99"]),
+            "lost": str(self.lost),
+            "doubled": str(self.doubled),
+            "discarded, counted": str(self.books.discarded),
+            "CoreDNS memory": f"{self.growth:+.0f} MiB",
+            "kept": "no: " + "; ".join(self.broken) if self.broken else "yes",
+        }
+
+
+def try_out(system: Rig, fault: Fault, made: World, seed: int, seconds: float) -> Finding:
+    """One failure under load, from before it until the log has settled after it."""
+    before, answered_before = system.settled(SETTLE_S), system.answered
+    memory = resident_bytes(system.coredns.pid)
+    floods = (Flood(WARM_S, seconds, fault.flood),) if fault.flood else ()
+    driver = Driver(("127.0.0.1", system.dns_port), Expectation(enforcing=True))
+    load = queries(
+        replace(made.profile, floods=floods), seed, made=replace(made, profile=replace(made.profile, floods=floods))
+    )
+    sender = threading.Thread(target=driver.run, args=(load,))
+    with Prober(system.dns_port, BLOCKED) as prober:
+        sender.start()
+        try:
+            time.sleep(WARM_S)
+            begun = time.monotonic()
+            with fault.bring(system, seconds):
+                pass
+            ended = time.monotonic()
+            _wait_healed(prober, ended, fault.recover_s)
+            time.sleep(TAIL_S)
+        finally:
+            driver.stop()
+            sender.join()
+    growth = (resident_bytes(system.coredns.pid) - memory) / 2**20
+    books = system.settled(SETTLE_S).minus(before)
+    answered = driver.tally.answered + sum(p.answered for p in prober.probes) + system.answered - answered_before
+    sent = driver.tally.sent + len(prober.probes) + system.answered - answered_before
+    unanswered = 0 if fault.outage else sum(not p.answered for p in prober.probes)
+    if unanswered:
+        driver.tally.problems["probe unanswered"] += unanswered
+    finding = Finding(
+        fault, driver.tally, len(prober.probes), sum(not p.judged for p in prober.probes),
+        times(prober.probes, begun, ended), books, max(0, answered - books.seen), max(0, books.seen - sent), growth,
+    )  # fmt: skip
+    return replace(finding, broken=tuple(broken(finding)))
+
+
+def broken(found: Finding) -> list[str]:
+    """The promises that a finding breaks, in words."""
+    fault, books, said = found.fault, found.books, []
+    if found.tally.failed and not fault.outage:
+        said.append(", ".join(f"{count}x {problem}" for problem, count in found.tally.problems.items()))
+    if found.lost and not fault.outage:  # what a killed CoreDNS had not yet reported was never acknowledged
+        said.append(f"{found.lost} queries not in the log")
+    if found.doubled:
+        said.append(f"{found.doubled} queries too many in the log")
+    if books.missing or books.dead:
+        said.append(f"{books.missing} rows missing, {books.dead} rejected")
+    if books.counted + books.discarded != books.seen:
+        said.append(f"counts {books.counted} + discarded {books.discarded} are not seen {books.seen}")
+    if found.times.recover is None:
+        said.append(f"no fresh verdicts within {fault.recover_s:.0f} s")
+    if fault.promise == NOTHING and found.unjudged > MAX_FELT * found.probes:
+        said.append(f"{found.unjudged} of {found.probes} fresh names without a verdict")
+    p99 = quantiles(found.tally.latencies)["p99"]
+    if p99 > MAX_P99_S and not fault.outage:
+        said.append(f"p99 {p99:.2f} s")
+    if found.growth > MAX_GROWTH_MIB:
+        said.append(f"CoreDNS grew by {found.growth:.0f} MiB")
+    return said
+
+
+def run(faults: Sequence[Fault], seconds: float, seed: int, say: Callable[[str], None]) -> list[dict[str, str]]:
+    """All faults on one rig, one after another; the rows of the table."""
+    rows: list[dict[str, str]] = []
+    made = world(PROFILE, seed)
+    with rig(say=say) as system:
+        for number, fault in enumerate(faults):
+            say(f"{number + 1}/{len(faults)} {fault.name}")
+            try:
+                row = try_out(system, fault, made, seed + number, seconds).row()
+            except NotPossible as reason:
+                row = {"failure": fault.name, "promise": fault.promise, "kept": f"not tried: {reason}"}
+            except (AssertionError, NotRunning) as reason:
+                row = {"failure": fault.name, "promise": fault.promise, "kept": f"no: {reason}"}
+            say(f"    {row['kept']}")
+            rows.append(row)
+    keys = max(rows, key=len)
+    return [{key: row.get(key, "") for key in keys} for row in rows]
+
+
+def document(rows: list[dict[str, str]], seconds: float) -> str:
+    """The table with what is needed to repeat it."""
+    machine = ", ".join(f"{key} {value}" for key, value in describe_machine("ray", "tensorflow").items())
+    when = time.strftime("%Y-%m-%d", time.gmtime())
+    return (
+        f"# Chaos\n\nMeasured {when} by `{command_line()}` on {machine}. Load: {RATE} queries/s"
+        f" and a fresh name each 50 ms; each failure lasts {seconds:.0f} s.\n\n{table(rows)}\n"
+    )
+
+
+def _wait_healed(prober: Prober, ended: float, seconds: float) -> None:
+    while time.monotonic() - ended < seconds:
+        if times(prober.probes, ended, ended).recover is not None and prober.probes[-1].time > ended + 0.5:
+            return
+        time.sleep(0.1)
+
+
+def _seconds(value: float | None) -> str:
+    if value is None or value != value:
+        return "-"
+    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the failures that the command line chooses."""
+    parser = argparse.ArgumentParser(prog="python -m loadtest.chaos", description=__doc__.split("\n")[0])
+    parser.add_argument("--short", action="store_true", help="the short form, which CI runs")
+    parser.add_argument("--only", default="", metavar="WORDS", help="failures whose names hold one of these words")
+    parser.add_argument("--seconds", type=float, help="how long each failure lasts (5; 2 in the short form)")
+    parser.add_argument("--seed", type=int, default=0, help="of the load (%(default)s)")
+    parser.add_argument("--out", metavar="FILE", help="where the table goes (docs/chaos.md for all failures)")
+    parser.add_argument("--list", action="store_true", help="name the failures")
+    options = parser.parse_args(arguments)
+    if options.list:
+        print("\n".join(f"{fault.name}: {fault.promise}" for fault in FAULTS))
+        return 0
+    try:
+        faults = chosen(options.only, options.short)
+    except ValueError as error:
+        parser.error(str(error))
+    seconds = options.seconds or (2.0 if options.short else 5.0)
+    try:
+        rows = run(faults, seconds, options.seed, lambda text: print(text, file=sys.stderr, flush=True))
+    except NotRunning as error:
+        print(error, file=sys.stderr)
+        return 2
+    text = document(rows, seconds)
+    out = options.out or ("docs/chaos.md" if len(faults) == len(FAULTS) else "")
+    if out:
+        Path(out).write_text(text, encoding="utf-8")
+    print(text)
+    return 1 if any(row["kept"].startswith("no:") for row in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""Asks again and again for a name never asked before, below a listed zone: blocked, or not yet?
+
+Such a name is in no cache, so that each question shows whether a verdict came in time: a policy answer when it did,
+the zone's own answer when the resolver failed open. From the times follow when a fault was felt, noticed (failing
+open no longer costs the deadline) and healed.
+"""
+
+import itertools
+import random
+import socket
+import threading
+import time
+from typing import NamedTuple
+
+from loadtest import dnswire
+from loadtest.judging import FAILED_RCODES, blocked
+
+EVERY_S = 0.05
+NOTICED_S = 0.05  # an answer as fast as this did not wait for a verdict that does not come
+PATIENCE_S = 2.0
+STEADY = 5  # judged one after another: verdicts are back
+
+
+class Probe(NamedTuple):
+    """One question: when (monotonic seconds), how long the answer took, whether it came and was a policy's."""
+
+    time: float
+    latency: float
+    answered: bool
+    judged: bool
+
+
+def ask(port: int, qname: str, timeout: float = PATIENCE_S) -> dnswire.Reply | None:
+    """One question to 127.0.0.1; None when no answer comes."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(timeout)
+        try:
+            sock.connect(("127.0.0.1", port))
+            number = random.randrange(1 << 16)
+            sock.send(dnswire.query(number, qname, "A"))
+            return dnswire.parse_reply(sock.recv(4096))
+        except (OSError, dnswire.BadMessage):
+            return None
+
+
+class Prober:
+    """Probes on a thread of its own between `__enter__` and `__exit__`."""
+
+    def __init__(self, port: int, zone: str) -> None:
+        self.probes: list[Probe] = []
+        self._port, self._zone = port, zone
+        self._label = f"{random.randrange(16**8):08x}"
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> "Prober":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        for number in itertools.count():
+            start = time.monotonic()
+            reply = ask(self._port, f"p{number}-{self._label}.{self._zone}")
+            taken = time.monotonic() - start
+            answered = reply is not None and reply.rcode not in FAILED_RCODES
+            self.probes.append(Probe(start, taken, answered, reply is not None and blocked(reply)))
+            if self._end.wait(max(0.0, EVERY_S - taken)):
+                return
+
+
+class Times(NamedTuple):
+    """Seconds: from the fault to its being noticed, and from its end to the first fresh verdict that is followed by
+    others. None: it was never felt, or never healed."""
+
+    notice: float | None
+    recover: float | None
+
+
+def times(probes: list[Probe], begun: float, ended: float) -> Times:
+    """What the probes say of a fault that lasted from `begun` to `ended` (monotonic seconds)."""
+    during = [p for p in probes if begun <= p.time < ended]
+    unjudged = [p for p in during if not p.judged]
+    quick = next((p for p in unjudged if p.latency <= NOTICED_S), None)
+    notice = None if quick is None else max(0.0, quick.time + quick.latency - begun)
+    after = [p for p in probes if p.time >= ended]
+    healed = next((p for i, p in enumerate(after) if all(later.judged for later in after[i : i + STEADY])), None)
+    recover = None if healed is None else max(0.0, healed.time + healed.latency - ended)
+    return Times(notice if unjudged else None, recover)

@@ -1,0 +1,230 @@
+"""What chaos is done to: `verdict up --only cluster` and a CoreDNS, with a faulty wire between them.
+
+    client -> CoreDNS, plugin verdict -> FaultProxy -> cluster -> store
+
+Everything is real and of this repository, in a home of its own, on free ports of loopback; all of it is gone when the
+rig is left.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from loadtest import dnswire
+from loadtest.prober import ask
+from loadtest.processes import descendants
+from loadtest.proxy import FaultProxy
+from serve_app import golang
+from serve_app.local.corefile import corefile
+from serve_app.local.options import Home, Options
+from serve_app.local.prepare import RESOLVER
+from verdicts.store import Filter, open_store
+
+START_S = 240.0
+STILL_S = 3.0  # the plugin reports each second
+DISK_MIB = 512
+
+
+class NotRunning(Exception):
+    """A part of the rig did not come up; the message ends with the last lines of its log."""
+
+
+class Books(NamedTuple):
+    """What the log holds of one resolver: queries seen, counted in records, discarded; rows missing and dead."""
+
+    seen: int
+    counted: int
+    discarded: int
+    missing: int
+    dead: int
+
+    def minus(self, other: "Books") -> "Books":
+        return Books(*(a - b for a, b in zip(self, other, strict=True)))
+
+
+@dataclass
+class Rig:
+    """The running parts. `home` is the home of `verdict up`."""
+
+    home: Path
+    dns_port: int
+    http_port: int
+    proxy: FaultProxy
+    corefile: Path
+    binary: Path
+    cluster: "subprocess.Popen[bytes]"
+    coredns: "subprocess.Popen[bytes]"
+    started: int = field(default_factory=lambda: int(time.time() * 1000))
+    answered: int = 0  # queries of `ask` that were answered
+
+    def ask(self, qname: str) -> dnswire.Reply | None:
+        """One query outside the load, accounted for."""
+        reply = ask(self.dns_port, qname)
+        self.answered += reply is not None
+        return reply
+
+    def start_coredns(self) -> None:
+        """Start CoreDNS (again) and wait for its first answer."""
+        self.coredns = _start_coredns(self.binary, self.corefile, self.home)
+        log = self.home / "coredns.log"
+        wait_until(lambda: self.ask("wikipedia.org") is not None, 20, lambda: NotRunning(f"CoreDNS: {_tail(log)}"))
+
+    def processes(self, title: str) -> list[int]:
+        """The processes of the cluster whose command line holds `title`, such as `ServeReplica:verdict:Classifier`."""
+        return [pid for pid in descendants(self.cluster.pid) if title in command_of(pid)]
+
+    def ready(self) -> bool:
+        """Whether the cluster says that it can give verdicts (asked past the proxy)."""
+        return _status(f"http://127.0.0.1:{self.http_port}/readyz") == 200
+
+    def books(self) -> Books:
+        """Reconcile the log: every batch of this run, and the sum of the counts of its records."""
+        store = open_store(f"sqlite:///{self.home / 'verdict.db'}")
+        try:
+            end = int(time.time() * 1000) + 60_000
+            batches = [b for b in store.reconcile(self.started - 60_000, end) if b.resolver == RESOLVER]
+            where = Filter(self.started - 60_000, end, resolver=(RESOLVER,))
+            counted = sum(bucket.count for bucket in store.histogram(where, 3_600_000))
+        finally:
+            store.close()
+        return Books(
+            sum(b.seen for b in batches), counted, sum(b.discarded for b in batches),
+            sum(b.missing for b in batches), sum(b.dead for b in batches),
+        )  # fmt: skip
+
+    def settled(self, seconds: float) -> Books:
+        """Wait until the log has everything: nothing missing, and no change for STILL_S."""
+        books, since = self.books(), time.monotonic()
+        end = since + seconds
+        while time.monotonic() - since < STILL_S or books.missing:
+            if time.monotonic() > end:
+                return books
+            time.sleep(0.5)
+            now = self.books()
+            books, since = (books, since) if now == books else (now, time.monotonic())
+        return books
+
+
+@contextlib.contextmanager
+def rig(mode: str = "enforce", say: Callable[[str], None] = lambda _: None) -> Iterator[Rig]:
+    """Start everything in a folder of its own (on a small disk where that can be mounted), leave nothing behind."""
+    say("building CoreDNS")
+    binary = golang.build()
+    with contextlib.ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vchaos-")))
+        if _small_disk(home):
+            stack.callback(subprocess.run, ["umount", "-l", str(home)])
+        dns_port, http_port = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM)
+        say("starting the cluster")
+        cluster = _start_cluster(home, http_port)
+        stack.callback(_stop, cluster, 60)
+        proxy = stack.enter_context(FaultProxy(("127.0.0.1", http_port)))
+        corefile = _corefile(home, dns_port, proxy.port, mode)
+        made = Rig(home, dns_port, http_port, proxy, corefile, binary, cluster, cluster)
+        wait_until(
+            lambda: made.ready() or cluster.poll() is not None, START_S, lambda: NotRunning(_tail(home / "up.log"))
+        )
+        if cluster.poll() is not None:
+            raise NotRunning(f"verdict up ended with {cluster.returncode}: {_tail(home / 'up.log')}")
+        say("starting CoreDNS")
+        made.start_coredns()
+        stack.callback(lambda: _stop(made.coredns, 10))
+        yield made
+
+
+def wait_until(
+    holds: Callable[[], bool], seconds: float, otherwise: Callable[[], Exception], every: float = 0.1
+) -> float:
+    """Wait until `holds`; the seconds it took. Raises `otherwise()` after `seconds`."""
+    start = time.monotonic()
+    while not holds():
+        if time.monotonic() - start > seconds:
+            raise otherwise()
+        time.sleep(every)
+    return time.monotonic() - start
+
+
+def free_port(kind: int) -> int:
+    """A port of 127.0.0.1 that nothing uses now."""
+    with socket.socket(socket.AF_INET, kind) as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
+
+
+def command_of(pid: int) -> str:
+    """A process's title or command line; empty when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _small_disk(path: Path) -> bool:
+    """Mount a small disk in memory at `path`, so that it can be filled; False where that is not allowed."""
+    mount = shutil.which("mount")
+    if mount is None or os.geteuid() != 0:
+        return False
+    command = [mount, "-t", "tmpfs", "-o", f"size={DISK_MIB}m,mode=700", "verdict-chaos", str(path)]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+def _start_cluster(home: Path, http_port: int) -> "subprocess.Popen[bytes]":
+    argv = [str(Path(sys.executable).parent / "verdict"), "up", "--only", "cluster"]
+    with (home / "up.log").open("wb") as log:
+        return subprocess.Popen(
+            [*argv, "--home", str(home), "--http-port", str(http_port)], stdout=log, stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+
+
+def _corefile(home: Path, dns_port: int, endpoint_port: int, mode: str) -> Path:
+    """The Corefile of `verdict up`, asking through the proxy."""
+    options = Options(home, dns_port=dns_port, http_port=endpoint_port, mode=mode)
+    path = home / "chaos.Corefile"
+    path.write_text(corefile(options, Home(home), None))
+    return path
+
+
+def _start_coredns(binary: Path, corefile: Path, home: Path) -> "subprocess.Popen[bytes]":
+    with (home / "coredns.log").open("ab") as log:
+        return subprocess.Popen([str(binary), "-conf", str(corefile)], stdout=log, stderr=subprocess.STDOUT)
+
+
+def _stop(process: "subprocess.Popen[bytes]", patience: float) -> None:
+    for number in (signal.SIGCONT, signal.SIGTERM):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, number)
+    try:
+        process.wait(timeout=patience)
+    except subprocess.TimeoutExpired:
+        for pid in [*descendants(process.pid), process.pid]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
+
+
+def _status(url: str) -> int:
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=2) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
+
+
+def _tail(path: Path) -> str:
+    return "\n".join(path.read_text(errors="replace").splitlines()[-15:]) if path.exists() else "(no log)"

@@ -1,0 +1,97 @@
+"""What chaos concludes from what it saw: times from probes, promises from counts. The real thing is in tests/e2e."""
+
+from dataclasses import replace
+
+import pytest
+
+from loadtest.chaos import Finding, broken, document
+from loadtest.driver import Tally
+from loadtest.faults import FAULTS, chosen
+from loadtest.prober import Probe, Times, times
+from loadtest.rig import Books
+
+
+def probes(*runs: tuple[float, float, float, bool]) -> list[Probe]:
+    """Runs of (from, to, latency, judged), a probe each 100 ms."""
+    found = []
+    for start, end, latency, judged in runs:
+        found += [Probe(start + i / 10, latency, True, judged) for i in range(round((end - start) * 10))]
+    return found
+
+
+def test_a_fault_is_noticed_when_failing_open_costs_nothing_any_more() -> None:
+    seen = probes((0, 1, 0.01, True), (1, 2, 0.5, False), (2, 4, 0.001, False), (4, 6, 0.01, True))
+    assert times(seen, begun=1, ended=3) == Times(pytest.approx(1.001), pytest.approx(1.01))
+
+
+def test_a_fault_nobody_felt_has_no_time_of_notice() -> None:
+    assert times(probes((0, 6, 0.01, True)), 1, 3) == Times(None, pytest.approx(0.01))
+
+
+def test_one_verdict_between_failures_is_no_recovery() -> None:
+    seen = probes(
+        (0, 1, 0.01, True), (1, 3.2, 0.5, False), (3.2, 3.3, 0.01, True), (3.3, 4, 0.5, False), (4, 6, 0.01, True)
+    )
+    assert times(seen, 1, 3).recover == pytest.approx(1.01)
+
+
+def test_what_never_heals_has_no_time_of_recovery() -> None:
+    assert times(probes((0, 1, 0.01, True), (1, 6, 0.001, False)), 1, 3).recover is None
+
+
+GOOD = Finding(
+    FAULTS[0], Tally(sent=100, answered=100, latencies=[0.001] * 100), 50, 10, Times(0.1, 0.5),
+    Books(seen=150, counted=150, discarded=0, missing=0, dead=0), 0, 0, 1.0,
+)  # fmt: skip
+QUIET = next(f for f in FAULTS if f.name == "log killed")
+
+
+def test_a_finding_in_order_breaks_nothing() -> None:
+    assert broken(GOOD) == [] and GOOD.row()["kept"] == "yes"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"lost": 3}, "3 queries not in the log"),
+        ({"doubled": 2}, "2 queries too many in the log"),
+        ({"books": Books(150, 150, 0, 4, 0)}, "4 rows missing, 0 rejected"),
+        ({"books": Books(150, 140, 5, 0, 0)}, "counts 140 + discarded 5 are not seen 150"),
+        ({"times": Times(0.1, None)}, "no fresh verdicts within 60 s"),
+        ({"growth": 65.0}, "CoreDNS grew by 65 MiB"),
+        ({"fault": QUIET}, "10 of 50 fresh names without a verdict"),
+        ({"tally": Tally(sent=100, latencies=[1.0] * 100)}, "p99 1.00 s"),
+    ],
+)
+def test_each_promise_can_break(change: dict[str, object], said: str) -> None:
+    assert broken(replace(GOOD, **change)) == [said]  # type: ignore[arg-type]
+
+
+def test_failed_answers_are_named() -> None:
+    tally = Tally(sent=100, latencies=[0.001])
+    tally.problems["no answer"] = 4
+    assert broken(replace(GOOD, tally=tally)) == ["4x no answer"]
+
+
+def test_a_killed_resolver_may_lose_what_it_had_not_reported_but_double_nothing() -> None:
+    outage = next(f for f in FAULTS if f.outage)
+    assert broken(replace(GOOD, fault=outage, lost=20)) == []
+    assert broken(replace(GOOD, fault=outage, doubled=1)) == ["1 queries too many in the log"]
+
+
+def test_failures_are_chosen_by_words() -> None:
+    assert {f.name for f in chosen("frozen", short=False)} == {"classifier frozen", "log frozen", "cluster frozen"}
+
+
+def test_the_short_form_is_a_part() -> None:
+    assert 0 < len(chosen("", short=True)) < len(FAULTS)
+
+
+def test_an_unknown_failure_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected words of wire refused"):
+        chosen("earthquake", short=False)
+
+
+def test_the_document_names_machine_command_and_every_failure() -> None:
+    text = document([GOOD.row()], 5)
+    assert "cores" in text and "Measured" in text and "| wire refused |" in text
