@@ -83,15 +83,15 @@ def issue(url: str) -> tuple[str, str]:
 
 def noop(width: int) -> dict[str, Any]:
     """The no-op graph as an application of serve.yaml."""
-    options = {"max_ongoing_requests": 256, "logging_config": {"encoding": "JSON", "enable_access_log": False}}
+    quiet = {"logging_config": {"encoding": "JSON", "enable_access_log": False}}  # as the application's inner ones
     return {
         "name": "noop",
         "route_prefix": "/noop",
         "import_path": "loadtest.noop:build",
         "args": {"width": width},
         "deployments": [
-            {"name": name, "ray_actor_options": {"num_cpus": 0.1}, **options}
-            for name in ("NoIngress", "NoPreprocessor", "NoClassifier")
+            {"name": name, "ray_actor_options": {"num_cpus": 0.1}, "max_ongoing_requests": 256, **options}
+            for name, options in (("NoIngress", {}), ("NoPreprocessor", quiet), ("NoClassifier", quiet))
         ],
     }
 

@@ -4,31 +4,46 @@ The common frame (all names plain, eligible and unlisted) is recognised by a few
 octets, so that no Python runs for each name; any other frame is taken name by name.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from verdicts.names import SPECIAL_USE, SPECIAL_USE_ZONES, BadName, ineligible, normalise
 from verdicts.policy import ListHit
 
+FEW = 16  # fewer names than this are quicker taken one by one
 MALFORMED = "malformed"  # the rule of a name that is no name
 
 _PLAIN = b"abcdefghijklmnopqrstuvwxyz0123456789-_.\n"
-_TELLING = tuple(f"{end}\n".encode() for end in (".arpa", *(f".{top}" for top in SPECIAL_USE), *SPECIAL_USE_ZONES))
-_DOT, _END = 0x2E, 0x0A
+_DOT, _END, _UNDERSCORE = 0x2E, 0x0A, 0x5F
+
+
+def _words(ends: Iterable[str], width: int) -> NDArray[np.uint64]:
+    """The last `width` octets of each text as one number."""
+    return np.frombuffer(b"".join(end.encode()[-width:] for end in ends), f"u{width}").astype(np.uint64)
+
+
+# A name whose last octets are not among these needs no look at its labels.
+_LAST_FOUR = _words((".arpa", *(f".{top}" for top in sorted(SPECIAL_USE))), 4)
+_LAST_EIGHT = _words(SPECIAL_USE_ZONES, 8)
 
 
 class Frame(NamedTuple):
-    """A frame's names, normalised (as they came where malformed), and what is known of them without the model."""
+    """A frame's names, normalised (as they came where malformed), and what is known of them without the model.
+
+    `raw`: the names, line by line. `suspects`: the names that may be ineligible; no other is.
+    """
 
     names: list[str]
+    raw: bytes
     malformed: frozenset[int]
-    plain: bool  # every name is letters, digits, `-`, `_` and dots
+    suspects: list[int]
 
 
 class Sorted(NamedTuple):
-    """`asked` None: all names, in order. `payload`: the names for the model, `"\\n"`-joined."""
+    """`asked` None: all names, in order. `payload`: the names for the model, line by line."""
 
     hits: Mapping[int, ListHit]
     ineligible: Mapping[int, str]
@@ -39,8 +54,9 @@ class Sorted(NamedTuple):
 def frame_of(names: list[str]) -> Frame:
     """Normalise a frame; a name that is no name stays as it came."""
     raw = "\n".join(names).encode("utf-8", "surrogatepass")
-    if _all_plain(raw, len(names)):
-        return Frame(names, frozenset(), True)
+    suspects = _suspects(raw, len(names)) if len(names) >= FEW else None
+    if suspects is not None:
+        return Frame(names, raw, frozenset(), suspects)
     normal: list[str] = []
     malformed: set[int] = set()
     for index, name in enumerate(names):
@@ -49,44 +65,48 @@ def frame_of(names: list[str]) -> Frame:
         except BadName:
             normal.append(name)
             malformed.add(index)
-    return Frame(normal, frozenset(malformed), False)
+    raw = "\n".join(normal).encode("utf-8", "surrogatepass")
+    return Frame(normal, raw, frozenset(malformed), [i for i in range(len(normal)) if i not in malformed])
 
 
 def sort_frame(frame: Frame, hits: Mapping[int, ListHit]) -> Sorted:
     """Part the names that lists or rules decide from those the model is asked for."""
-    raw = "\n".join(frame.names).encode("utf-8", "surrogatepass")
-    if frame.plain and not hits and not _needs_care(raw, frame.names):
-        return Sorted({}, {}, None, raw)
-    refused: dict[int, str] = {index: MALFORMED for index in frame.malformed}
-    asked: list[int] = []
-    payload: list[str] = []
-    for index, name in enumerate(frame.names):
-        if index in refused or index in hits:
-            continue
-        reason = ineligible(name)
+    refused = dict.fromkeys(frame.malformed, MALFORMED)
+    for index in frame.suspects:
+        reason = ineligible(frame.names[index]) if index not in hits else None
         if reason is not None:
             refused[index] = reason
-            continue
-        asked.append(index)
-        payload.append(name)
-    return Sorted(hits, refused, asked, "\n".join(payload).encode())
+    if not refused and not hits:
+        return Sorted({}, {}, None, frame.raw)
+    if hits and frame.malformed:
+        hits = {index: hit for index, hit in hits.items() if index not in frame.malformed}
+    asked = [index for index in range(len(frame.names)) if index not in refused and index not in hits]
+    return Sorted(hits, refused, asked, "\n".join([frame.names[index] for index in asked]).encode())
 
 
-def _all_plain(raw: bytes, count: int) -> bool:
-    """True when `raw` is `count` names that `normalise` would return unchanged, joined by line ends."""
+def _suspects(raw: bytes, count: int) -> list[int] | None:
+    """The names that may be ineligible; None unless `raw` is `count` lines that `normalise` would leave as they are."""
     if raw.translate(None, _PLAIN):
-        return False
-    octets = np.frombuffer(raw, np.uint8)
+        return None
+    padded = np.frombuffer(b"\0" * 8 + raw + b"\n", np.uint8)
+    octets = padded[8:]
     cuts = np.flatnonzero((octets == _DOT) | (octets == _END))
-    ends = cuts[octets[cuts] == _END]
-    if len(ends) != count - 1:
-        return False
-    labels = np.diff(cuts, prepend=-1, append=len(octets))
-    lengths = np.diff(ends, prepend=-1, append=len(octets))
-    return bool(labels.min() > 1 and labels.max() <= 64 and lengths.max() <= 254)
+    is_end = octets[cuts] == _END
+    ends = cuts[is_end]
+    if len(ends) != count:
+        return None
+    labels = np.diff(cuts, prepend=-1)
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    if labels.min() <= 1 or labels.max() > 64 or (ends - starts).max() > 253:
+        return None
+    first_cut = np.concatenate(([True], is_end[:-1]))
+    single = is_end[first_cut]  # the first cut of a name is its end
+    return np.flatnonzero(single | (octets[starts] == _UNDERSCORE) | _ends_like_special(padded, ends)).tolist()
 
 
-def _needs_care(raw: bytes, names: list[str]) -> bool:
-    """True when a name may be ineligible, or begins with a service label."""
-    padded = b"\n" + raw + b"\n"
-    return b"\n_" in padded or any(end in padded for end in _TELLING) or not all("." in name for name in names)
+def _ends_like_special(padded: NDArray[np.uint8], ends: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """For each name whether its last octets are those of a special-use zone; `padded` begins 8 octets early."""
+    last = padded[ends[:, None] + np.arange(8)]  # (N, 8): the 8 octets before each end
+    eight = np.ascontiguousarray(last).view(np.uint64)[:, 0]
+    four = np.ascontiguousarray(last[:, 4:]).view(np.uint32)[:, 0]
+    return np.isin(four, _LAST_FOUR) | np.isin(eight, _LAST_EIGHT)

@@ -10,7 +10,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
-from verdicts.spool import SpoolFull
 
 from serve_app import control, openapi
 from serve_app.context import Context
@@ -18,6 +17,7 @@ from serve_app.judge import judge_frame, judge_one
 from serve_app.wire import BUDGET_HEADER, WireError, budget_of, error_response, json_response, names_of, question_of
 from verdicts.names import BadName, normalise
 from verdicts.observations import Acknowledgement, BadObservation, Batch, check
+from verdicts.spool import SpoolFull
 from verdicts.tokens import Forbidden, Identity, Unauthorised
 
 log = logging.getLogger("ray.serve")
