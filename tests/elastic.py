@@ -1,0 +1,217 @@
+"""A real Elasticsearch for tests: the server from Maven Central, run on a free port of the loopback.
+
+The archive is the one that Elastic's own integration tests use: the server without most modules. It is fetched once
+into `build/elastic`. Java comes from JAVA_HOME or /usr/lib/jvm and must be a whole JDK (the server needs jdk.jlink, which
+the runtimes on PyPI leave out).
+"""
+
+import atexit
+import hashlib
+import json
+import os
+import pwd
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from tests.requires import need
+
+VERSION = os.environ.get("VERDICT_TEST_ELASTIC", "9.5.3")
+BASE = "https://maven.invalid/org/elasticsearch/distribution/integ-test-zip/elasticsearch"
+BUILD = Path(__file__).parent.parent / "build" / "elastic"
+JAVA_AT_LEAST = 21
+START_S = 120
+
+
+def java_home() -> Path | None:
+    """A Java runtime that is new enough, or None."""
+    for home in _java_homes():
+        java = home / "bin" / "java"
+        if not java.exists():
+            continue
+        said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
+        found = re.search(r'version "(\d+)', said)
+        if found and int(found[1]) >= JAVA_AT_LEAST:
+            return home
+    return None
+
+
+def _java_homes() -> Iterator[Path]:
+    if "JAVA_HOME" in os.environ:
+        yield Path(os.environ["JAVA_HOME"])
+    yield from sorted(Path("/usr/lib/jvm").glob("*"), reverse=True)
+
+
+def distribution(version: str = VERSION) -> Path:
+    """The unpacked server, fetched where it is not there yet. Raises `OSError` when it cannot be fetched."""
+    home = BUILD / f"elasticsearch-{version}"
+    if home.exists():
+        return home
+    BUILD.mkdir(parents=True, exist_ok=True)
+    archive = BUILD / f"elasticsearch-{version}.zip"
+    if not archive.exists():
+        url = f"{BASE}/{version}/elasticsearch-{version}.zip"
+        with urllib.request.urlopen(f"{url}.sha1", timeout=60) as reply:
+            expected = reply.read().decode().split()[0]
+        part = archive.with_suffix(f".{os.getpid()}")
+        with urllib.request.urlopen(url, timeout=300) as reply, part.open("wb") as file:
+            shutil.copyfileobj(reply, file)
+        if hashlib.sha1(part.read_bytes()).hexdigest() != expected:
+            part.unlink()
+            raise OSError(f"{url}: checksum differs")
+        part.rename(archive)
+    unpacked = BUILD / f"unpack-{os.getpid()}"
+    with zipfile.ZipFile(archive) as file:
+        file.extractall(unpacked)
+    (unpacked / f"elasticsearch-{version}").rename(home)
+    unpacked.rmdir()
+    for program in (home / "bin").iterdir():
+        program.chmod(0o755)
+    return home
+
+
+class ElasticServer:
+    """One server with its own data; `start` again after `kill` finds the same data on the same port."""
+
+    def __init__(
+        self, folder: Path, java: Path, version: str = VERSION, settings: dict[str, str] | None = None
+    ) -> None:
+        self.home = distribution(version)
+        self.folder = folder
+        self._java = java
+        self._settings = settings or {}
+        self.port = _free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+        # The server refuses to run as root.
+        self._user = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+
+    def start(self) -> None:
+        """Run the server until it answers; `RuntimeError` with its log when it does not."""
+        config = self.folder / "config"
+        if not config.exists():
+            self._configure(config)
+        log = (self.folder / "out.log").open("ab")
+        environment = {
+            "PATH": "/usr/bin:/bin", "ES_JAVA_HOME": str(self._java), "ES_PATH_CONF": str(config),
+            "ES_JAVA_OPTS": "-Xms512m -Xmx512m", "HOME": str(self.folder), "ES_TMPDIR": str(self.folder / "tmp"),
+        }  # fmt: skip
+        self._process = subprocess.Popen(
+            [self.home / "bin" / "elasticsearch"], env=environment, stdout=log, stderr=log, start_new_session=True,
+            cwd=self.folder, user=self._user.pw_uid if self._user else None,
+            group=self._user.pw_gid if self._user else None, extra_groups=[] if self._user else None,
+        )  # fmt: skip
+        until = time.monotonic() + START_S
+        while time.monotonic() < until:
+            if self._process.poll() is not None:
+                break
+            try:
+                if self.get("/_cluster/health?wait_for_status=yellow&timeout=20s")["status"] in ("yellow", "green"):
+                    return
+            except OSError:
+                time.sleep(0.25)
+        said = (self.folder / "out.log").read_text("utf-8", "replace")[-3000:]
+        self.kill()
+        raise RuntimeError(f"Elasticsearch did not start:\n{said}")
+
+    def _configure(self, config: Path) -> None:
+        """A configuration of its own: loopback, no security, only the modules that are there."""
+        shutil.copytree(self.home / "config", config)
+        settings = {
+            "cluster.name": "verdict-test", "node.name": "one", "discovery.type": "single-node",
+            "network.host": "127.0.0.1", "http.port": str(self.port), "transport.port": str(_free_port()),
+            "path.data": str(self.folder / "data"), "path.logs": str(self.folder / "logs"),
+            "xpack.security.enabled": "false", "cluster.routing.allocation.disk.threshold_enabled": "false",
+            "action.destructive_requires_name": "false", **self._settings,
+        }  # fmt: skip
+        (config / "elasticsearch.yml").write_text("".join(f"{key}: {value}\n" for key, value in settings.items()))
+        options = config / "jvm.options"
+        lines = [line for line in options.read_text().splitlines() if "gc.log" not in line]
+        options.write_text("\n".join(lines) + "\n")
+        (self.folder / "tmp").mkdir()
+        if self._user:
+            for path in (self.folder, *self.folder.rglob("*")):
+                os.chown(path, self._user.pw_uid, self._user.pw_gid)
+            for parent in (self.folder, *self.folder.parents, self.home, *self.home.parents):
+                if parent.stat().st_uid == 0 and not parent.stat().st_mode & 0o001:
+                    parent.chmod(parent.stat().st_mode | 0o011)
+
+    def get(self, path: str) -> dict[str, object]:
+        """GET a path as JSON; `OSError` when there is no answer."""
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=30) as reply:
+                found: dict[str, object] = json.load(reply)
+        except urllib.error.HTTPError as error:
+            return {"status": error.code}
+        return found
+
+    def freeze(self) -> None:
+        """Stop every process of the server where it stands."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen server go on."""
+        self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End the server as a crash would."""
+        if self._process is not None:
+            self._signal(signal.SIGKILL)
+            self._process.wait(30)
+            self._process = None
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        try:
+            os.killpg(self._process.pid, number)
+        except ProcessLookupError:
+            pass
+
+
+@lru_cache(maxsize=1)
+def shared_url() -> str:
+    """The URL of one server for the whole test run; skips (or fails) with the reason where none can be had.
+
+    VERDICT_TEST_ELASTIC_URL names one that runs already.
+    """
+    running = os.environ.get("VERDICT_TEST_ELASTIC_URL")
+    if running:
+        return running
+    server = own_server()
+    server.start()
+    return server.url
+
+
+def own_server(settings: dict[str, str] | None = None) -> ElasticServer:
+    """A server for one test to maltreat, not started yet."""
+    java = java_home()
+    need(java, f"no JDK {JAVA_AT_LEAST} or later in JAVA_HOME or /usr/lib/jvm: Elasticsearch cannot run")
+    try:
+        distribution()
+    except OSError as error:
+        need(False, f"Elasticsearch cannot be fetched from Maven Central: {error}")
+    assert java is not None
+    memory = Path("/dev/shm")  # an index that is made and dropped in memory spares the disk's syncs
+    roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 2 << 30
+    folder = Path(tempfile.mkdtemp(prefix="verdict-elastic-", dir=memory if roomy else None))
+    server = ElasticServer(folder, java, settings=settings)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    atexit.register(server.kill)  # before its folder goes
+    return server
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port

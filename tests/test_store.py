@@ -1,0 +1,428 @@
+"""One contract, two stores: what holds of the embedded store holds of Elasticsearch (contract 4)."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.elastic import shared_url
+from tests.stores import BOOT, MINUTE, around, now, observation, promise, records, sqlite_url
+from verdicts.store import Conflict, Document, Filter, Misconfigured, Promise, Store, Unavailable, open_store
+
+Make = Callable[..., Store]
+
+
+@pytest.fixture(params=["sqlite", pytest.param("elastic", marks=pytest.mark.elastic)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield sqlite_url(tmp_path)
+        return
+    prefix = f"t{uuid.uuid4().hex[:12]}"
+    found = f"{shared_url()}/?prefix={prefix}&replicas=0"
+    yield found
+    from verdicts.store.elastic import ElasticStore
+
+    cleaner = ElasticStore(found)
+    cleaner.client.indices.delete(index=f"{prefix}-*")
+    for name in ("log", "batches", "dead", "state", "history"):
+        cleaner.client.options(ignore_status=404).indices.delete_index_template(name=f"{prefix}-{name}")
+    cleaner.close()
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    opened = open_store(url)
+    opened.initialise()
+    yield opened
+    opened.close()
+
+
+def settled(store: Store) -> None:
+    """Make what was written visible to searches at once, which Elasticsearch does once a second."""
+    client = getattr(store, "client", None)
+    if client is not None:
+        client.indices.refresh(index=f"{store.settings.prefix}-*")  # type: ignore[attr-defined]
+
+
+# The log
+
+
+def test_a_record_comes_back_as_it_went(store: Store) -> None:
+    at = now()
+    row = observation(
+        "a\\.b\\000.example.co.uk", at, qtype="TYPE65", client="2001:db8::1", label="malicious", tier="block", count=7,
+        action="nxdomain", enforced=True, rule="generated>=0.9", rcode="NXDOMAIN", score=0.75, generated=0.984375,
+        latency_sum=5000, latency_max=900, addresses=["192.0.2.7", "2001:db8::7"], targets=["t.example.net"],
+        last=at + 900,
+    )  # fmt: skip
+    wanted = records([row])
+    assert store.append(wanted) == []
+    settled(store)
+    assert store.search(around(at)).records == wanted
+
+
+def test_a_repeat_changes_nothing(store: Store) -> None:
+    at = now()
+    rows = [observation(f"{i}.example.com", at, count=3) for i in range(10)]
+    store.append(records(rows[:6]), [promise(rows)])
+    store.append(records(rows), [promise(rows)])
+    settled(store)
+    assert sum(bucket.count for bucket in store.histogram(around(at), MINUTE)) == 30
+    assert len(store.search(around(at)).records) == 10
+
+
+def test_a_repeat_within_one_call_changes_nothing(store: Store) -> None:
+    at = now()
+    wanted = records([observation(at=at)])
+    store.append(wanted + wanted)
+    settled(store)
+    assert len(store.search(around(at)).records) == 1
+
+
+def test_what_no_store_takes_is_dead_lettered_and_does_not_stop_the_rest(store: Store) -> None:
+    at = now()
+    rows = [observation("good.example.com", at), observation("bad.example.com", at=5)]
+    rejected = store.append(records(rows), [promise(rows, at=at)])
+    assert [(item.record.qname, "time 5" in item.reason) for item in rejected] == [("bad.example.com", True)]
+    settled(store)
+    [state] = store.reconcile(at - MINUTE, at + MINUTE)
+    assert (state.rows, state.stored, state.dead, state.missing) == (2, 1, 1, 0)
+
+
+def test_a_client_that_is_no_address_is_kept(store: Store) -> None:
+    at = now()
+    store.append(records([observation(at=at, client="5f2a" * 8)]))
+    settled(store)
+    assert len(store.search(around(at, client="5f2a" * 8)).records) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["<script>alert(1)</script>.example.com", "\\000\\255.example.com", "=cmd.example.com"]
+)
+def test_a_hostile_name_is_data(store: Store, name: str) -> None:
+    at = now()
+    wanted = records([observation(name, at)])
+    store.append(wanted)
+    settled(store)
+    assert store.search(around(at, name=wanted[0].qname)).records == wanted
+
+
+def test_pages_cover_all_records_once_newest_first(store: Store) -> None:
+    at = now()
+    rows = [observation(f"{i}.example.com", at - i % 5) for i in range(25)]
+    store.append(records(rows))
+    settled(store)
+    seen, cursor = [], None
+    while True:
+        page = store.search(around(at), 7, cursor)
+        seen += page.records
+        cursor = page.cursor
+        if cursor is None:
+            break
+    assert len({record.id for record in seen}) == len(seen) == 25
+    assert [record.time for record in seen] == sorted((record.time for record in seen), reverse=True)
+
+
+def test_the_range_ends_before_its_end(store: Store) -> None:
+    at = now()
+    store.append(records([observation(at=at)]))
+    settled(store)
+    assert store.search(Filter(at - 1, at)).records == []
+    assert len(store.search(Filter(at, at + 1)).records) == 1
+
+
+FILTERS = {
+    "exact name": ({"name": "a.example.com"}, {"a"}),
+    "suffix": ({"name": ".example.com"}, {"a", "apex", "deep"}),
+    "suffix below the registered domain": ({"name": ".a.example.com"}, {"a", "deep"}),
+    "suffix is no string end": ({"name": ".ample.com"}, set()),
+    "wildcard": ({"name": "*xq*"}, {"deep", "other"}),
+    "registered domain": ({"registered": "example.net"}, {"other", "bad"}),
+    "client": ({"client": "192.0.2.9"}, {"a"}),
+    "clients of a network": ({"client": "192.0.2.0/24"}, {"a", "apex", "deep", "bad"}),
+    "clients of an odd network": ({"client": "192.0.2.8/30"}, {"a"}),
+    "clients of a network of version 6": ({"client": "2001:db8::/32"}, {"other"}),
+    "tier": ({"tier": ("block",)}, {"bad"}),
+    "one of two tiers": ({"tier": ("block", "alert")}, {"bad", "deep"}),
+    "label and rcode": ({"label": ("benign",), "rcode": ("NXDOMAIN",)}, {"apex"}),
+    "resolver": ({"resolver": ("edge-1",)}, {"a", "apex", "deep", "other", "bad"}),
+    "another resolver": ({"resolver": ("edge-2",)}, set()),
+    "enforced": ({"enforced": True}, {"bad"}),
+    "not enforced": ({"enforced": False}, {"a", "apex", "deep", "other"}),
+    "score from": ({"min_score": 0.75}, {"bad"}),
+    "score to": ({"max_score": 0.25}, {"a", "apex", "other"}),
+    "no reason": ({"reason": ("",)}, {"a", "apex", "deep", "bad"}),
+    "reason": ({"reason": ("timeout", "")}, {"a", "apex", "deep", "bad", "other"}),
+    "name and tier": ({"name": ".example.com", "tier": ("alert",)}, {"deep"}),
+}
+
+
+@pytest.mark.parametrize("case", FILTERS)
+def test_a_filter_finds_what_it_says(store: Store, case: str) -> None:
+    at = now()
+    rows = {
+        "a": observation("a.example.com", at, client="192.0.2.9"),
+        "apex": observation("example.com", at, rcode="NXDOMAIN"),
+        "deep": observation("xq.a.example.com", at, tier="alert", label="malicious", score=0.5),
+        "other": observation("xq.example.net", at, client="2001:db8::5", reason="timeout", label="unknown"),
+        "bad": observation(
+            "b.example.net", at, tier="block", label="malicious", score=0.875, enforced=True, action="nxdomain"
+        ),
+    }
+    store.append(records(list(rows.values())))
+    settled(store)
+    wanted, expected = FILTERS[case]
+    found = {record.qname for record in store.search(around(at, **wanted)).records}
+    assert found == {rows[name].qname for name in expected}
+
+
+@pytest.mark.parametrize("case", FILTERS)
+def test_a_histogram_and_a_ranking_count_what_a_search_finds(store: Store, case: str) -> None:
+    at = now()
+    rows = [
+        observation("a.example.com", at, client="192.0.2.9", count=2),
+        observation("example.com", at, rcode="NXDOMAIN", count=3),
+        observation("xq.a.example.com", at, tier="alert", label="malicious", score=0.5, count=5),
+        observation("xq.example.net", at, client="2001:db8::5", reason="timeout", label="unknown", count=7),
+        observation(
+            "b.example.net",
+            at,
+            tier="block",
+            label="malicious",
+            score=0.875,
+            enforced=True,
+            action="nxdomain",
+            count=11,
+        ),
+    ]
+    store.append(records(rows))
+    settled(store)
+    where = around(at, **FILTERS[case][0])
+    expected = sum(record.count for record in store.search(where).records)
+    assert sum(bucket.count for bucket in store.histogram(where, 60 * MINUTE)) == expected
+    assert sum(bucket.count for bucket in store.histogram(where, 1000, "rcode")) == expected
+    assert sum(top.count for top in store.top(where, "qname")) == expected
+    assert sum(top.count for top in store.top(where, "tier")) == expected
+
+
+@pytest.mark.parametrize("interval", [1000, MINUTE, 60 * MINUTE, 7 * MINUTE])
+def test_a_histogram_sums_counts_by_interval_and_value(store: Store, interval: int) -> None:
+    at = now() // (60 * MINUTE) * 60 * MINUTE - 60 * MINUTE
+    times = [at + 10, at + 999, at + MINUTE, at + 61 * MINUTE, at - 1]
+    store.append(records([observation(at=time, count=10 + i, last=time) for i, time in enumerate(times)]))
+    settled(store)
+    expected: dict[int, int] = {}
+    for i, time in enumerate(times[:4]):
+        bucket = time // interval * interval
+        expected[bucket] = expected.get(bucket, 0) + 10 + i
+    found = store.histogram(Filter(at, at + 62 * MINUTE), interval)
+    assert {bucket.time: bucket.count for bucket in found} == expected
+
+
+def test_an_alias_target_counts_no_query(store: Store) -> None:
+    at = now()
+    store.append(records([observation(at=at), observation("t.example.net", at, count=0, target_of="www.example.com")]))
+    settled(store)
+    assert sum(bucket.count for bucket in store.histogram(around(at), MINUTE)) == 1
+
+
+def test_a_ranking_counts_queries_clients_and_extremes(store: Store) -> None:
+    at = now()
+    rows = [
+        observation("a.example.com", at, count=5, client="192.0.2.1", score=0.25),
+        observation("a.example.com", at, count=1, client="192.0.2.2", score=0.5, generated=0.75, tier="alert",
+                    label="malicious"),
+        observation("b.example.net", at, count=4, client="192.0.2.1", enforced=True, tier="block", label="malicious"),
+    ]  # fmt: skip
+    store.append(records(rows))
+    settled(store)
+    first, second = store.top(around(at), "registered")
+    assert (first.key, first.count, first.clients, first.score, first.generated) == ("example.com", 6, 2, 0.5, 0.75)
+    assert (first.tier, second.tier, second.enforced) == ("alert", "block", 4)
+
+
+@pytest.mark.parametrize(
+    ("order", "first"), [("count", "a.org"), ("clients", "b.org"), ("score", "c.org"), ("enforced", "d.org")]
+)
+def test_a_ranking_is_ordered_as_asked(store: Store, order: str, first: str) -> None:
+    at = now()
+    rows = [observation("a.org", at, count=100), observation("c.org", at, score=0.875)]
+    rows += [observation("b.org", at, client=f"192.0.2.{i}") for i in range(5)]
+    rows += [observation("d.org", at, count=2, enforced=True)]
+    store.append(records(rows))
+    settled(store)
+    assert store.top(around(at), "qname", 1, order)[0].key == first
+
+
+def test_a_ranking_over_days_agrees_with_one_over_hours(store: Store) -> None:
+    at = now()
+    rows = [observation(f"{i % 3}.example.com", at - i * 600_000, client=f"192.0.2.{i}") for i in range(40)]
+    store.append(records(rows))
+    settled(store)
+    short = store.top(Filter(at - 5 * 3_600_000, at + 1), "qname")
+    assert [top.count for top in short] == [top.clients for top in short]
+    long = store.top(Filter(at - 72 * 3_600_000, at + 1), "qname")
+    assert [(top.count, top.clients) for top in long] == [(14, 14), (13, 13), (13, 13)]
+
+
+@pytest.mark.parametrize("call", ["histogram", "top"])
+def test_an_unknown_field_is_named_with_the_known_ones(store: Store, call: str) -> None:
+    with pytest.raises(ValueError, match="'colour': expected one of .*qname"):
+        if call == "top":
+            store.top(around(now()), "colour")
+        else:
+            store.histogram(around(now()), MINUTE, "colour")
+
+
+def test_reconciliation_tells_complete_batches_from_missing_rows(store: Store) -> None:
+    at = now()
+    rows = [observation(f"{i}.example.com", at, count=2) for i in range(10)]
+    store.append(records(rows, 1), [promise(rows, 1, at)])
+    store.append(records(rows, 2)[:7], [promise(rows, 2, at + 1)])
+    store.append([], [Promise("edge-1", BOOT, 3, at + 2, 4, 4, 0)])
+    settled(store)
+    found = list(store.reconcile(at, at + 3))
+    assert [(s.batch, s.rows, s.stored, s.missing) for s in found] == [(1, 10, 10, 0), (2, 10, 7, 3), (3, 0, 0, 0)]
+    assert [(s.seen, s.discarded) for s in found] == [(20, 0), (20, 0), (4, 4)]
+
+
+def test_retention_removes_what_is_older_and_leaves_the_rest(store: Store) -> None:
+    at = now()
+    old = at - 10 * 86_400_000
+    store.append(records([observation("old.example.com", old)], 1), [promise([], 1, old)])
+    store.append(records([observation("new.example.com", at)], 2), [promise([], 2, at)])
+    settled(store)
+    assert store.retain(at - 5 * 86_400_000) > 0
+    everything = Filter(old - 86_400_000, at + 1)
+    assert [record.qname for record in store.search(everything).records] == ["new.example.com"]
+    assert [top.key for top in store.top(everything, "qname")] == ["new.example.com"]
+    assert [state.batch for state in store.reconcile(0, at + 1)] == [2]
+
+
+# What people decide
+
+
+def test_a_commit_moves_the_epoch_and_is_read_back(store: Store) -> None:
+    before = store.epoch()
+    after = store.commit([Document("list", "benign/example.org", {"suffix": "example.org"})], "ann", "ours")
+    assert after.number > before.number and after.generation == before.generation
+    found = store.get("list", "benign/example.org")
+    assert found is not None
+    assert (found.body, found.author, found.note, found.epoch) == (
+        {"suffix": "example.org"},
+        "ann",
+        "ours",
+        after.number,
+    )
+
+
+def test_a_label_moves_no_epoch(store: Store) -> None:
+    before = store.epoch()
+    assert store.commit([Document("label", "example.org", {"label": "benign"})], "ann") == before == store.epoch()
+
+
+def test_a_removed_document_is_gone_and_its_removal_is_a_change(store: Store) -> None:
+    store.commit([Document("list", "benign/a.org", {"n": 1})], "ann")
+    since = store.epoch().number
+    store.commit([Document("list", "benign/a.org", None)], "ann")
+    assert store.get("list", "benign/a.org") is None
+    assert list(store.scan("list")) == [] == list(store.keys("list"))
+    changes = store.changes("list", since)
+    assert changes is not None and [(d.key, d.body) for d in changes] == [("benign/a.org", None)]
+
+
+def test_changes_beyond_the_limit_are_none(store: Store) -> None:
+    store.commit([Document("list", f"benign/{i}.org", {}) for i in range(5)], "ann")
+    assert store.changes("list", 0, 4) is None
+    assert len(store.changes("list", 0, 5) or []) == 5
+
+
+def test_scan_and_keys_give_a_prefix_in_order(store: Store) -> None:
+    names = ["blocklist/b.org", "benign/z.org", "benign/a.org"]
+    store.commit([Document("list", name, {}) for name in names], "ann")
+    assert [d.key for d in store.scan("list", "benign/")] == ["benign/a.org", "benign/z.org"]
+    assert list(store.keys("list", "b")) == sorted(names)
+
+
+def test_expect_refuses_a_newer_document(store: Store) -> None:
+    store.commit([Document("vetting", "a", {"n": 1})], "ann")
+    first = store.get("vetting", "a")
+    assert first is not None
+    store.commit([Document("vetting", "a", {"n": 2})], "ben", expect=first.epoch)
+    with pytest.raises(Conflict, match="vetting 'a'"):
+        store.commit([Document("vetting", "a", {"n": 3}), Document("vetting", "b", {})], "cy", expect=first.epoch)
+    assert store.get("vetting", "b") is None
+
+
+def test_the_history_tells_what_each_change_replaced(store: Store) -> None:
+    store.commit([Document("policy", "policy", {"n": 1})], "ann", "first")
+    store.commit([Document("policy", "policy", {"n": 2}), Document("list", "benign/a.org", {})], "ben", "second")
+    store.commit([Document("policy", "policy", None)], "cy")
+    found = store.history("policy", "policy")
+    assert [(d.body, d.previous, d.author) for d in found] == [
+        (None, {"n": 2}, "cy"), ({"n": 2}, {"n": 1}, "ben"), ({"n": 1}, None, "ann"),
+    ]  # fmt: skip
+    assert len(store.history()) == 4
+    assert len(store.history(limit=2)) == 2
+    assert store.history(before=1) == []
+
+
+def test_a_large_commit_is_one_commit(store: Store) -> None:
+    epoch = store.commit((Document("list", f"blocklist/{i:05d}.org", {"n": i}) for i in range(2500)), "ann")
+    assert len(list(store.keys("list"))) == 2500
+    assert {d.epoch for d in store.scan("list")} == {epoch.number}
+    assert [d.body for d in store.history("list", "blocklist/02400.org")] == [{"n": 2400}]
+
+
+def test_expiring_finds_entries_whose_time_has_come(store: Store) -> None:
+    documents = [Document("list", f"benign/{i}.org", {"expires": expires}) for i, expires in enumerate((5, 500, None))]
+    store.commit(documents, "ann")
+    assert [d.key for d in store.expiring(100)] == ["benign/0.org"]
+
+
+def test_two_writers_lose_no_commit(url: str, store: Store) -> None:
+    if url.startswith("sqlite"):
+        pytest.skip("an SQLite store has one writer")
+    from concurrent.futures import ThreadPoolExecutor
+
+    writers = [open_store(url) for _ in range(4)]
+
+    def write(number: int) -> int:
+        return writers[number % 4].commit([Document("list", f"benign/{number}.org", {})], "ann").number
+
+    with ThreadPoolExecutor(4) as threads:
+        epochs = list(threads.map(write, range(24)))
+    for writer in writers:
+        writer.close()
+    assert len(list(store.keys("list"))) == 24
+    assert store.epoch().number == 24 and max(epochs) == 24
+
+
+def test_a_reader_may_not_write(url: str, store: Store) -> None:
+    reader = open_store(url, readonly=True)
+    assert reader.epoch() == store.epoch()
+    with pytest.raises(Misconfigured):
+        reader.commit([Document("list", "benign/a.org", {})], "ann")
+    with pytest.raises(Misconfigured):
+        reader.append(records([observation()]))
+    reader.close()
+
+
+def test_a_store_that_was_set_up_has_nothing_wrong(store: Store) -> None:
+    assert store.check() == []
+
+
+def test_a_store_that_was_not_set_up_says_so(url: str) -> None:
+    opened = open_store(url)
+    assert any("verdict store init" in problem for problem in opened.check())
+    with pytest.raises(Unavailable):
+        opened.epoch()
+    opened.initialise()
+    opened.close()
+
+
+def test_setting_up_twice_keeps_the_generation(url: str, store: Store) -> None:
+    before = store.epoch()
+    store.initialise()
+    assert store.epoch() == before

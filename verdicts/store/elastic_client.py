@@ -1,0 +1,120 @@
+"""How Elasticsearch is reached: the store's URL as settings, one client, and its errors as ours."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
+
+import msgspec
+from elastic_transport import HttpHeaders, SerializationError, TransportError, Urllib3HttpNode
+from elastic_transport._node import NodeApiResponse
+from elastic_transport.client_utils import DEFAULT, DefaultType
+from elasticsearch import ApiError, Elasticsearch, UnsupportedProductError
+
+from verdicts.store import Misconfigured, Unavailable
+from verdicts.store.elastic_schema import ROTATIONS, Rotation
+
+
+class ElasticSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the query part of a store URL may say: `https://HOST:9200,HOST2:9200/?api_key_file=/etc/key&per=hour`."""
+
+    hosts: tuple[str, ...]
+    user: str = ""
+    password: str = ""
+    api_key_file: str = ""  # the encoded form that Elasticsearch gives
+    cloud_id: str = ""  # then the hosts do not count
+    ca: str = ""  # file of the authority that signed the servers' certificates
+    prefix: str = "verdict"
+    per: Rotation = "day"
+    shards: int = 1
+    replicas: int = 1
+    timeout: float = 30.0  # seconds, one bulk or query
+
+
+class CompatibleNode(Urllib3HttpNode):
+    """Speaks the REST API of version 8, which servers of 8.19 and of 9.x both understand.
+
+    The client of version 9 asks for version 9 alone, which a server of version 8 refuses.
+    """
+
+    def perform_request(
+        self, method: str, target: str, body: bytes | None = None, headers: HttpHeaders | None = None,
+        request_timeout: DefaultType | float | None = DEFAULT,
+    ) -> NodeApiResponse:  # fmt: skip
+        headers = HttpHeaders(headers or {})
+        for name in ("accept", "content-type"):
+            if name in headers:
+                headers[name] = headers[name].replace("compatible-with=9", "compatible-with=8")
+        return super().perform_request(method, target, body, headers, request_timeout)
+
+
+def settings_of(url: str) -> ElasticSettings:
+    """The settings in a store URL. Raises `ValueError` naming the part and what was expected."""
+    parts = urlsplit(url)
+    credentials, _, hosts = parts.netloc.rpartition("@")
+    user, _, password = credentials.partition(":")
+    given: dict[str, Any] = dict(parse_qsl(parts.query, keep_blank_values=True))
+    path = parts.path.rstrip("/")
+    given["hosts"] = tuple(urlunsplit((parts.scheme, host, path, "", "")) for host in hosts.split(",") if host)
+    given |= {"user": unquote(user), "password": unquote(password)}
+    try:
+        settings = msgspec.convert(given, ElasticSettings, strict=False)
+    except msgspec.ValidationError as error:
+        known = ", ".join(name for name in ElasticSettings.__struct_fields__ if name != "hosts")
+        raise ValueError(f"store {parts.scheme}://{hosts}: {error}; its query takes {known}") from None
+    if not settings.hosts and not settings.cloud_id:
+        raise ValueError(f"store {parts.scheme}://{hosts}: expected HOST:PORT")
+    for host in settings.hosts:
+        if urlsplit(host).port is None:
+            raise ValueError(f"store host {host}: expected a port, such as {host}:9200")
+    if settings.per not in ROTATIONS:
+        raise ValueError(f"store per={settings.per}: expected one of {', '.join(ROTATIONS)}")
+    return settings
+
+
+def connect(settings: ElasticSettings) -> Elasticsearch:
+    """A client; nothing is sent yet. Raises `Misconfigured` when the key file cannot be read."""
+    more: dict[str, Any] = {}
+    if settings.api_key_file:
+        try:
+            more["api_key"] = Path(settings.api_key_file).read_text().strip()
+        except OSError as error:
+            raise Misconfigured(f"API key {settings.api_key_file}: {error.strerror}") from error
+    elif settings.user:
+        more["basic_auth"] = (settings.user, settings.password)
+    if settings.ca:
+        more["ca_certs"] = settings.ca
+    where: dict[str, Any] = {"cloud_id": settings.cloud_id} if settings.cloud_id else {"hosts": list(settings.hosts)}
+    return Elasticsearch(
+        **where, **more, node_class=CompatibleNode, request_timeout=settings.timeout, retry_on_timeout=False,
+        max_retries=max(0, len(settings.hosts) - 1),
+    )  # fmt: skip
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Elasticsearch's errors as `Unavailable` (try again) or `Misconfigured` (a person must act)."""
+    try:
+        yield
+    except UnsupportedProductError as error:
+        raise Misconfigured(f"the server is no Elasticsearch: {error}") from error
+    except ApiError as error:
+        raise trouble(error.status_code, describe(error)) from error
+    except (TransportError, SerializationError) as error:
+        raise Unavailable(f"Elasticsearch: {type(error).__name__}: {error}") from error
+
+
+def trouble(status: int, reason: str) -> Unavailable | Misconfigured:
+    """The error of a status; a cluster block (flood stage, read-only) passes, other refusals do not."""
+    if status in (408, 429) or status >= 500 or "cluster_block_exception" in reason:
+        return Unavailable(f"Elasticsearch: {status} {reason}")
+    return Misconfigured(f"Elasticsearch: {status} {reason}")
+
+
+def describe(error: ApiError) -> str:
+    """Type and reason of an API error in one line."""
+    body = error.body
+    if isinstance(body, dict) and isinstance(body.get("error"), dict):
+        return f"{body['error'].get('type')}: {body['error'].get('reason')}"
+    return str(error)[:500]
