@@ -158,3 +158,15 @@ class Keys(Component):
     keys = param.List(default=[])
 
     _esm = _module("keys")
+
+
+class Choice(Component):
+    """One of a few values: `options` are pairs of value and text; `heading` names the choice."""
+
+    value = param.String(default="")
+    options = param.List(default=[])
+
+    _esm = _module("choice")
+
+    def __init__(self, options: dict[str, str], **params: Any) -> None:
+        super().__init__(options=[[value, text] for value, text in options.items()], **{"sizing_mode": None, **params})

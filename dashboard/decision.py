@@ -9,7 +9,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from dashboard.client import Refused
-from dashboard.components import READY, Notice
+from dashboard.components import READY, Choice, Notice
 from dashboard.page import Context, Page, schedule
 from dashboard.vetted import DURATIONS, SHOWN_LIST, in_force
 from verdicts import names
@@ -25,9 +25,7 @@ class Decision:
     def __init__(self, page: Page, decided: Callable[[], None] | None = None) -> None:
         self._page, self._decided = page, decided
         self._names: list[str] = []
-        self.kind = pmui.RadioButtonGroup(
-            options={VERBS[k]: k for k in VERBS}, value="benign", label="Decision", size="small", margin=(0, 0, 10, 0)
-        )
+        self.kind = Choice(VERBS, value="benign", heading="Decision")
         self.scope = pmui.RadioBoxGroup(
             options=["this name and all below it", "its whole registered domain"],
             value="this name and all below it",

@@ -8,6 +8,7 @@ from dashboard.pages.health import Health
 from dashboard.pages.incidents import Incidents
 from dashboard.pages.lists import Lists
 from dashboard.pages.lookup import Lookup
+from dashboard.pages.models import Models
 from dashboard.pages.names import Names
 from dashboard.pages.overview import Overview
 from dashboard.pages.queries import Queries
@@ -16,6 +17,7 @@ from dashboard.pages.vetting import Vetting
 ICONS: dict[type[Page], str] = {
     Overview: "space_dashboard", Lookup: "search", Queries: "list_alt", Names: "leaderboard", Vetting: "fact_check",
     Incidents: "report", Clients: "devices", Enforcement: "gavel", Lists: "playlist_add_check",
+    Models: "model_training",
     Health: "monitor_heart", Audit: "history",
 }  # fmt: skip
 

@@ -7,7 +7,7 @@ import msgspec
 import panel as pn
 import panel_material_ui as pmui
 
-from dashboard.components import LOADING, Component, Table
+from dashboard.components import LOADING, Choice, Component, Table
 from dashboard.decision import InForce
 from dashboard.page import Context, Page, panel, schedule
 from verdicts.store import Document
@@ -54,7 +54,7 @@ class Audit(Page):
         return self.path + (f"?kind={self.kind}" if self.kind else "")
 
     def view(self) -> Any:
-        kinds = pmui.RadioButtonGroup(options=KINDS, value=self.kind, size="small", margin=0, label="Kind")
+        kinds = Choice({kind: shown for shown, kind in KINDS.items()}, value=self.kind, heading="Kind")
         kinds.param.watch(self._kind_changed, "value")
         return pn.Column(
             kinds,

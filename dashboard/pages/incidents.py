@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 import panel as pn
 import panel_material_ui as pmui
 
-from dashboard.components import Component, Facts, Table, TimeChart
+from dashboard.components import Choice, Component, Facts, Table, TimeChart
 from dashboard.filters import interval_of
 from dashboard.page import Context, Page, columns, panel, schedule
 from dashboard.pages.clients import incident_row
@@ -63,9 +63,7 @@ class Incidents(Page):
         return self.path + ("?" + urlencode(pairs) if pairs else "")
 
     def view(self) -> Any:
-        states = pmui.RadioButtonGroup(
-            options=[*STATES, "all"], value=self.state, size="small", margin=0, label="State"
-        )
+        states = Choice({state: state for state in (*STATES, "all")}, value=self.state, heading="State")
         states.param.watch(self._state_changed, "value")
         self.detail = pn.Column(
             columns(panel(self.facts, pn.Spacer(height=10), self._buttons()), panel(self.chart), least=400),

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import panel as pn
 import panel_material_ui as pmui
 
-from dashboard.components import LOADING, Component, Table
+from dashboard.components import LOADING, Choice, Component, Table
 from dashboard.decision import Decision, entries_of
 from dashboard.page import Context, Page, panel, schedule
 from dashboard.vetted import DURATIONS, SHOWN_LIST, entry_row
@@ -62,13 +62,7 @@ class Lists(Page):
         return self.path + ("?" + urlencode(pairs) if pairs else "")
 
     def view(self) -> Any:
-        chosen = pmui.RadioButtonGroup(
-            options={"all": "", **{SHOWN_LIST[k]: k for k in LIST_NAMES}},
-            value=self.list,
-            size="small",
-            margin=0,
-            label="List",
-        )
+        chosen = Choice({"": "all", **{k: SHOWN_LIST[k] for k in LIST_NAMES}}, value=self.list, heading="List")
         search = pmui.TextInput(label="Contains", value=self.contains, size="small", width=240, margin=0)
         chosen.param.watch(lambda event: self._changed(list=event.new), "value")
         search.param.watch(lambda event: self._changed(contains=event.new.strip()), "value")

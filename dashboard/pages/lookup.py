@@ -149,7 +149,7 @@ class Lookup(Page):
         except Refused as error:
             self.characters.empty = str(error)
             return
-        self.why.facts = facts_of_verdict(said.get("verdict", said))
+        self.why.facts = facts_of_verdict(said.get("verdict") or said, said)
         self.characters.characters = [c for c in said.get("characters", []) if "weight" in c]
         if not self.characters.characters:
             self.characters.empty = "A list or a rule decided; the model was not asked."
@@ -237,8 +237,9 @@ async def _none() -> list[Any]:
     return []
 
 
-def facts_of_verdict(verdict: dict[str, Any]) -> list[dict[str, Any]]:
-    """A verdict of the control API as facts."""
+def facts_of_verdict(verdict: dict[str, Any], explained: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    """A verdict of the control API as facts, with the family that the explanation found nearest."""
+    nearest = (explained or {}).get("nearest")
     return [
         {
             "label": "Now",
@@ -255,6 +256,7 @@ def facts_of_verdict(verdict: dict[str, Any]) -> list[dict[str, Any]]:
             "kind": "score",
             "more": "calibrated probability",
         },
+        *([{"label": "Resembles", "value": str(nearest.get("family", ""))}] if isinstance(nearest, dict) else []),
     ]
 
 

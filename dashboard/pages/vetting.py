@@ -125,7 +125,7 @@ class Vetting(Page):
             self.characters.param.update(characters=[], empty=str(error))
             return
         if 0 <= self.table.selected < len(self.table.rows) and self.table.rows[self.table.selected]["key"] == name:
-            self.why.facts = facts_of_verdict(said.get("verdict", said))
+            self.why.facts = facts_of_verdict(said.get("verdict") or said, said)
             self.characters.param.update(
                 characters=[c for c in said.get("characters", []) if "weight" in c], empty="The model was not asked."
             )
