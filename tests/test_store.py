@@ -382,8 +382,11 @@ def test_expiring_finds_entries_whose_time_has_come(store: Store) -> None:
 
 
 def test_two_writers_lose_no_commit(url: str, store: Store) -> None:
-    if url.startswith("sqlite"):
-        pytest.skip("an SQLite store has one writer")
+    if url.startswith("sqlite"):  # it has one writer, and refuses the second
+        store.commit([Document("list", "benign/a.org", {})], "ann")
+        with pytest.raises(Unavailable, match="another process"):
+            open_store(url).commit([Document("list", "benign/b.org", {})], "ben")
+        return
     from concurrent.futures import ThreadPoolExecutor
 
     writers = [open_store(url) for _ in range(4)]

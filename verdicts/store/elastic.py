@@ -49,8 +49,8 @@ class ElasticStore(LogWrites, LogReads, State):
                 if health["status"] == "red":
                     problems.append("cluster health is red: some shards have no copy")
                 for name in SETS:
-                    found = self.client.indices.get_index_template(name=f"{prefix}-{name}*")["index_templates"]
-                    versions = [t["index_template"].get("version") for t in found if t["name"] == f"{prefix}-{name}"]
+                    found = self.client.options(ignore_status=404).indices.get_index_template(name=f"{prefix}-{name}")
+                    versions = [item["index_template"].get("version") for item in found.get("index_templates", [])]
                     if not versions:
                         problems.append(f"index template {prefix}-{name}: missing; run `verdict store init`")
                     elif versions != [SCHEMA_VERSION]:

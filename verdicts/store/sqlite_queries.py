@@ -13,6 +13,7 @@ from verdicts.store.sqlite_log import CLASS, CLASSES, DAY, DIMS, HOUR, KEYS, MIN
 from verdicts.store.sqlite_schema import ROW_BITS
 
 EXACT_CLIENTS_MS = 6 * HOUR  # longer ranges count distinct clients by whole days
+ROLLUPS = (("minutes", MINUTE), ("hours", HOUR))
 ORDERS = {"count": "n", "clients": "clients", "score": "s", "enforced": "e"}
 
 _RECORD = (
@@ -68,7 +69,8 @@ class LogReads:
         column = _field(by)
         parts: list[str] = []
         values: list[Any] = []
-        for table, start, end in _cover(where, interval if only_dimensions(where) and by in DIMS else 1):
+        tables = ROLLUPS if only_dimensions(where) and by in DIMS else ()
+        for table, start, end in _cover(where, tuple(item for item in tables if interval % item[1] == 0)):
             sql, arguments = self._source(where, table, start, end)
             parts.append(f"SELECT r.time - r.time % {int(interval)} AS t, {column} AS k, r.count AS n {sql}")
             values += arguments
@@ -90,13 +92,16 @@ class LogReads:
             raise ValueError(f"order {order!r}: expected one of {', '.join(ORDERS)}")
         column = _field(by)
         classes = key_filter_classes(where)
-        width = HOUR if by in KEYS and classes is not None else MINUTE if by in DIMS and only_dimensions(where) else 1
+        tables: tuple[tuple[str, int], ...] = ()
+        if by in KEYS and classes is not None:
+            tables = (("tops", HOUR),)
+        elif by in DIMS and only_dimensions(where):
+            tables = ROLLUPS
         parts: list[str] = []
         values: list[Any] = []
-        for table, start, end in _cover(where, width):
-            if table in ("minutes", "hours") and by in KEYS:
-                assert classes is not None
-                marks = ", ".join(map(str, classes))
+        for table, start, end in _cover(where, tables):
+            if table == "tops":
+                marks = ", ".join(map(str, classes or ()))
                 parts.append(
                     "SELECT key AS k, count AS n, enforced AS e, score AS s, generated AS g, last AS l, class AS c"
                     f" FROM tops WHERE field = ? AND class IN ({marks}) AND time >= ? AND time < ?"
@@ -167,21 +172,21 @@ class LogReads:
             raise Unavailable(f"store: {error}") from error
 
 
-def _cover(where: Filter, interval: int) -> list[tuple[str, int, int]]:
-    """Cut the range into pieces (table, start, end), the coarsest roll-up that fits `interval` in the middle."""
-    pieces = [("records", where.start, where.end)]
-    for table, width in (("minutes", MINUTE), ("hours", HOUR)):
-        if interval % width:
-            continue
-        finer: list[tuple[str, int, int]] = []
-        for name, start, end in pieces:
-            first, last = -(-start // width) * width, end // width * width
-            if name != pieces[len(pieces) // 2][0] or first >= last:
-                finer.append((name, start, end))
-                continue
-            finer += [(name, start, first), (table, first, last), (name, last, end)]
-        pieces = finer
-    return [piece for piece in pieces if piece[1] < piece[2]]
+def _cover(where: Filter, tables: tuple[tuple[str, int], ...]) -> list[tuple[str, int, int]]:
+    """Cut the range into pieces (table, start, end): each roll-up (table, width), coarser ones last, takes the whole
+    buckets out of the middle."""
+    before: list[tuple[str, int, int]] = []
+    middle = ("records", where.start, where.end)
+    after: list[tuple[str, int, int]] = []
+    for table, width in tables:
+        name, start, end = middle
+        first, last = -(-start // width) * width, end // width * width
+        if first >= last:
+            break
+        before.append((name, start, first))
+        after.append((name, last, end))
+        middle = (table, first, last)
+    return [piece for piece in (*before, middle, *after) if piece[1] < piece[2]]
 
 
 def _field(by: str) -> str:
