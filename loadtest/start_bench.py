@@ -1,0 +1,84 @@
+"""How long from `verdict up` to the first verdict, in a new home and again in the same one.
+
+    python -m loadtest.start_bench [--quick] [--out FILE]
+
+`make run` installs the packages and builds CoreDNS before that, once; here both are there already.
+"""
+
+import argparse
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from loadtest.judging import blocked
+from loadtest.prober import ask
+from loadtest.processes import resident_bytes
+from loadtest.rig import NotRunning, free_port, wait_until
+from loadtest.stats import Report, Result, command_line, describe_machine
+from serve_app import golang
+from serve_app.local.prepare import BLOCKED
+
+PATIENCE_S = 300.0
+
+
+def first_verdict(home: Path) -> tuple[float, float, float]:
+    """Seconds from `verdict up` until a listed name is blocked, MiB resident then, seconds to stop."""
+    dns, http, dashboard = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM), free_port(socket.SOCK_STREAM)
+    command = [
+        str(Path(sys.executable).parent / "verdict"), "up", "--home", str(home), "--upstream", "none",
+        "--dns-port", str(dns), "--http-port", str(http), "--dashboard-port", str(dashboard),
+    ]  # fmt: skip
+    start = time.monotonic()
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+
+        def judged() -> bool:
+            if process.poll() is not None:
+                raise _ended()
+            reply = ask(dns, BLOCKED, timeout=1.0)
+            return reply is not None and blocked(reply)
+
+        def _ended() -> NotRunning:
+            said.seek(0)
+            return NotRunning(f"verdict up: {said.read()[-2000:]}")
+
+        try:
+            wait_until(judged, PATIENCE_S, _ended)
+            taken, memory = time.monotonic() - start, resident_bytes(process.pid) / 2**20
+        finally:
+            stopping = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            process.wait(timeout=120)
+        return taken, memory, time.monotonic() - stopping
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and report."""
+    parser = argparse.ArgumentParser(prog="python -m loadtest.start_bench", description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="one home instead of three")
+    parser.add_argument("--out", metavar="FILE", help="where the report goes, as JSON")
+    options = parser.parse_args(arguments)
+    golang.build()
+    runs: dict[str, list[tuple[float, float, float]]] = {"new home": [], "same home again": []}
+    for _ in range(1 if options.quick else 3):
+        with tempfile.TemporaryDirectory(prefix="vstart-") as home:
+            for name in runs:
+                runs[name].append(first_verdict(Path(home)))
+    results = []
+    for column, what in enumerate(("to the first verdict", "resident", "to stop")):
+        unit = ("s", "MiB", "s to stop")[column]
+        results += [Result(f"{what}, {name}", unit, [row[column] for row in rows]) for name, rows in runs.items()]
+    machine = describe_machine("ray", "tensorflow", "panel")
+    report = Report("From `verdict up` to the first verdict", command_line(), results, machine)
+    report.save(options.out)
+    print(report.text())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""The document of benchmarks: parts run with a limit, reports kept, nothing shown that was not measured."""
+
+from pathlib import Path
+
+import pytest
+
+from loadtest import bench
+from loadtest.bench import PARTS, Part, chosen, document, measure
+from loadtest.plots import draw, panels
+from loadtest.stats import Report, Result
+
+REPORT = Report(
+    "Names",
+    "python -m x",
+    [Result("a", "q/s", [1.0, 2.0]), Result("b", "q/s", [3.0, 4.0], "a", [1.0, 2.0])],
+    {"cores": "2"},
+)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for reports, and a module path for parts of the test's own."""
+    monkeypatch.setattr(bench, "REPORTS", tmp_path)
+    monkeypatch.setattr(bench, "ROOT", tmp_path)
+    return tmp_path
+
+
+def part(place: Path, program: str, limit: float = 20.0) -> Part:
+    (place / "probe_bench.py").write_text(program)
+    return Part("probe", "probe_bench", "Does it work?", limit)
+
+
+WRITES = "import shutil, sys\nshutil.copy('made.json', sys.argv[sys.argv.index('--out') + 1])"
+HANGS = "import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'input()'], stdin=subprocess.PIPE)\nwhile 1: 0"
+    "import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'input()'], stdin=subprocess.PIPE)\nwhile True: 0"
+)
+
+
+def test_a_part_that_reports_is_kept(place: Path) -> None:
+    REPORT.save(place / "made.json")
+    assert measure(part(place, WRITES), quick=False) == ""
+    assert Report.load(place / "probe.json") == REPORT and not (place / "probe.json.new").exists()
+
+
+def test_a_quick_run_keeps_nothing(place: Path) -> None:
+    REPORT.save(place / "made.json")
+    assert measure(part(place, WRITES), quick=True) == "" and not (place / "probe.json").exists()
+
+
+@pytest.mark.parametrize(("program", "reason"), [("raise SystemExit(3)", "ended with 3"), ("", "wrote no report")])
+def test_a_part_that_fails_is_named_and_keeps_its_former_report(place: Path, program: str, reason: str) -> None:
+    REPORT.save(place / "probe.json")
+    assert reason in measure(part(place, program), quick=False)
+    assert Report.load(place / "probe.json") == REPORT
+
+
+def test_a_part_that_hangs_is_ended_with_what_it_started(place: Path) -> None:
+    assert measure(part(place, HANGS, limit=1.0), quick=False) == "not done after 1 s"
+
+
+def test_the_document_shows_each_report_under_its_command(place: Path) -> None:
+    REPORT.save(place / "plugin.json")
+    text = document({"store": "ended with 1"})
+    assert "## Names\n\n    python -m x\n" in text and "![Names](benchmarks/plugin.svg)" in text
+    assert "The last run failed: ended with 1." in text and "cores 2" in text
+    assert (place / "plugin.svg").read_text().startswith("<?xml")
+
+
+def test_the_same_figures_draw_the_same_plot(tmp_path: Path) -> None:
+    assert draw(REPORT, tmp_path / "a.svg") and draw(REPORT, tmp_path / "b.svg")
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+def test_a_single_bar_is_no_chart(tmp_path: Path) -> None:
+    alone = Report("T", "c", [Result("a", "q/s", [1.0])], {})
+    assert panels(alone) == {} and not draw(alone, tmp_path / "x.svg")
+
+
+def test_parts_are_chosen_by_name() -> None:
+    assert [p.name for p in chosen("store,plugin")] == ["store", "plugin"] and chosen("") == list(PARTS)
+
+
+def test_an_unknown_part_is_refused() -> None:
+    with pytest.raises(ValueError, match="--only speed: expected some of start, cluster"):
+        chosen("speed")
+
+
+@pytest.mark.parametrize("module", [p.module for p in PARTS])
+def test_every_part_exists(module: str) -> None:
+    assert (Path(__file__).parent.parent / (module.replace(".", "/") + ".py")).exists()
