@@ -1,0 +1,172 @@
+package verdict
+
+import (
+	"encoding/json"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/miekg/dns"
+)
+
+const (
+	maxRows        = 20_000   // of one batch (contract 1)
+	maxBatchOctets = 2 << 20  // of one batch; the cluster takes more, but a batch is also what is sent again
+	maxKeptOctets  = 64 << 20 // of all batches that are not acknowledged
+	maxAckOctets   = 4 << 20
+)
+
+// batch is one report, encoded but for the fields that are known only when it is sent.
+type batch struct {
+	number    uint64
+	rows      []byte // JSON objects with commas between
+	count     int    // rows
+	queries   uint64 // sum of the rows' counts
+	discarded uint64
+}
+
+// appendRow appends one row as JSON; fields at their default are left out.
+func appendRow(dst []byte, r *row) []byte {
+	k := &r.key
+	dst = appendField(append(dst, '{'), "qname", k.qname)
+	dst = appendField(dst, "qtype", qtypeText(k.qtype))
+	dst = appendField(dst, "client", clientText(k.client))
+	dst = appendField(dst, "label", k.label.String())
+	dst = appendNumber(dst, "first", r.first)
+	dst = appendNumber(dst, "last", r.last)
+	dst = appendNumber(dst, "count", int64(r.count))
+	dst = appendField(dst, "action", k.action.String())
+	if k.enforced {
+		dst = append(dst, `"enforced":true,`...)
+	}
+	dst = appendField(dst, "source", k.source.String())
+	dst = appendField(dst, "tier", r.tier.String())
+	dst = appendText(dst, "rule", k.rule)
+	dst = appendText(dst, "model", k.model)
+	dst = appendText(dst, "rcode", rcodeText(int(k.rcode)))
+	dst = appendText(dst, "reason", k.reason.String())
+	dst = appendText(dst, "target_of", k.targetOf)
+	dst = appendFloat(dst, "score", r.score)
+	dst = appendFloat(dst, "generated", r.generated)
+	if r.latencySum > 0 {
+		dst = appendNumber(dst, "latency_sum", r.latencySum)
+		dst = appendNumber(dst, "latency_max", r.latencyMax)
+	}
+	dst = appendList(dst, "addresses", r.addresses, netip.Addr.String)
+	dst = appendList(dst, "targets", r.targets, strings.Clone)
+	dst[len(dst)-1] = '}' // over the last comma
+	return dst
+}
+
+func appendField(dst []byte, field, value string) []byte {
+	dst = append(append(append(dst, '"'), field...), `":`...)
+	return append(appendString(dst, value), ',')
+}
+
+func appendText(dst []byte, field, value string) []byte {
+	if value == "" {
+		return dst
+	}
+	return appendField(dst, field, value)
+}
+
+func appendNumber(dst []byte, field string, value int64) []byte {
+	dst = append(append(append(dst, '"'), field...), `":`...)
+	return append(strconv.AppendInt(dst, value, 10), ',')
+}
+
+func appendFloat(dst []byte, field string, value float64) []byte {
+	if value == 0 {
+		return dst
+	}
+	dst = append(append(append(dst, '"'), field...), `":`...)
+	return append(strconv.AppendFloat(dst, value, 'g', -1, 64), ',')
+}
+
+func appendList[T any](dst []byte, field string, values []T, text func(T) string) []byte {
+	if len(values) == 0 {
+		return dst
+	}
+	dst = append(append(append(dst, '"'), field...), `":[`...)
+	for _, value := range values {
+		dst = append(appendString(dst, text(value)), ',')
+	}
+	dst[len(dst)-1] = ']'
+	return append(dst, ',')
+}
+
+// head is what a batch says of its engine.
+type head struct {
+	Resolver   string `json:"resolver"`
+	Boot       string `json:"boot"`
+	Batch      uint64 `json:"batch"`
+	Epoch      uint64 `json:"epoch"`
+	Generation string `json:"generation"`
+	Mode       string `json:"mode"`
+	Version    string `json:"version"`
+	Seen       uint64 `json:"seen"`
+	Discarded  uint64 `json:"discarded"`
+}
+
+// body is the whole batch as it is sent.
+func (b *batch) body(h head) []byte {
+	h.Batch, h.Seen, h.Discarded = b.number, b.queries+b.discarded, b.discarded
+	text, _ := json.Marshal(h) // cannot fail: texts and numbers
+	out := make([]byte, 0, len(text)+len(b.rows)+16)
+	out = append(out, text[:len(text)-1]...)
+	out = append(out, `,"rows":[`...)
+	out = append(out, b.rows...)
+	return append(out, "]}"...)
+}
+
+// acknowledgement is the reply to a batch: it is on disk, and this is what the engine should know.
+type acknowledgement struct {
+	Epoch      *uint64           `json:"epoch"`
+	Generation *string           `json:"generation"`
+	Changed    *[]string         `json:"changed"`
+	Refresh    bool              `json:"refresh"`
+	Paused     bool              `json:"paused"`
+	Overrides  []overrideSetting `json:"overrides"`
+}
+
+type overrideSetting struct {
+	Client string `json:"client"`
+	Mode   string `json:"mode"`
+}
+
+// decodeAcknowledgement reads the reply to a batch. An absent `changed` is the default, nothing; null is too many.
+func decodeAcknowledgement(body []byte) (*acknowledgement, error) {
+	none := []string{}
+	a := &acknowledgement{Changed: &none}
+	if err := json.Unmarshal(body, a); err != nil {
+		return nil, malformed("%v", err)
+	}
+	if a.Epoch == nil || a.Generation == nil {
+		return nil, malformed("no epoch or no generation")
+	}
+	return a, nil
+}
+
+func qtypeText(qtype uint16) string {
+	if text, ok := dns.TypeToString[qtype]; ok {
+		return text
+	}
+	return "TYPE" + strconv.Itoa(int(qtype))
+}
+
+func rcodeText(rcode int) string {
+	if rcode < 0 {
+		return ""
+	}
+	if text, ok := dns.RcodeToString[rcode]; ok {
+		return text
+	}
+	return "RCODE" + strconv.Itoa(rcode)
+}
+
+func clientText(client netip.Addr) string {
+	if !client.IsValid() {
+		return ""
+	}
+	return client.String()
+}

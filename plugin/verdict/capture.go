@@ -1,0 +1,36 @@
+package verdict
+
+import "github.com/miekg/dns"
+
+// capture keeps the chain's reply until the verdict is there. It is not pooled: plugins such as cache keep the
+// writer for a prefetch after they have returned.
+type capture struct {
+	dns.ResponseWriter
+	reply  *dns.Msg
+	passed bool // something went to the client directly
+}
+
+// WriteMsg keeps the first reply. A second one means that this is no single reply: both go out as they come.
+func (c *capture) WriteMsg(m *dns.Msg) error {
+	if c.reply == nil && !c.passed {
+		c.reply = m
+		return nil
+	}
+	if !c.passed {
+		c.passed = true
+		if err := c.ResponseWriter.WriteMsg(c.reply); err != nil {
+			return err
+		}
+	}
+	return c.ResponseWriter.WriteMsg(m)
+}
+
+// Write keeps a packed reply likewise.
+func (c *capture) Write(packed []byte) (int, error) {
+	m := new(dns.Msg)
+	if err := m.Unpack(packed); err != nil {
+		c.passed = true
+		return c.ResponseWriter.Write(packed)
+	}
+	return len(packed), c.WriteMsg(m)
+}

@@ -1,0 +1,223 @@
+package verdict
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	verdictsPath     = "/v1/verdicts"
+	observationsPath = "/v1/observations"
+	healthPath       = "/healthz"
+
+	checkEvery = 1 * time.Second // an endpoint that has not answered for so long is checked, where there are several
+	checkLimit = 500 * time.Millisecond
+	probeName  = "probe.verdict.invalid" // asked where no name was wanted since: judged without the model
+	maxAsk     = 2                       // endpoints asked for one frame
+)
+
+// cluster is the endpoints, the choice among them, and their breakers' probes.
+type cluster struct {
+	endpoints []*endpoint
+	timeout   time.Duration // a frame that takes longer is slow
+	limit     time.Duration // a frame is given up; until then a late verdict still fills the cache
+	token     atomic.Pointer[string]
+	wanted    atomic.Pointer[string] // a name that a breaker refused: the next probe asks it
+	turn      atomic.Uint32
+	take      func(*frame) // hands over what a probe brought
+	ctx       context.Context
+	running   sync.WaitGroup
+}
+
+// blocked returns why no endpoint may be asked, or reasonNone.
+func (c *cluster) blocked() reason {
+	why := reasonBreaker
+	for _, e := range c.endpoints {
+		switch cause := e.breaker.blocked(); cause {
+		case reasonNone:
+			return reasonNone
+		case reasonBreaker:
+		default:
+			why = cause
+		}
+	}
+	return why
+}
+
+// want leaves a name for the next probe.
+func (c *cluster) want(name string) {
+	if c.wanted.Load() == nil {
+		wanted := name
+		c.wanted.Store(&wanted)
+	}
+}
+
+// pick returns the endpoint with the least outstanding requests among those that may be asked, other than not.
+// Equal ones take turns.
+func (c *cluster) pick(not *endpoint) (best *endpoint) {
+	start := int(c.turn.Add(1))
+	for i := range c.endpoints {
+		e := c.endpoints[(start+i)%len(c.endpoints)]
+		if e == not || e.breaker.blocked() != reasonNone {
+			continue
+		}
+		if best == nil || e.outstanding.Load() < best.outstanding.Load() {
+			best = e
+		}
+	}
+	return best
+}
+
+// ask brings the verdicts on names, from a second endpoint where the first fails while there is time.
+func (c *cluster) ask(names []string) (*frame, error) {
+	ctx, cancel := context.WithTimeout(c.ctx, c.limit)
+	defer cancel()
+	started := time.Now()
+	body := appendNames(make([]byte, 0, 24*len(names)+16), names)
+	var last *endpoint
+	var err error
+	for range maxAsk {
+		e := c.pick(last)
+		if e == nil {
+			break
+		}
+		last = e
+		var answer *frame
+		if answer, err = c.askOne(ctx, e, names, body); err == nil {
+			return answer, nil
+		}
+		if time.Since(started) > c.timeout {
+			break
+		}
+	}
+	if err == nil {
+		err = &failure{reason: c.blocked(), cause: errors.New("no endpoint may be asked")}
+	}
+	return nil, err
+}
+
+// askOne asks one endpoint and tells its breaker. Slowness is told when it is noticed, not when the answer comes.
+func (c *cluster) askOne(ctx context.Context, e *endpoint, names []string, body []byte) (*frame, error) {
+	started := time.Now()
+	late := time.AfterFunc(c.timeout, func() { c.failed(e, reasonTimeout, 0) })
+	answer, err := c.request(ctx, e, names, body)
+	inTime := late.Stop()
+	frameSeconds.WithLabelValues(e.url).Observe(time.Since(started).Seconds())
+	why := reasonOf(err)
+	switch {
+	case why == reasonNone && inTime:
+		e.breaker.good()
+	case why != reasonNone && why != reasonShutdown && inTime:
+		c.failed(e, why, retryAfterOf(err))
+	}
+	framesTotal.WithLabelValues(e.url, resultOf(why, inTime)).Inc()
+	return answer, err
+}
+
+func (c *cluster) request(ctx context.Context, e *endpoint, names []string, body []byte) (*frame, error) {
+	reply, err := e.call(ctx, http.MethodPost, verdictsPath, *c.token.Load(), body, maxReplyOctets)
+	if err != nil {
+		return nil, err
+	}
+	f, err := decodeFrame(reply, names)
+	if err != nil {
+		return nil, &failure{reason: reasonMalformed, cause: err}
+	}
+	return f, nil
+}
+
+func resultOf(why reason, inTime bool) string {
+	switch {
+	case why != reasonNone:
+		return why.String()
+	case !inTime:
+		return "late"
+	}
+	return "ok"
+}
+
+func reasonOf(err error) reason {
+	if err == nil {
+		return reasonNone
+	}
+	var f *failure
+	if errors.As(err, &f) {
+		return f.reason
+	}
+	return reasonError
+}
+
+func retryAfterOf(err error) time.Duration {
+	var f *failure
+	if errors.As(err, &f) {
+		return f.retryAfter
+	}
+	return 0
+}
+
+// failed notes a bad frame; where that opens the breaker, probing begins.
+func (c *cluster) failed(e *endpoint, why reason, retryAfter time.Duration) {
+	if c.ctx.Err() != nil || !e.breaker.failed(why, retryAfter) {
+		return
+	}
+	log.Warningf("Endpoint %s is not asked any more: %s", e.url, why)
+	breakerOpened.WithLabelValues(e.url, why.String()).Inc()
+	breakerOpen.WithLabelValues(e.url).Set(1)
+	c.running.Go(func() { c.probe(e) })
+}
+
+// probe asks the endpoint one name at a time until an answer comes in time. There is one prober while the breaker
+// is open: failed starts it when it opens, and nothing else closes it.
+func (c *cluster) probe(e *endpoint) {
+	for pause := e.breaker.firstPause(); pause > 0; {
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		names := []string{probeName}
+		if wanted := c.wanted.Swap(nil); wanted != nil {
+			names[0] = *wanted
+		}
+		ctx, cancel := context.WithTimeout(c.ctx, c.timeout)
+		answer, err := c.request(ctx, e, names, appendNames(nil, names))
+		cancel()
+		if err == nil {
+			c.take(answer)
+		}
+		pause = e.breaker.probed(reasonOf(err), retryAfterOf(err))
+	}
+	breakerOpen.WithLabelValues(e.url).Set(0)
+	log.Infof("Endpoint %s is asked again", e.url)
+}
+
+// check asks endpoints that have not answered for a while whether they are well. With one endpoint the traffic, or
+// else the reports, tell as much.
+func (c *cluster) check() {
+	if len(c.endpoints) < 2 {
+		return
+	}
+	for _, e := range c.endpoints {
+		if nanotime()-e.lastGood.Load() < int64(checkEvery) || e.breaker.blocked() != reasonNone {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(c.ctx, checkLimit)
+		_, err := e.call(ctx, http.MethodGet, healthPath, *c.token.Load(), nil, errorBodyMost)
+		cancel()
+		if err != nil {
+			c.failed(e, reasonError, 0)
+		}
+	}
+}
+
+// close gives the idle connections back once the probes have ended.
+func (c *cluster) close() {
+	c.running.Wait()
+	for _, e := range c.endpoints {
+		e.client.CloseIdleConnections()
+	}
+}

@@ -1,0 +1,223 @@
+package verdict
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// engine is what equal stanzas share: the cluster's endpoints, the verdicts, the frames and the reports.
+type engine struct {
+	config   engineConfig
+	cache    *cache
+	follower *follower
+	cluster  *cluster
+	framer   *framer
+	reporter *reporter
+
+	directives atomic.Pointer[directives]
+	enforcing  atomic.Bool // any stanza's mode is enforce
+	answered   atomic.Bool // the cluster has answered at least once
+	waiting    atomic.Int64
+	tokenTime  time.Time
+
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+
+	mu       sync.Mutex
+	closed   bool
+	watching sync.WaitGroup // queries of monitor mode whose record waits for a verdict
+}
+
+// newEngine starts an engine. It fails where the token file cannot be used.
+func newEngine(config engineConfig, tlsConfig *tls.Config) (*engine, error) {
+	token, modified, err := readToken(config.tokenFile)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	e := &engine{config: config, cancel: cancel, tokenTime: modified}
+	e.cache = newCache(config.capacity, config.maxTTL)
+	e.follower = &follower{cache: e.cache}
+	e.directives.Store(&directives{})
+	e.cluster = &cluster{
+		timeout: config.timeout, limit: max(lateFactor*config.timeout, lateLeast),
+		take: func(f *frame) { e.take(f) }, ctx: ctx,
+	}
+	e.cluster.token.Store(&token)
+	for _, url := range config.urls() {
+		e.cluster.endpoints = append(e.cluster.endpoints, newEndpoint(url, tlsConfig, config.maxConcurrent+4))
+	}
+	e.framer = newFramer(config.frame, config.wait, config.maxConcurrent, e.ask, e.lookup)
+	e.reporter = newReporter(e.cluster, e.head, e.told)
+	e.reporter.cut() // an empty batch first: it brings the epoch, the overrides and whether all is paused
+	e.running.Go(func() { e.reporter.run(ctx) })
+	e.running.Go(func() { e.tick(ctx) })
+	return e, nil
+}
+
+// ask brings a frame of names from the cluster and settles their flights.
+func (e *engine) ask(flights []*flight) {
+	names := make([]string, len(flights))
+	for i, fl := range flights {
+		names[i] = fl.name
+	}
+	frameNames.Observe(float64(len(names)))
+	answer, err := e.cluster.ask(names)
+	if err != nil {
+		for _, fl := range flights {
+			fl.reason = reasonOf(err)
+		}
+		log.Debugf("Frame of %d names: %v", len(names), err)
+		return
+	}
+	e.take(answer)
+	for i, fl := range flights {
+		fl.verdict = answer.verdicts[i]
+	}
+}
+
+func (e *engine) take(answer *frame) {
+	e.answered.Store(true)
+	e.follower.admit(answer, nanotime())
+}
+
+// lookup finds a verdict in the cache by a name that is a string already.
+func (e *engine) lookup(name string) *verdict {
+	var buffer [maxNormal]byte
+	key := append(buffer[:0], name...)
+	return e.cache.get(e.cache.hash(key), key, nanotime())
+}
+
+// question asks the cluster for a name that the cache has not: its flight, or the verdict, or the reason why not.
+func (e *engine) question(name string) (*flight, *verdict, reason) {
+	if why := e.cluster.blocked(); why != reasonNone {
+		e.cluster.want(name)
+		return nil, nil, why
+	}
+	return e.framer.ask(name)
+}
+
+func (e *engine) head() head {
+	generation, epoch := e.follower.position()
+	m := modeMonitor
+	if e.enforcing.Load() {
+		m = modeEnforce
+	}
+	return head{
+		Resolver: e.config.resolver, Boot: e.reporter.boot, Epoch: epoch, Generation: generation, Mode: m.String(),
+		Version: Version,
+	}
+}
+
+// told follows what an acknowledgement says.
+func (e *engine) told(a *acknowledgement) {
+	e.answered.Store(true)
+	if !e.follower.apply(a, nanotime()) {
+		return
+	}
+	d, err := newDirectives(a)
+	if err != nil {
+		log.Warningf("Of the cluster's overrides one is left out: %v", err)
+	}
+	if old := e.directives.Swap(d); old.paused != d.paused {
+		log.Infof("Paused by the cluster: %t", d.paused)
+	}
+}
+
+// beside runs f in a goroutine that close waits for; at the end of the engine, in the caller's.
+func (e *engine) beside(f func()) {
+	e.mu.Lock()
+	if e.closed {
+		e.mu.Unlock()
+		f()
+		return
+	}
+	e.watching.Go(f)
+	e.mu.Unlock()
+}
+
+// tick does each second what time alone asks for.
+func (e *engine) tick(ctx context.Context) {
+	ticker := time.NewTicker(reportEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		e.reporter.cut()
+		e.renewToken()
+		e.gauge()
+		e.cluster.check()
+	}
+}
+
+// gauge shows the engine's state as metrics.
+func (e *engine) gauge() {
+	octets, batches := e.reporter.pending()
+	cacheEntries.WithLabelValues(e.config.resolver).Set(float64(e.cache.sweep(nanotime())))
+	keptOctets.WithLabelValues(e.config.resolver).Set(float64(octets))
+	keptBatches.WithLabelValues(e.config.resolver).Set(float64(batches))
+	cacheEvictions.Add(float64(e.cache.stats.evicted.Swap(0)))
+	discardedTotal.Add(float64(e.reporter.notes.discarded.Swap(0)))
+}
+
+// close ends the engine: names that have not left fail as `shutdown`, frames in flight land, and what was noted is
+// sent if the cluster takes it within flushLimit.
+func (e *engine) close() {
+	stop := time.AfterFunc(flushLimit, e.cancel)
+	e.framer.close()
+	stop.Stop()
+	e.mu.Lock()
+	e.closed = true
+	e.mu.Unlock()
+	e.watching.Wait()
+	e.cancel()
+	e.running.Wait()
+	e.reporter.cut()
+	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
+	defer cancel()
+	if err := e.reporter.flush(ctx); err != nil {
+		octets, batches := e.reporter.pending()
+		log.Errorf("%d batches (%d octets) of reports are lost with this shutdown: %v", batches, octets, err)
+	}
+	e.cluster.close()
+}
+
+// renewToken follows the token file, so that a token is replaced without a restart.
+func (e *engine) renewToken() {
+	token, modified, err := readToken(e.config.tokenFile)
+	if err != nil || modified.Equal(e.tokenTime) {
+		return
+	}
+	e.tokenTime = modified
+	e.cluster.token.Store(&token)
+	log.Infof("Read the token of %s again", e.config.tokenFile)
+}
+
+func readToken(path string) (string, time.Time, error) {
+	if path == "" {
+		return "", time.Time{}, errors.New("no token file: expected `token FILE`")
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", time.Time{}, fmt.Errorf("token file: %w", err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", time.Time{}, fmt.Errorf("token file: %w", err)
+	}
+	token := strings.TrimSpace(string(text))
+	if token == "" || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return "", time.Time{}, fmt.Errorf("token file %s: expected one line of printable characters", path)
+	}
+	return token, info.ModTime(), nil
+}

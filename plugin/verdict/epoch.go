@@ -1,0 +1,102 @@
+package verdict
+
+import (
+	"slices"
+	"sync"
+)
+
+const retiredMost = 8 // former generations remembered, so that a stale replica does not switch back and forth
+
+// follower keeps the cache in step with the cluster's epoch (contract 1). A frame's epoch only raises the floor;
+// what changed is told by acknowledgements, so the epoch that a batch carries is the one whose changes were applied.
+type follower struct {
+	cache *cache
+
+	mu         sync.RWMutex
+	generation string
+	retired    []string
+	applied    uint64
+}
+
+// admit takes the verdicts of a frame into the cache, those of an older epoch or a former generation left out.
+func (f *follower) admit(answer *frame, now int64) {
+	f.mu.RLock()
+	if answer.generation != f.generation {
+		f.mu.RUnlock()
+		if !f.enter(answer.generation, answer.epoch) {
+			return
+		}
+		f.mu.RLock()
+	}
+	defer f.mu.RUnlock()
+	if answer.generation != f.generation {
+		return
+	}
+	f.cache.raise(answer.epoch)
+	for _, v := range answer.verdicts {
+		f.cache.put(v, now)
+	}
+}
+
+// enter begins a new generation with an empty cache; false for one that was left before.
+func (f *follower) enter(generation string, epoch uint64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if generation == f.generation {
+		return true
+	}
+	if slices.Contains(f.retired, generation) {
+		return false
+	}
+	if f.generation != "" {
+		log.Infof("The cluster's store is another one: generation %.40q after %.40q", generation, f.generation)
+		f.retired = append(f.retired, f.generation)
+		f.retired = f.retired[max(0, len(f.retired)-retiredMost):]
+	}
+	f.generation, f.applied = generation, epoch
+	f.cache.clear(epoch)
+	return true
+}
+
+// apply follows an acknowledgement. It tells whether the acknowledgement is as new as what is known, so that its
+// directives count.
+func (f *follower) apply(a *acknowledgement, now int64) bool {
+	if !f.enter(*a.Generation, *a.Epoch) {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if *a.Generation != f.generation || *a.Epoch < f.applied {
+		return false
+	}
+	if *a.Epoch == f.applied {
+		return true
+	}
+	f.cache.raise(*a.Epoch)
+	switch {
+	case a.Changed == nil:
+		f.cache.dropUnder(nil, *a.Epoch)
+	case len(*a.Changed) > 0:
+		f.cache.dropUnder(changedSet(*a.Changed), *a.Epoch)
+	}
+	if a.Refresh {
+		f.cache.refresh(*a.Epoch, now)
+	}
+	f.applied = *a.Epoch
+	return true
+}
+
+// position is the generation and the epoch whose changes have been applied.
+func (f *follower) position() (string, uint64) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.generation, f.applied
+}
+
+func changedSet(suffixes []string) map[string]struct{} {
+	set := make(map[string]struct{}, len(suffixes))
+	for _, suffix := range suffixes {
+		set[string(normalise(nil, suffix))] = struct{}{}
+	}
+	return set
+}

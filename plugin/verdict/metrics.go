@@ -1,0 +1,142 @@
+package verdict
+
+import (
+	"context"
+	"strconv"
+	"sync/atomic"
+
+	"github.com/coredns/coredns/plugin"
+	"github.com/coredns/coredns/plugin/metrics"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+// No label is a client or a name: both are without bound.
+var (
+	requestsTotal = counterVec("requests_total", "Queries judged, by what the verdict says and whether it was enforced.",
+		"server", "zone", "view", "tier", "action", "source", "enforced")
+	fallbacksTotal = counterVec("fallbacks_total", "Queries without a verdict in time, by reason.", "server", "zone", "view", "reason")
+	waitSeconds    = promauto.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: plugin.Namespace, Subsystem: pluginName, Name: "wait_seconds",
+		Help:    "Time that a reply waited for a verdict after the answer was there.",
+		Buckets: []float64{.0001, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1},
+	}, []string{"server", "zone", "view"})
+
+	cacheHits      = counter("cache_hits_total", "Names whose verdict was in the cache.")
+	cacheMisses    = counter("cache_misses_total", "Names whose verdict was not in the cache.")
+	cacheEvictions = counter("cache_evictions_total", "Verdicts evicted before their time because the cache was full.")
+	cacheEntries   = gaugeVec("cache_entries", "Verdicts in the cache.", "resolver")
+
+	frameNames = promauto.NewHistogram(prometheus.HistogramOpts{
+		Namespace: plugin.Namespace, Subsystem: pluginName, Name: "frame_names", Help: "Names in a frame.",
+		Buckets: prometheus.ExponentialBuckets(1, 2, 11),
+	})
+	frameSeconds = promauto.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: plugin.Namespace, Subsystem: pluginName, Name: "frame_duration_seconds",
+		Help:    "Round-trip time of a frame.",
+		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5},
+	}, []string{"to"})
+	framesTotal   = counterVec("frames_total", "Frames sent, by result.", "to", "result")
+	breakerOpened = counterVec("breaker_opened_total", "Times an endpoint was taken out, by cause.", "to", "cause")
+	breakerOpen   = gaugeVec("breaker_open", "1 while an endpoint is not asked.", "to")
+
+	reportsTotal   = counterVec("reports_total", "Attempts to send what was kept, by result.", "result")
+	discardedTotal = counter("observations_discarded_total", "Queries whose outcome could not be kept for the cluster.")
+	keptOctets     = gaugeVec("observations_kept_bytes", "Octets of reports not yet acknowledged.", "resolver")
+	keptBatches    = gaugeVec("observations_kept_batches", "Reports not yet acknowledged.", "resolver")
+)
+
+func counterVec(name, help string, labels ...string) *prometheus.CounterVec {
+	return promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace, Subsystem: pluginName, Name: name, Help: help,
+	}, labels)
+}
+
+func counter(name, help string) prometheus.Counter {
+	return promauto.NewCounter(prometheus.CounterOpts{
+		Namespace: plugin.Namespace, Subsystem: pluginName, Name: name, Help: help,
+	})
+}
+
+func gaugeVec(name, help string, labels ...string) *prometheus.GaugeVec {
+	return promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: plugin.Namespace, Subsystem: pluginName, Name: name, Help: help,
+	}, labels)
+}
+
+// counters finds a query's counters without building label texts: once for each server and view, which are few.
+type counters struct {
+	known atomic.Pointer[[]*serverCounters]
+}
+
+type serverCounters struct {
+	server, view string
+	requests     [len(tierNames) * len(actionNames) * len(sourceNames) * 2]atomic.Pointer[prometheus.Counter]
+	fallbacks    [len(reasonNames)]prometheus.Counter
+	wait         prometheus.Observer
+	labels       prometheus.Labels
+}
+
+func (c *counters) server(ctx context.Context, zone string) *serverCounters {
+	server, view := metrics.WithServer(ctx), metrics.WithView(ctx)
+	for {
+		known := c.known.Load()
+		if known != nil {
+			for _, s := range *known {
+				if s.server == server && s.view == view {
+					return s
+				}
+			}
+		}
+		added := []*serverCounters{newServerCounters(server, zone, view)}
+		if known != nil {
+			added = append(added, *known...)
+		}
+		if c.known.CompareAndSwap(known, &added) {
+			return added[0]
+		}
+	}
+}
+
+func newServerCounters(server, zone, view string) *serverCounters {
+	s := &serverCounters{server: server, view: view, wait: waitSeconds.WithLabelValues(server, zone, view)}
+	s.labels = prometheus.Labels{"server": server, "zone": zone, "view": view}
+	for i, why := range reasonNames {
+		if why != "" {
+			s.fallbacks[i] = fallbacksTotal.WithLabelValues(server, zone, view, why)
+		}
+	}
+	return s
+}
+
+func (s *serverCounters) count(o *outcome) {
+	v := o.verdict
+	i := (int(v.tier)*len(actionNames)+int(o.action))*len(sourceNames) + int(v.source)
+	i *= 2
+	if o.enforced {
+		i++
+	}
+	found := s.requests[i].Load()
+	if found == nil {
+		made := requestsTotal.MustCurryWith(s.labels).WithLabelValues(
+			v.tier.String(), o.action.String(), v.source.String(), boolean(o.enforced))
+		s.requests[i].Store(&made)
+		found = &made
+	}
+	(*found).Inc()
+	if o.reason != reasonNone {
+		s.fallbacks[o.reason].Inc()
+	}
+	if o.latency > 0 {
+		s.wait.Observe(float64(o.latency) / 1e6)
+	}
+}
+
+func boolean(b bool) string {
+	if b {
+		return "true"
+	}
+	return "false"
+}
+
+func float(f float64) string { return strconv.FormatFloat(f, 'f', 4, 64) }

@@ -1,0 +1,83 @@
+package verdict
+
+import (
+	"context"
+	"time"
+
+	"github.com/coredns/coredns/plugin/metadata"
+	"github.com/coredns/coredns/request"
+)
+
+// note records what became of a query: the observation, the counters, the metadata. It must run before the reply is
+// written, so that dnstap, which writes its message then, sees the metadata.
+func (h *Handler) note(q *query, found contents, d decision, rcode int, enforced bool, latency int64) {
+	h.noteWith(h.counters.server(q.ctx, h.zone), told(q.ctx), q, found, d, rcode, enforced, latency)
+}
+
+func (h *Handler) noteWith(c *serverCounters, m *values, q *query, found contents, d decision, rcode int, enforced bool, latency int64) {
+	out := outcome{verdict: q.own.verdict, reason: q.own.reason, rcode: rcode, enforced: enforced, latency: latency}
+	if out.verdict == nil {
+		out.verdict = nothing
+	}
+	out.action, out.rule = out.verdict.action, out.verdict.rule
+	if d.by != nil && d.target >= 0 {
+		out.action, out.rule = d.by.action, "target:"+d.by.name
+	}
+	qtype, now := q.r.Question[0].Qtype, time.Now().UnixMilli()
+	h.engine.reporter.notes.note(q.own.hash, q.own.name, qtype, q.client, &out, now, &found)
+	c.count(&out)
+	if m != nil {
+		*m = values{outcome: out, set: true}
+	}
+	for i := range found.targets {
+		t := &found.targets[i]
+		alias := outcome{
+			verdict: t.verdict, reason: t.reason, rcode: rcode, targetOf: q.own.name, enforced: enforced && d.target == i,
+		}
+		if alias.verdict == nil {
+			alias.verdict = nothing
+		}
+		alias.action, alias.rule = alias.verdict.action, alias.verdict.rule
+		h.engine.reporter.notes.note(t.hash, t.name, qtype, q.client, &alias, now, nil)
+	}
+}
+
+// values is a query's outcome as metadata; it is filled when the query is noted.
+type values struct {
+	outcome
+	set bool
+}
+
+type valuesKey struct{}
+
+func told(ctx context.Context) *values {
+	v, _ := ctx.Value(valuesKey{}).(*values)
+	return v
+}
+
+var _ metadata.Provider = (*Handler)(nil)
+
+// Metadata implements metadata.Provider: what log and dnstap may show of the verdict. In monitor mode a verdict that
+// comes after the reply is not seen there; the values are empty then.
+func (h *Handler) Metadata(ctx context.Context, state request.Request) context.Context {
+	v := new(values)
+	for name, read := range map[string]func(*outcome) string{
+		"verdict/label":    func(o *outcome) string { return o.verdict.label.String() },
+		"verdict/tier":     func(o *outcome) string { return o.verdict.tier.String() },
+		"verdict/action":   func(o *outcome) string { return o.action.String() },
+		"verdict/source":   func(o *outcome) string { return o.verdict.source.String() },
+		"verdict/rule":     func(o *outcome) string { return o.rule },
+		"verdict/model":    func(o *outcome) string { return o.verdict.model },
+		"verdict/reason":   func(o *outcome) string { return o.reason.String() },
+		"verdict/score":    func(o *outcome) string { return float(o.verdict.score) },
+		"verdict/enforced": func(o *outcome) string { return boolean(o.enforced) },
+	} {
+		metadata.SetValueFunc(ctx, name, func() string {
+			if !v.set {
+				return ""
+			}
+			return read(&v.outcome)
+		})
+	}
+	return context.WithValue(ctx, valuesKey{}, v)
+}

@@ -1,0 +1,174 @@
+package verdict
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"net/http"
+	"sync"
+	"time"
+)
+
+const (
+	reportEvery  = 1 * time.Second
+	reportLimit  = 10 * time.Second // of one request: the cluster answers when the batch is on disk
+	retryPause   = 1 * time.Second
+	flushLimit   = 2 * time.Second // at shutdown
+	maxNotedRows = 65_536          // summed within a second; what would need more is discarded and counted
+)
+
+// reporter sends what queries became of: numbered batches, kept until acknowledged, within a bound, the oldest
+// discarded first. What is discarded is counted in the next batch, so that for each boot the sum of `seen` over the
+// batches is the number of queries.
+type reporter struct {
+	cluster *cluster
+	notes   *observations
+	head    func() head
+	told    func(*acknowledgement)
+	boot    string
+
+	mu      sync.Mutex
+	kept    []*batch
+	octets  int
+	number  uint64
+	carried uint64 // queries of discarded batches, not yet in a batch
+	wake    chan struct{}
+}
+
+func newReporter(c *cluster, head func() head, told func(*acknowledgement)) *reporter {
+	var boot [16]byte
+	rand.Read(boot[:]) // never fails
+	return &reporter{
+		cluster: c, notes: newObservations(maxNotedRows), head: head, told: told,
+		boot: hex.EncodeToString(boot[:]), wake: make(chan struct{}, 1),
+	}
+}
+
+// cut makes batches of what was noted since the last cut and drops the oldest beyond the bound.
+func (r *reporter) cut() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := &batch{discarded: r.carried}
+	r.carried = 0
+	r.notes.cut(func(rows []row, discarded uint64) {
+		now.discarded += discarded
+		for i := range rows {
+			if now.count == maxRows || len(now.rows) >= maxBatchOctets {
+				r.keep(now)
+				now = &batch{}
+			}
+			if now.count > 0 {
+				now.rows = append(now.rows, ',')
+			}
+			now.rows = appendRow(now.rows, &rows[i])
+			now.count++
+			now.queries += uint64(rows[i].count)
+		}
+	})
+	// An empty batch says that the resolver lives and asks what changed; one that waits to be sent does so too.
+	if now.count > 0 || now.discarded > 0 || len(r.kept) == 0 {
+		r.keep(now)
+	}
+	for r.octets > maxKeptOctets && len(r.kept) > 1 {
+		lost := r.kept[0].queries + r.kept[0].discarded
+		r.carried += lost
+		discardedTotal.Add(float64(r.kept[0].queries))
+		r.drop(r.kept[0])
+	}
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (r *reporter) keep(b *batch) {
+	r.number++
+	b.number = r.number
+	r.kept = append(r.kept, b)
+	r.octets += len(b.rows)
+}
+
+// drop forgets a batch; the caller holds the lock. The sender's batch may have been dropped meanwhile.
+func (r *reporter) drop(b *batch) {
+	for i, kept := range r.kept {
+		if kept == b {
+			r.kept = append(r.kept[:i:i], r.kept[i+1:]...)
+			r.octets -= len(b.rows)
+			return
+		}
+	}
+}
+
+func (r *reporter) oldest() *batch {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.kept) == 0 {
+		return nil
+	}
+	return r.kept[0]
+}
+
+// flush sends what is kept, oldest first, until all is acknowledged or one fails.
+func (r *reporter) flush(ctx context.Context) error {
+	for b := r.oldest(); b != nil; b = r.oldest() {
+		if err := r.send(ctx, b); err != nil {
+			return err
+		}
+		r.mu.Lock()
+		r.drop(b)
+		r.mu.Unlock()
+	}
+	return nil
+}
+
+func (r *reporter) send(ctx context.Context, b *batch) error {
+	e := r.cluster.pick(nil)
+	if e == nil { // no breaker is closed: reports have their own pace, and find out too
+		e = r.cluster.endpoints[int(r.cluster.turn.Add(1))%len(r.cluster.endpoints)]
+	}
+	ctx, cancel := context.WithTimeout(ctx, reportLimit)
+	defer cancel()
+	reply, err := e.call(ctx, http.MethodPost, observationsPath, *r.cluster.token.Load(), b.body(r.head()), maxAckOctets)
+	if err != nil {
+		return err
+	}
+	a, err := decodeAcknowledgement(reply)
+	if err != nil {
+		return &failure{reason: reasonMalformed, cause: err}
+	}
+	r.told(a)
+	return nil
+}
+
+// run sends whenever there is something, and pauses after a failure as long as the cluster asks.
+func (r *reporter) run(ctx context.Context) {
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.wake:
+		}
+		err := r.flush(ctx)
+		reportsTotal.WithLabelValues(resultOf(reasonOf(err), true)).Inc()
+		if err == nil {
+			failing = false
+			continue
+		}
+		if !failing && ctx.Err() == nil {
+			log.Warningf("Reports are not acknowledged; they are kept: %v", err)
+		}
+		failing = true
+		select {
+		case <-ctx.Done():
+		case <-time.After(max(retryPause, retryAfterOf(err))):
+		}
+	}
+}
+
+// pending is the octets and batches kept, for metrics.
+func (r *reporter) pending() (octets, batches int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.octets, len(r.kept)
+}

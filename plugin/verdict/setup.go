@@ -1,0 +1,93 @@
+package verdict
+
+import (
+	"crypto/tls"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"github.com/coredns/caddy"
+	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/plugin"
+	clog "github.com/coredns/coredns/plugin/pkg/log"
+	pkgtls "github.com/coredns/coredns/plugin/pkg/tls"
+)
+
+const pluginName = "verdict"
+
+// Version is what the reports say of this plugin.
+const Version = "0.1.0"
+
+var log = clog.NewWithPlugin(pluginName)
+
+func init() {
+	plugin.Register(pluginName, setup)
+	caddy.OnProcessExit = append(caddy.OnProcessExit, engines.closeAll)
+}
+
+// configured is the key of a Corefile's engine configurations in its caddy instance.
+type configured struct{}
+
+func setup(c *caddy.Controller) error {
+	s, err := parse(c)
+	if err != nil {
+		return plugin.Error(pluginName, err)
+	}
+	others, _ := c.Get(configured{}).([]engineConfig)
+	for _, other := range others {
+		if err := conflict(s.engine, other); err != nil {
+			return plugin.Error(pluginName, err)
+		}
+	}
+	c.Set(configured{}, append(others, s.engine))
+	tlsConfig, err := tlsOf(s)
+	if err != nil {
+		return plugin.Error(pluginName, err)
+	}
+	// What would stop the start is found now, while the former configuration still serves.
+	if _, _, err := readToken(s.engine.tokenFile); err != nil {
+		return plugin.Error(pluginName, err)
+	}
+	warnOfPlainToken(s.engine.urls())
+
+	h := &Handler{stanza: s.stanza, zone: dnsserver.GetConfig(c).Zone}
+	c.OnStartup(func() error {
+		e, err := engines.acquire(s.engine, tlsConfig)
+		if err != nil {
+			return plugin.Error(pluginName, err)
+		}
+		h.use(e)
+		return nil
+	})
+	c.OnShutdown(func() error {
+		if h.engine != nil {
+			engines.release(s.engine)
+		}
+		return nil
+	})
+	dnsserver.GetConfig(c).AddPlugin(func(next plugin.Handler) plugin.Handler {
+		h.Next = next
+		return h
+	})
+	return nil
+}
+
+func tlsOf(s *settings) (*tls.Config, error) {
+	if !strings.Contains(s.engine.endpoints, "https://") {
+		return nil, nil
+	}
+	return pkgtls.NewTLSConfigFromArgs(s.tlsArgs...)
+}
+
+// warnOfPlainToken tells of a token that would cross a network in clear.
+func warnOfPlainToken(urls []string) {
+	for _, text := range urls {
+		u, err := url.Parse(text)
+		if err != nil || u.Scheme != "http" || u.Hostname() == "localhost" {
+			continue
+		}
+		if address, err := netip.ParseAddr(u.Hostname()); err != nil || !address.IsLoopback() {
+			log.Warningf("Endpoint %s: names and token cross the network in clear; use https", text)
+		}
+	}
+}

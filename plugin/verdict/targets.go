@@ -1,0 +1,86 @@
+package verdict
+
+import (
+	"net/netip"
+
+	"github.com/miekg/dns"
+)
+
+// judgement is a verdict on a name, or the flight that will bring it, or the reason why there is none.
+type judgement struct {
+	name    string
+	hash    uint64
+	verdict *verdict
+	flight  *flight
+	reason  reason
+}
+
+// contents is what a reply holds that is recorded or judged.
+type contents struct {
+	addresses []netip.Addr
+	targets   []judgement
+}
+
+// buffers back contents without an allocation where they stay on the stack.
+type buffers struct {
+	addresses [maxAddresses]netip.Addr
+	targets   [maxTargets]judgement
+}
+
+// read finds the addresses and alias targets of a reply, and asks for the targets that the cache has not.
+func (e *engine) read(b *buffers, qname string, reply *dns.Msg) contents {
+	found := contents{appendAddresses(b.addresses[:0], reply), b.targets[:0]}
+	for _, rr := range reply.Answer {
+		if name := targetOf(rr); name != "" && len(found.targets) < maxTargets {
+			found.targets = e.addTarget(found.targets, qname, name)
+		}
+	}
+	return found
+}
+
+// addTarget looks one alias target up, unless it is the qname or was seen in this reply before.
+func (e *engine) addTarget(targets []judgement, qname, name string) []judgement {
+	var buffer [256]byte
+	key := normalise(buffer[:0], name)
+	if qname == string(key) {
+		return targets
+	}
+	for i := range targets {
+		if targets[i].name == string(key) {
+			return targets
+		}
+	}
+	return append(targets, e.judge(key))
+}
+
+// judge looks a normalised name up, and asks for it where the cache has no verdict.
+func (e *engine) judge(name []byte) judgement {
+	hash := e.cache.hash(name)
+	if v := e.cache.get(hash, name, nanotime()); v != nil {
+		cacheHits.Inc()
+		return judgement{name: v.name, hash: hash, verdict: v}
+	}
+	cacheMisses.Inc()
+	j := judgement{name: string(name), hash: hash}
+	j.flight, j.verdict, j.reason = e.question(j.name)
+	return j
+}
+
+// targetOf returns the name that a record makes an alias for, or "".
+func targetOf(rr dns.RR) string {
+	var target string
+	switch rr := rr.(type) {
+	case *dns.CNAME:
+		target = rr.Target
+	case *dns.DNAME:
+		target = rr.Target
+	case *dns.HTTPS:
+		target = rr.Target
+	case *dns.SVCB:
+		target = rr.Target
+	}
+	if target == "." { // in SVCB and HTTPS: the owner itself, or no service
+		return ""
+	}
+	return target
+}

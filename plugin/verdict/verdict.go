@@ -1,0 +1,102 @@
+package verdict
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// The closed sets of the contract. Each value is its index in the table beside it, so that a query's counters are
+// found by arithmetic and no text is compared on the hot path.
+type (
+	label  uint8
+	tier   uint8
+	action uint8
+	source uint8
+	reason uint8
+)
+
+const (
+	benign label = iota
+	malicious
+	unknown
+)
+
+const (
+	tierNone tier = iota
+	tierAlert
+	tierBlock
+)
+
+const (
+	passthru action = iota
+	nxdomain
+	nodata
+	localData
+	refused
+	drop
+)
+
+const (
+	sourceNone source = iota // no verdict
+	sourceBenignList
+	sourceBlocklist
+	sourceHoneypotList
+	sourceModel
+	sourceIneligible
+)
+
+const (
+	reasonNone reason = iota
+	reasonTimeout
+	reasonBusy
+	reasonBreaker
+	reasonError
+	reasonMalformed
+	reasonUnauthorised
+	reasonOverload
+	reasonShutdown
+)
+
+var (
+	labelNames  = [...]string{"benign", "malicious", "unknown"}
+	tierNames   = [...]string{"none", "alert", "block"}
+	actionNames = [...]string{"passthru", "nxdomain", "nodata", "local-data", "refused", "drop"}
+	sourceNames = [...]string{"none", "benign-list", "blocklist", "honeypot-list", "model", "ineligible"}
+	reasonNames = [...]string{"", "timeout", "busy", "breaker", "error", "malformed", "unauthorised", "overload", "shutdown"}
+)
+
+func (l label) String() string  { return labelNames[l] }
+func (t tier) String() string   { return tierNames[t] }
+func (a action) String() string { return actionNames[a] }
+func (s source) String() string { return sourceNames[s] }
+func (r reason) String() string { return reasonNames[r] }
+
+// listed tells whether a vetted list decided.
+func (s source) listed() bool {
+	return s == sourceBenignList || s == sourceBlocklist || s == sourceHoneypotList
+}
+
+// verdict is the decision on one normalised qname. It is never changed once it is shared.
+type verdict struct {
+	name      string
+	label     label
+	tier      tier
+	action    action
+	source    source
+	score     float64 // probability of malicious, 0 to 1
+	generated float64 // probability of machine-made, 0 to 1
+	rule      string
+	model     string
+	answers   []netip.Addr // local-data only
+	answerTTL uint32       // seconds; local-data only
+	cacheTTL  uint32       // seconds
+	epoch     uint64
+}
+
+// nothing stands for the verdict of a name that has none.
+var nothing = &verdict{label: unknown}
+
+func index(names []string, s string) (uint8, bool) {
+	i := slices.Index(names, s)
+	return uint8(max(i, 0)), i >= 0
+}

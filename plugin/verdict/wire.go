@@ -1,0 +1,161 @@
+package verdict
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+)
+
+const (
+	maxFrame       = 1024    // names a request may hold (contract 1)
+	maxReplyOctets = 4 << 20 // 1,024 verdicts with 16 addresses and long rules are under 2 MiB
+	maxAnswers     = 64
+)
+
+// errMalformed is an answer that breaks the contract; nothing of it is believed.
+type errMalformed struct{ what string }
+
+func (e errMalformed) Error() string { return "malformed answer: " + e.what }
+
+func malformed(format string, args ...any) error { return errMalformed{fmt.Sprintf(format, args...)} }
+
+// frame is a decoded reply to a frame of names.
+type frame struct {
+	epoch      uint64
+	generation string
+	verdicts   []*verdict
+}
+
+// appendNames appends the request for a frame of normalised names.
+func appendNames(dst []byte, names []string) []byte {
+	dst = append(dst, `{"names":[`...)
+	for i, name := range names {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendString(dst, name)
+	}
+	return append(dst, "]}"...)
+}
+
+// appendString appends a JSON string.
+func appendString(dst []byte, s string) []byte {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c < 0x20 || c >= 0x7f || c == '"' {
+			text, _ := json.Marshal(s) // cannot fail: what is no UTF-8 is replaced
+			return append(dst, text...)
+		}
+	}
+	dst = append(dst, '"')
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' {
+			dst = append(dst, '\\')
+		}
+		dst = append(dst, s[i])
+	}
+	return append(dst, '"')
+}
+
+// wireFrame and wireVerdict are the reply as JSON; a pointer tells an absent field from a zero.
+type wireFrame struct {
+	Epoch      *uint64       `json:"epoch"`
+	Generation *string       `json:"generation"`
+	Model      string        `json:"model"`
+	Verdicts   []wireVerdict `json:"verdicts"`
+}
+
+type wireVerdict struct {
+	Label     *string  `json:"label"`
+	Tier      *string  `json:"tier"`
+	Action    *string  `json:"action"`
+	Source    *string  `json:"source"`
+	Score     *float64 `json:"score"`
+	Generated *float64 `json:"generated"`
+	CacheTTL  *uint32  `json:"cache_ttl"`
+	Rule      string   `json:"rule"`
+	Answers   []string `json:"answers"`
+	AnswerTTL uint32   `json:"answer_ttl"`
+}
+
+// decodeFrame reads the reply to a request for names, and believes either all of it or nothing.
+func decodeFrame(body []byte, names []string) (*frame, error) {
+	var wire wireFrame
+	if err := json.Unmarshal(body, &wire); err != nil {
+		return nil, malformed("%v", err)
+	}
+	if wire.Epoch == nil || wire.Generation == nil {
+		return nil, malformed("no epoch or no generation")
+	}
+	if len(wire.Verdicts) != len(names) {
+		return nil, malformed("%d verdicts, expected %d", len(wire.Verdicts), len(names))
+	}
+	all := make([]verdict, len(names))
+	f := &frame{epoch: *wire.Epoch, generation: *wire.Generation, verdicts: make([]*verdict, len(names))}
+	for i := range wire.Verdicts {
+		if err := wire.Verdicts[i].into(&all[i], names[i]); err != nil {
+			return nil, malformed("verdicts[%d]: %v", i, err)
+		}
+		all[i].epoch, all[i].model = f.epoch, wire.Model
+		f.verdicts[i] = &all[i]
+	}
+	return f, nil
+}
+
+// into checks one verdict on name and copies it into v.
+func (w *wireVerdict) into(v *verdict, name string) error {
+	if w.Score == nil || w.Generated == nil || w.CacheTTL == nil {
+		return fmt.Errorf("expected score, generated and cache_ttl")
+	}
+	if !(*w.Score >= 0 && *w.Score <= 1) || !(*w.Generated >= 0 && *w.Generated <= 1) {
+		return fmt.Errorf("score %v, generated %v: expected 0 to 1", *w.Score, *w.Generated)
+	}
+	l, err := word("label", labelNames[:unknown], w.Label)
+	if err != nil {
+		return err
+	}
+	t, err := word("tier", tierNames[:], w.Tier)
+	if err != nil {
+		return err
+	}
+	a, err := word("action", actionNames[:], w.Action)
+	if err != nil {
+		return err
+	}
+	s, err := word("source", sourceNames[sourceBenignList:], w.Source)
+	if err != nil {
+		return err
+	}
+	*v = verdict{
+		name: name, label: label(l), tier: tier(t), action: action(a), source: source(s) + sourceBenignList,
+		score: *w.Score, generated: *w.Generated, rule: w.Rule, cacheTTL: *w.CacheTTL, answerTTL: w.AnswerTTL,
+	}
+	// The one visible sign of verdicts in another order than the names: a list's rule is a suffix of its name.
+	if v.source.listed() && !isUnder(name, w.Rule) {
+		return fmt.Errorf("rule %.80q of %s: expected a suffix of %.80q", w.Rule, v.source, name)
+	}
+	if len(w.Answers) > maxAnswers {
+		return fmt.Errorf("%d answers, expected at most %d", len(w.Answers), maxAnswers)
+	}
+	for _, text := range w.Answers {
+		address, err := netip.ParseAddr(text)
+		if err != nil || address.Zone() != "" {
+			return fmt.Errorf("answer %.60q: expected an IP address", text)
+		}
+		v.answers = append(v.answers, address.Unmap())
+	}
+	if v.action == localData && len(v.answers) == 0 {
+		return fmt.Errorf("local-data without answers")
+	}
+	return nil
+}
+
+func word(field string, words []string, given *string) (uint8, error) {
+	if given == nil {
+		return 0, fmt.Errorf("no %s", field)
+	}
+	i, ok := index(words, *given)
+	if !ok {
+		return 0, fmt.Errorf("%s %.40q: expected one of %v", field, *given, words)
+	}
+	return i, nil
+}
