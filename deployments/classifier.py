@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from deployments.batching import NameBatcher
 from deployments.devices import claim
 from deployments.messages import Recode, Scored
 from deployments.serving import Loaded, Serving
+from verdicts.policy import Thresholds
 
 log = logging.getLogger("ray.serve")
 
@@ -54,6 +55,13 @@ class Classifier:
         if loaded is None or rows is None:
             return Recode(self._serving.current.encoding)
         return await self._batcher.submit((loaded, rows), len(rows), deadline)
+
+    async def explain(self, name: str, thresholds: Thresholds | None) -> dict[str, Any]:
+        """Which characters of a normalised name moved its score, by `thresholds` or else the model's own."""
+        from model.explain import explain
+
+        scorer: Any = self._serving.current.score
+        return await asyncio.get_running_loop().run_in_executor(self._compute, explain, scorer, name, thresholds)
 
     async def status(self) -> dict[str, object]:
         """What this replica serves and where."""

@@ -40,6 +40,10 @@ class Preprocessor:
             self._encoding = answer.encoding
         raise EncodingUnsettled(f"no classifier took the encoding it asked for in {MAX_TURNS} turns")
 
+    async def explain(self, name: str, thresholds: Any) -> dict[str, Any]:
+        """Which characters of a normalised name moved its score; see `model.explain`."""
+        return await self._classifier.explain.remote(name, thresholds)  # type: ignore[no-any-return]
+
     async def status(self) -> dict[str, object]:
         """What one of the classifier's replicas serves and where."""
         return await self._classifier.status.remote()  # type: ignore[no-any-return]

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from serve_app.environment import Ingress, end_haproxy, variables
+from serve_app.loopback import ALONE
 from serve_app.settings import settings_of
 
 SERVE_YAML = Path(__file__).with_name("serve.yaml")
@@ -40,7 +41,7 @@ def start(ingress: Ingress, **ray_options: Any) -> None:
 
     The variables are set first, because Ray's modules read them when they are imported.
     """
-    os.environ.update(variables(ingress))
+    os.environ.update(variables(ingress) | ALONE)
     import ray
 
     options = {"include_dashboard": False, "log_to_driver": False, "_node_ip_address": "127.0.0.1", **ray_options}

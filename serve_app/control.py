@@ -1,10 +1,25 @@
-"""Contract 7, the control API: mounted beside the resolvers' routes."""
+"""Contract 7, the control API: mounted beside the resolvers' routes, one module a resource."""
 
 from starlette.routing import BaseRoute
 
+from serve_app import (
+    control_jobs,
+    control_lists,
+    control_models,
+    control_policy,
+    control_status,
+    control_tokens,
+    control_vetting,
+)
 from serve_app.context import Context
+from serve_app.control_calls import Desk
+
+RESOURCES = (
+    control_lists, control_policy, control_models, control_jobs, control_tokens, control_vetting, control_status,
+)  # fmt: skip
 
 
 def routes(context: Context) -> list[BaseRoute]:
     """The routes of the control API."""
-    return []
+    desk = Desk(context)
+    return [route for resource in RESOURCES for route in resource.routes(desk)]

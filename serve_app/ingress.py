@@ -16,6 +16,7 @@ from serve_app.routes import application
 from serve_app.settings import Settings
 from serve_app.wire import WireError
 from verdicts.follower import Follower
+from verdicts.policy import Thresholds
 
 TURNS = 3  # a question is asked again when the replica that had it died; to judge has no effect, so this is safe
 
@@ -44,6 +45,9 @@ class HandleGraph:
 
     async def commit(self, *arguments: Any) -> Any:
         return await self._guarded(self._log.commit.remote(*arguments))
+
+    async def explain(self, name: str, thresholds: Thresholds | None) -> dict[str, Any]:
+        return await self._preprocessor.explain.remote(name, thresholds)  # type: ignore[no-any-return]
 
     async def model_status(self) -> dict[str, Any]:
         return await self._preprocessor.status.remote()  # type: ignore[no-any-return]

@@ -1,12 +1,16 @@
-"""Keeps the one server of Ray Serve that listens on every interface on loopback.
+"""Keeps everything that Ray and Ray Serve listen at on loopback, for a cluster of one machine.
 
-A replica takes its handle calls at `[::]`, any port. Ray runs `bind` in each worker process before the replica's
-own code, because `HOOK` is set where Ray starts.
+Ray takes 127.0.0.1 for this node's address, and listens there, only where it is told that there are no other nodes.
+That leaves one server: a replica takes its handle calls at `[::]`. Ray runs `bind` in each worker process before
+the replica's own code, because a variable of `ALONE` names it.
 """
 
 from typing import Any
 
-HOOK = {"__RAY_WORKER_PROCESS_SETUP_HOOK_ENV_VAR": "serve_app.loopback.bind"}
+ALONE = {  # environment variables, to be set before Ray is imported
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "__RAY_WORKER_PROCESS_SETUP_HOOK_ENV_VAR": "serve_app.loopback.bind",
+}
 
 
 def bind() -> None:

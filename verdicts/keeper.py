@@ -12,6 +12,7 @@ import msgspec
 from verdicts import privacy
 from verdicts.drain import Drain, entry
 from verdicts.observations import Batch
+from verdicts.reporters import Reporters
 from verdicts.spool import new_spool
 from verdicts.store import Document, Epoch, Misconfigured, Store, Unavailable, open_store
 
@@ -40,6 +41,7 @@ class Keeper:
         self._chores = tuple(chores)
         self._ready = threading.Event()  # the store is set up
         self._stopping = threading.Event()
+        self.reporters = Reporters()
         self._retained_at = 0.0
         root = Path(spool_dir)
         self.spool = new_spool(root, spool_bytes)
@@ -53,7 +55,9 @@ class Keeper:
         if self._anonymise is not None:
             decoded = msgspec.json.decode(batch, type=Batch)
             batch = msgspec.json.encode(privacy.anonymised(decoded, self._anonymise))
-        self.spool.append(entry(int(time.time() * 1000), batch))
+        now = int(time.time() * 1000)
+        self.spool.append(entry(now, batch))
+        self.reporters.note(batch, now)
         self.drain.wake()
 
     def append(self, records: Any, promises: Any) -> Any:
@@ -67,8 +71,8 @@ class Keeper:
         return self.store.commit(documents, author, note, expect)
 
     def status(self) -> dict[str, Any]:
-        """Depth of the spool, state of the store and since when."""
-        return self.drain.status()
+        """Depth of the spool, state of the store and since when, and the resolvers that report."""
+        return {**self.drain.status(), "resolvers": self.reporters.present(int(time.time() * 1000))}
 
     def close(self) -> None:
         """Stop the threads; what is not yet in the store waits on disk for the next replica."""

@@ -4,7 +4,6 @@ It appends what it does as JSON lines to the report file of its plan, and ends c
 """
 
 import os
-import secrets
 import signal
 import sys
 import time
@@ -14,12 +13,10 @@ from typing import Any
 
 import msgspec
 
-from serve_app.local.prepare import write_private
-from serve_app.loopback import HOOK
-
 OBJECT_STORE_BYTES = 100 * 1024 * 1024  # frames travel by value; little else is kept
 LOGICAL_CPUS = 4  # at least: the deployments' shares must fit on a machine of one core too
 STOP_PATIENCE_S = 15.0
+START_TURNS = 3
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -52,17 +49,11 @@ PORT_BLOCK = 102  # 50 HTTP and 50 gRPC ports of ingress replicas, and two of Se
 
 
 def environment(plan: Plan) -> dict[str, str]:
-    """The variables that keep Ray to itself: its token, loopback only, ports of our own."""
+    """Ports of our own for Serve's fallback proxy: two clusters that shared them would answer each other's callers."""
     last = plan.replica_port + PORT_BLOCK - 1
     return {
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(Path(plan.run) / "ray.token"),
-        # Ray takes 127.0.0.1 for this node's address, and binds there, only where it knows of no other node.
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(last - 1),
         "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(last),
-        "RAY_DISABLE_IMPORT_WARNING": "1",
-        **HOOK,
     }
 
 
@@ -71,7 +62,6 @@ def main(argument: str) -> int:
     plan = msgspec.json.decode(Path(argument).read_bytes(), type=Plan)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _raise_stop)
-    write_private(Path(plan.run) / "ray.token", secrets.token_hex(32))
     os.environ.update(environment(plan))
     started = False
     try:
@@ -117,18 +107,13 @@ def _ingress(plan: Plan) -> Any:
 
 
 def _start(plan: Plan) -> None:
-    from serve_app.cluster import configuration, deploy, start
+    from serve_app.cluster import configuration, deploy
 
     args = {"store_url": plan.store_url, "registry": plan.models, "spool_dir": plan.spool}
     found = configuration(args, plan.http_port)
     found["logging_config"]["logs_dir"] = plan.logs
     _say(plan, Report(step="starting Ray"))
-    start(
-        _ingress(plan),
-        _temp_dir=plan.run,
-        num_cpus=max(LOGICAL_CPUS, os.cpu_count() or 1),
-        object_store_memory=OBJECT_STORE_BYTES,
-    )
+    _start_ray(plan)
     _say(plan, Report(step="deploying"))
     said = ""
 
@@ -140,6 +125,28 @@ def _start(plan: Plan) -> None:
             _say(plan, Report(step=text or "deploying"))
 
     deploy(found, report=report)
+
+
+def _start_ray(plan: Plan) -> None:
+    """Ray gives its own processes half a minute; a machine at work on other things is slow, not broken."""
+    import ray
+
+    from serve_app.cluster import start
+
+    for turn in range(1, START_TURNS + 1):
+        try:
+            start(
+                _ingress(plan),
+                _temp_dir=plan.run,
+                num_cpus=max(LOGICAL_CPUS, os.cpu_count() or 1),
+                object_store_memory=OBJECT_STORE_BYTES,
+            )
+            return
+        except Exception as error:
+            if turn == START_TURNS or "timed out" not in str(error):
+                raise
+            _say(plan, Report(step=f"starting Ray again: {error}"))
+            ray.shutdown()
 
 
 def _stop(plan: Plan) -> None:

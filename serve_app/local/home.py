@@ -12,7 +12,7 @@ from typing import NamedTuple
 from serve_app.local.options import Home
 from serve_app.local.processes import end_marked
 
-MAX_RUN_PATH = 40  # octets: Ray's socket paths below it must stay under 108
+MAX_FOLDER = 10  # octets, so that the sockets below the run folder have paths of less than 108
 
 
 class HomeBusy(RuntimeError):
@@ -54,7 +54,7 @@ def opened(path: Path) -> Iterator[Opened]:
 def _short_folder() -> Path:
     """Where temporary files go, if that leaves room for a socket's path, else /tmp."""
     usual = Path(tempfile.gettempdir())
-    return usual if len(os.fsencode(usual)) <= MAX_RUN_PATH else Path("/tmp")
+    return usual if len(os.fsencode(usual)) <= MAX_FOLDER else Path("/tmp")
 
 
 def _remove_run(home: Home) -> None:

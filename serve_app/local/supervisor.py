@@ -18,6 +18,7 @@ START_PATIENCE_S = 240.0
 RESTARTS = 3  # of one child within RESTART_WINDOW_S; after that everything stops
 RESTART_WINDOW_S = 600.0
 LOOK_EVERY_S = 0.5
+ASK_EVERY_S = 0.2
 
 
 class NotStarted(RuntimeError):
@@ -81,7 +82,7 @@ class Supervisor:
             if time.monotonic() > end:
                 tail = f"; the last lines of {child.log}:\n{child.last_lines()}" if child else ""
                 raise NotStarted(f"waited {patience_s:.0f} s for {what}{tail}")
-            time.sleep(POLL_S)
+            time.sleep(ASK_EVERY_S)
 
     def reports(self, child: Child, path: Path, patience_s: float = START_PATIENCE_S) -> Iterator[Report]:
         """What a child says of its start in a file, as it says it. Raises as `wait_for` does."""

@@ -1,9 +1,11 @@
 """Whether a part answers yet, asked from outside as its users would."""
 
+from http.client import HTTPConnection, HTTPException
+from urllib.parse import urlsplit
+
 import dns.exception
 import dns.message
 import dns.query
-import httpx
 
 from serve_app.local.options import LOOPBACK, Home, Options
 
@@ -34,8 +36,13 @@ def dashboard_link(options: Options, home: Home) -> str | None:
 
 
 def _get(url: str) -> int | None:
+    # http.client: a whole HTTP library is too much to set up several times a second while others start
+    parts = urlsplit(url)
+    connection = HTTPConnection(parts.netloc, timeout=PATIENCE_S)
     try:
-        with httpx.Client(trust_env=False, timeout=PATIENCE_S) as client:
-            return client.get(url).status_code
-    except httpx.HTTPError:
+        connection.request("GET", parts.path)
+        return connection.getresponse().status
+    except (OSError, HTTPException):
         return None
+    finally:
+        connection.close()

@@ -1,0 +1,119 @@
+"""What the control API does with the registry. Promote, roll back and replay have a process of their own.
+
+They need TensorFlow, which an ingress replica must not load. Every function here blocks: call it from a thread.
+"""
+
+import json
+from typing import Any
+
+import msgspec
+import ray
+
+NAME, NAMESPACE = "verdict-analyst", "verdict"
+PATIENCE_S = 120.0
+
+
+class Refused(Exception):
+    """What was asked cannot be; `code` is the wire's."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Refused, (self.code, str(self))
+
+
+class TooLong(Exception):
+    """No answer in time."""
+
+
+class Analyst:
+    """The actor: one question at a time."""
+
+    def __init__(self, registry: str) -> None:
+        from model.registry import Registry
+
+        self._registry = Registry(registry)
+
+    def ask(self, what: str, *arguments: Any) -> Any:
+        """Promote, roll back or replay. Raises `Refused`."""
+        from model.artifact import BadArtifact
+        from model.registry import GuardFailed, UnknownVersion
+
+        try:
+            return getattr(self, f"_{what}")(*arguments)
+        except UnknownVersion as error:
+            raise Refused("not-found", str(error)) from None
+        except (GuardFailed, BadArtifact) as error:
+            raise Refused("conflict", str(error)) from None
+
+    def _promote(self, version: str, force: bool) -> str:
+        from model.replay import guard
+
+        self._registry.promote(version, guard, force)
+        return version
+
+    def _roll_back(self) -> str:
+        return self._registry.rollback()
+
+    def _replay(self, version: str, names: list[tuple[str, int]], policy: Any) -> dict[str, Any]:
+        from model.replay import replay
+        from model.scorer import Scorer
+
+        serving, candidate = (Scorer(self._registry.get(v), (1024,)) for v in (self._registry.serving(), version))
+        report: dict[str, Any] = msgspec.to_builtins(replay(names, serving, candidate, policy))
+        return report
+
+
+def models(registry: str) -> dict[str, Any]:
+    """The manifests of all models, and which of them serves ("" for none)."""
+    from model.registry import Registry
+
+    found = Registry(registry)
+    return {"serving": _serving(found), "models": [msgspec.to_builtins(manifest) for manifest in found.list()]}
+
+
+def model(registry: str, version: str) -> dict[str, Any]:
+    """One manifest, with the history of its training and its evaluation. Raises `Refused`."""
+    from model.artifact import EVALUATION, HISTORY, BadArtifact, read_manifest
+    from model.registry import Registry, UnknownVersion
+
+    try:
+        path = Registry(registry).path(version)
+        manifest = read_manifest(path)
+    except UnknownVersion as error:
+        raise Refused("not-found", str(error)) from None
+    except BadArtifact as error:
+        raise Refused("conflict", str(error)) from None
+    history, evaluation = path / HISTORY, path / EVALUATION
+    return {
+        "manifest": msgspec.to_builtins(manifest),
+        "history": [json.loads(line) for line in history.read_text().splitlines()] if history.exists() else [],
+        "evaluation": json.loads(evaluation.read_text()) if evaluation.exists() else {},
+        "serving": version == _serving(Registry(registry)),
+    }
+
+
+def ask(registry: str, what: str, *arguments: Any) -> Any:
+    """Put a question to the cluster's analyst, which is started when it is first needed."""
+    actor = ray.remote(num_cpus=0, max_restarts=-1)(Analyst).options(
+        name=NAME, namespace=NAMESPACE, lifetime="detached", get_if_exists=True
+    ).remote(registry)  # fmt: skip
+    try:
+        return ray.get(actor.ask.remote(what, *arguments), timeout=PATIENCE_S)
+    except ray.exceptions.GetTimeoutError:
+        raise TooLong(f"no answer within {PATIENCE_S:.0f} s; ask again") from None
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, Refused):
+            raise error.cause from None
+        raise
+
+
+def _serving(registry: Any) -> str:
+    from model.registry import UnknownVersion
+
+    try:
+        return str(registry.serving())
+    except UnknownVersion:
+        return ""

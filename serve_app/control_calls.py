@@ -1,0 +1,186 @@
+"""What every call of the control API goes through: credential, limits, audit, errors, and the one way to write."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from functools import cached_property
+from typing import Any, TypeVar
+from urllib.parse import unquote
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from serve_app.context import Context
+from serve_app.wire import WireError, error_response, json_response
+from verdicts.lists import BadEntry
+from verdicts.names import BadName, shown
+from verdicts.store import Conflict, Document, Epoch, Misconfigured, Store, Unavailable, open_store
+from verdicts.tokens import BadToken, Forbidden, Identity, Unauthorised
+
+log = logging.getLogger("ray.serve")
+
+T = TypeVar("T")
+
+MAX_BODY = 8 << 20  # bytes; a list to import is the largest
+MAX_AUTHOR = 120  # characters
+MAX_NOTE = 500
+RANK = {"viewer": 0, "analyst": 1, "admin": 2}
+
+
+class Desk:
+    """What the calls of one ingress replica share: the context, and a store to read (never to write)."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    @cached_property
+    def store(self) -> Store:
+        return open_store(self.context.settings.store_url, readonly=True)
+
+    def now(self) -> int:
+        """Unix milliseconds."""
+        return time.time_ns() // 1_000_000
+
+    async def read(self, ask: Callable[[Store], T]) -> T:
+        """Ask the store on a thread."""
+        return await asyncio.to_thread(lambda: ask(self.store))
+
+
+class Call:
+    """One request, its caller known."""
+
+    def __init__(self, desk: Desk, request: Request, identity: Identity, author: str, role: str, body: bytes) -> None:
+        self.desk = desk
+        self.context = desk.context
+        self.request = request
+        self.identity = identity
+        self.author = author
+        self.role = role
+        self._body = body
+
+    def body(self, kind: type[T]) -> T:
+        """The JSON body as this type; an unknown key is refused."""
+        try:
+            return msgspec.json.decode(self._body or b"{}", type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise WireError("malformed", f"body: {error}") from None
+
+    def path(self, name: str) -> str:
+        return str(self.request.path_params[name])
+
+    def text(self, name: str, default: str = "") -> str:
+        """A parameter of the query."""
+        return str(self.request.query_params.get(name, default))
+
+    def number(self, name: str, default: int, low: int, high: int) -> int:
+        """A whole number of the query."""
+        text = self.request.query_params.get(name)
+        if text is None:
+            return default
+        if not (text.isascii() and text.isdigit() and len(text) < 19 and low <= int(text) <= high):
+            raise WireError("malformed", f"{name} {shown(text)}: expected a whole number from {low} to {high}")
+        return int(text)
+
+    async def commit(self, documents: Iterable[Document], note: str = "", expect: int | None = None) -> dict[str, Any]:
+        """Write through the verdict log, in this caller's name; the reply says from which epoch on it holds."""
+        if len(note) > MAX_NOTE:
+            raise WireError("malformed", f"note: {len(note)} characters, expected at most {MAX_NOTE}")
+        epoch: Epoch = await self.context.graph.commit(list(documents), self.author, note, expect)
+        return {"epoch": epoch[0], "generation": epoch[1]}
+
+
+Handler = Callable[[Call], Awaitable[Any]]
+
+
+def route(desk: Desk, method: str, path: str, role: str, handler: Handler) -> Route:
+    """A route that this role and those above it may call."""
+
+    async def answer(request: Request) -> Response:
+        began = time.monotonic()
+        author = "-"
+        failure: WireError | None = None
+        reply: Any = None
+        try:
+            call = await _call(desk, request, role)
+            author = call.author
+            reply = await handler(call)
+        except ClientDisconnect:
+            failure = WireError("malformed", "the caller hung up before its body was whole")
+        except Exception as error:
+            failure = failure_of(error)
+            if failure.code == "internal":
+                log.exception("control call %s %s failed", method, path)
+        # Every call leaves its trace, also those that only read and those that were refused; what is changed stands
+        # in the store's history as well.
+        log.info(
+            "control call",
+            extra={
+                "method": method,
+                "path": request.url.path[:200],
+                "author": author,
+                "outcome": failure.code if failure else "ok",
+                "milliseconds": round((time.monotonic() - began) * 1000, 1),
+            },
+        )
+        desk.context.metrics.answer(failure.code if failure else "ok")
+        return error_response(failure) if failure else json_response(reply)
+
+    return Route(path, answer, methods=[method])
+
+
+async def _call(desk: Desk, request: Request, role: str) -> Call:
+    identity = desk.context.identify(request.headers.get("authorization"), "viewer")
+    effective = role_of(identity, request.headers.get("verdict-role"))
+    if RANK[effective] < RANK[role]:
+        raise Forbidden(f"role {effective}: expected {role}")
+    body = await _body_of(request)
+    return Call(desk, request, identity, author_of(identity, request.headers.get("verdict-user")), effective, body)
+
+
+def role_of(identity: Identity, stated: str | None) -> str:
+    """The lower of the token's role and the role stated for the person it acts for."""
+    if stated is None:
+        return identity.role
+    if stated not in RANK:
+        raise WireError("malformed", f"Verdict-Role {shown(stated)}: expected one of {', '.join(RANK)}")
+    return min(identity.role, stated, key=lambda role: RANK[role])
+
+
+def author_of(identity: Identity, stated: str | None) -> str:
+    """Who stands in the history: the token's name, and before it the person that the token's holder names.
+
+    The token's name always stays, so that nobody can sign as somebody else.
+    """
+    if not stated:
+        return identity.name
+    person = "".join(c for c in unquote(stated) if c.isprintable())[:MAX_AUTHOR]
+    return f"{person} ({identity.name})"
+
+
+async def _body_of(request: Request) -> bytes:
+    from serve_app.routes import body_of  # it mounts us
+
+    return await body_of(request, MAX_BODY)
+
+
+def failure_of(error: BaseException) -> WireError:
+    """The answer for whatever a handler raised."""
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, Exception):  # as another process raised it
+        error = cause
+    if isinstance(error, WireError):
+        return error
+    if isinstance(error, Unauthorised):
+        return WireError("unauthorised", str(error))
+    if isinstance(error, Forbidden):
+        return WireError("forbidden", str(error))
+    if isinstance(error, (BadEntry, BadName, BadToken)):
+        return WireError("malformed", str(error))
+    if isinstance(error, Conflict):
+        return WireError("conflict", str(error))
+    if isinstance(error, (Unavailable, Misconfigured)):
+        return WireError("unavailable", str(error), retry_after=5)
+    return WireError("internal", "a defect here; the log has the details")

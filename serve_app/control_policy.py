@@ -1,0 +1,123 @@
+"""`/v1/policy`: thresholds, actions, overrides, and the switch that pauses every resolver."""
+
+import ipaddress
+from typing import Any
+
+import msgspec
+from starlette.routing import BaseRoute
+
+from serve_app.control_calls import Call, Desk, route
+from serve_app.wire import WireError
+from verdicts.names import shown
+from verdicts.policy import Policy, Thresholds
+from verdicts.store import Document
+
+KIND = KEY = "policy"
+MODES = ("monitor", "enforce", "off")
+MAX_OVERRIDES = 1000
+MAX_ADDRESSES = 8
+LONGEST_TTL = 7 * 86_400  # seconds
+
+
+class Change(msgspec.Struct, forbid_unknown_fields=True):
+    """Fields of `Policy` to set; those absent stay. `expect`: the epoch of the policy that the caller saw."""
+
+    policy: dict[str, Any]
+    note: str = ""
+    expect: int | None = None
+
+
+class Pause(msgspec.Struct, forbid_unknown_fields=True):
+    paused: bool
+    note: str = ""
+
+
+def routes(desk: Desk) -> list[BaseRoute]:
+    return [
+        route(desk, "GET", "/v1/policy", "viewer", show),
+        route(desk, "PUT", "/v1/policy", "admin", change),
+        route(desk, "POST", "/v1/policy/pause", "analyst", pause),
+    ]
+
+
+async def show(call: Call) -> Any:
+    """The policy in the store, the epoch of its last change, and the serving model's own thresholds."""
+    document = await call.desk.read(lambda store: store.get(KIND, KEY))
+    policy = policy_of(document.body if document else None)
+    return {
+        "policy": msgspec.to_builtins(policy),
+        "epoch": document.epoch if document else 0,
+        "author": document.author if document else "",
+        "time": document.time if document else 0,
+    }
+
+
+async def change(call: Call) -> Any:
+    wanted = call.body(Change)
+    return await _change(call, wanted.policy, wanted.note, wanted.expect)
+
+
+async def pause(call: Call) -> Any:
+    """Put every resolver into monitor within two seconds, or back."""
+    wanted = call.body(Pause)
+    return await _change(call, {"paused": wanted.paused}, wanted.note)
+
+
+async def _change(call: Call, changes: dict[str, Any], note: str, expect: int | None = None) -> Any:
+    document = await call.desk.read(lambda store: store.get(KIND, KEY))
+    present = document.epoch if document else 0
+    if expect is not None and expect != present:
+        raise WireError("conflict", f"policy: changed at epoch {present}, expected {expect}")
+    policy = changed(document.body if document else None, changes)
+    # `present` and not the caller's: two changes of different fields at one time must not undo each other.
+    return await call.commit([Document(KIND, KEY, msgspec.to_builtins(policy))], note, present)
+
+
+def policy_of(body: dict[str, Any] | None) -> Policy:
+    """A stored body as a policy; fields it lacks have their defaults."""
+    return msgspec.convert(body or {}, Policy)
+
+
+def changed(body: dict[str, Any] | None, changes: dict[str, Any]) -> Policy:
+    """The policy after a change. Raises `WireError` for a field it does not know or a value that cannot be."""
+    unknown = sorted(set(changes) - set(Policy.__struct_fields__))
+    if unknown:
+        known = ", ".join(Policy.__struct_fields__)
+        raise WireError("malformed", f"policy: unknown field {shown(unknown[0])}, expected some of {known}")
+    try:
+        policy = msgspec.convert({**(body or {}), **changes}, Policy)
+    except msgspec.ValidationError as error:
+        raise WireError("malformed", f"policy: {error}") from None
+    _check_thresholds(policy.thresholds)
+    for name in ("answer_ttl", "cache_ttl"):
+        if not 1 <= getattr(policy, name) <= LONGEST_TTL:
+            raise WireError("malformed", f"policy.{name} {getattr(policy, name)}: expected 1 to {LONGEST_TTL} seconds")
+    if policy.prevalence_rank < 0:
+        raise WireError("malformed", f"policy.prevalence_rank {policy.prevalence_rank}: expected 0 or more")
+    if len(policy.honeypot_answers) > MAX_ADDRESSES:
+        raise WireError("malformed", f"policy.honeypot_answers: expected at most {MAX_ADDRESSES}")
+    for address in policy.honeypot_answers:
+        _parsed(ipaddress.ip_address, address, "honeypot_answers", "an address")
+    if len(policy.overrides) > MAX_OVERRIDES:
+        raise WireError("malformed", f"policy.overrides: expected at most {MAX_OVERRIDES}")
+    for override in policy.overrides:
+        if set(override) != {"client", "mode"} or override["mode"] not in MODES:
+            raise WireError("malformed", f"policy.overrides: expected client and mode ({', '.join(MODES)}) in each")
+        _parsed(ipaddress.ip_network, override["client"], "overrides", "an address or a prefix")
+    return policy
+
+
+def _check_thresholds(thresholds: Thresholds | None) -> None:
+    if thresholds is None:
+        return
+    for name in Thresholds.__struct_fields__:
+        value = getattr(thresholds, name)
+        if value is not None and not 0 <= value <= 1:
+            raise WireError("malformed", f"policy.thresholds.{name} {value}: expected 0 to 1, or null for never")
+
+
+def _parsed(parse: Any, text: str, field: str, expected: str) -> None:
+    try:
+        parse(text)
+    except ValueError:
+        raise WireError("malformed", f"policy.{field} {shown(text)}: expected {expected}") from None

@@ -1,0 +1,57 @@
+"""`/v1/status`: what runs, how well, and which resolvers report."""
+
+import asyncio
+from typing import Any
+
+from starlette.routing import BaseRoute
+
+from serve_app.control_calls import Call, Desk, route
+
+PATIENCE_S = 3.0
+
+
+def routes(desk: Desk) -> list[BaseRoute]:
+    return [route(desk, "GET", "/v1/status", "viewer", show)]
+
+
+async def show(call: Call) -> Any:
+    """`resolvers`: name, boot, epoch, mode, version and time (Unix milliseconds) of the last report of each."""
+    context = call.context
+    follower = context.follower
+    log, deployments = await asyncio.gather(_log(call), asyncio.to_thread(deployment_states))
+    return {
+        "epoch": follower.epoch.number,
+        "generation": follower.epoch.generation,
+        "paused": follower.policy.paused,
+        "stale_since": None if follower.stale_since is None else int(follower.stale_since * 1000),
+        "error": follower.error,
+        "model": context.model,
+        "resolvers": log.pop("resolvers", []),
+        "spool": {key: value for key, value in log.items() if key.startswith("spool") or key in ("stored", "dead")},
+        "store": {"state": log.get("store", "unreachable"), **{k: log[k] for k in ("since", "error") if k in log}},
+        "deployments": deployments,
+        "in_flight": context.admission.in_flight,
+        "limit": context.admission.limit,
+    }
+
+
+async def _log(call: Call) -> dict[str, Any]:
+    try:
+        return dict(await asyncio.wait_for(call.context.graph.log_status(), PATIENCE_S))
+    except Exception as error:
+        return {"error": str(error) or type(error).__name__}
+
+
+def deployment_states() -> dict[str, Any]:
+    """Each deployment's state and its replicas by state, as Serve's controller has them; empty without Serve."""
+    import ray
+
+    if not ray.is_initialized():
+        return {}
+    from ray import serve
+
+    return {
+        name: {"status": str(found.status.value), "replicas": {str(k): v for k, v in found.replica_states.items()}}
+        for application in serve.status().applications.values()
+        for name, found in application.deployments.items()
+    }

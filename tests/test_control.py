@@ -1,0 +1,259 @@
+"""serve_app/control*.py: who may do what, that it holds at once, and that it can be undone and traced."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.control_setup import Setup
+from verdicts.tokens import Tokens
+
+pytestmark = pytest.mark.anyio
+
+NAME = "evil.example-shop.com"
+BLOCK = {"entries": [{"list": "blocklist", "suffix": NAME}], "note": "phishing"}
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def setup(tmp_path: Path) -> Setup:
+    return Setup(tmp_path)
+
+
+READS = [
+    "/v1/lists",
+    "/v1/policy",
+    "/v1/models",
+    "/v1/audit",
+    "/v1/status",
+    "/v1/labels",
+    "/v1/vetting",
+    "/v1/incidents",
+]
+WRITES: list[tuple[str, str, Any, str]] = [
+    ("POST", "/v1/lists", BLOCK, "analyst"),
+    ("DELETE", "/v1/lists", BLOCK, "analyst"),
+    ("POST", "/v1/lists/import", {"list": "blocklist", "text": NAME}, "analyst"),
+    ("POST", "/v1/vetting", {"decisions": [{"name": NAME}]}, "analyst"),
+    ("POST", "/v1/labels", {"labels": [{"name": NAME, "label": "benign"}]}, "analyst"),
+    ("POST", "/v1/policy/pause", {"paused": True}, "analyst"),
+    ("PUT", "/v1/policy", {"policy": {"cache_ttl": 60}}, "admin"),
+    ("POST", "/v1/tokens", {"role": "viewer", "name": "eve"}, "admin"),
+]
+RANK = {"viewer": 0, "analyst": 1, "admin": 2}
+
+
+@pytest.mark.parametrize("path", READS)
+async def test_without_a_credential_nothing_is_told(setup: Setup, path: str) -> None:
+    reply = await setup.ask("GET", path, role="")
+    assert reply.status_code == 401 and reply.json()["code"] == "unauthorised"
+
+
+@pytest.mark.parametrize("path", READS)
+async def test_a_resolvers_token_is_not_for_people(setup: Setup, path: str) -> None:
+    assert (await setup.ask("GET", path, role="resolver")).status_code == 403
+
+
+@pytest.mark.parametrize("path", READS)
+async def test_a_viewer_may_read(setup: Setup, path: str) -> None:
+    assert (await setup.ask("GET", path, role="viewer")).status_code == 200
+
+
+@pytest.mark.parametrize("role", ["viewer", "analyst", "admin"])
+@pytest.mark.parametrize(("method", "path", "body", "needed"), WRITES, ids=[f"{m} {p}" for m, p, _, _ in WRITES])
+async def test_a_role_writes_what_it_may_and_nothing_else(
+    setup: Setup, method: str, path: str, body: Any, needed: str, role: str
+) -> None:
+    before = setup.store.epoch()
+    reply = await setup.ask(method, path, body, role)
+    if RANK[role] >= RANK[needed]:
+        assert reply.status_code == 200, reply.text
+    else:
+        assert reply.status_code == 403 and setup.store.epoch() == before
+
+
+@pytest.mark.parametrize(("method", "path", "body", "needed"), WRITES, ids=[f"{m} {p}" for m, p, _, _ in WRITES])
+async def test_a_stated_role_takes_rights_away(setup: Setup, method: str, path: str, body: Any, needed: str) -> None:
+    assert (await setup.ask(method, path, body, "admin", verdict_role="viewer")).status_code == 403
+
+
+async def test_a_stated_role_never_gives_rights(setup: Setup) -> None:
+    reply = await setup.ask("PUT", "/v1/policy", {"policy": {"cache_ttl": 60}}, "analyst", verdict_role="admin")
+    assert reply.status_code == 403
+
+
+async def test_a_blocked_name_is_blocked_from_the_epoch_of_the_reply_on(setup: Setup) -> None:
+    reply = await setup.good("POST", "/v1/lists", BLOCK, "analyst")
+    verdict = await setup.verdict("www." + NAME)
+    assert verdict["source"] == "blocklist" and verdict["epoch"] >= reply["epoch"]
+
+
+async def test_a_removed_entry_no_longer_decides(setup: Setup) -> None:
+    await setup.good("POST", "/v1/lists", BLOCK)
+    await setup.good("DELETE", "/v1/lists", BLOCK)
+    assert (await setup.verdict(NAME))["source"] == "model"
+
+
+async def test_undo_writes_the_former_body_back(setup: Setup) -> None:
+    await setup.good("POST", "/v1/lists", BLOCK)
+    change = (await setup.good("GET", "/v1/lists/history"))["changes"][0]
+    await setup.good("POST", "/v1/audit/undo", {key: change[key] for key in ("kind", "key", "epoch", "time")})
+    assert (await setup.verdict(NAME))["source"] == "model"
+
+
+async def test_undo_is_refused_when_somebody_changed_it_since(setup: Setup) -> None:
+    await setup.good("POST", "/v1/lists", BLOCK)
+    change = (await setup.good("GET", "/v1/lists/history"))["changes"][0]
+    await setup.good("DELETE", "/v1/lists", BLOCK)
+    reply = await setup.ask("POST", "/v1/audit/undo", {key: change[key] for key in ("kind", "key", "epoch", "time")})
+    assert reply.status_code == 409
+
+
+async def test_the_history_names_the_person_and_the_token(setup: Setup) -> None:
+    await setup.good("POST", "/v1/lists", BLOCK, "analyst", verdict_user="Zo%C3%AB Adams")
+    change = (await setup.good("GET", "/v1/lists/history"))["changes"][0]
+    assert (change["author"], change["note"]) == ("Zoë Adams (the-analyst)", "phishing")
+
+
+async def test_an_import_takes_comments_hosts_lines_and_nothing_that_is_no_name(setup: Setup) -> None:
+    text = "# a list\none.example-shop.com\n0.0.0.0 two.example-shop.com # from a hosts file\n\n"
+    assert (await setup.good("POST", "/v1/lists/import", {"list": "blocklist", "text": text}))["entries"] == 2
+    exported = await setup.good("GET", "/v1/lists/export?list=blocklist")
+    assert exported["text"].split() == ["one.example-shop.com", "two.example-shop.com"]
+
+
+async def test_an_import_with_one_bad_line_changes_nothing_and_names_the_line(setup: Setup) -> None:
+    reply = await setup.ask("POST", "/v1/lists/import", {"list": "blocklist", "text": "good.example-shop.com\nco.uk\n"})
+    assert reply.status_code == 400 and "line 2" in reply.json()["message"]
+    assert (await setup.good("GET", "/v1/lists"))["entries"] == []
+
+
+async def test_lists_are_searched_page_by_page(setup: Setup) -> None:
+    text = "".join(f"n{number}.example-shop.com\n" for number in range(5))
+    await setup.good("POST", "/v1/lists/import", {"list": "benign", "text": text})
+    first = await setup.good("GET", "/v1/lists?limit=3&contains=EXAMPLE")
+    rest = await setup.good("GET", f"/v1/lists?limit=3&contains=example&after={first['after']}")
+    assert [e["suffix"][:2] for e in first["entries"] + rest["entries"]] == ["n0", "n1", "n2", "n3", "n4"]
+    assert rest["after"] is None
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "says"),
+    [
+        ("POST", "/v1/lists", b"{", "body"),
+        ("POST", "/v1/lists", {"entries": [], "note": ""}, "expected 1 to"),
+        ("POST", "/v1/lists", {"entries": [{"list": "blocklist", "suffix": "com"}]}, "public suffix"),
+        ("POST", "/v1/lists", {"entries": [{"list": "red", "suffix": NAME}]}, "expected one of"),
+        ("POST", "/v1/lists", {"entries": [{"list": "blocklist", "suffix": NAME, "expires": 1}]}, "after now"),
+        ("POST", "/v1/lists", {"entries": [], "colour": 1}, "colour"),
+        ("PUT", "/v1/policy", {"policy": {"colour": 1}}, "colour"),
+        ("PUT", "/v1/policy", {"policy": {"thresholds": {"block": 2}}}, "expected 0 to 1"),
+        ("PUT", "/v1/policy", {"policy": {"overrides": [{"client": "x", "mode": "off"}]}}, "an address or a prefix"),
+        ("PUT", "/v1/policy", {"policy": {"honeypot_answers": ["here"]}}, "an address"),
+        ("PUT", "/v1/policy", {"policy": {"block_action": "explode"}}, "block_action"),
+        ("POST", "/v1/tokens", {"role": "god", "name": "x"}, "role"),
+        ("POST", "/v1/labels", {"labels": [{"name": "a..b", "label": "benign"}]}, "empty label"),
+        ("POST", "/v1/explain", {"name": ""}, "at least one label"),
+        ("GET", "/v1/lists?limit=many", None, "limit"),
+    ],
+)
+async def test_bad_input_is_told_what_was_expected(setup: Setup, method: str, path: str, body: Any, says: str) -> None:
+    reply = await setup.ask(method, path, body)
+    assert reply.status_code == 400 and says in reply.json()["message"], reply.text
+
+
+async def test_a_body_beyond_the_limit_is_refused(setup: Setup) -> None:
+    assert (await setup.ask("POST", "/v1/lists", b" " * ((8 << 20) + 1))).status_code == 413
+
+
+async def test_a_change_of_policy_keeps_the_other_fields(setup: Setup) -> None:
+    await setup.good("PUT", "/v1/policy", {"policy": {"cache_ttl": 60}})
+    await setup.good("PUT", "/v1/policy", {"policy": {"answer_ttl": 5}})
+    policy = (await setup.good("GET", "/v1/policy"))["policy"]
+    assert (policy["cache_ttl"], policy["answer_ttl"]) == (60, 5)
+
+
+async def test_a_change_of_a_policy_that_somebody_changed_meanwhile_is_refused(setup: Setup) -> None:
+    seen = (await setup.good("GET", "/v1/policy"))["epoch"]
+    await setup.good("PUT", "/v1/policy", {"policy": {"cache_ttl": 60}})
+    reply = await setup.ask("PUT", "/v1/policy", {"policy": {"cache_ttl": 90}, "expect": seen})
+    assert reply.status_code == 409
+
+
+async def test_a_pause_reaches_the_resolvers_with_the_next_acknowledgement(setup: Setup) -> None:
+    await setup.good("POST", "/v1/policy/pause", {"paused": True, "note": "incident"}, "analyst")
+    batch = {"resolver": "the-resolver", "boot": "0" * 32, "batch": 1}
+    assert (await setup.good("POST", "/v1/observations", batch, "resolver"))["paused"] is True
+
+
+async def test_status_shows_the_resolvers_that_report(setup: Setup) -> None:
+    batch = {"resolver": "the-resolver", "boot": "0" * 32, "batch": 7, "epoch": 1}
+    await setup.good("POST", "/v1/observations", batch, "resolver")
+    found = (await setup.good("GET", "/v1/status"))["resolvers"][0]
+    assert (found["resolver"], found["batch"], found["epoch"]) == ("the-resolver", 7, 1)
+
+
+async def test_a_new_token_works_at_once_and_a_revoked_one_no_longer(setup: Setup) -> None:
+    issued = await setup.good("POST", "/v1/tokens", {"role": "viewer", "name": "eve"})
+    bearer = {"Authorization": f"Bearer {issued['token']}"}
+    assert (await setup.clients[0].get("/v1/lists", headers=bearer)).status_code == 200
+    await setup.good("DELETE", f"/v1/tokens/{issued['id']}")
+    assert (await setup.clients[0].get("/v1/lists", headers=bearer)).status_code == 401
+
+
+async def test_a_rotated_token_leaves_its_predecessor_good_for_the_grace_alone(setup: Setup) -> None:
+    old = setup.tokens["viewer"]
+    new = await setup.good("POST", f"/v1/tokens/{old.document.key}/rotate", {"grace": 60_000})
+    now = setup.contexts[0].follower.tokens
+    assert Tokens(now.values()).check(f"Bearer {new['token']}", "viewer").name == "the-viewer"
+    body = now[old.document.key].body
+    assert body is not None and body["expires"] is not None
+
+
+async def test_neither_list_nor_history_of_tokens_shows_a_hash(setup: Setup) -> None:
+    for path in ("/v1/tokens", "/v1/audit?kind=token"):
+        assert "hash" not in (await setup.ask("GET", path)).text
+
+
+async def test_a_vetting_decision_lists_labels_and_settles_in_one_commit(setup: Setup) -> None:
+    decision = {"name": NAME.upper(), "list": "blocklist", "label": "malicious"}
+    reply = await setup.good("POST", "/v1/vetting", {"decisions": [decision], "note": "seen twice"}, "analyst")
+    changes = (await setup.good("GET", "/v1/audit?limit=3"))["changes"]
+    assert {(c["kind"], c["epoch"]) for c in changes} == {(k, reply["epoch"]) for k in ("list", "label", "vetting")}
+    assert (await setup.good("GET", "/v1/labels"))["labels"][0]["label"] == "malicious"
+
+
+async def test_an_incident_is_acknowledged_and_assigned(setup: Setup) -> None:
+    from verdicts.store import Document
+
+    setup.store.commit([Document("incident", "192.0.2.1/1", {"state": "open", "client": "192.0.2.1"})], "test")
+    await setup.good("POST", "/v1/incidents/192.0.2.1/1", {"state": "acknowledged", "assignee": "eve"}, "analyst")
+    found = await setup.good("GET", "/v1/incidents/192.0.2.1/1")
+    assert (found["state"], found["assignee"], found["client"]) == ("acknowledged", "eve", "192.0.2.1")
+
+
+async def test_a_listed_name_is_explained_by_its_entry_and_another_by_its_characters(setup: Setup) -> None:
+    await setup.good("POST", "/v1/lists", BLOCK)
+    listed = await setup.good("POST", "/v1/explain", {"name": "www." + NAME})
+    assert listed["entry"] == {"list": "blocklist", "suffix": NAME} and listed["characters"] == []
+    scored = await setup.good("POST", "/v1/explain", {"name": "other.example-shop.com"})
+    assert scored["entry"] is None and len(scored["characters"]) == len("other.example-shop.com")
+
+
+async def test_an_unknown_model_is_not_found(setup: Setup) -> None:
+    assert (await setup.ask("GET", "/v1/models/none-such")).status_code == 404
+
+
+async def test_a_store_that_is_away_refuses_changes_with_503(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    from verdicts.store import Unavailable
+
+    async def away(*arguments: Any) -> None:
+        raise Unavailable("store: no answer")
+
+    monkeypatch.setattr(setup.graph, "commit", away)
+    reply = await setup.ask("POST", "/v1/lists", BLOCK)
+    assert reply.status_code == 503 and "Retry-After" in reply.headers
