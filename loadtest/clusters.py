@@ -1,7 +1,13 @@
-"""A cluster for a measurement: the real application on this machine, on ports and folders of its own."""
+"""A cluster for a measurement or a test: the real application on this machine, on ports and folders of its own.
 
+python -m loadtest.clusters FOLDER [--options JSON]
+"""
+
+import argparse
+import json
 import socket
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import rmtree
@@ -102,3 +108,18 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a cluster until standard input ends; the first line printed says where it is, as JSON."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--options", default="{}", help="keyword arguments of `running`, as JSON")
+    given = parser.parse_args(arguments)
+    with running(given.folder, **json.loads(given.options)) as cluster:
+        print(json.dumps({**cluster._asdict(), "folder": str(given.folder), "ingress": None}), flush=True)
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()

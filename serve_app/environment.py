@@ -54,6 +54,7 @@ def variables(ingress: Ingress, present: Mapping[str, str] = os.environ) -> dict
         "RAY_AUTH_MODE": "token",  # for Ray's own ports; without it whoever reaches them runs code here
         "RAY_AUTH_TOKEN_PATH": str(_ray_token(directory)),
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "3",  # HAProxy hears of a leaving replica in a tenth of it
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",  # a busy machine takes longer than Serve's five seconds
         "RAY_USAGE_STATS_ENABLED": "0",
         "TF_CPP_MIN_LOG_LEVEL": "2",
     }
