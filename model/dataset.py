@@ -11,7 +11,7 @@ Rules, in order:
 
 import hashlib
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -175,6 +175,6 @@ def _icann() -> PublicSuffixList:
     return PublicSuffixList(only_icann=True)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _private(suffix: str) -> bool:
     return bool(_icann().publicsuffix(suffix) != suffix)

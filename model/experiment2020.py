@@ -63,7 +63,7 @@ def split(lists: Lists, rows: int | None, seed: int) -> Split:
     benign, malicious = lists.benign[:rows], lists.malicious[:rows]
     order = np.random.default_rng(seed).permutation(len(benign) + len(malicious))
     x = pictures([*benign, *malicious])[order]
-    y = np.repeat(np.float32([0, 1]), [len(benign), len(malicious)])[order]
+    y = np.repeat(np.array([0, 1], np.float32), [len(benign), len(malicious)])[order]
     first, second = int(len(y) * 0.8), int(len(y) * 0.9)
     return Split(x, y, slice(0, first), slice(first, second), slice(second, None))
 

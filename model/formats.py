@@ -20,13 +20,15 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, cast
 
 from verdicts.names import BadName, normalise, shown
 
 URL_DEADLINE = 60  # seconds without a byte
-HOSTS_OWN = frozenset(["localhost", "localhost.localdomain", "local", "broadcasthost", "ip6-localhost", "ip6-loopback",
-                       "ip6-localnet", "ip6-mcastprefix", "ip6-allnodes", "ip6-allrouters", "ip6-allhosts", "0.0.0.0"])  # fmt: skip
+HOSTS_OWN = frozenset(
+    "localhost localhost.localdomain local broadcasthost ip6-localhost ip6-loopback ip6-localnet ip6-mcastprefix "
+    "ip6-allnodes ip6-allrouters ip6-allhosts 0.0.0.0".split()
+)
 
 
 class BadRow(ValueError):
@@ -85,7 +87,7 @@ def _opened(place: str | Path) -> Iterator[IO[str]]:
         name = str(place).lower()
         data: IO[bytes]
         if name.endswith(".gz"):
-            data = gzip.open(raw)
+            data = cast(IO[bytes], gzip.open(raw))
         elif name.endswith(".zip"):
             archive = zipfile.ZipFile(raw if raw.seekable() else io.BytesIO(raw.read()))
             data = archive.open(archive.namelist()[0])

@@ -6,9 +6,10 @@ algorithm, the seed or the word list of a named malware: they are the space such
 """
 
 import random
+import tomllib
 from collections.abc import Callable, Sequence
-
-from model.words import WORDS
+from functools import lru_cache
+from pathlib import Path
 
 Grammar = Callable[[random.Random], str]  # -> one label, 4 to 60 characters
 
@@ -18,9 +19,16 @@ HEX = DIGITS + "abcdef"
 VOWELS = "aeiou"
 CONSONANTS = "bcdfghjklmnpqrstvwxyz"
 ONSETS = tuple(
-    "b bl br c ch cl cr d dr f fl fr g gl gr h j k kl kr l m n p ph pl pr qu r s sc sh sk sl sm sn sp st str t th tr v w z".split()
+    "b bl br c ch cl cr d dr f fl fr g gl gr h j k kl kr l m n p ph pl pr qu r s sc sh sk sl sm sn sp st str t th tr v "
+    "w z".split()
 )
 CODAS = ("", "", "", *"b ck d f g k l ll m n nd ng nt p r rd rk rt s ss st t th x z".split())
+
+
+@lru_cache(maxsize=1)
+def word_lists() -> list[list[str]]:
+    """Everyday words, a list a language."""
+    return [words.split() for words in tomllib.loads((Path(__file__).parent / "words.toml").read_text()).values()]
 
 
 def draw(rng: random.Random, labels: Sequence[str]) -> Grammar:
@@ -117,7 +125,7 @@ def _markov(rng: random.Random, labels: Sequence[str]) -> Grammar:
 
 def _words(rng: random.Random, labels: Sequence[str]) -> Grammar:
     """Two to four words of one small list, with a joint, an affix, or cut short: many words make it unlikely."""
-    words = list(rng.choice(list(WORDS.values())))
+    words = rng.choice(word_lists())
     pool = rng.sample(words, min(len(words), rng.randint(20, 120)))
     count = rng.choice([2, 3, 3, 4])
     joint = rng.choice(["", "", "", "-"])
@@ -127,7 +135,7 @@ def _words(rng: random.Random, labels: Sequence[str]) -> Grammar:
 
 def _affixed(rng: random.Random, labels: Sequence[str]) -> Grammar:
     """A fixed word or label with random characters behind or before it."""
-    stem = rng.choice(rng.choice(list(WORDS.values())))
+    stem = rng.choice(rng.choice(word_lists()))
     alphabet = rng.choice([LETTERS, HEX, LETTERS + DIGITS])
     length, behind = _length(rng, 5, 14), rng.random() < 0.7
     joint = rng.choice(["", "", "-"])

@@ -18,6 +18,10 @@ POINTER = "serving"
 KEPT = 50  # earlier versions the pointer remembers
 RELEASED = Path(__file__).parent / "released"
 
+Versions = list[str]  # `list` is a method of the class below
+Manifests = list[Manifest]
+Guard = Callable[[Artifact], list[str]]  # what is wrong with a candidate
+
 
 class UnknownVersion(KeyError):
     """A version the registry does not hold; the message names those it does."""
@@ -45,7 +49,7 @@ class Registry:
             self.root = Path(place)
         self.root.mkdir(parents=True, exist_ok=True)
 
-    def list(self) -> "list[Manifest]":
+    def list(self) -> Manifests:
         """The manifests of all artifacts, by version; one that cannot be read is left out."""
         names = self._remote.folders() if self._remote else [p.name for p in self.root.iterdir() if p.is_dir()]
         manifests = []
@@ -87,7 +91,7 @@ class Registry:
             os.replace(staging, self.root / manifest.version)
         return manifest.version
 
-    def seed_from_released(self, released: Path = RELEASED) -> "list[str]":
+    def seed_from_released(self, released: Path = RELEASED) -> Versions:
         """Add the artifacts of this release; if nothing serves yet, the newest of them does. Returns the versions."""
         versions = [self.add(path) for path in sorted(released.iterdir()) if path.is_dir()]
         if not self._pointer() and versions:
@@ -101,9 +105,7 @@ class Registry:
             raise UnknownVersion(f"no model serves in {self._remote.uri if self._remote else self.root}")
         return pointer[0]
 
-    def promote(
-        self, version: str, guard: "Callable[[Artifact], list[str]] | None" = None, force: bool = False
-    ) -> None:
+    def promote(self, version: str, guard: Guard | None = None, force: bool = False) -> None:
         """Let this version serve. It must load; and `guard` must find nothing wrong with it, unless forced."""
         artifact = self.get(version)
         failures = guard(artifact) if guard is not None and not force else []
@@ -120,11 +122,11 @@ class Registry:
         self._point(pointer[1:])
         return pointer[1]
 
-    def _versions(self) -> "list[str]":
+    def _versions(self) -> Versions:
         names = self._remote.folders() if self._remote else [p.name for p in self.root.iterdir() if p.is_dir()]
         return sorted(filter(is_version, names))
 
-    def _pointer(self) -> "list[str]":
+    def _pointer(self) -> Versions:
         if self._remote is not None:
             return (self._remote.read(POINTER) or b"").decode().split()
         try:
@@ -132,7 +134,7 @@ class Registry:
         except FileNotFoundError:
             return []
 
-    def _point(self, versions: "list[str]") -> None:
+    def _point(self, versions: Versions) -> None:
         text = "".join(f"{version}\n" for version in versions[: KEPT + 1]).encode()
         if self._remote is not None:
             self._remote.write(POINTER, text)
@@ -145,6 +147,6 @@ class Registry:
         os.replace(file.name, self.root / POINTER)
 
 
-def newest(versions: "list[str]") -> str:
+def newest(versions: Versions) -> str:
     """The version to serve of a release: by name, the seed network last."""
     return max(versions, key=lambda version: (not version.startswith("seed"), version))

@@ -48,7 +48,7 @@ def release(lists: Lists, path: Path, epochs: int, seed: int, progress: Progress
             Source("COVID-19 Cyber Threat Coalition blocklist", "not stated", "teach", len(lists.malicious),
                    names_digest(lists.malicious)),
         ],
-        notes="The network of 2020, kept for comparison and as the fallback. It knows the theme of its list, not malice.",
+        notes="The network of 2020, kept for comparison. It knows the theme of its list, not malice.",
     )  # fmt: skip
     return save(path, network, manifest, history, evaluation)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from model.artifact import Artifact
-from model.scorer import Scores, Scorer
+from model.scorer import Scorer, Scores
 from verdicts.names import ineligible, normalise, strip_service
 from verdicts.policy import Policy, Thresholds, tier_of
 

@@ -73,9 +73,9 @@ def retrain(
     rng = np.random.default_rng(tuning.seed)
     scorer = Scorer(artifact, batch_sizes=(1024,))
     anchors = scorer.encoding(anchor_names([label.name for label in teaching], seen, tuning.seed))
-    held = 1 / (1 + np.exp(-np.clip(scorer.logits(anchors), -30, 30)))  # (A, 2), the serving network's own say
+    held = (1 / (1 + np.exp(-np.clip(scorer.logits(anchors), -30, 30)))).astype(np.float32)  # (A, 2)
     taught = scorer.encoding([label.name for label in teaching])
-    truth = np.float32([TRUTH[label.label] for label in teaching])
+    truth = np.array([TRUTH[label.label] for label in teaching], np.float32)
     network = keras.models.clone_model(artifact.network)
     network.set_weights(artifact.network.get_weights())
     network.compile(keras.optimizers.Adam(tuning.rate, clipnorm=1.0), soft_loss, jit_compile=False)

@@ -34,7 +34,8 @@ class Pool(NamedTuple):
     def draw(self, rng: np.random.Generator, count: int) -> NDArray[np.int64]:
         """Draw with replacement, by weight."""
         picks = np.searchsorted(self.cumulative, rng.random(count) * self.cumulative[-1], side="right")
-        return self.rows[np.minimum(picks, len(self.rows) - 1)]
+        chosen: NDArray[np.int64] = self.rows[np.minimum(picks, len(self.rows) - 1)]
+        return chosen
 
 
 class Batch(NamedTuple):
@@ -76,7 +77,7 @@ class Sampler:
         xs, ys = [], []
         for kind, share in SHARES.items():
             x = self._rows(kind, round(count * share))
-            y = np.tile(np.float32(TRUTH[kind]), (len(x), 1))
+            y = np.tile(np.array(TRUTH[kind], np.float32), (len(x), 1))
             x = self._prefix(x, PREFIXED[kind])
             if kind != "feed":
                 bare = self.rng.random(len(x)) < BARE_SUFFIX
@@ -95,12 +96,12 @@ class Sampler:
         left = np.arange(len(x))
         for width in widths:
             fit = left[length[left] <= width]
-            # Rows that fill no batch of their own go with the wider ones: a batch of few rows would weigh as a full one.
+            # Rows that fill no batch go with wider ones: a batch of few rows would weigh as much as a full one.
             used = fit if width == widths[-1] else fit[: len(fit) // size * size]
             for chosen in np.array_split(used, max(1, round(len(used) / size))) if len(used) else []:
                 out.append(Batch(x[chosen, :width].astype(np.int32), y[chosen]))
             left = np.setdiff1d(left, used, assume_unique=True)
-        self.rng.shuffle(out)  # type: ignore[arg-type]
+        self.rng.shuffle(out)
         return out
 
     def _rows(self, kind: str, count: int) -> Rows:

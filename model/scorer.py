@@ -105,7 +105,7 @@ def _compiled(artifact: Artifact, shape: tuple[int, ...]) -> Any:
     probabilities = artifact.manifest.network == "seed"  # its last layer is a sigmoid, as in 2020
     cells = network.input_shape[1:]
 
-    @tf.function(jit_compile=False, reduce_retracing=False)
+    @tf.function(jit_compile=False, reduce_retracing=False)  # type: ignore[untyped-decorator]
     def forward(x: Any) -> Any:
         out = network(tf.reshape(tf.cast(x, network.inputs[0].dtype), (shape[0], *cells_of(cells, shape[1]))))
         if probabilities:

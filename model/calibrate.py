@@ -1,0 +1,68 @@
+"""Calibration and thresholds, on the tune part alone."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.dataset import BENIGN, DGA, FEED, STRATA, TUNE, Corpus
+from model.manifest import Platt
+from model.metrics import fit_platt, strictest, threshold_at
+from model.sampling import FAMILY_POWER
+
+BASE_RATE = 0.001  # of malicious names among queries
+ALERT_RATES = (7e-4, 3e-4)  # generated and score; together at most 1e-3 of benign names
+FEED_SHARE = 0.5  # of the malicious names at the base rate; the rest are generated
+
+
+class Tuned(NamedTuple):
+    """Calibration by head, and thresholds in logits (None: no block)."""
+
+    calibration: dict[str, Platt]
+    block: float
+    alert_generated: float
+    alert_score: float
+    strata: dict[str, str]  # which stratum set each threshold
+
+
+def tune(corpus: Corpus, rows: NDArray[np.int64], logits: NDArray[np.float32]) -> Tuned:
+    """Fit on the rows (indices of TUNE names) and their logits (N, 2): generated, malicious."""
+    if not (corpus.part[rows] == TUNE).all():
+        raise ValueError("rows: expected names of the tune part alone")
+    kind = corpus.kind[rows]
+    weights = case_weights(corpus, rows)
+    truth = (kind != BENIGN).astype(np.float64)
+    exact = kind != FEED  # feeds say nothing of `generated`
+    calibration = {
+        "generated": fit_platt(logits[exact, 0], truth[exact], rebased(weights[exact], truth[exact])),
+        "malicious": fit_platt(logits[:, 1], truth, rebased(weights, truth)),
+    }
+    strata = {
+        name: logits[(corpus.strata[rows] >> bit & 1).astype(bool) & (kind == BENIGN)]
+        for bit, name in enumerate(STRATA)
+    }
+    generated, first = strictest({name: found[:, 0] for name, found in strata.items()}, ALERT_RATES[0])
+    score, second = strictest({name: found[:, 1] for name, found in strata.items()}, ALERT_RATES[1])
+    return Tuned(calibration, threshold_at(strata["pooled"][:, 0], 0.0), generated, score,
+                 {"block": "pooled", "alert_generated": first, "alert_score": second})  # fmt: skip
+
+
+def case_weights(corpus: Corpus, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Benign names equally, DGA families by n ** 0.3, feeds equally; the two malicious kinds by FEED_SHARE."""
+    kind, family = corpus.kind[rows], corpus.family[rows]
+    weights = np.ones(len(rows))
+    dga = kind == DGA
+    counts = np.bincount(family[dga] + 1, minlength=len(corpus.families) + 1)
+    weights[dga] = counts[family[dga] + 1] ** (FAMILY_POWER - 1.0)
+    for chosen, share in ((dga, 1 - FEED_SHARE), (kind == FEED, FEED_SHARE)):
+        if chosen.any():
+            weights[chosen] *= share / weights[chosen].sum()
+    return weights
+
+
+def rebased(weights: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights scaled so that malicious names are BASE_RATE of the whole."""
+    out = weights.copy()
+    for value, share in ((1.0, BASE_RATE), (0.0, 1 - BASE_RATE)):
+        out[truth == value] *= share / max(weights[truth == value].sum(), 1e-12)
+    return out

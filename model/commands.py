@@ -1,0 +1,271 @@
+"""The model's part of the `verdict` command: train, evaluate, classify, models."""
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+REGISTRY = ".verdict/models"  # that of `verdict up`
+registry_option = click.option(
+    "--registry", envvar="VERDICT_REGISTRY", default=REGISTRY, show_default=True, help="Folder or URI of the registry."
+)
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("--model", help="Artifact folder, or a released version (default: the newest release).")
+@click.option("--json", "as_objects", is_flag=True, help="One JSON object a line.")
+@click.option("--explain", "explained", is_flag=True, help="Which characters moved the score; nearest known family.")
+@click.option("--threads", type=click.IntRange(1), help="TensorFlow's threads (default: all cores).")
+def classify(names: tuple[str, ...], model: str | None, as_objects: bool, explained: bool, threads: int | None) -> None:
+    """Judge NAMES offline, or with `-` those on standard input, one a line.
+
+    Prints name, label, score and generated, separated by tabs, in input order.
+    """
+    if not names:
+        raise click.UsageError("no names: give some, or - to read them from standard input")
+    from model.classify import as_json, as_line, as_picture
+    from model.classify import classify as judge
+    from model.explain import explain
+    from model.scorer import Scorer, set_threads
+
+    _quiet()
+    if threads is not None:
+        set_threads(threads)  # before the artifact is loaded, for that computes
+    artifact = _load(model)
+    few = names != ("-",) and len(names) <= 64
+    scorer = Scorer(artifact, batch_sizes=(64,) if few else (64, 1024))
+    lines: Iterable[str] = _standard_input() if names == ("-",) else names
+    for judged in judge(lines, scorer):
+        if as_objects:
+            _write(as_json(judged, scorer, explained))
+            continue
+        _write(as_line(judged))
+        if explained and judged.verdict is not None and judged.verdict.source == "model":
+            _write(as_picture(explain(scorer, judged.name)))
+    _flush()
+
+
+@click.command()
+@click.option("--network", type=click.Choice(["segments", "seed"]), default="segments", show_default=True)
+@click.option("--data", required=True, help="Folder or URL of the training data (see model/sources.toml).")
+@click.option("--rows", type=click.IntRange(0), default=0, help="Sample size: names of each kind; 0: all.")
+@click.option("--epochs", type=click.IntRange(0), default=0, help="0: the network's own number.")
+@click.option("--minutes", type=click.FloatRange(0), default=0.0, help="Train for this long instead.")
+@click.option("--batch-size", type=click.IntRange(0), default=0, help="0: the network's own.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seeds", type=click.IntRange(1), default=5, help="With --network seed --rows: repetitions.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the run and its artifact; goes on from there.")
+def train(
+    network: str, data: str, rows: int, epochs: int, minutes: float, batch_size: int, seed: int, seeds: int,
+    out: Path | None,
+) -> None:  # fmt: skip
+    """Train a network and write its artifact.
+
+    `--network seed --rows 500` repeats the published experiment of 2020 instead, over several seeds, and prints what
+    came of it.
+    """
+    _quiet()
+    if network == "seed" and rows:
+        _repeat_2020(data, rows, epochs or 30, seeds)
+        return
+    from model.jobs import BadSettings, JobSettings, new_version, work
+
+    try:
+        settings = JobSettings("train", "seed" if network == "seed" else "segments", data, epochs, minutes, batch_size,
+                               rows, seed)  # fmt: skip
+    except BadSettings as error:
+        raise click.ClickException(str(error)) from error
+    run = out or Path("build") / "train" / new_version(settings)
+    with _progress() as progress:
+        try:
+            version = work(settings, str(run / "registry"), run, new_version(settings), progress, lambda: False)
+        except (OSError, ValueError) as error:
+            raise click.ClickException(str(error)) from error
+    click.echo(f"{run / 'registry' / version}")
+
+
+@click.command()
+@click.option("--network", type=click.Choice(["segments", "seed"]), default="segments", show_default=True)
+@click.option("--model", help="Artifact folder, or a released version (default: the newest release).")
+@click.option("--data", required=True, help="Folder or URL of the data (see model/sources.toml).")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("build/evaluation"), show_default=True)
+@click.option("--epochs", type=click.IntRange(1), default=15, help="Of the seed network.")
+@click.option("--seeds", type=click.IntRange(1), default=1, help="Repetitions of the seed network.")
+def evaluate(network: str, model: str | None, data: str, out: Path, epochs: int, seeds: int) -> None:
+    """Judge a network by the protocol of docs/model-card.md; writes JSON, a report and plots.
+
+    `--network seed` trains the network of 2020 on an honest random split of all names of its two lists instead.
+    """
+    _quiet()
+    if network == "seed":
+        _repeat_2020(data, None, epochs, seeds)
+        return
+    from model.evaluate import evaluate_artifact
+
+    with _progress() as progress:
+        report = evaluate_artifact(_load(model), data, out, progress)
+    click.echo(report)
+
+
+@click.group()
+def models() -> None:
+    """List, promote and roll back the models of a registry.
+
+    A running cluster follows the registry's pointer within seconds. The control API does the same, and notes who did
+    it and why.
+    """
+
+
+@models.command("list")
+@registry_option
+def list_models(registry: str) -> None:
+    """Versions, the serving one marked with *."""
+    from model.registry import UnknownVersion
+
+    found = _registry(registry)
+    try:
+        serving = found.serving()
+    except UnknownVersion:
+        serving = ""
+    for manifest in found.list():
+        mark = "*" if manifest.version == serving else " "
+        click.echo(f"{mark} {manifest.version}\t{manifest.network}\t{manifest.notes}")
+
+
+@models.command()
+@click.argument("version")
+@click.option("--force", is_flag=True, help="Although it fails the guard set.")
+@registry_option
+def promote(version: str, force: bool, registry: str) -> None:
+    """Let VERSION serve, if it passes the guard set."""
+    from model.artifact import BadArtifact
+    from model.registry import GuardFailed, UnknownVersion
+    from model.replay import guard
+
+    _quiet()
+    try:
+        _registry(registry).promote(version, guard, force)
+    except (GuardFailed, UnknownVersion, BadArtifact) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"{version} serves")
+
+
+@models.command()
+@registry_option
+def rollback(registry: str) -> None:
+    """Let the version serve that served before."""
+    from model.artifact import BadArtifact
+    from model.registry import UnknownVersion
+
+    _quiet()
+    try:
+        click.echo(f"{_registry(registry).rollback()} serves")
+    except (UnknownVersion, BadArtifact) as error:
+        raise click.ClickException(str(error)) from error
+
+
+COMMANDS: list[click.Command] = [train, evaluate, classify, models]
+
+
+def _repeat_2020(data: str, rows: int | None, epochs: int, seeds: int) -> None:
+    from model.experiment2020 import load, repeat
+
+    try:
+        lists = load(data)
+    except (OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    with _progress() as progress:
+        results = repeat(lists, rows, seeds, epochs, progress)
+    what = f"the first {rows} rows of each list" if rows else "all rows of both lists"
+    click.echo(f"seed network, {what}, {epochs} epochs, 80/10/10: train, validation, test accuracy in %")
+    for result in results:
+        marks = (result.train, result.validation, result.test)
+        click.echo(f"seed {result.seed}\t" + "\t".join(f"{100 * mark:.2f}" for mark in marks))
+    means = (sum(getattr(r, part) for r in results) / len(results) for part in ("train", "validation", "test"))
+    click.echo("mean\t" + "\t".join(f"{100 * mean:.2f}" for mean in means))
+
+
+class _progress:
+    """A bar on a terminal, a line of figures otherwise, on standard error."""
+
+    def __enter__(self) -> Callable[[dict[str, Any]], None]:
+        from rich.console import Console
+
+        self._console = Console(stderr=True)
+        self._status = self._console.status("starting") if self._console.is_terminal else None
+        if self._status is not None:
+            self._status.start()
+        return self._report
+
+    def __exit__(self, *_: object) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def _report(self, line: dict[str, Any]) -> None:
+        text = "  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in line.items())
+        if self._status is not None:
+            self._status.update(text)
+        else:
+            click.echo(text, err=True)
+
+
+def _load(model: str | None) -> Any:
+    """An artifact by folder or released version."""
+    from model.artifact import Artifact, BadArtifact
+    from model.registry import RELEASED, newest
+
+    released = sorted(path.name for path in RELEASED.iterdir() if path.is_dir())
+    path = RELEASED / newest(released) if model is None else RELEASED / model if model in released else Path(model)
+    try:
+        return Artifact.load(path)
+    except BadArtifact as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _registry(place: str) -> Any:
+    from model.registry import Registry
+    from model.remote import NoRemote
+
+    try:
+        return Registry(place)
+    except (NoRemote, OSError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _standard_input() -> Iterator[str]:
+    for line in sys.stdin.buffer:
+        name = line.rstrip(b"\r\n")
+        if name:
+            yield name.decode("utf-8", "surrogateescape")
+
+
+def _write(line: str) -> None:
+    sys.stdout.write(line + "\n")
+
+
+def _flush() -> None:
+    """Write out; a reader that went away (`head`) is no error."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _quiet() -> None:
+    """Import TensorFlow without its start-up notes, which go to the process's standard error past Python's."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        import tensorflow  # noqa: F401
+
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

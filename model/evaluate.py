@@ -1,0 +1,104 @@
+"""`verdict evaluate`: an artifact judged by the protocol, as JSON, a readable report and plots."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.artifact import Artifact
+from model.calibrate import case_weights
+from model.dataset import BENIGN, DGA, JUDGE, TUNE, Corpus, build, collect
+from model.families import read_plan
+from model.metrics import upper_bound
+from model.protocol import Judged, Progress, Score, calibration, judge, measure, robustness
+from model.report import as_text, plot
+from model.scorer import Scorer
+from model.sources import load_sources
+
+HELD_OUT = 0  # the fold that the released network never saw
+
+
+def load_corpus(data: str | Path, progress: Progress, held_out: int = HELD_OUT) -> Corpus:
+    """Read all lists below `data` and build the corpus; raises OSError for a missing list, `BadRow`."""
+    sources = load_sources()
+    progress({"reading": f"{len(sources)} lists"})
+    found = collect(sources, data)
+    progress({"names": len(found), "contested": sum(entry is None for entry in found.values())})
+    return build(found, sources, read_plan(), held_out)
+
+
+def evaluate_artifact(artifact: Artifact, data: str | Path, out: Path, progress: Progress) -> str:
+    """Judge an artifact, write `evaluation.json`, `report.md` and plots into `out`; return the report's text."""
+    corpus = load_corpus(data, progress)
+    report, judged = evaluation(artifact, corpus, progress)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "evaluation.json").write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
+    text = as_text(report)
+    (out / "report.md").write_text(text)
+    plot(report, benign_scores(corpus, judged), out)
+    return text
+
+
+def evaluation(artifact: Artifact, corpus: Corpus, progress: Progress) -> tuple[dict[str, Any], Judged]:
+    """The whole report of an artifact, and the judged scores."""
+    score = scoring(Scorer(artifact, batch_sizes=(64, 1024)), artifact)
+    judged = judge(corpus, score, progress)
+    report = measure(corpus, judged, read_plan(), HELD_OUT)
+    limits = report["rates"]["0.001"]["thresholds"]
+    report |= {
+        "model": artifact.version,
+        "parameters": int(artifact.network.count_params()),
+        "judge_digest": corpus.digest(JUDGE),
+        "calibration": calibration(corpus, judged, case_weights(corpus, judged.rows)),
+        "robustness": robustness(corpus, judged, score, limits["generated"]["strictest"]),
+        "tiers": tiers(artifact, corpus, judged),
+    }
+    return report, judged
+
+
+def scoring(scorer: Scorer, artifact: Artifact) -> Score:
+    """The artifact's network as the protocol asks for it: one with one head repeats it."""
+
+    def score(names: Sequence[str]) -> NDArray[np.float32]:
+        found = scorer(scorer.encoding(names))
+        return found if len(artifact.manifest.heads) == 2 else np.repeat(found[:, 1:], 2, 1)
+
+    return score
+
+
+def tiers(artifact: Artifact, corpus: Corpus, judged: Judged) -> dict[str, Any]:
+    """What the artifact's own thresholds do to the judged names."""
+    limits = artifact.manifest.thresholds
+    kind = corpus.kind[judged.rows]
+    block = at_least(judged.scores[:, 0], limits.block.value)
+    alert = at_least(judged.scores[:, 0], limits.alert_generated.value) | at_least(
+        judged.scores[:, 1], limits.alert_score.value
+    )
+    report = {}
+    for tier, flagged in (("block", block), ("alert or block", alert | block)):
+        count, of = int(flagged[kind == BENIGN].sum()), int((kind == BENIGN).sum())
+        report[tier] = {
+            "benign": of, "false_positives": count, "bound": upper_bound(count, of),
+            "dga_flagged": float(flagged[kind == DGA].mean()),
+            "examples": [corpus.names[i] for i in judged.rows[(kind == BENIGN) & flagged][:20]],
+        }  # fmt: skip
+    return report
+
+
+def at_least(scores: NDArray[np.float32], threshold: float | None) -> NDArray[np.bool_]:
+    """Which scores reach a threshold; None: none does."""
+    return np.zeros(len(scores), np.bool_) if threshold is None else np.asarray(scores >= threshold, np.bool_)
+
+
+def benign_scores(corpus: Corpus, judged: Judged) -> dict[str, NDArray[np.float32]]:
+    """Scores of the generated head by kind, for the plots."""
+    kind = corpus.kind[judged.rows]
+    return {"benign": judged.scores[kind == BENIGN, 0], "generated": judged.scores[kind == DGA, 0]}
+
+
+def tune_rows(corpus: Corpus) -> NDArray[np.int64]:
+    """The rows that calibration and thresholds are fitted on."""
+    return np.flatnonzero(corpus.part == TUNE)

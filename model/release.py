@@ -1,0 +1,137 @@
+"""From data to a released artifact: train, calibrate on the tune part, judge, write."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from model.artifact import Artifact, save
+from model.calibrate import BASE_RATE, Tuned, tune
+from model.dataset import DGA, ENCODING, JUDGE, LEFT_OUT, TEACH, TUNE, Corpus
+from model.evaluate import evaluation, load_corpus, tune_rows
+from model.explain import write_profiles
+from model.manifest import FORMAT, Limits, Manifest, Platt, Source, Threshold
+from model.sampling import Sampler
+from model.scorer import Scorer
+from model.train import Plan, Progress, history, train
+
+PROFILED = 100  # names of a family that make a profile
+
+
+def release(
+    data: str, path: Path, run: Path, plan: Plan, rows: int, progress: Progress, cancelled: Callable[[], bool]
+) -> Manifest:
+    """Train by the plan on at most `rows` names of each kind (0: all) and write the judged artifact to `path`.
+
+    Raises `model.train.Cancelled`; the run goes on from its checkpoint when asked again.
+    """
+    corpus = load_corpus(data, progress)
+    network = train(Sampler(sampled(corpus, rows, plan.seed), plan.seed), plan, run, progress, cancelled)
+    return finish(network, corpus, path, history(run), plan, progress)
+
+
+def finish(
+    network: Any, corpus: Corpus, path: Path, lines: list[dict[str, Any]], plan: Plan, progress: Progress
+) -> Manifest:
+    """Calibrate, set thresholds, judge, and write the artifact."""
+    draft_path = path.with_name(path.name + ".draft")
+    blank = Threshold(None)
+    draft = manifest_of(path.name, corpus, plan, None, Limits(blank, blank, blank), {})
+    save(draft_path, network, draft)
+    artifact = Artifact.load(draft_path)
+    scorer = Scorer(artifact, batch_sizes=(64, 1024))
+    chosen = tune_rows(corpus)
+    logits = np.concatenate(
+        [scorer.logits(corpus.x[chosen[start : start + 65_536]]) for start in range(0, len(chosen), 65_536)]
+    )
+    tuned = tune(corpus, chosen, logits)
+    limits = limits_of(tuned)
+    judged_as = artifact._replace(manifest=manifest_of(path.name, corpus, plan, tuned, limits, {}))
+    report, _ = evaluation(judged_as, corpus, progress)
+    manifest = manifest_of(path.name, corpus, plan, tuned, measured(limits, report["tiers"]), headline(report))
+    manifest = save(path, network, manifest, lines, report)
+    for file in draft_path.iterdir():
+        file.unlink()
+    draft_path.rmdir()
+    return manifest
+
+
+def limits_of(tuned: Tuned) -> Limits:
+    """Thresholds as probabilities; unmeasured."""
+
+    def threshold(head: str, logit: float, rule: str) -> Threshold:
+        value = float(tuned.calibration[head](np.array([logit], np.float32))[0])
+        return Threshold(value, note=f"tuned on {tuned.strata[rule]} benign names")
+
+    return Limits(
+        threshold("generated", tuned.block, "block"),
+        threshold("generated", tuned.alert_generated, "alert_generated"),
+        threshold("malicious", tuned.alert_score, "alert_score"),
+    )
+
+
+def measured(limits: Limits, tiers: dict[str, Any]) -> Limits:
+    """The limits with what the judged benign names showed."""
+
+    def filled(threshold: Threshold, tier: str) -> Threshold:
+        found = tiers[tier]
+        return msgspec.structs.replace(
+            threshold, false_positives=found["false_positives"], benign=found["benign"], bound=found["bound"]
+        )
+
+    return Limits(
+        filled(limits.block, "block"), filled(limits.alert_generated, "alert or block"),
+        filled(limits.alert_score, "alert or block"),
+    )  # fmt: skip
+
+
+def headline(report: dict[str, Any]) -> dict[str, Any]:
+    """The figures of the manifest: means over families at the strictest stratum's threshold."""
+    return {
+        "parameters": report["parameters"],
+        "true_positive_rate": {
+            rate: {name: round(group["value"], 4) for name, group in found["strictest"]["groups"].items()}
+            for rate, found in report["rates"].items()
+        },
+        "feeds_mean": {rate: round(found["strictest"]["feeds_mean"]["value"], 4)
+                       for rate, found in report["rates"].items()},
+    }  # fmt: skip
+
+
+def manifest_of(
+    version: str, corpus: Corpus, plan: Plan, tuned: Tuned | None, limits: Limits, metrics: dict[str, Any]
+) -> Manifest:
+    uncalibrated = {"generated": Platt(1.0, 0.0), "malicious": Platt(1.0, 0.0)}
+    counts = np.bincount(corpus.source[corpus.part != LEFT_OUT], minlength=len(corpus.sources))
+    return Manifest(
+        format=FORMAT, version=version, network="segments", encoding=ENCODING, heads=["generated", "malicious"],
+        calibration=tuned.calibration if tuned else uncalibrated, base_rate=BASE_RATE, thresholds=limits,
+        metrics=metrics | {"plan": msgspec.to_builtins(plan)}, digests={},
+        splits={name: corpus.digest(part) for name, part in (("teach", TEACH), ("tune", TUNE), ("judge", JUDGE))},
+        sources=[Source(s.path, s.licence, s.use, int(n)) for s, n in zip(corpus.sources, counts, strict=True)],
+        notes="Character CNN, two heads. Fold 0 of the families was held out.",
+    )  # fmt: skip
+
+
+def sampled(corpus: Corpus, rows: int, seed: int) -> Corpus:
+    """The corpus with at most `rows` teaching names of each kind (0: all)."""
+    if not rows:
+        return corpus
+    part = corpus.part.copy()
+    rng = np.random.default_rng(seed)
+    for kind in np.unique(corpus.kind):
+        part[rng.permutation(corpus.where(int(kind), TEACH))[rows:]] = LEFT_OUT
+    return corpus._replace(part=part)
+
+
+def profile_families(corpus: Corpus) -> None:
+    """Write the profiles of the families that teach, for explanations."""
+    taught = corpus.where(DGA, TEACH)
+    families: dict[str, list[str]] = {}
+    for number in np.unique(corpus.family[taught]):
+        rows = taught[corpus.family[taught] == number]
+        if number >= 0 and len(rows) >= PROFILED:
+            families[corpus.families[number]] = [corpus.names[i] for i in rows[:5000]]
+    write_profiles(families)

@@ -1,0 +1,79 @@
+"""An evaluation for people: text and plots."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def as_text(report: dict[str, Any]) -> str:
+    """The report as Markdown."""
+    benign = ", ".join(f"{name} {count:,}" for name, count in report["benign"].items())
+    lines = [
+        f"# Evaluation of {report['model']}", "",
+        f"{report['parameters']:,} parameters. Judged benign names by kind: {benign}. Malicious: "
+        f"{report['malicious']['dga']:,} generated, {report['malicious']['feed']:,} from feeds. "
+        f"Families of fold {report['held_out_fold']} were never seen in training.", "",
+        "## True-positive rates", "",
+        "At the threshold of the strictest kind of benign names (in brackets: of all pooled); means over families of "
+        "100 names or more, 95 % interval by resampling registered domains.", "",
+        "| group | families | " + " | ".join(f"at {rate}" for rate in report["rates"]) + " |",
+        "|---|---:|" + "---|" * len(report["rates"]),
+    ]  # fmt: skip
+    groups = next(iter(report["rates"].values()))["strictest"]["groups"]
+    for name in sorted(groups):
+        cells = []
+        for found in report["rates"].values():
+            strict, pooled = found["strictest"]["groups"][name], found["pooled"]["groups"][name]
+            cells.append(f"{strict['value']:.3f} [{strict['low']:.3f}, {strict['high']:.3f}] ({pooled['value']:.3f})")
+        lines.append(f"| {name} | {groups[name]['families']} | " + " | ".join(cells) + " |")
+    lines += ["", "## Feeds", "", "One name a registered domain, no names under private suffixes.", "",
+              "| feed | " + " | ".join(f"at {rate}" for rate in report["rates"]) + " |",
+              "|---|" + "---|" * len(report["rates"])]  # fmt: skip
+    for name in next(iter(report["rates"].values()))["strictest"]["feeds"]:
+        cells = [f"{found['strictest']['feeds'][name]:.3f}" for found in report["rates"].values()]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    lines += ["", "## Strictest kind of benign names", ""]
+    for rate, found in report["rates"].items():
+        at = {head: found["thresholds"][head]["stratum"] for head in ("generated", "malicious")}
+        lines.append(f"- at {rate}: generated {at['generated']}, malicious {at['malicious']}")
+    lines += ["", "## Tiers", "", "| tier | benign | false positives | 95 % bound | generated names flagged |",
+              "|---|---:|---:|---:|---:|"]  # fmt: skip
+    for tier, found in report["tiers"].items():
+        lines.append(f"| {tier} | {found['benign']:,} | {found['false_positives']} | {found['bound']:.2g} "
+                     f"| {found['dga_flagged']:.3f} |")  # fmt: skip
+    lines += ["", "## Written otherwise", "", "| variant | generated flagged | benign flagged |", "|---|---:|---:|"]
+    for variant, found in report["robustness"].items():
+        lines.append(f"| {variant} | {found['true_positives']:.3f} | {found['false_positives']:.4f} |")
+    lines += ["", "## Calibration", ""]
+    for head, found in report["calibration"].items():
+        lines.append(f"- {head}: log-loss {found['log_loss']:.5f}, of a constant {found['log_loss_of_constant']:.5f} "
+                     f"(base rate {found['base_rate']:.4f})")  # fmt: skip
+    lines += ["", "## Within private suffixes (AUC of malicious)", ""]
+    lines += [f"- {suffix}: {value}" for suffix, value in sorted(report["private_suffixes"].items())]
+    return "\n".join(lines) + "\n"
+
+
+def plot(report: dict[str, Any], scores: dict[str, NDArray[np.float32]], out: Path) -> None:
+    """`roc.png` (false-positive rates on a logarithmic scale) and `calibration.png`."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4))
+    axes = figure.subplots()
+    benign = np.sort(scores["benign"])[::-1]
+    rates = np.logspace(-5, 0, 200)
+    limits = benign[np.minimum((rates * len(benign)).astype(int), len(benign) - 1)]
+    axes.semilogx(rates, [(scores["generated"] > limit).mean() for limit in limits])
+    axes.set(xlabel="false-positive rate, pooled benign names", ylabel="generated names flagged", ylim=(0, 1))
+    axes.grid(alpha=0.3)
+    figure.savefig(out / "roc.png", dpi=120, bbox_inches="tight")
+    figure = Figure(figsize=(6, 4))
+    axes = figure.subplots()
+    for head, found in report["calibration"].items():
+        rows = found["reliability"]
+        axes.loglog([row["predicted"] for row in rows], [max(row["observed"], 1e-6) for row in rows], "o-", label=head)
+    axes.plot([1e-5, 1], [1e-5, 1], "k:", lw=1)
+    axes.set(xlabel="predicted share of malicious names", ylabel="observed")
+    axes.legend()
+    figure.savefig(out / "calibration.png", dpi=120, bbox_inches="tight")
