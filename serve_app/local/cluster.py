@@ -129,8 +129,6 @@ def _start(plan: Plan) -> None:
 
 def _start_ray(plan: Plan) -> None:
     """Ray gives its own processes half a minute; a machine at work on other things is slow, not broken."""
-    import ray
-
     from serve_app.cluster import start
 
     for turn in range(1, START_TURNS + 1):
@@ -146,6 +144,8 @@ def _start_ray(plan: Plan) -> None:
             if turn == START_TURNS or "timed out" not in str(error):
                 raise
             _say(plan, Report(step=f"starting Ray again: {error}"))
+            import ray  # not before `start` has set the variables that it reads when imported
+
             ray.shutdown()
 
 
