@@ -1,13 +1,30 @@
 package verdict
 
-import "github.com/miekg/dns"
+import (
+	"context"
 
-// capture keeps the chain's reply until the verdict is there. It is not pooled: plugins such as cache keep the
-// writer for a prefetch after they have returned.
+	"github.com/miekg/dns"
+)
+
+// capture keeps the chain's reply until the verdict is there. It is the chain's context too, so that a look-up that
+// the chain makes for this query through the whole server (file and template follow aliases so) is known for one: it
+// is no query of the client's, and what it finds is judged as this reply's alias targets. It is not pooled: plugins
+// such as cache keep the writer for a prefetch after they have returned.
 type capture struct {
 	dns.ResponseWriter
+	context.Context
 	reply  *dns.Msg
 	passed bool // something went to the client directly
+}
+
+type captureKey struct{}
+
+// Value implements context.Context.
+func (c *capture) Value(key any) any {
+	if key == (captureKey{}) {
+		return c
+	}
+	return c.Context.Value(key)
 }
 
 // WriteMsg keeps the first reply. A second one means that this is no single reply: both go out as they come.

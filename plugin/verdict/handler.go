@@ -46,7 +46,7 @@ type query struct {
 
 // ServeDNS implements plugin.Handler. It writes a reply, or passes on; never both.
 func (h *Handler) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
-	if !judged(r) || len(h.except) > 0 && plugin.Zones(h.except).Matches(r.Question[0].Name) != "" {
+	if !judged(r) || ctx.Value(captureKey{}) != nil || len(h.except) > 0 && plugin.Zones(h.except).Matches(r.Question[0].Name) != "" {
 		return plugin.NextOrFailure(h.Name(), h.Next, ctx, w, r)
 	}
 	q := query{ctx: ctx, w: w, r: r, client: clientOf(w)}
@@ -86,8 +86,8 @@ func judged(r *dns.Msg) bool {
 
 // watch serves a query in monitor mode: the reply leaves at once, the record follows when the verdicts are there.
 func (h *Handler) watch(q *query) (int, error) {
-	c := &capture{ResponseWriter: q.w}
-	rcode, err := plugin.NextOrFailure(h.Name(), h.Next, q.ctx, c, q.r)
+	c := &capture{ResponseWriter: q.w, Context: q.ctx}
+	rcode, err := plugin.NextOrFailure(h.Name(), h.Next, c, c, q.r)
 	var b buffers
 	found, sent := h.contents(q, c, &b, rcode)
 	if !q.own.landed() || !allLanded(found.targets) {
@@ -117,8 +117,8 @@ func (h *Handler) watchLate(q query, found contents, sent int) {
 // enforce serves a query whose own verdict lets it pass or is still on its way: the chain looks the answer up, then
 // answer and verdicts meet.
 func (h *Handler) enforce(q *query) (int, error) {
-	c := &capture{ResponseWriter: q.w}
-	rcode, err := plugin.NextOrFailure(h.Name(), h.Next, q.ctx, c, q.r)
+	c := &capture{ResponseWriter: q.w, Context: q.ctx}
+	rcode, err := plugin.NextOrFailure(h.Name(), h.Next, c, c, q.r)
 	var b buffers
 	found, sent := h.contents(q, c, &b, rcode)
 	var latency int64

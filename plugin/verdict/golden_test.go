@@ -1,0 +1,223 @@
+package verdict
+
+import (
+	"encoding/json"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+// goldenCase is one case of a file in tests/golden; tests/test_golden.py reads the same files.
+type goldenCase struct {
+	Name    string    `json:"name"`
+	Names   []string  `json:"names"`
+	Body    string    `json:"body"`
+	Error   *string   `json:"error"`
+	Encoded *bool     `json:"encoded"` // false: the plugin reads this but would write it otherwise
+	Changed *[]string `json:"changed"`
+	Refresh bool      `json:"refresh"`
+	Paused  bool      `json:"paused"`
+	Count   int       `json:"overrides"`
+}
+
+func golden(t *testing.T, file string) []goldenCase {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "tests", "golden", file+".json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found struct {
+		Cases []goldenCase `json:"cases"`
+	}
+	if err := json.Unmarshal(text, &found); err != nil {
+		t.Fatal(err)
+	}
+	if len(found.Cases) == 0 {
+		t.Fatalf("%s: no cases", file)
+	}
+	return found.Cases
+}
+
+func written(c goldenCase) bool { return c.Error == nil && (c.Encoded == nil || *c.Encoded) }
+
+func TestGoldenRequests(t *testing.T) {
+	for _, c := range golden(t, "verdicts_request") {
+		if !written(c) {
+			continue
+		}
+		t.Run(c.Name, func(t *testing.T) {
+			if got := string(appendNames(nil, c.Names)); got != c.Body {
+				t.Errorf("got  %s\nwant %s", got, c.Body)
+			}
+			for _, name := range c.Names {
+				if got := string(normalise(nil, name)); got != name {
+					t.Errorf("normalise(%q) = %q", name, got)
+				}
+			}
+		})
+	}
+}
+
+func TestGoldenReplies(t *testing.T) {
+	for _, c := range golden(t, "verdicts_reply") {
+		t.Run(c.Name, func(t *testing.T) {
+			f, err := decodeFrame([]byte(c.Body), c.Names)
+			if c.Error != nil {
+				if err == nil || !strings.Contains(err.Error(), *c.Error) {
+					t.Fatalf("error %v, expected one with %q", err, *c.Error)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			var told struct{ Verdicts []map[string]any }
+			if err := json.Unmarshal([]byte(c.Body), &told); err != nil {
+				t.Fatal(err)
+			}
+			for i, v := range f.verdicts {
+				got := []any{v.name, v.label.String(), v.tier.String(), v.action.String(), v.source.String(), v.score, v.generated}
+				w := told.Verdicts[i]
+				want := []any{c.Names[i], w["label"], w["tier"], w["action"], w["source"], w["score"], w["generated"]}
+				if !reflect.DeepEqual(got, want) {
+					t.Errorf("verdicts[%d]: got %v, want %v", i, got, want)
+				}
+				if answers, _ := w["answers"].([]any); len(v.answers) != len(answers) {
+					t.Errorf("verdicts[%d]: %d answers, want %d", i, len(v.answers), len(answers))
+				}
+			}
+		})
+	}
+}
+
+// goldenBatch is a batch as the golden files hold it.
+type goldenBatch struct {
+	head
+	Rows []struct {
+		QName, QType, Client, Label, Action, Source, Rule, Model, Tier, RCode, Reason string
+		Enforced                                                                      bool
+		First, Last                                                                   int64
+		Count                                                                         *uint32
+		Score, Generated                                                              float64
+		LatencySum                                                                    int64  `json:"latency_sum"`
+		LatencyMax                                                                    int64  `json:"latency_max"`
+		TargetOf                                                                      string `json:"target_of"`
+		Addresses                                                                     []netip.Addr
+		Targets                                                                       []string
+	}
+}
+
+func TestGoldenObservations(t *testing.T) {
+	for _, c := range golden(t, "observations") {
+		if !written(c) {
+			continue
+		}
+		t.Run(c.Name, func(t *testing.T) {
+			var told goldenBatch
+			if err := json.Unmarshal([]byte(c.Body), &told); err != nil {
+				t.Fatal(err)
+			}
+			b := &batch{number: told.Batch, discarded: told.Discarded}
+			for i := range told.Rows {
+				r := goldenRow(t, &told, i)
+				if i > 0 {
+					b.rows = append(b.rows, ',')
+				}
+				b.rows = appendRow(b.rows, &r)
+				b.queries += uint64(r.count)
+			}
+			got, want := withDefaults(t, b.body(told.head)), withDefaults(t, []byte(c.Body))
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("got  %v\nwant %v", got, want)
+			}
+		})
+	}
+}
+
+func goldenRow(t *testing.T, told *goldenBatch, i int) row {
+	t.Helper()
+	w := told.Rows[i]
+	count := uint32(1)
+	if w.Count != nil {
+		count = *w.Count
+	}
+	find := func(names []string, text, fallback string) uint8 {
+		if text == "" {
+			text = fallback
+		}
+		i, ok := index(names, text)
+		if !ok {
+			t.Fatalf("no %q among %v", text, names)
+		}
+		return i
+	}
+	rcode := -1
+	if value, ok := dns.StringToRcode[w.RCode]; ok {
+		rcode = value
+	} else if w.RCode == "RCODE3841" {
+		rcode = 3841
+	}
+	qtype, ok := dns.StringToType[w.QType]
+	if !ok {
+		qtype = 65280
+	}
+	return row{
+		key: rowKey{
+			qname: w.QName, qtype: qtype, client: netip.MustParseAddr(w.Client), rule: w.Rule, model: w.Model,
+			targetOf: w.TargetOf, rcode: int16(rcode), enforced: w.Enforced,
+			label:  label(find(labelNames[:], w.Label, "")),
+			action: action(find(actionNames[:], w.Action, "passthru")),
+			source: source(find(sourceNames[:], w.Source, "none")),
+			reason: reason(find(reasonNames[:], w.Reason, "")),
+		},
+		tier: tier(find(tierNames[:], w.Tier, "none")), count: count, first: w.First, last: w.Last,
+		latencySum: w.LatencySum, latencyMax: w.LatencyMax, score: w.Score, generated: w.Generated,
+		addresses: w.Addresses, targets: w.Targets,
+	}
+}
+
+// withDefaults reads a batch with the fields that may be absent filled in.
+func withDefaults(t *testing.T, body []byte) map[string]any {
+	t.Helper()
+	var read map[string]any
+	if err := json.Unmarshal(body, &read); err != nil {
+		t.Fatalf("%v in %s", err, body)
+	}
+	for _, r := range read["rows"].([]any) {
+		r := r.(map[string]any)
+		for field, value := range map[string]any{"count": 1., "action": "passthru", "source": "none", "tier": "none"} {
+			if _, ok := r[field]; !ok {
+				r[field] = value
+			}
+		}
+	}
+	return read
+}
+
+func TestGoldenAcknowledgements(t *testing.T) {
+	for _, c := range golden(t, "acknowledgements") {
+		t.Run(c.Name, func(t *testing.T) {
+			a, err := decodeAcknowledgement([]byte(c.Body))
+			if c.Error != nil {
+				if err == nil || !strings.Contains(err.Error(), *c.Error) {
+					t.Fatalf("error %v, expected one with %q", err, *c.Error)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(a.Changed, c.Changed) || a.Refresh != c.Refresh || a.Paused != c.Paused {
+				t.Errorf("got changed %v, refresh %t, paused %t", a.Changed, a.Refresh, a.Paused)
+			}
+			if d, err := newDirectives(a); err != nil || len(d.clients) != c.Count {
+				t.Errorf("%d overrides and %v, expected %d", len(d.clients), err, c.Count)
+			}
+		})
+	}
+}
