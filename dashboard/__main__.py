@@ -52,8 +52,14 @@ def _pairs(_: click.Context, option: click.Parameter, values: tuple[str, ...]) -
 @click.option("--role-claim", default="groups", show_default=True, help="Claim whose values are groups.")
 @click.option("--role-group", "role_groups", multiple=True, callback=_pairs, help="GROUP=viewer|analyst|admin.")
 @click.option("--default-role", type=click.Choice(ROLES), help="Of people in no group; absent: they may not enter.")
-@click.option("--hash-password", is_flag=True, is_eager=True, expose_value=False, help="Ask for a password, print its line part, stop.",
-              callback=lambda ctx, _, wanted: _print_hash(ctx) if wanted else None)  # fmt: skip
+@click.option(
+    "--hash-password",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    help="Ask for a password, print its line part, stop.",
+    callback=lambda ctx, _, wanted: _print_hash(ctx) if wanted else None,
+)
 def main(**options: object) -> None:
     """Serve the dashboard: reads the store, writes through the control API."""
     settings = Settings(**{**options, "allow_hosts": list(options["allow_hosts"])})  # type: ignore

@@ -54,10 +54,19 @@ class Session:
         )
         self._main = pmui.Column(sizing_mode="stretch_width", margin=0)
         self.frame = pmui.Page(
-            title="", main=[self._main], sidebar=[self.router], sidebar_width=208, sidebar_resizable=False,
-            dark_theme=self.router.dark, theme_config=THEME, sx=BAR, busy_indicator=None,
-            header=[Topbar(user=user, role=role, on_message=self._search)], meta_name="Verdict", favicon=None,
-        )  # fmt: skip
+            title="",
+            main=[self._main],
+            sidebar=[self.router],
+            sidebar_width=208,
+            sidebar_resizable=False,
+            dark_theme=self.router.dark,
+            theme_config=THEME,
+            sx=BAR,
+            busy_indicator=None,
+            header=[Topbar(user=user, role=role, on_message=self._search)],
+            meta_name="Verdict",
+            favicon=None,
+        )
         self.router.link(self.frame, dark="dark_theme", bidirectional=True)
         self.router.param.watch(self._address_changed, "url")
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import html
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,18 +18,7 @@ COOKIE = "user"  # where Panel reads the user's name; signed
 DAYS = 7
 ATTEMPTS = 10  # failed log-ins a minute, for all callers together: a password is guessed no faster
 
-_PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Log in - Verdict</title>
-<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="referrer" content="no-referrer">
-<style>:root{color-scheme:light dark}body{font:15px/1.5 system-ui,sans-serif;display:grid;place-items:center;min-height:90vh;
-background:light-dark(#f4f6f9,#10151c);color:light-dark(#1b2430,#e2e8f0)}main{background:light-dark(#fff,#151b23);padding:28px 32px;border-radius:10px;
-border:1px solid light-dark(#dfe4ea,#2b3440);width:min(320px,90vw)}h1{font-size:20px;margin:0 0 4px}p{margin:0 0 16px;color:light-dark(#586575,#9aa8b8)}
-label{display:block;font-size:13px;margin:10px 0 3px}input{width:100%;box-sizing:border-box;font:inherit;padding:8px;border-radius:6px;border:1px solid light-dark(#8a95a3,#5b6878);background:transparent;color:inherit}
-button{margin-top:18px;width:100%;font:inherit;font-weight:600;padding:9px;border:0;border-radius:6px;background:#0b5cad;color:#fff;cursor:pointer}
-.error{color:light-dark(#b3261e,#f2827a)}</style></head><body><main><h1>Verdict</h1><p>Judgement of DNS names</p>%(error)s
-<form method="post" action="/login"><input type="hidden" name="next" value="%(next)s">
-<label for="user">User</label><input id="user" name="user" value="%(user)s" autocomplete="username" required>
-<label for="password">Password</label><input id="password" name="password" type="password" autocomplete="current-password" required autofocus>
-<button>Log in</button></form></main></body></html>"""
+_PAGE = Path(__file__).parent / "assets" / "login.html"
 
 
 class Attempts:
@@ -73,18 +64,26 @@ class LoginHandler(RequestHandler):
             self.set_status(401)
             self._show("Unknown user or wrong password.")
             return
-        self.set_signed_cookie(COOKIE, account.name, expires_days=DAYS, httponly=True, samesite="Lax",
-                               secure=self.request.protocol == "https")  # fmt: skip
+        self.set_signed_cookie(
+            COOKIE,
+            account.name,
+            expires_days=DAYS,
+            httponly=True,
+            samesite="Lax",
+            secure=self.request.protocol == "https",
+        )
         self.redirect(local_path(self.get_argument("next", "/")))
 
     def _show(self, error: str = "") -> None:
         self.set_header("Cache-Control", "no-store")
         self.set_header("X-Frame-Options", "DENY")
-        self.finish(_PAGE % {
-            "error": f'<p class="error" role="alert">{html.escape(error)}</p>' if error else "",
-            "next": html.escape(local_path(self.get_argument("next", "/"))),
-            "user": html.escape(self.get_body_argument("user", "") or (self.accounts[0].name if len(self.accounts) == 1 else "")),
-        })  # fmt: skip
+        only = self.accounts[0].name if len(self.accounts) == 1 else ""
+        values = {
+            "{error}": f'<p class="error" role="alert">{html.escape(error)}</p>' if error else "",
+            "{next}": html.escape(local_path(self.get_argument("next", "/"))),
+            "{user}": html.escape(self.get_body_argument("user", "") or only),
+        }
+        self.finish(re.sub(r"\{(error|next|user)\}", lambda found: values[found[0]], _PAGE.read_text(encoding="utf-8")))
 
 
 class LogoutHandler(RequestHandler):

@@ -14,6 +14,7 @@ import httpx
 from dashboard.accounts import Role
 
 TIMEOUT_S = 10.0
+LONG_S = 120.0  # replaying a day, promoting: both load a network
 Json = dict[str, Any]
 
 
@@ -35,7 +36,17 @@ class Client:
     def as_user(self, name: str, role: Role) -> "Control":
         return Control(self, name, role)
 
-    async def call(self, method: str, path: str, user: str, role: Role, body: Any = None, params: Any = None) -> Any:
+    async def call(
+        self,
+        method: str,
+        path: str,
+        user: str,
+        role: Role,
+        body: Any = None,
+        params: Any = None,
+        seconds: float = TIMEOUT_S,
+    ) -> Any:
+        """Put one call; return its JSON. Raises `Refused`."""
         if not self._url:
             raise Refused("no control API is configured (--control-url): this dashboard only reads")
         headers = {
@@ -45,9 +56,9 @@ class Client:
         }
         kept = {key: value for key, value in (params or {}).items() if value not in (None, "")}
         try:
-            reply = await self._http.request(method, path, json=body, params=kept, headers=headers)
+            reply = await self._http.request(method, path, json=body, params=kept, headers=headers, timeout=seconds)
         except httpx.TimeoutException:
-            raise Refused(f"the control API at {self._url} did not answer within {TIMEOUT_S:g} s") from None
+            raise Refused(f"the control API at {self._url} did not answer within {seconds:g} s") from None
         except httpx.HTTPError as error:
             raise Refused(f"the control API at {self._url} cannot be reached: {error}") from None
         return _result(reply)
@@ -65,8 +76,8 @@ class Control:
     async def get(self, path: str, **params: Any) -> Any:
         return await self._client.call("GET", path, self.user, self.role, params=params)
 
-    async def send(self, method: str, path: str, body: Any = None) -> Any:
-        return await self._client.call(method, path, self.user, self.role, body)
+    async def send(self, method: str, path: str, body: Any = None, seconds: float = TIMEOUT_S) -> Any:
+        return await self._client.call(method, path, self.user, self.role, body, seconds=seconds)
 
     async def status(self) -> Json:
         """epoch, generation, model, paused, resolvers, spool, store, deployments."""
@@ -111,14 +122,15 @@ class Control:
         return dict(await self.get(f"/v1/models/{quote(version, safe='')}"))
 
     async def promote(self, version: str, note: str) -> Json:
-        return dict(await self.send("POST", f"/v1/models/{quote(version, safe='')}/promote", {"note": note}))
+        return dict(await self.send("POST", f"/v1/models/{quote(version, safe='')}/promote", {"note": note}, LONG_S))
 
     async def roll_back(self, note: str) -> Json:
-        return dict(await self.send("POST", "/v1/models/rollback", {"note": note}))
+        return dict(await self.send("POST", "/v1/models/rollback", {"note": note}, LONG_S))
 
     async def replay(self, version: str, start: int, end: int) -> Json:
+        """The verdicts that a version would change: names, queries, before, after, changes, changed."""
         path = f"/v1/models/{quote(version, safe='')}/replay"
-        return dict(await self.send("POST", path, {"start": start, "end": end}))
+        return dict(await self.send("POST", path, {"start": start, "end": end}, LONG_S))
 
     async def jobs(self) -> Json:
         return dict(await self.get("/v1/jobs"))
@@ -135,10 +147,6 @@ class Control:
     async def decide(self, decisions: Sequence[Json], note: str) -> Json:
         """Vetting decisions (name, list or null, label or null, expires), in one commit."""
         return dict(await self.send("POST", "/v1/vetting", {"decisions": decisions, "note": note}))
-
-    async def undo_decisions(self, chosen: Sequence[str]) -> Json:
-        """Take the last vetting decision on each of these names back: its list entry, its label, and its mark."""
-        return dict(await self.send("POST", "/v1/vetting/undo", {"names": list(chosen)}))
 
     async def update_incident(self, key: str, changes: Json, note: str = "") -> Json:
         """Change state (open, acknowledged, closed) or assignee of an incident."""

@@ -45,13 +45,19 @@ class Decision:
         )
         self.subject = Notice(status=READY)
         self.go = pmui.Button(label="Decide", color="primary", variant="contained", on_click=self._submit)
-        self.cancel = pmui.Button(
-            label="Cancel", variant="text", on_click=lambda _: self.dialog.param.update(open=False)
-        )
+        self.cancel = pmui.Button(label="Cancel", variant="text", on_click=self._close)
         self.dialog = pmui.Dialog(
-            self.subject, self.kind, self.scope, self.duration, self.note, pmui.Row(self.go, self.cancel, margin=(10, 0, 0, 0)),
-            title="Decide", width_option="sm", close_on_click=True, title_variant="h5",
-        )  # fmt: skip
+            self.subject,
+            self.kind,
+            self.scope,
+            self.duration,
+            self.note,
+            pmui.Row(self.go, self.cancel, margin=(10, 0, 0, 0)),
+            title="Decide",
+            width_option="sm",
+            close_on_click=True,
+            title_variant="h5",
+        )
         self.force = InForce(page.context)
 
     def ask(self, chosen: list[str], kind: str = "benign") -> None:
@@ -62,6 +68,9 @@ class Decision:
         text = chosen[0] if len(chosen) == 1 else f"{len(chosen)} names: {', '.join(chosen[:5])}"
         self.subject.text = text if len(text) < 400 else text[:400] + "\u2026"
         self.dialog.open = True
+
+    def _close(self, _: Any) -> None:
+        self.dialog.open = False
 
     def _submit(self, _: Any) -> None:
         self.dialog.open = False
@@ -108,7 +117,7 @@ class InForce:
             except Refused as error:
                 self.notice.param.update(kind="warn", text=f"Saved; whether it is in force is not known: {error}")
                 return
-            known, of = in_force(epoch, resolvers)
+            known, of = in_force(epoch, resolvers, int(time.time() * 1000))
             if known == of:
                 text = (
                     f"In force at {of} of {of} resolvers after {spent:.1f} s."
@@ -121,7 +130,7 @@ class InForce:
             await asyncio.sleep(CHECK_SECONDS)
         self.notice.param.update(
             kind="warn",
-            text=f"Saved, but only {known} of {of} resolvers have confirmed within {GIVE_UP_SECONDS:.0f} s; see Health.",
+            text=f"Saved, but only {known} of {of} resolvers confirmed within {GIVE_UP_SECONDS:.0f} s; see Health.",
         )
 
     def __panel__(self) -> Any:

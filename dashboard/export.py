@@ -16,9 +16,30 @@ from verdicts.store import Filter
 LIMIT = 200_000  # records in one file
 PAGE = 2_000
 FIELDS = (
-    "time", "last", "count", "qname", "qtype", "client", "resolver", "mode", "label", "tier", "action", "enforced", "source",
-    "rule", "model", "reason", "rcode", "score", "generated", "registered", "addresses", "targets", "target_of",
-)  # fmt: skip
+    "time",
+    "last",
+    "count",
+    "qname",
+    "qtype",
+    "client",
+    "resolver",
+    "mode",
+    "label",
+    "tier",
+    "action",
+    "enforced",
+    "source",
+    "rule",
+    "model",
+    "reason",
+    "rcode",
+    "score",
+    "generated",
+    "registered",
+    "addresses",
+    "targets",
+    "target_of",
+)
 # A spreadsheet takes a cell that begins so for a formula (OWASP, CSV injection); full-width forms count too.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 

@@ -52,10 +52,15 @@ class Filters(param.Parameterized):  # type: ignore[misc]
         """The question to the store, with `changes` over it."""
         start, end = self.span(now)
         fields: dict[str, Any] = {
-            "start": start, "end": end, "name": self.qname.strip(), "registered": self.registered,
-            "client": self.client.strip(), "min_score": self.min_score, "max_score": self.max_score,
+            "start": start,
+            "end": end,
+            "name": self.qname.strip(),
+            "registered": self.registered,
+            "client": self.client.strip(),
+            "min_score": self.min_score,
+            "max_score": self.max_score,
             "enforced": {"": None, "yes": True, "no": False}[self.enforced],
-        }  # fmt: skip
+        }
         fields |= {key: tuple(getattr(self, key)) for key in LISTS}
         return Filter(**(fields | changes))
 
@@ -85,8 +90,17 @@ class Filters(param.Parameterized):  # type: ignore[misc]
 
 LISTS = ("resolver", "qtype", "label", "tier", "action", "source", "rcode", "model", "reason")
 FIELDS = (
-    "range", "start", "end", "qname", "registered", "client", *LISTS, "enforced", "min_score", "max_score",
-)  # fmt: skip
+    "range",
+    "start",
+    "end",
+    "qname",
+    "registered",
+    "client",
+    *LISTS,
+    "enforced",
+    "min_score",
+    "max_score",
+)
 
 
 def _parsed(key: str, text: str) -> Any:

@@ -16,14 +16,23 @@ def queue(tops: Iterable[Top], decided: Collection[str], daily: int) -> list[dic
     `decided`: names with a label or a decision, and list entries; what lies under one of them is left out.
     """
     settled = frozenset(decided)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for top in tops:
         if top.key in settled or any(suffix in settled for suffix in names.suffixes(top.key)):
             continue
         score = max(top.score, top.generated)
-        rows.append({
-            "key": top.key, "count": top.count, "clients": top.clients, "score": top.score, "generated": top.generated,
-            "tier": top.tier, "last": top.last, "matters": round(max(1, top.clients) * score, 2), "uncertain": 0.2 < top.score < 0.8,
-        })  # fmt: skip
+        rows.append(
+            {
+                "key": top.key,
+                "count": top.count,
+                "clients": top.clients,
+                "score": top.score,
+                "generated": top.generated,
+                "tier": top.tier,
+                "last": top.last,
+                "matters": round(max(1, top.clients) * score, 2),
+                "uncertain": 0.2 < top.score < 0.8,
+            }
+        )
     rows.sort(key=lambda row: (-row["matters"], -row["count"], row["key"]))
     return rows[:daily]

@@ -79,9 +79,11 @@ def facts_of(answer: Answer, now: float | None = None) -> list[dict[str, Any]]:
     entities = answer.get("entities") or {}
     registrar = next((e.get("name") for e in entities.get("registrar", []) if e.get("name")), "")
     for label, value in (
-        ("Registrar", registrar), ("Status", ", ".join(answer.get("status") or [])),
-        ("Name servers", ", ".join(answer.get("nameservers") or [])), ("RDAP", answer.get("url") or ""),
-    ):  # fmt: skip
+        ("Registrar", registrar),
+        ("Status", ", ".join(answer.get("status") or [])),
+        ("Name servers", ", ".join(answer.get("nameservers") or [])),
+        ("RDAP", answer.get("url") or ""),
+    ):
         if value:
             facts.append({"label": label, "value": str(value)})
     return facts
@@ -106,9 +108,14 @@ class Registration:
             empty="Not asked yet. Asking tells the registry that someone here is curious.",
         )
         self.button = pmui.Button(
-            label=f"Ask the registry about {self.domain}" if len(self.domain) < 40 else "Ask the registry", variant="outlined",
-            size="small", icon="travel_explore", disabled=not self.domain, margin=(6, 0), on_click=lambda _: schedule(self.ask),
-        )  # fmt: skip
+            label=f"Ask the registry about {self.domain}" if len(self.domain) < 40 else "Ask the registry",
+            variant="outlined",
+            size="small",
+            icon="travel_explore",
+            disabled=not self.domain,
+            margin=(6, 0),
+            on_click=lambda _: schedule(self.ask),
+        )
 
     async def ask(self) -> None:
         self.button.param.update(disabled=True, loading=True)

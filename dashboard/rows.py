@@ -28,20 +28,40 @@ def shown_tier(label: str, tier: str) -> str:
 def log_row(record: Record) -> Row:
     """One record as a row of the query log."""
     return {
-        "time": record.time, "qname": record.qname, "qtype": record.qtype, "client": record.client,
-        "resolver": record.resolver, "label": record.label, "tier": shown_tier(record.label, record.tier),
-        "action": record.action, "enforced": record.enforced, "source": record.source, "rule": record.rule,
-        "model": record.model, "reason": record.reason, "rcode": record.rcode, "score": record.score,
-        "generated": record.generated, "count": record.count, "id": record.id,
-    }  # fmt: skip
+        "time": record.time,
+        "qname": record.qname,
+        "qtype": record.qtype,
+        "client": record.client,
+        "resolver": record.resolver,
+        "label": record.label,
+        "tier": shown_tier(record.label, record.tier),
+        "action": record.action,
+        "enforced": record.enforced,
+        "source": record.source,
+        "rule": record.rule,
+        "model": record.model,
+        "reason": record.reason,
+        "rcode": record.rcode,
+        "score": record.score,
+        "generated": record.generated,
+        "count": record.count,
+        "id": record.id,
+    }
 
 
 def top_row(top: Top) -> Row:
     """One row of a ranking."""
     return {
-        "key": top.key, "count": top.count, "clients": top.clients, "score": top.score, "generated": top.generated,
-        "last": top.last, "tier": top.tier, "enforced_count": top.enforced, "uncertain": uncertain(top.score),
-    }  # fmt: skip
+        "key": top.key,
+        "count": top.count,
+        "clients": top.clients,
+        "score": top.score,
+        "generated": top.generated,
+        "last": top.last,
+        "tier": top.tier,
+        "enforced_count": top.enforced,
+        "uncertain": uncertain(top.score),
+    }
 
 
 def uncertain(score: float) -> bool:

@@ -6,6 +6,7 @@ Names lie under the domains that RFC 2606 reserves, addresses in the blocks that
 import random
 import string
 from collections.abc import Iterator
+from typing import Any
 
 from verdicts.observations import Batch, Observation
 from verdicts.records import Record, records_of
@@ -49,18 +50,25 @@ def batches(
             )
             discarded = 3 if offset == 2 and number % 97 == 0 else 0
             yield Batch(
-                resolver=resolver, boot=BOOTS[resolver], batch=second // SECOND, epoch=12, mode="enforce" if offset < 2 else "monitor",
-                version="0.1.0", seen=sum(row.count for row in seen) + discarded, discarded=discarded, rows=seen,
-            )  # fmt: skip
+                resolver=resolver,
+                boot=BOOTS[resolver],
+                batch=second // SECOND,
+                epoch=12,
+                mode="enforce" if offset < 2 else "monitor",
+                version="0.1.0",
+                seen=sum(row.count for row in seen) + discarded,
+                discarded=discarded,
+                rows=seen,
+            )
 
 
-def records(start: int, end: int, **options: int) -> Iterator[Record]:
+def records(start: int, end: int, **options: Any) -> Iterator[Record]:
     """The same as records."""
     for batch in batches(start, end, **options):
         yield from records_of(batch)
 
 
-def fill(store: Store, start: int, end: int, **options: int) -> int:
+def fill(store: Store, start: int, end: int, **options: Any) -> int:
     """Put made-up traffic into a store; return how many records."""
     total = 0
     pending: list[Record] = []
@@ -100,7 +108,8 @@ def _observation(draw: random.Random, second: int) -> Observation:
             draw, second, name, client, "none", "benign", draw.random() ** 6 * 0.3, draw.choice([1, 1, 1, 2, 3, 7])
         )
     if kind < 0.94:
-        name = f"{draw.choice(WORDS)}-{draw.choice(WORDS)}-{draw.choice(['secure', 'update', 'verify'])}.{draw.choice(ZONES)}"
+        words = draw.choice(WORDS), draw.choice(WORDS), draw.choice(["secure", "update", "verify"])
+        name = f"{'-'.join(words)}.{draw.choice(ZONES)}"
         return _row(draw, second, name, client, "alert", "malicious", draw.uniform(0.55, 0.93))
     if kind < 0.975:
         machine = "".join(draw.choices(string.ascii_lowercase + string.digits, k=draw.randint(14, 22)))
@@ -129,18 +138,41 @@ def _observation(draw: random.Random, second: int) -> Observation:
 
 
 def _row(
-    draw: random.Random, second: int, name: str, client: str, tier: str, label: str, score: float, count: int = 1,
-    source: str = "model", rule: str = "", reason: str = "",
-) -> Observation:  # fmt: skip
+    draw: random.Random,
+    second: int,
+    name: str,
+    client: str,
+    tier: str,
+    label: str,
+    score: float,
+    count: int = 1,
+    source: str = "model",
+    rule: str = "",
+    reason: str = "",
+) -> Observation:
     blocked = tier == "block" and draw.random() < 0.7
     generated = score if tier == "block" and source == "model" else score * 0.4
     first = second + draw.randrange(SECOND)
     rcode = "NXDOMAIN" if blocked or (tier == "block" and draw.random() < 0.8) else "NOERROR"
     return Observation(
-        qname=name, qtype=draw.choice(["A", "A", "A", "AAAA", "AAAA", "HTTPS"]), client=client, label=label, first=first,
-        last=first, count=count, action="nxdomain" if tier == "block" else "passthru", enforced=blocked,
-        source="none" if label == "unknown" else source, rule=rule or ("generated>=0.95" if tier == "block" else "score>=0.55" if tier == "alert" else ""),
-        model="" if label == "unknown" else "cnn-2026-11-20" if draw.random() < 0.8 else "seed", tier=tier, rcode=rcode, reason=reason, score=round(score, 4),
-        generated=round(generated, 4), latency_sum=draw.randint(300, 9000) * count, latency_max=9000,
+        qname=name,
+        qtype=draw.choice(["A", "A", "A", "AAAA", "AAAA", "HTTPS"]),
+        client=client,
+        label=label,
+        first=first,
+        last=first,
+        count=count,
+        action="nxdomain" if tier == "block" else "passthru",
+        enforced=blocked,
+        source="none" if label == "unknown" else source,
+        rule=rule or ("generated>=0.95" if tier == "block" else "score>=0.55" if tier == "alert" else ""),
+        model="" if label == "unknown" else "cnn-2026-11-20" if draw.random() < 0.8 else "seed",
+        tier=tier,
+        rcode=rcode,
+        reason=reason,
+        score=round(score, 4),
+        generated=round(generated, 4),
+        latency_sum=draw.randint(300, 9000) * count,
+        latency_max=9000,
         addresses=[f"203.0.113.{draw.randint(1, 250)}"] if rcode == "NOERROR" else [],
-    )  # fmt: skip
+    )

@@ -45,9 +45,17 @@ def serve(settings: Settings, data: Data, client: Client, signin: Signin) -> Ser
     ]
     hosts = settings.allow_hosts or [f"{name}:{settings.port}" for name in ("127.0.0.1", "localhost", settings.address)]
     options: dict[str, Any] = {
-        "port": settings.port, "address": settings.address, "websocket_origin": sorted(set(hosts)),
-        "extra_patterns": patterns, "title": "Verdict", "show": False, "start": False,
-        "unused_session_lifetime": UNUSED_SESSION_MS, "check_unused_sessions": UNUSED_SESSION_MS // 3,
-        "cookie_secret": signin.cookie_secret, "use_xheaders": settings.behind_proxy, "session_token_expiration": 3600,
-    }  # fmt: skip
+        "port": settings.port,
+        "address": settings.address,
+        "websocket_origin": sorted(set(hosts)),
+        "extra_patterns": patterns,
+        "title": "Verdict",
+        "show": False,
+        "start": False,
+        "unused_session_lifetime": UNUSED_SESSION_MS,
+        "check_unused_sessions": UNUSED_SESSION_MS // 3,
+        "cookie_secret": signin.cookie_secret,
+        "use_xheaders": settings.behind_proxy,
+        "session_token_expiration": 3600,
+    }
     return pn.io.server.get_server(pages, **options, **signin.server_options())

@@ -55,9 +55,12 @@ def _oauth(settings: Settings) -> Signin:
 
     def options() -> dict[str, Any]:
         return {
-            "oauth_provider": settings.oauth_provider, "oauth_key": settings.oauth_key, "oauth_secret": secret,
-            "oauth_redirect_uri": settings.oauth_redirect_uri or None, "oauth_extra_params": dict(settings.oauth_extra),
+            "oauth_provider": settings.oauth_provider,
+            "oauth_key": settings.oauth_key,
+            "oauth_secret": secret,
+            "oauth_redirect_uri": settings.oauth_redirect_uri or None,
+            "oauth_extra_params": dict(settings.oauth_extra),
             "oauth_encryption_key": None,
-        }  # fmt: skip
+        }
 
     return Signin(secrets.token_hex(32), role_of, options)

@@ -57,11 +57,19 @@ def confusion_rows(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
             int(counts.get(key, 0)) for key in ("true_negative", "false_positive", "false_negative", "true_positive")
         )
         total = tn + fp + fn + tp
-        rows.append({
-            "part": name, "tn": tn, "fp": fp, "fn": fn, "tp": tp, "accuracy": (tn + tp) / total if total else None,
-            "precision": tp / (tp + fp) if tp + fp else None, "recall": tp / (tp + fn) if tp + fn else None,
-            "fpr": fp / (fp + tn) if fp + tn else None,
-        })  # fmt: skip
+        rows.append(
+            {
+                "part": name,
+                "tn": tn,
+                "fp": fp,
+                "fn": fn,
+                "tp": tp,
+                "accuracy": (tn + tp) / total if total else None,
+                "precision": tp / (tp + fp) if tp + fp else None,
+                "recall": tp / (tp + fn) if tp + fn else None,
+                "fpr": fp / (fp + tn) if fp + tn else None,
+            }
+        )
     return rows
 
 

@@ -9,9 +9,15 @@ from verdicts.policy import LIST_NAMES
 from verdicts.store import Document
 
 HOUR = 3_600_000  # milliseconds
+SILENT_MS = 10_000
 DURATIONS: dict[str, int | None] = {
-    "1 hour": HOUR, "1 day": 24 * HOUR, "7 days": 168 * HOUR, "30 days": 720 * HOUR, "1 year": 8760 * HOUR, "for good": None,
-}  # fmt: skip
+    "1 hour": HOUR,
+    "1 day": 24 * HOUR,
+    "7 days": 168 * HOUR,
+    "30 days": 720 * HOUR,
+    "1 year": 8760 * HOUR,
+    "for good": None,
+}
 SHOWN_LIST = {"benign": "allowlist", "blocklist": "blocklist", "honeypot": "honeypot"}
 
 
@@ -31,12 +37,21 @@ def entry_row(document: Document) -> dict[str, Any]:
     kind, _, suffix = document.key.partition("/")
     body = document.body or {}
     return {
-        "list": kind, "suffix": suffix, "note": body.get("note") or document.note, "expires": body.get("expires"),
-        "author": body.get("author") or document.author, "time": document.time, "epoch": document.epoch, "key": document.key,
-    }  # fmt: skip
+        "list": kind,
+        "suffix": suffix,
+        "note": body.get("note") or document.note,
+        "expires": body.get("expires"),
+        "author": body.get("author") or document.author,
+        "time": document.time,
+        "epoch": document.epoch,
+        "key": document.key,
+    }
 
 
-def in_force(epoch: int, resolvers: Iterable[dict[str, Any]]) -> tuple[int, int]:
-    """How many of the resolvers that report know the decision of `epoch`, and how many there are."""
-    known = [int(resolver.get("epoch", 0)) >= epoch for resolver in resolvers]
+def in_force(epoch: int, resolvers: Iterable[dict[str, Any]], now: int) -> tuple[int, int]:
+    """How many of the resolvers that report know the decision of `epoch`, and how many there are.
+
+    A resolver reports each second, also when it has nothing to say; one silent for SILENT_MS is not counted.
+    """
+    known = [int(r.get("epoch", 0)) >= epoch for r in resolvers if now - int(r.get("time") or now) < SILENT_MS]
     return sum(known), len(known)

@@ -15,11 +15,19 @@ from dashboard.pages.queries import Queries
 from dashboard.pages.vetting import Vetting
 
 ICONS: dict[type[Page], str] = {
-    Overview: "space_dashboard", Lookup: "search", Queries: "list_alt", Names: "leaderboard", Vetting: "fact_check",
-    Incidents: "report", Clients: "devices", Enforcement: "gavel", Lists: "playlist_add_check",
+    Overview: "space_dashboard",
+    Lookup: "search",
+    Queries: "list_alt",
+    Names: "leaderboard",
+    Vetting: "fact_check",
+    Incidents: "report",
+    Clients: "devices",
+    Enforcement: "gavel",
+    Lists: "playlist_add_check",
     Models: "model_training",
-    Health: "monitor_heart", Audit: "history",
-}  # fmt: skip
+    Health: "monitor_heart",
+    Audit: "history",
+}
 
 NAVIGATION = [{"path": page.path, "label": page.title, "icon": icon} for page, icon in ICONS.items()]
 PAGES: dict[str, type[Page]] = {page.path: page for page in ICONS}

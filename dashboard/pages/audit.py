@@ -36,14 +36,19 @@ class Audit(Page):
         super().__init__(context, query)
         self.kind = query.get("kind", "") if query.get("kind", "") in KINDS.values() else ""
         self.table = Table(
-            caption="changes", empty="Nobody has changed anything yet.", on_message=self._row,
+            caption="changes",
+            empty="Nobody has changed anything yet.",
+            on_message=self._row,
             actions=[{"id": "undo", "label": "Undo", "when": "undoable"}] if self.may("analyst") else [],
             columns=[
-                {"key": "time", "label": "Time", "kind": "time"}, {"key": "author", "label": "Who", "kind": "text"},
-                {"key": "kind", "label": "What", "kind": "word"}, {"key": "key", "label": "Which", "kind": "text"},
-                {"key": "change", "label": "Change", "kind": "text"}, {"key": "note", "label": "Why", "kind": "text"},
+                {"key": "time", "label": "Time", "kind": "time"},
+                {"key": "author", "label": "Who", "kind": "text"},
+                {"key": "kind", "label": "What", "kind": "word"},
+                {"key": "key", "label": "Which", "kind": "text"},
+                {"key": "change", "label": "Change", "kind": "text"},
+                {"key": "note", "label": "Why", "kind": "text"},
             ],
-        )  # fmt: skip
+        )
         self.force = InForce(context)
         self.before: int | None = None
         self.older = pmui.Button(
@@ -102,9 +107,15 @@ class Audit(Page):
 def change_row(change: Document) -> dict[str, Any]:
     """One commit as a row."""
     return {
-        "time": change.time, "author": change.author, "kind": change.kind, "key": change.key, "note": change.note,
-        "change": difference(change.previous, change.body), "epoch": change.epoch, "undoable": change.kind not in NEVER_UNDONE,
-    }  # fmt: skip
+        "time": change.time,
+        "author": change.author,
+        "kind": change.kind,
+        "key": change.key,
+        "note": change.note,
+        "change": difference(change.previous, change.body),
+        "epoch": change.epoch,
+        "undoable": change.kind not in NEVER_UNDONE,
+    }
 
 
 def difference(old: dict[str, Any] | None, new: dict[str, Any] | None) -> str:

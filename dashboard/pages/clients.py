@@ -35,9 +35,18 @@ class Clients(Page):
             empty="No queries in this range.",
         )
         self.riskiest = Table(
-            heading="Riskiest", note="by malicious queries", caption="riskiest clients", empty="No malicious names were asked for.",
-            columns=[CLIENT, TIER, {**QUERIES, "label": "Malicious"}, {"key": "score", "label": "Highest score", "kind": "score"}, LAST],
-        )  # fmt: skip
+            heading="Riskiest",
+            note="by malicious queries",
+            caption="riskiest clients",
+            empty="No malicious names were asked for.",
+            columns=[
+                CLIENT,
+                TIER,
+                {**QUERIES, "label": "Malicious"},
+                {"key": "score", "label": "Highest score", "kind": "score"},
+                LAST,
+            ],
+        )
         self.tiles = Tiles()
         self.chart = TimeChart(heading="Queries by tier", empty="No queries in this range.", tall=150)
         self.malicious = Table(
@@ -60,9 +69,15 @@ class Clients(Page):
             empty="None.",
         )
         self.incidents = Table(
-            heading="Incidents", caption="incidents of this client", empty="None.",
-            columns=[{"key": "title", "label": "Incident", "kind": "link"}, {"key": "state", "label": "State", "kind": "state"}, {"key": "time", "label": "Begun", "kind": "time"}],
-        )  # fmt: skip
+            heading="Incidents",
+            caption="incidents of this client",
+            empty="None.",
+            columns=[
+                {"key": "title", "label": "Incident", "kind": "link"},
+                {"key": "state", "label": "State", "kind": "state"},
+                {"key": "time", "label": "Begun", "kind": "time"},
+            ],
+        )
         self.log = Table(
             heading="Latest queries", caption="latest queries", columns=LOG_COLUMNS, empty="None in this range."
         )
@@ -71,17 +86,28 @@ class Clients(Page):
         )
         self.subject = Notice(kind="title", status=READY)
         self.one = pn.Column(
-            self.subject, self.tiles, panel(self.chart), columns(panel(self.malicious), panel(self.missing), least=360),
-            columns(panel(self.incidents), panel(self.replies), least=360), panel(self.log), sizing_mode="stretch_width", styles={"gap": "14px"}, margin=0,
-        )  # fmt: skip
+            self.subject,
+            self.tiles,
+            panel(self.chart),
+            columns(panel(self.malicious), panel(self.missing), least=360),
+            columns(panel(self.incidents), panel(self.replies), least=360),
+            panel(self.log),
+            sizing_mode="stretch_width",
+            styles={"gap": "14px"},
+            margin=0,
+        )
         self._choose()
 
     def view(self) -> Any:
         f = self.filters
         return pn.Column(
-            range_bar(f, text(f, "client", "Client or prefix")), self.everyone, self.one,
-            sizing_mode="stretch_width", styles={"gap": "14px"}, margin=0,
-        )  # fmt: skip
+            range_bar(f, text(f, "client", "Client or prefix")),
+            self.everyone,
+            self.one,
+            sizing_mode="stretch_width",
+            styles={"gap": "14px"},
+            margin=0,
+        )
 
     def parts(self) -> Iterable[Component]:
         if self.filters.client:
@@ -103,12 +129,19 @@ class Clients(Page):
         data, where = self.context.data, self.filters.where()
         interval = interval_of(where.start, where.end)
         start, end = before(where)
-        buckets, unknown, malicious, missing, rcodes, page, then, then_missing, incidents = await asyncio.gather(
-            data.histogram(where, interval), data.histogram(self.filters.where(label=("unknown",)), interval),
-            data.top(self.filters.where(label=("malicious",)), "qname", 12), data.top(self.filters.where(rcode=("NXDOMAIN",)), "qname", 12),
-            data.totals(where, "rcode"), data.search(where, 25), data.totals(self.filters.where(start=start, end=end), keep=30),
-            data.totals(self.filters.where(start=start, end=end), "rcode", keep=30), data.documents("incident", keep=2),
-        )  # fmt: skip
+        buckets, unknown, malicious, missing, page = await asyncio.gather(
+            data.histogram(where, interval),
+            data.histogram(self.filters.where(label=("unknown",)), interval),
+            data.top(self.filters.where(label=("malicious",)), "qname", 12),
+            data.top(self.filters.where(rcode=("NXDOMAIN",)), "qname", 12),
+            data.search(where, 25),
+        )
+        rcodes, then, then_missing, incidents = await asyncio.gather(
+            data.totals(where, "rcode"),
+            data.totals(self.filters.where(start=start, end=end), keep=30),
+            data.totals(self.filters.where(start=start, end=end), "rcode", keep=30),
+            data.documents("incident", keep=2),
+        )
         self.chart.chart = chart_of(where.start, where.end, interval, buckets, unknown)
         self.malicious.rows = [top_row(row) for row in malicious]
         self.missing.rows = [top_row(row) for row in missing]
@@ -148,8 +181,15 @@ def incident_row(key: str, body: dict[str, Any], time: int) -> dict[str, Any]:
     """One incident as a row."""
     generated = body.get("names") or []
     return {
-        "id": key, "href": f"/incidents?id={key}", "client": body.get("client", ""), "state": body.get("state", "open"),
+        "id": key,
+        "href": f"/incidents?id={key}",
+        "client": body.get("client", ""),
+        "state": body.get("state", "open"),
         "title": f"{len(generated)} generated names" if len(generated) != 1 else "1 generated name",
-        "time": body.get("start") or body.get("first") or time, "last": body.get("end") or body.get("last") or time,
-        "count": body.get("count", 0), "missing": body.get("nxdomain", 0), "assignee": body.get("assignee", ""), "distinct": len(generated),
-    }  # fmt: skip
+        "time": body.get("start") or body.get("first") or time,
+        "last": body.get("end") or body.get("last") or time,
+        "count": body.get("count", 0),
+        "missing": body.get("nxdomain", 0),
+        "assignee": body.get("assignee", ""),
+        "distinct": len(generated),
+    }

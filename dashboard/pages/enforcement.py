@@ -32,17 +32,30 @@ class Enforcement(Page):
         self.tiles = Tiles()
         analyst = self.may("analyst")
         self.names = Table(
-            heading="Names that would be blocked", caption="names that would be blocked", empty="Enforcing would have blocked nothing in this range.",
-            multiple=analyst, actions=[{"id": "allow", "label": "Allow\u2026", "style": "good"}] if analyst else [], on_message=self._row,
+            heading="Names that would be blocked",
+            caption="names that would be blocked",
+            empty="Enforcing would have blocked nothing in this range.",
+            multiple=analyst,
+            actions=[{"id": "allow", "label": "Allow\u2026", "style": "good"}] if analyst else [],
+            on_message=self._row,
             columns=[
-                {"key": "key", "label": "Name", "kind": "name"}, {"key": "clients", "label": "Clients", "kind": "count"}, {"key": "count", "label": "Queries", "kind": "bar", "tier": "block"},
-                {"key": "popularity", "label": "Domain's queries", "kind": "count"}, {"key": "generated", "label": "Machine-made", "kind": "score"}, {"key": "last", "label": "Last", "kind": "ago"},
+                {"key": "key", "label": "Name", "kind": "name"},
+                {"key": "clients", "label": "Clients", "kind": "count"},
+                {"key": "count", "label": "Queries", "kind": "bar", "tier": "block"},
+                {"key": "popularity", "label": "Domain's queries", "kind": "count"},
+                {"key": "generated", "label": "Machine-made", "kind": "score"},
+                {"key": "last", "label": "Last", "kind": "ago"},
             ],
-        )  # fmt: skip
+        )
         self.clients = Table(
-            heading="Clients that would notice", caption="clients that would notice", empty="None.",
-            columns=[{"key": "key", "label": "Client", "kind": "client"}, {"key": "count", "label": "Queries", "kind": "bar", "tier": "block"}],
-        )  # fmt: skip
+            heading="Clients that would notice",
+            caption="clients that would notice",
+            empty="None.",
+            columns=[
+                {"key": "key", "label": "Client", "kind": "client"},
+                {"key": "count", "label": "Queries", "kind": "bar", "tier": "block"},
+            ],
+        )
         self.policy = Facts(heading="Policy", empty="The policy is read through the control API.", status=READY)
         self.force = InForce(context)
         self.prefix = pmui.TextInput(
@@ -65,19 +78,51 @@ class Enforcement(Page):
             on_click=self._allow_chosen,
         )
         switch = pn.FlexBox(
-            self.prefix, self.note,
-            pmui.Button(label="Enforce", icon="gavel", color="error", variant="contained", on_click=self._switch("enforce"), **admin),
-            pmui.Button(label="Only monitor", icon="visibility", variant="outlined", on_click=self._switch("monitor"), **admin),
-            pmui.Button(label="Pause everything", icon="pause", variant="outlined", color="warning", on_click=lambda _: schedule(lambda: self.pause(True)), **admin),
-            pmui.Button(label="Resume", icon="play_arrow", variant="outlined", on_click=lambda _: schedule(lambda: self.pause(False)), **admin),
-            gap="10px", align_items="center", sizing_mode="stretch_width", margin=0,
-        )  # fmt: skip
+            self.prefix,
+            self.note,
+            pmui.Button(
+                label="Enforce",
+                icon="gavel",
+                color="error",
+                variant="contained",
+                on_click=self._switch("enforce"),
+                **admin,
+            ),
+            pmui.Button(
+                label="Only monitor", icon="visibility", variant="outlined", on_click=self._switch("monitor"), **admin
+            ),
+            pmui.Button(
+                label="Pause everything",
+                icon="pause",
+                variant="outlined",
+                color="warning",
+                on_click=lambda _: schedule(lambda: self.pause(True)),
+                **admin,
+            ),
+            pmui.Button(
+                label="Resume",
+                icon="play_arrow",
+                variant="outlined",
+                on_click=lambda _: schedule(lambda: self.pause(False)),
+                **admin,
+            ),
+            gap="10px",
+            align_items="center",
+            sizing_mode="stretch_width",
+            margin=0,
+        )
         return pn.Column(
-            range_bar(f, text(f, "client", "Client or prefix"), allow), self.decision.force, self.tiles,
+            range_bar(f, text(f, "client", "Client or prefix"), allow),
+            self.decision.force,
+            self.tiles,
             columns(panel(self.names), panel(self.clients), least=380),
-            panel(self.policy, pn.Spacer(height=10), switch, self.trouble), self.force, self.decision.dialog,
-            sizing_mode="stretch_width", styles={"gap": "14px"}, margin=0,
-        )  # fmt: skip
+            panel(self.policy, pn.Spacer(height=10), switch, self.trouble),
+            self.force,
+            self.decision.dialog,
+            sizing_mode="stretch_width",
+            styles={"gap": "14px"},
+            margin=0,
+        )
 
     def parts(self) -> Iterable[Component]:
         return self.tiles, self.names, self.clients

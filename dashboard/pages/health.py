@@ -25,27 +25,57 @@ class Health(Page):
     def __init__(self, context: Context, query: dict[str, str]) -> None:
         super().__init__(context, {"range": "15m", **query})
         self.resolvers = Table(
-            heading="Resolvers", caption="resolvers", empty="No resolver has reported in this range.",
+            heading="Resolvers",
+            caption="resolvers",
+            empty="No resolver has reported in this range.",
             columns=[
-                {"key": "resolver", "label": "Resolver", "kind": "text"}, {"key": "state", "label": "State", "kind": "state"}, {"key": "version", "label": "Version", "kind": "word"},
-                {"key": "mode", "label": "Mode", "kind": "word"}, {"key": "epoch", "label": "Epoch", "kind": "count"}, {"key": "last", "label": "Last report", "kind": "ago"},
-                {"key": "seen", "label": "Queries", "kind": "count"}, {"key": "rows", "label": "Rows promised", "kind": "count"}, {"key": "stored", "label": "stored", "kind": "count"},
-                {"key": "dead", "label": "rejected", "kind": "count"}, {"key": "missing", "label": "missing", "kind": "count"}, {"key": "discarded", "label": "Discarded", "kind": "count"},
+                {"key": "resolver", "label": "Resolver", "kind": "text"},
+                {"key": "state", "label": "State", "kind": "state"},
+                {"key": "version", "label": "Version", "kind": "word"},
+                {"key": "mode", "label": "Mode", "kind": "word"},
+                {"key": "epoch", "label": "Epoch", "kind": "count"},
+                {"key": "last", "label": "Last report", "kind": "ago"},
+                {"key": "seen", "label": "Queries", "kind": "count"},
+                {"key": "rows", "label": "Rows promised", "kind": "count"},
+                {"key": "stored", "label": "stored", "kind": "count"},
+                {"key": "dead", "label": "rejected", "kind": "count"},
+                {"key": "missing", "label": "missing", "kind": "count"},
+                {"key": "discarded", "label": "Discarded", "kind": "count"},
             ],
-        )  # fmt: skip
+        )
         self.deployments = Table(
-            heading="Cluster", caption="deployments", empty="The control API tells; it is not configured or does not answer.", status=READY,
-            columns=[{"key": "name", "label": "Deployment", "kind": "text"}, {"key": "status", "label": "State", "kind": "state"}, {"key": "replicas", "label": "Replicas", "kind": "text"}],
-        )  # fmt: skip
+            heading="Cluster",
+            caption="deployments",
+            empty="The control API tells; it is not configured or does not answer.",
+            status=READY,
+            columns=[
+                {"key": "name", "label": "Deployment", "kind": "text"},
+                {"key": "status", "label": "State", "kind": "state"},
+                {"key": "replicas", "label": "Replicas", "kind": "text"},
+            ],
+        )
         self.store = Facts(heading="Store and spool")
-        self.reasons = Table(heading="Queries without a verdict", caption="reasons", empty="Every query in this range got its verdict in time.", columns=[{"key": "key", "label": "Reason", "kind": "text"}, {"key": "count", "label": "Queries", "kind": "bar", "tier": "unknown"}])  # fmt: skip
+        self.reasons = Table(
+            heading="Queries without a verdict",
+            caption="reasons",
+            empty="Every query in this range got its verdict in time.",
+            columns=[
+                {"key": "key", "label": "Reason", "kind": "text"},
+                {"key": "count", "label": "Queries", "kind": "bar", "tier": "unknown"},
+            ],
+        )
         self.trouble = Notice(status=READY, kind="warn", visible=False)
 
     def view(self) -> Any:
         return pn.Column(
-            range_bar(self.filters), self.trouble, panel(self.resolvers),
-            columns(panel(self.deployments), panel(self.store), panel(self.reasons), least=320), sizing_mode="stretch_width", styles={"gap": "14px"}, margin=0,
-        )  # fmt: skip
+            range_bar(self.filters),
+            self.trouble,
+            panel(self.resolvers),
+            columns(panel(self.deployments), panel(self.store), panel(self.reasons), least=320),
+            sizing_mode="stretch_width",
+            styles={"gap": "14px"},
+            margin=0,
+        )
 
     def parts(self) -> Iterable[Component]:
         return self.resolvers, self.store, self.reasons
@@ -54,21 +84,27 @@ class Health(Page):
         start, end = self.filters.span()
         status = await self._status()
         facts = [
-            {"label": "Model", "value": status.get("model") or "\u2013"}, {"label": "Paused", "value": bool(status.get("paused")), "kind": "flag"},
-            *_flat("Spool", status.get("spool")), *_flat("Store", status.get("store")),
-        ]  # fmt: skip
+            {"label": "Model", "value": _model(status.get("model"))},
+            {"label": "Paused", "value": bool(status.get("paused")), "kind": "flag"},
+            *_flat("Spool", status.get("spool")),
+            *_flat("Store", status.get("store")),
+        ]
         try:
             epoch, batches, reasons = await asyncio.gather(
-                self.context.data.epoch(), self.context.data.batches(max(start, end - 3_600_000), end, 2),
+                self.context.data.epoch(),
+                self.context.data.batches(max(start, end - 3_600_000), end, 2),
                 self.context.data.totals(self.filters.where(label=("unknown",)), "reason"),
-            )  # fmt: skip
+            )
         finally:
             self.store.facts = facts
         self.store.facts = [
             {"label": "Epoch", "value": epoch.number, "kind": "count", "more": epoch.generation},
             *facts,
         ]
-        known = {str(resolver.get("resolver", "")): resolver for resolver in status.get("resolvers", [])}
+        known = {
+            str(resolver.get("name") or resolver.get("resolver", "")): resolver
+            for resolver in status.get("resolvers", [])
+        }
         self.resolvers.param.update(
             rows=resolver_rows(batches, known, end), note="of the last hour" if end - start > 3_600_000 else ""
         )
@@ -84,11 +120,7 @@ class Health(Page):
             self.trouble.param.update(visible=True, text=f"Cluster: {error}")
             return {}
         self.trouble.visible = False
-        deployments = status.get("deployments") or []
-        self.deployments.rows = [
-            {"name": d.get("name", ""), "status": d.get("status", ""), "replicas": str(d.get("replicas", ""))}
-            for d in deployments
-        ]
+        self.deployments.rows = deployment_rows(status.get("deployments") or {})
         return status
 
 
@@ -118,12 +150,25 @@ def resolver_rows(batches: Sequence[BatchState], known: dict[str, dict[str, Any]
             {"resolver": name, "seen": 0, "rows": 0, "stored": 0, "dead": 0, "missing": 0, "discarded": 0, "last": 0},
         )
         row |= {"version": said.get("version", ""), "mode": said.get("mode", ""), "epoch": said.get("epoch", 0)}
-        row["last"] = max(row["last"], int(said.get("last") or 0))
+        row["last"] = max(row["last"], int(said.get("time") or 0))
     for row in rows.values():
         late = now - row["last"] > LATE_S * 1000
         row["state"] = "silent" if late else "lossy" if row["discarded"] or row["dead"] else "good"
         row["style"] = "bad" if late else None
     return [rows[name] for name in sorted(rows)]
+
+
+def deployment_rows(deployments: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row a deployment, with its replicas by state."""
+    rows = []
+    for name, said in sorted(deployments.items()):
+        status = str(said.get("status", ""))
+        replicas = ", ".join(f"{count} {state.lower()}" for state, count in (said.get("replicas") or {}).items())
+        shown = (
+            "good" if status in ("HEALTHY", "RUNNING") else "warning" if status in ("UPDATING", "UPSCALING") else status
+        )
+        rows.append({"name": name, "status": shown.lower(), "replicas": replicas})
+    return rows
 
 
 def _flat(label: str, values: Any) -> list[dict[str, Any]]:
@@ -134,3 +179,9 @@ def _flat(label: str, values: Any) -> list[dict[str, Any]]:
         for key, value in values.items()
         if value not in (None, "", {})
     ]
+
+
+def _model(said: Any) -> str:
+    if isinstance(said, dict):
+        return str(said.get("version") or said.get("unreachable") or "\u2013")
+    return str(said or "\u2013")

@@ -29,22 +29,34 @@ class Incidents(Page):
         self.id = query.get("id", "")
         self.state = query.get("state", "") if query.get("state") in ("all", *STATES) else "open"
         self.table = Table(
-            caption="incidents", empty="No incident. One opens when a client asks for several generated names within an hour and most do not exist.",
-            on_message=self._choose, selectable=True,
+            caption="incidents",
+            empty="No incident. One opens when a client asks for several generated names in an hour, most of them missing.",
+            on_message=self._choose,
+            selectable=True,
             columns=[
-                {"key": "time", "label": "Begun", "kind": "time"}, {"key": "client", "label": "Client", "kind": "client"},
-                {"key": "title", "label": "What", "kind": "link"}, {"key": "missing", "label": "NXDOMAIN", "kind": "count"},
-                {"key": "state", "label": "State", "kind": "state"}, {"key": "assignee", "label": "Assigned to", "kind": "text"}, {"key": "last", "label": "Last", "kind": "ago"},
+                {"key": "time", "label": "Begun", "kind": "time"},
+                {"key": "client", "label": "Client", "kind": "client"},
+                {"key": "title", "label": "What", "kind": "link"},
+                {"key": "missing", "label": "NXDOMAIN", "kind": "count"},
+                {"key": "state", "label": "State", "kind": "state"},
+                {"key": "assignee", "label": "Assigned to", "kind": "text"},
+                {"key": "last", "label": "Last", "kind": "ago"},
             ],
-        )  # fmt: skip
+        )
         self.facts = Facts(heading="Incident", empty="This incident is not in the store.")
         self.names = Table(
-            heading="Generated names", caption="generated names", empty="None in the log any more.",
+            heading="Generated names",
+            caption="generated names",
+            empty="None in the log any more.",
             columns=[
-                {"key": "key", "label": "Name", "kind": "name"}, {"key": "tier", "label": "Tier", "kind": "tier"}, {"key": "generated", "label": "Machine-made", "kind": "score"},
-                {"key": "rcode", "label": "Reply", "kind": "word"}, {"key": "count", "label": "Queries", "kind": "count"}, {"key": "last", "label": "Last", "kind": "time"},
+                {"key": "key", "label": "Name", "kind": "name"},
+                {"key": "tier", "label": "Tier", "kind": "tier"},
+                {"key": "generated", "label": "Machine-made", "kind": "score"},
+                {"key": "rcode", "label": "Reply", "kind": "word"},
+                {"key": "count", "label": "Queries", "kind": "count"},
+                {"key": "last", "label": "Last", "kind": "time"},
             ],
-        )  # fmt: skip
+        )
         self.chart = TimeChart(heading="The client's queries around it", empty="None in the log any more.", tall=140)
         self.log = Table(
             heading="Evidence",
@@ -67,8 +79,12 @@ class Incidents(Page):
         states.param.watch(self._state_changed, "value")
         self.detail = pn.Column(
             columns(panel(self.facts, pn.Spacer(height=10), self._buttons()), panel(self.chart), least=400),
-            columns(panel(self.names), panel(self.log), least=440), sizing_mode="stretch_width", styles={"gap": "14px"}, margin=0, visible=bool(self.id),
-        )  # fmt: skip
+            columns(panel(self.names), panel(self.log), least=440),
+            sizing_mode="stretch_width",
+            styles={"gap": "14px"},
+            margin=0,
+            visible=bool(self.id),
+        )
         return pn.Column(
             states, panel(self.table), self.detail, sizing_mode="stretch_width", styles={"gap": "14px"}, margin=0
         )
@@ -95,9 +111,13 @@ class Incidents(Page):
         evidence = self.filters.where(start=start, end=end, client=row["client"], label=("malicious",))
         interval = interval_of(start, end)
         tops, page, buckets, unknown = (
-            await data.top(evidence, "qname", 60), await data.search(evidence, 60), await data.histogram(where, interval),
-            await data.histogram(self.filters.where(start=start, end=end, client=row["client"], label=("unknown",)), interval),
-        )  # fmt: skip
+            await data.top(evidence, "qname", 60),
+            await data.search(evidence, 60),
+            await data.histogram(where, interval),
+            await data.histogram(
+                self.filters.where(start=start, end=end, client=row["client"], label=("unknown",)), interval
+            ),
+        )
         rcodes = {record.qname: record.rcode for record in reversed(page.records)}
         self.names.rows = [{**top_row(top), "rcode": rcodes.get(top.key, "")} for top in tops]
         self.log.rows = [log_row(record) for record in page.records]
@@ -116,12 +136,37 @@ class Incidents(Page):
     def _buttons(self) -> Any:
         make = {"size": "small", "variant": "outlined", "margin": 0, "disabled": not self.may("analyst")}
         return pn.FlexBox(
-            pmui.Button(label="Acknowledge", icon="visibility", on_click=lambda _: schedule(lambda: self.update({"state": "acknowledged"})), **make),
-            self.assignee, pmui.Button(label="Assign", icon="person_add", on_click=lambda _: schedule(lambda: self.update({"assignee": self.assignee.value.strip()})), **make),
-            self.note, pmui.Button(label="Close", icon="done_all", color="success", on_click=lambda _: schedule(lambda: self.update({"state": "closed"})), **make),
-            pmui.Button(label="Reopen", on_click=lambda _: schedule(lambda: self.update({"state": "open"})), **{**make, "variant": "text"}),
-            gap="10px", align_items="center", sizing_mode="stretch_width", margin=0,
-        )  # fmt: skip
+            pmui.Button(
+                label="Acknowledge",
+                icon="visibility",
+                on_click=lambda _: schedule(lambda: self.update({"state": "acknowledged"})),
+                **make,
+            ),
+            self.assignee,
+            pmui.Button(
+                label="Assign",
+                icon="person_add",
+                on_click=lambda _: schedule(lambda: self.update({"assignee": self.assignee.value.strip()})),
+                **make,
+            ),
+            self.note,
+            pmui.Button(
+                label="Close",
+                icon="done_all",
+                color="success",
+                on_click=lambda _: schedule(lambda: self.update({"state": "closed"})),
+                **make,
+            ),
+            pmui.Button(
+                label="Reopen",
+                on_click=lambda _: schedule(lambda: self.update({"state": "open"})),
+                **{**make, "variant": "text"},
+            ),
+            gap="10px",
+            align_items="center",
+            sizing_mode="stretch_width",
+            margin=0,
+        )
 
     async def update(self, changes: dict[str, str]) -> None:
         """Change state or assignee."""

@@ -32,15 +32,20 @@ class Lists(Page):
         self.contains = query.get("contains", "")
         self.decision = Decision(self, decided=lambda: schedule(self.reload))
         self.table = Table(
-            caption="vetted entries", on_message=self._row, multiple=self.may("analyst"),
+            caption="vetted entries",
+            on_message=self._row,
+            multiple=self.may("analyst"),
             empty="No entry. Add names here, or decide on them where you meet them.",
             actions=[{"id": "remove", "label": "Remove", "style": "danger"}] if self.may("analyst") else [],
             columns=[
-                {"key": "list", "label": "List", "kind": "list"}, {"key": "suffix", "label": "Entry", "kind": "name"},
-                {"key": "note", "label": "Why", "kind": "text"}, {"key": "author", "label": "Who", "kind": "text"},
-                {"key": "time", "label": "Since", "kind": "time"}, {"key": "expires", "label": "Until", "kind": "until"},
+                {"key": "list", "label": "List", "kind": "list"},
+                {"key": "suffix", "label": "Entry", "kind": "name"},
+                {"key": "note", "label": "Why", "kind": "text"},
+                {"key": "author", "label": "Who", "kind": "text"},
+                {"key": "time", "label": "Since", "kind": "time"},
+                {"key": "expires", "label": "Until", "kind": "until"},
             ],
-        )  # fmt: skip
+        )
         self.names = pmui.TextAreaInput(
             label="Names, one a line", rows=3, size="small", sizing_mode="stretch_width", margin=0, max_length=200_000
         )
@@ -86,11 +91,23 @@ class Lists(Page):
             on_click=lambda _: schedule(self.add),
         )
         return pn.Column(
-            pn.FlexBox(chosen, search, remove, gap="12px", align_items="center", sizing_mode="stretch_width", margin=0), self.decision.force,
+            pn.FlexBox(chosen, search, remove, gap="12px", align_items="center", sizing_mode="stretch_width", margin=0),
+            self.decision.force,
             panel(self.table),
-            panel(pn.Column(self.names, pn.FlexBox(self.importing, self.until, self.note, add, gap="12px", align_items="center", margin=0), sizing_mode="stretch_width", styles={"gap": "12px"}, margin=0)),
-            self.decision.dialog, sizing_mode="stretch_width", styles={"gap": "14px"}, margin=0,
-        )  # fmt: skip
+            panel(
+                pn.Column(
+                    self.names,
+                    pn.FlexBox(self.importing, self.until, self.note, add, gap="12px", align_items="center", margin=0),
+                    sizing_mode="stretch_width",
+                    styles={"gap": "12px"},
+                    margin=0,
+                )
+            ),
+            self.decision.dialog,
+            sizing_mode="stretch_width",
+            styles={"gap": "14px"},
+            margin=0,
+        )
 
     def parts(self) -> Iterable[Component]:
         return (self.table,)

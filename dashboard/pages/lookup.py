@@ -50,21 +50,41 @@ class Lookup(Page):
             empty="The model is asked through the control API; it gave no explanation.", status=READY
         )
         self.entries = Table(
-            heading="List entries", caption="list entries over this name", on_message=self._entry,
+            heading="List entries",
+            caption="list entries over this name",
+            on_message=self._entry,
             empty="No list holds this name or a domain above it.",
             actions=ENTRY_ACTIONS if self.may("analyst") else [],
             columns=[
-                {"key": "list", "label": "List", "kind": "list"}, {"key": "suffix", "label": "Entry", "kind": "name"},
-                {"key": "note", "label": "Why", "kind": "text"}, {"key": "author", "label": "Who", "kind": "text"},
-                {"key": "time", "label": "Since", "kind": "time"}, {"key": "expires", "label": "Until", "kind": "until"},
+                {"key": "list", "label": "List", "kind": "list"},
+                {"key": "suffix", "label": "Entry", "kind": "name"},
+                {"key": "note", "label": "Why", "kind": "text"},
+                {"key": "author", "label": "Who", "kind": "text"},
+                {"key": "time", "label": "Since", "kind": "time"},
+                {"key": "expires", "label": "Until", "kind": "until"},
             ],
-        )  # fmt: skip
+        )
         self.chart = TimeChart(heading="Queries", empty="No queries in this range.", tall=150, on_message=self._zoom)
         self.clients = Table(
-            heading="Clients", empty="None.", caption="clients that asked",
-            columns=[{"key": "key", "label": "Client", "kind": "client"}, {"key": "count", "label": "Queries", "kind": "bar"}, {"key": "last", "label": "Last", "kind": "ago"}],
-        )  # fmt: skip
-        self.models = Table(heading="Verdicts by model", empty="None.", caption="verdicts by model version", columns=[{"key": "key", "label": "Model", "kind": "text"}, {"key": "tier", "label": "Tier", "kind": "tier"}, {"key": "count", "label": "Queries", "kind": "bar"}])  # fmt: skip
+            heading="Clients",
+            empty="None.",
+            caption="clients that asked",
+            columns=[
+                {"key": "key", "label": "Client", "kind": "client"},
+                {"key": "count", "label": "Queries", "kind": "bar"},
+                {"key": "last", "label": "Last", "kind": "ago"},
+            ],
+        )
+        self.models = Table(
+            heading="Verdicts by model",
+            empty="None.",
+            caption="verdicts by model version",
+            columns=[
+                {"key": "key", "label": "Model", "kind": "text"},
+                {"key": "tier", "label": "Tier", "kind": "tier"},
+                {"key": "count", "label": "Queries", "kind": "bar"},
+            ],
+        )
         self.replies = Table(
             heading="Replies",
             empty="None.",
@@ -94,14 +114,26 @@ class Lookup(Page):
             )
         return pn.Column(
             Notice(text=self.asked if "*" in self.name else self.name, kind="title", status=READY),
-            self._buttons(), self.decision.force,
-            columns(panel(self.why, pn.Spacer(height=12), self.characters), panel(self.entries, pn.Spacer(height=12), self.registration)),
+            self._buttons(),
+            self.decision.force,
+            columns(
+                panel(self.why, pn.Spacer(height=12), self.characters),
+                panel(self.entries, pn.Spacer(height=12), self.registration),
+            ),
             range_bar(self.filters, self._scope()),
             panel(self.chart),
-            columns(panel(self.clients), panel(self.models, pn.Spacer(height=12), self.replies), panel(self.siblings), least=330),
-            panel(self.log), self.decision.dialog,
-            sizing_mode="stretch_width", styles={"gap": "14px"}, margin=0,
-        )  # fmt: skip
+            columns(
+                panel(self.clients),
+                panel(self.models, pn.Spacer(height=12), self.replies),
+                panel(self.siblings),
+                least=330,
+            ),
+            panel(self.log),
+            self.decision.dialog,
+            sizing_mode="stretch_width",
+            styles={"gap": "14px"},
+            margin=0,
+        )
 
     def parts(self) -> Iterable[Component]:
         return self.why, self.entries, self.chart, self.clients, self.models, self.replies, self.siblings, self.log
@@ -121,11 +153,15 @@ class Lookup(Page):
         data, where = self.context.data, self.where()
         interval = interval_of(where.start, where.end)
         registered = names.split(self.name).registered if "*" not in self.name else ""
-        buckets, unknown, page, clients, models, rcodes, entries = await asyncio.gather(
-            data.histogram(where, interval), data.histogram(self.where(label=("unknown",)), interval),
-            data.search(where, 20), data.top(where, "client", 10), self._by_model(where), data.totals(where, "rcode"),
-            entries_over(data, self.name) if registered else _none(),
-        )  # fmt: skip
+        buckets, unknown, page, clients = await asyncio.gather(
+            data.histogram(where, interval),
+            data.histogram(self.where(label=("unknown",)), interval),
+            data.search(where, 20),
+            data.top(where, "client", 10),
+        )
+        models, rcodes, entries = await asyncio.gather(
+            self._by_model(where), data.totals(where, "rcode"), entries_over(data, self.name) if registered else _none()
+        )
         self.chart.chart = chart_of(where.start, where.end, interval, buckets, unknown)
         self.log.rows = [log_row(record) for record in page.records]
         self.clients.rows = [top_row(top) for top in clients]
@@ -202,7 +238,7 @@ class Lookup(Page):
             pmui.Button(label="Block\u2026", icon="block", color="error", on_click=ask("blocklist"), **make),
             pmui.Button(label="Honeypot\u2026", icon="hive", color="warning", on_click=ask("honeypot"), **make),
             margin=0,
-        )  # fmt: skip
+        )
 
     def _scope(self) -> Any:
         wide = pmui.Switch(
@@ -264,7 +300,12 @@ def facts_of_record(record: Any) -> list[dict[str, Any]]:
     """The latest record of a name as facts."""
     row = log_row(record)
     facts = [
-        {"label": "Last time", "value": row["tier"], "kind": "tier", "more": f"\u2192 {row['action']}" + ("" if row["enforced"] else " (not enforced)")},
+        {
+            "label": "Last time",
+            "value": row["tier"],
+            "kind": "tier",
+            "more": f"\u2192 {row['action']}" + ("" if row["enforced"] else " (not enforced)"),
+        },
         {"label": "When", "value": row["time"], "kind": "time"},
         {"label": "Decided by", "value": row["source"]},
         {"label": "Rule", "value": row["rule"] or "\u2013", "kind": "code"},
@@ -272,5 +313,5 @@ def facts_of_record(record: Any) -> list[dict[str, Any]]:
         {"label": "Malicious", "value": row["score"], "kind": "score", "more": "calibrated probability"},
         {"label": "Machine-made", "value": row["generated"], "kind": "score", "more": "calibrated probability"},
         {"label": "Reply", "value": row["rcode"] or "\u2013"},
-    ]  # fmt: skip
+    ]
     return facts + ([{"label": "No verdict", "value": row["reason"]}] if row["reason"] else [])

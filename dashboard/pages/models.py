@@ -9,7 +9,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from dashboard.client import Refused
-from dashboard.components import READY, Component, Facts, Lines, Notice, Table
+from dashboard.components import LOADING, READY, Component, Facts, Lines, Notice, Table
 from dashboard.page import Context, Page, columns, panel, schedule
 from dashboard.training import (
     ACCURACIES,
@@ -22,6 +22,7 @@ from dashboard.training import (
     reliability,
 )
 
+SHOWN = 200  # changed verdicts
 DAY = 86_400_000  # milliseconds
 RUNNING = ("running", "pending", "queued")
 RATE = {"kind": "percent"}
@@ -40,21 +41,40 @@ class Models(Page):
         self.trouble = Notice(status=READY, kind="warn", visible=False)
         admin = self.may("admin")
         self.models = Table(
-            heading="Models", caption="models", empty="No model in the registry.", selectable=True, on_message=self._model, status=READY,
-            actions=[{"id": "promote", "label": "Promote", "when": "idle"}, {"id": "replay", "label": "Replay a day"}] if admin else [],
+            heading="Models",
+            caption="models",
+            empty="No model in the registry.",
+            selectable=True,
+            on_message=self._model,
+            status=READY,
+            actions=[{"id": "promote", "label": "Promote", "when": "idle"}, {"id": "replay", "label": "Replay a day"}]
+            if admin
+            else [],
             columns=[
-                {"key": "version", "label": "Version", "kind": "text"}, {"key": "state", "label": "State", "kind": "state"}, {"key": "network", "label": "Network", "kind": "word"},
-                {"key": "parent", "label": "From", "kind": "text"}, {"key": "block", "label": "Block bound", "kind": "text"},
+                {"key": "version", "label": "Version", "kind": "text"},
+                {"key": "state", "label": "State", "kind": "state"},
+                {"key": "network", "label": "Network", "kind": "word"},
+                {"key": "parent", "label": "From", "kind": "text"},
+                {"key": "block", "label": "Block bound", "kind": "text"},
             ],
-        )  # fmt: skip
+        )
         self.jobs = Table(
-            heading="Jobs", caption="jobs", empty="Nothing was trained yet.", selectable=True, on_message=self._job, status=READY,
+            heading="Jobs",
+            caption="jobs",
+            empty="Nothing was trained yet.",
+            selectable=True,
+            on_message=self._job,
+            status=READY,
             actions=[{"id": "cancel", "label": "Cancel", "when": "running", "style": "danger"}] if admin else [],
             columns=[
-                {"key": "id", "label": "Job", "kind": "text"}, {"key": "kind", "label": "What", "kind": "word"}, {"key": "state", "label": "State", "kind": "state"},
-                {"key": "progress", "label": "Done", "kind": "percent"}, {"key": "time", "label": "Begun", "kind": "ago"}, {"key": "error", "label": "", "kind": "text"},
+                {"key": "id", "label": "Job", "kind": "text"},
+                {"key": "kind", "label": "What", "kind": "word"},
+                {"key": "state", "label": "State", "kind": "state"},
+                {"key": "progress", "label": "Done", "kind": "percent"},
+                {"key": "time", "label": "Begun", "kind": "ago"},
+                {"key": "error", "label": "", "kind": "text"},
             ],
-        )  # fmt: skip
+        )
         self.loss = Lines(heading="Loss", xlabel="epoch or step", empty="Choose a job or a model.", status=READY)
         self.accuracy = Lines(
             heading="Accuracy",
@@ -64,17 +84,35 @@ class Models(Page):
         )
         self.facts = Facts(heading="Model", empty="Choose a model.", status=READY)
         self.confusion = Table(
-            heading="Confusion and metrics", note="at the model's thresholds", caption="confusion matrices", empty="This model has no such evaluation.", status=READY,
+            heading="Confusion and metrics",
+            note="at the model's thresholds",
+            caption="confusion matrices",
+            empty="This model has no such evaluation.",
+            status=READY,
             columns=[
-                {"key": "part", "label": "Names", "kind": "word"}, {"key": "tn", "label": "benign, passed", "kind": "count"}, {"key": "fp", "label": "benign, flagged", "kind": "count"},
-                {"key": "fn", "label": "malicious, passed", "kind": "count"}, {"key": "tp", "label": "malicious, flagged", "kind": "count"}, {"key": "accuracy", "label": "Accuracy", **RATE},
-                {"key": "precision", "label": "Precision", **RATE}, {"key": "recall", "label": "Recall", **RATE}, {"key": "fpr", "label": "False positives", **RATE},
+                {"key": "part", "label": "Names", "kind": "word"},
+                {"key": "tn", "label": "benign, passed", "kind": "count"},
+                {"key": "fp", "label": "benign, flagged", "kind": "count"},
+                {"key": "fn", "label": "malicious, passed", "kind": "count"},
+                {"key": "tp", "label": "malicious, flagged", "kind": "count"},
+                {"key": "accuracy", "label": "Accuracy", **RATE},
+                {"key": "precision", "label": "Precision", **RATE},
+                {"key": "recall", "label": "Recall", **RATE},
+                {"key": "fpr", "label": "False positives", **RATE},
             ],
-        )  # fmt: skip
+        )
         self.fixed = Table(
-            heading="At fixed false-positive rates", caption="metrics at fixed false-positive rates", empty="This model has no such evaluation.", status=READY,
-            columns=[{"key": "part", "label": "Names", "kind": "word"}, {"key": "fpr", "label": "False positives", **RATE}, {"key": "recall", "label": "Recall", **RATE}, {"key": "precision", "label": "Precision", **RATE}],
-        )  # fmt: skip
+            heading="At fixed false-positive rates",
+            caption="metrics at fixed false-positive rates",
+            empty="This model has no such evaluation.",
+            status=READY,
+            columns=[
+                {"key": "part", "label": "Names", "kind": "word"},
+                {"key": "fpr", "label": "False positives", **RATE},
+                {"key": "recall", "label": "Recall", **RATE},
+                {"key": "precision", "label": "Precision", **RATE},
+            ],
+        )
         self.reliable = Lines(
             heading="Reliability",
             xlabel="probability said; height: share malicious",
@@ -83,9 +121,19 @@ class Models(Page):
             status=READY,
         )
         self.replayed = Table(
-            heading="Replay", caption="verdicts that would change", empty="No verdict would change.", status=READY, visible=False,
-            columns=[{"key": "name", "label": "Name", "kind": "name"}, {"key": "count", "label": "Queries", "kind": "count"}, {"key": "before", "label": "Now", "kind": "tier"}, {"key": "after", "label": "Then", "kind": "tier"}, {"key": "rule", "label": "Rule", "kind": "text"}],
-        )  # fmt: skip
+            heading="Replay",
+            caption="verdicts that would change",
+            empty="No verdict would change.",
+            status=READY,
+            visible=False,
+            columns=[
+                {"key": "name", "label": "Name", "kind": "name"},
+                {"key": "count", "label": "Queries", "kind": "count"},
+                {"key": "before", "label": "Now", "kind": "tier"},
+                {"key": "after", "label": "Then", "kind": "tier"},
+                {"key": "rule", "label": "Rule", "kind": "text"},
+            ],
+        )
         self._inputs()
 
     def _inputs(self) -> None:
@@ -140,10 +188,26 @@ class Models(Page):
             margin=0,
         )
         return pn.Column(
-            self.trouble, panel(form), columns(panel(self.models, pn.Spacer(height=8), pn.FlexBox(self.note, back, gap="12px", align_items="center", margin=0)), panel(self.jobs), least=440),
-            columns(panel(self.loss), panel(self.accuracy), least=380), columns(panel(self.facts), panel(self.reliable), least=380),
-            panel(self.confusion), panel(self.fixed), self.replayed, sizing_mode="stretch_width", styles={"gap": "14px"}, margin=0,
-        )  # fmt: skip
+            self.trouble,
+            panel(form),
+            columns(
+                panel(
+                    self.models,
+                    pn.Spacer(height=8),
+                    pn.FlexBox(self.note, back, gap="12px", align_items="center", margin=0),
+                ),
+                panel(self.jobs),
+                least=440,
+            ),
+            columns(panel(self.loss), panel(self.accuracy), least=380),
+            columns(panel(self.facts), panel(self.reliable), least=380),
+            panel(self.confusion),
+            panel(self.fixed),
+            self.replayed,
+            sizing_mode="stretch_width",
+            styles={"gap": "14px"},
+            margin=0,
+        )
 
     def parts(self) -> Iterable[Component]:
         return ()
@@ -204,24 +268,22 @@ class Models(Page):
             self.context.tell(str(error), "error")
             self.job = ""
             return
-        lines = job.get("lines") or job.get("curves") or []
+        lines = job.get("history") or []
         self.loss.param.update(series=curves(lines, CURVES), heading=f"Loss, {self.job}")
         self.accuracy.series = curves(lines, ACCURACIES)
-        result = job.get("result") or {}
-        if isinstance(result, dict) and "changes" in result:
-            self.replayed.param.update(
-                visible=True,
-                rows=result["changes"][:200],
-                note=f"{result.get('names', 0):,} names asked again, {len(result['changes']):,} would change",
-            )
 
     async def train(self) -> None:
         """Start a training with the settings of the form."""
         settings = {
-            "kind": self.kind.value, "network": self.network.value, "data": self.data.value.strip(), "epochs": self.epochs.value or 0,
-            "batch_size": self.batch.value or 0, "rows": self.rows.value or 0, "minutes": self.minutes.value or 0.0, "seed": self.seed.value or 0,
-        }  # fmt: skip
-        reply = await self.act(self.context.control.start_job("train", settings), "Training started")
+            "network": self.network.value,
+            "data": self.data.value.strip(),
+            "epochs": self.epochs.value or 0,
+            "batch_size": self.batch.value or 0,
+            "rows": self.rows.value or 0,
+            "minutes": self.minutes.value or 0.0,
+            "seed": self.seed.value or 0,
+        }
+        reply = await self.act(self.context.control.start_job(self.kind.value, settings), "Training started")
         if reply:
             self._open_job(str(reply.get("id") or reply.get("job") or ""))
 
@@ -242,11 +304,15 @@ class Models(Page):
             await self.reload()
 
     async def replay(self, version: str) -> None:
-        """Ask the model again for the names of the last day."""
+        """Ask the model again for the names of the last day, and show which verdicts would change."""
         now = int(time.time() * 1000)
-        reply = await self.act(self.context.control.replay(version, now - DAY, now), "Replay started")
-        if reply:
-            self._open_job(str(reply.get("id") or reply.get("job") or ""))
+        self.replayed.param.update(visible=True, status=LOADING, rows=[], note=version)
+        done = await self.act(self.context.control.replay(version, now - DAY, now), f"Replayed for {version}")
+        report = done or {}
+        changes = report.get("changes", [])
+        count, asked = report.get("changed", len(changes)), report.get("names", 0)
+        note = f"{version}: {count:,} of {asked:,} names would change ({report.get('queries', 0):,} queries)"
+        self.replayed.param.update(rows=changes[:SHOWN], status=READY, note=note, visible=done is not None)
 
     async def cancel(self, number: str) -> None:
         if await self.act(self.context.control.cancel_job(number), "Cancelling") is not None:
@@ -283,17 +349,25 @@ def model_row(model: dict[str, Any], serving: str) -> dict[str, Any]:
     block = ((manifest.get("thresholds") or {}).get("block")) or {}
     bound = block.get("bound") if isinstance(block, dict) else None
     return {
-        "version": version, "state": "serving" if version == serving else "", "idle": version != serving, "network": manifest.get("network", ""),
-        "parent": manifest.get("parent", ""), "block": f"\u2264 {bound:.1e}" if isinstance(bound, float) else "none: never blocks",
-    }  # fmt: skip
+        "version": version,
+        "state": "serving" if version == serving else "",
+        "idle": version != serving,
+        "network": manifest.get("network", ""),
+        "parent": manifest.get("parent", ""),
+        "block": f"\u2264 {bound:.1e}" if isinstance(bound, float) else "none: never blocks",
+    }
 
 
 def job_row(job: dict[str, Any]) -> dict[str, Any]:
     """One job as a row."""
     state = str(job.get("state", ""))
-    lines = job.get("lines") or job.get("curves") or []
-    done = job.get("progress")
+    last = job.get("progress") or {}
     return {
-        "id": str(job.get("id", "")), "kind": job.get("kind", "train"), "state": state, "running": state in RUNNING,
-        "progress": float(done) if isinstance(done, int | float) else progress_of(lines), "time": job.get("started") or job.get("time"), "error": job.get("error") or "",
-    }  # fmt: skip
+        "id": str(job.get("id", "")),
+        "kind": job.get("kind", "train"),
+        "state": state,
+        "running": state in RUNNING,
+        "progress": 1.0 if state == "done" else progress_of([last]),
+        "time": job.get("started") or job.get("time"),
+        "error": job.get("error") or "",
+    }

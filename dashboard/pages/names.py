@@ -47,9 +47,12 @@ class Names(Page):
     def view(self) -> Any:
         f = self.filters
         return pn.Column(
-            range_bar(f, text(f, "client", "Client or prefix")), columns(panel(self.malicious), panel(self.benign)),
-            sizing_mode="stretch_width", styles={"gap": "14px"}, margin=0,
-        )  # fmt: skip
+            range_bar(f, text(f, "client", "Client or prefix")),
+            columns(panel(self.malicious), panel(self.benign)),
+            sizing_mode="stretch_width",
+            styles={"gap": "14px"},
+            margin=0,
+        )
 
     def parts(self) -> Iterable[Component]:
         return self.malicious, self.benign

@@ -29,11 +29,15 @@ class Overview(Page):
         self.tiles = Tiles()
         self.chart = TimeChart(heading="Queries by tier", empty="No queries in this range.", on_message=self._zoom)
         self.latest = Table(
-            heading="Latest", caption="latest records", columns=LOG_COLUMNS,
+            heading="Latest",
+            caption="latest records",
+            columns=LOG_COLUMNS,
             empty="No queries yet. Point a client at the resolver: what it asks appears here within two seconds.",
-        )  # fmt: skip
+        )
         self.names = Table(
-            heading="Malicious names", caption="malicious names, most asked first", empty="No malicious names in this range.",
+            heading="Malicious names",
+            caption="malicious names, most asked first",
+            empty="No malicious names in this range.",
             columns=[
                 {"key": "key", "label": "Name", "kind": "name"},
                 {"key": "tier", "label": "Tier", "kind": "tier"},
@@ -41,7 +45,7 @@ class Overview(Page):
                 {"key": "clients", "label": "Clients", "kind": "count"},
                 {"key": "score", "label": "Score", "kind": "score"},
             ],
-        )  # fmt: skip
+        )
 
     def view(self) -> Any:
         return pn.Column(
@@ -49,8 +53,10 @@ class Overview(Page):
             self.tiles,
             panel(self.chart),
             columns(panel(self.latest), panel(self.names), least=460),
-            sizing_mode="stretch_width", styles={"gap": "14px"}, margin=0,
-        )  # fmt: skip
+            sizing_mode="stretch_width",
+            styles={"gap": "14px"},
+            margin=0,
+        )
 
     def parts(self) -> Iterable[Component]:
         return self.tiles, self.chart, self.latest, self.names
@@ -92,12 +98,32 @@ class Overview(Page):
         return [
             _tile("Queries", total, total_then, href="/queries"),
             _tile("Judged", total - labels.get("unknown", 0), total_then - labels_then.get("unknown", 0), "benign"),
-            _tile("Blocked", enforced.get("block", 0), enforced_then.get("block", 0), "block", "/queries?enforced=yes&tier=block"),
-            _tile("Would block", now.get("block", 0) - enforced.get("block", 0), then.get("block", 0) - enforced_then.get("block", 0), "block", "/enforcement"),
+            _tile(
+                "Blocked",
+                enforced.get("block", 0),
+                enforced_then.get("block", 0),
+                "block",
+                "/queries?enforced=yes&tier=block",
+            ),
+            _tile(
+                "Would block",
+                now.get("block", 0) - enforced.get("block", 0),
+                then.get("block", 0) - enforced_then.get("block", 0),
+                "block",
+                "/enforcement",
+            ),
             _tile("Alerted", now.get("alert", 0), then.get("alert", 0), "alert", "/queries?tier=alert"),
-            _tile("Unknown", labels.get("unknown", 0), labels_then.get("unknown", 0), "unknown", "/queries?label=unknown"),
-            _tile("Discarded" if where.end - where.start <= HOUR else "Discarded, last hour", discarded, discarded_then, "none", "/health"),
-        ]  # fmt: skip
+            _tile(
+                "Unknown", labels.get("unknown", 0), labels_then.get("unknown", 0), "unknown", "/queries?label=unknown"
+            ),
+            _tile(
+                "Discarded" if where.end - where.start <= HOUR else "Discarded, last hour",
+                discarded,
+                discarded_then,
+                "none",
+                "/health",
+            ),
+        ]
 
     async def _discarded(self, start: int, end: int, keep: float) -> int:
         batches = await self.context.data.batches(start, end, keep)

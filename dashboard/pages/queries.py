@@ -45,9 +45,12 @@ class Queries(Page):
             {"id": "block", "label": "Block", "style": "danger"},
         ]
         self.table = Table(
-            columns=COLUMNS, caption="query log", empty="No query matches these filters.", on_message=self._row,
+            columns=COLUMNS,
+            caption="query log",
+            empty="No query matches these filters.",
+            on_message=self._row,
             actions=actions if self.may("analyst") else [],
-        )  # fmt: skip
+        )
         self.live = pmui.Switch(label="Live", value=True, size="small", margin=(4, 6))
         self.newer = pmui.Button(
             label="Newer", icon="chevron_left", variant="outlined", size="small", on_click=self._newer, disabled=True
@@ -67,16 +70,29 @@ class Queries(Page):
         return pn.Column(
             range_bar(f, self.live, self.exports),
             pn.FlexBox(
-                text(f, "qname", "Name, .suffix or wild*card", width=260), text(f, "client", "Client or prefix", width=190),
-                choice(f, "tier", "Tier", list(TIERS)), choice(f, "label", "Label", list(LABELS)), choice(f, "action", "Action", list(ACTIONS)),
-                choice(f, "source", "Decided by", list(SOURCES)), self._resolvers(),
-                pmui.FloatInput.from_param(f.param.min_score, label="Score from", size="small", width=110, margin=0, step=0.05),
+                text(f, "qname", "Name, .suffix or wild*card", width=260),
+                text(f, "client", "Client or prefix", width=190),
+                choice(f, "tier", "Tier", list(TIERS)),
+                choice(f, "label", "Label", list(LABELS)),
+                choice(f, "action", "Action", list(ACTIONS)),
+                choice(f, "source", "Decided by", list(SOURCES)),
+                self._resolvers(),
+                pmui.FloatInput.from_param(
+                    f.param.min_score, label="Score from", size="small", width=110, margin=0, step=0.05
+                ),
                 pmui.FloatInput.from_param(f.param.max_score, label="to", size="small", width=110, margin=0, step=0.05),
-                gap="10px", sizing_mode="stretch_width", margin=0,
+                gap="10px",
+                sizing_mode="stretch_width",
+                margin=0,
             ),
-            self.decision.force, panel(self.table), pmui.Row(self.newer, self.older, margin=0), self.decision.dialog,
-            sizing_mode="stretch_width", styles={"gap": "12px"}, margin=0,
-        )  # fmt: skip
+            self.decision.force,
+            panel(self.table),
+            pmui.Row(self.newer, self.older, margin=0),
+            self.decision.dialog,
+            sizing_mode="stretch_width",
+            styles={"gap": "12px"},
+            margin=0,
+        )
 
     def parts(self) -> Iterable[Component]:
         return (self.table,)

@@ -57,15 +57,23 @@ class Vetting(Page):
         )
         self.note = pmui.TextInput(label="Why (for the next decisions)", size="small", width=300, margin=0)
         self.table = Table(
-            caption="names to vet", empty="Nothing left to vet today. New names come as resolvers ask for them.", selectable=True, selected=0,
-            multiple=self.may("analyst"), keys=[*DECISIONS, UNDO, "o"] if self.may("analyst") else ["o"], on_message=self._message,
+            caption="names to vet",
+            empty="Nothing left to vet today. New names come as resolvers ask for them.",
+            selectable=True,
+            selected=0,
+            multiple=self.may("analyst"),
+            keys=[*DECISIONS, UNDO, "o"] if self.may("analyst") else ["o"],
+            on_message=self._message,
             columns=[
-                {"key": "key", "label": "Name", "kind": "name"}, {"key": "tier", "label": "Tier", "kind": "tier"},
-                {"key": "clients", "label": "Clients", "kind": "count"}, {"key": "count", "label": "Queries", "kind": "count"},
-                {"key": "score", "label": "Malicious", "kind": "sure"}, {"key": "generated", "label": "Machine-made", "kind": "score"},
+                {"key": "key", "label": "Name", "kind": "name"},
+                {"key": "tier", "label": "Tier", "kind": "tier"},
+                {"key": "clients", "label": "Clients", "kind": "count"},
+                {"key": "count", "label": "Queries", "kind": "count"},
+                {"key": "score", "label": "Malicious", "kind": "sure"},
+                {"key": "generated", "label": "Machine-made", "kind": "score"},
                 {"key": "last", "label": "Last", "kind": "ago"},
             ],
-        )  # fmt: skip
+        )
         self.why = Facts(heading="Verdict", empty="Choose a name.", status=READY)
         self.characters = Characters(empty="", status=READY)
         self.force = InForce(context)
@@ -75,7 +83,7 @@ class Vetting(Page):
             on_message=self._button,
         )
         self.table.param.watch(lambda _: schedule(self.explain), "selected")
-        self._past: list[list[str]] = []  # names of each decision, newest last
+        self._past: list[tuple[str, list[str]]] = []  # key and names of each decision, newest last
 
     def address(self) -> str:
         return self.path + (f"?daily={self.daily.value}" if self.daily.value != DAILY else "")
@@ -91,9 +99,21 @@ class Vetting(Page):
         row = columns(panel(self.table), side, least=360)
         row[0].styles = {"flex": "2 1 560px", "min-width": "min(420px, 100%)"}
         return pn.Column(
-            pn.FlexBox(self.daily, self.duration, self.note, gap="12px", align_items="center", sizing_mode="stretch_width", margin=0),
-            self.force, row, sizing_mode="stretch_width", styles={"gap": "14px"}, margin=0,
-        )  # fmt: skip
+            pn.FlexBox(
+                self.daily,
+                self.duration,
+                self.note,
+                gap="12px",
+                align_items="center",
+                sizing_mode="stretch_width",
+                margin=0,
+            ),
+            self.force,
+            row,
+            sizing_mode="stretch_width",
+            styles={"gap": "14px"},
+            margin=0,
+        )
 
     def parts(self) -> Iterable[Component]:
         return (self.table,)
@@ -103,9 +123,11 @@ class Vetting(Page):
         end = int(time.time()) * 1000 + 1000
         where = self.filters.where(start=end - DAY, end=end, tier=("alert", "block"), source=("model",))
         tops, labels, decisions, lists = await asyncio.gather(
-            data.top(where, "qname", CANDIDATES, "clients", keep=5), data.documents("label", keep=0), data.documents("vetting", keep=0),
+            data.top(where, "qname", CANDIDATES, "clients", keep=5),
+            data.documents("label", keep=0),
+            data.documents("vetting", keep=0),
             data.ask(("suffixes",), lambda store: [d.key.partition("/")[2] for d in store.scan("list")], 2.0),
-        )  # fmt: skip
+        )
         decided = {d.key for d in labels} | {d.key for d in decisions} | set(lists)
         rows = queue(tops, decided, self.daily.value)
         at = min(max(self.table.selected, 0), max(0, len(rows) - 1))
@@ -142,7 +164,7 @@ class Vetting(Page):
         reply = await self.act(self.context.control.decide(decisions, self.note.value.strip()), done)
         if reply is None:
             return
-        self._past.append(chosen)
+        self._past.append((key, chosen))
         left = [row for row in self.table.rows if row["key"] not in chosen]
         self.table.param.update(rows=left, chosen=[], selected=min(self.table.selected, max(0, len(left) - 1)))
         await self.explain()
@@ -150,17 +172,22 @@ class Vetting(Page):
             await self.force.follow(int(reply.get("epoch", 0)))
 
     async def undo(self) -> None:
-        """Take the last decision of this visit back."""
+        """Take the last decision of this visit back: its list entries, its labels, and the marks of the queue."""
         if not self._past:
             self.context.tell("Nothing to undo on this visit; see Audit for earlier decisions.", "info")
             return
-        chosen = self._past.pop()
-        reply = await self.act(
-            self.context.control.undo_decisions(chosen),
-            f"Undone: {chosen[0] if len(chosen) == 1 else f'{len(chosen)} names'}"[:100],
-        )
-        if reply is not None:
+        key, chosen = self._past.pop()
+        _, kind, label = DECISIONS[key]
+        done = f"Undone: {chosen[0] if len(chosen) == 1 else f'{len(chosen)} names'}"[:100]
+        if await self.act(self._take_back(chosen, kind, label), done) is not None:
             await self.reload()
+
+    async def _take_back(self, chosen: list[str], kind: str | None, label: str | None) -> None:
+        for name in chosen:
+            keys = [("vetting", name)] + [("list", f"{kind}/{name}")] * bool(kind) + [("label", name)] * bool(label)
+            for document, key in keys:
+                for change in await self.context.data.history(document, key, 1):
+                    await self.context.control.undo(change.kind, change.key, change.epoch, change.time)
 
     def _message(self, message: dict[str, Any]) -> None:
         if message.get("action") != "key":

@@ -1,0 +1,133 @@
+"""`python -m dashboard.demo`: the dashboard on made-up traffic, to try it out; stops with Ctrl-C."""
+
+import asyncio
+import signal
+import tempfile
+import time
+from pathlib import Path
+
+import click
+
+from dashboard import sample
+from dashboard.accounts import hashed
+from dashboard.client import Client
+from dashboard.data import Data, reader_of
+from dashboard.sample_control import SampleControl
+from dashboard.server import serve
+from dashboard.settings import Settings
+from dashboard.signin import signin_of
+from verdicts.records import records_of
+from verdicts.store import Document, Promise, Store, open_store
+
+PASSWORDS = {"ada": "analyst", "vic": "viewer", "root": "admin"}  # name: role; the password is the name
+
+
+def prepare(store: Store, now: int) -> None:
+    """A day of traffic, some decisions, and two incidents."""
+    store.initialise()
+    hour = 3_600_000
+    sample.fill(store, now - 24 * hour, now - hour, step=60_000, rows=14)
+    sample.fill(store, now - hour, now, step=6_000, rows=12, hostile=True)
+    store.commit(
+        [
+            Document(
+                "list", "blocklist/tracker.example.net", {"note": "seen in a report", "expires": None, "author": "ada"}
+            )
+        ],
+        "ada",
+        "seen in a report",
+    )
+    store.commit(
+        [
+            Document(
+                "list",
+                "benign/cdn.example.org",
+                {"note": "content network", "expires": now + 720 * hour, "author": "ada"},
+            )
+        ],
+        "ada",
+        "content network",
+    )
+    store.commit(
+        [
+            Document(
+                "list",
+                "honeypot/drop-zone.example.net",
+                {"note": "who calls?", "expires": now + 24 * hour, "author": "root"},
+            )
+        ],
+        "root",
+        "who calls?",
+    )
+    store.commit(
+        [Document("list", "blocklist/shop.example.com", {"note": "typing error", "expires": None})],
+        "ada",
+        "typing error",
+    )
+    store.commit([Document("list", "blocklist/shop.example.com", None)], "root", "undo")
+    for key, client, state, who in (
+        ("192.0.2.31-1", "192.0.2.31", "open", ""),
+        ("192.0.2.87-1", "192.0.2.87", "acknowledged", "ada"),
+    ):
+        names = [f"x{n}q7vk2mzt.example.net" for n in range(14)]
+        body = {
+            "client": client,
+            "state": state,
+            "assignee": who,
+            "start": now - hour,
+            "end": now - 120_000,
+            "names": names,
+            "count": 61,
+            "nxdomain": 48,
+        }
+        store.commit([Document("incident", key, body)], "cluster", "")
+
+
+async def keep_coming(store: Store) -> None:
+    """New traffic each second."""
+    while True:
+        second = int(time.time()) * 1000 - 1000
+        for batch in sample.batches(second, second + 1000, rows=6):
+            promise = Promise(
+                batch.resolver, batch.boot, batch.batch, second, batch.seen, batch.discarded, len(batch.rows)
+            )
+            await asyncio.to_thread(store.append, list(records_of(batch)), [promise])
+        await asyncio.sleep(1)
+
+
+async def run(directory: Path, port: int) -> None:
+    """Serve until interrupted."""
+    url = f"sqlite:///{directory / 'demo.db'}"
+    store = open_store(url)
+    await asyncio.to_thread(prepare, store, int(time.time()) * 1000)
+    accounts = directory / "accounts"
+    accounts.write_text("".join(f"{name} {role} {hashed(name)}\n" for name, role in PASSWORDS.items()))
+    data = Data(reader_of(url))
+    client = Client("http://control.example", lambda: "made-up", SampleControl(store))
+    settings = Settings(store_url=url, control_url="http://control.example", port=port, password_file=accounts)
+    signin = signin_of(settings)
+    server = serve(settings, data, client, signin)
+    server.start()
+    print(f"demo: http://127.0.0.1:{server.port}/ (users {', '.join(PASSWORDS)}; the password is the name)", flush=True)
+    traffic = asyncio.create_task(keep_coming(store))
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    await stopped.wait()
+    traffic.cancel()
+    server.stop(wait=False)
+    data.close()
+    await client.close()
+    store.close()
+
+
+@click.command()
+@click.option("--port", default=8055, show_default=True, help="0: any free one.")
+def main(port: int) -> None:
+    """Serve the dashboard on made-up traffic."""
+    with tempfile.TemporaryDirectory(prefix="verdict-demo-") as directory:
+        asyncio.run(run(Path(directory), port))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""A made-up control API for trying the dashboard out: answers in memory, writes to the made-up store.
+
+It stands where the real one's transport would (`Client(transport=...)`). Verdicts and weights are arithmetic on
+the characters of a name, no model's; what it knows of models and jobs is invented.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import msgspec
+
+from verdicts.names import normalise
+from verdicts.policy import Policy
+from verdicts.store import Document, Store
+
+VOWELS = frozenset("aeiou.-")
+RANK = ("viewer", "analyst", "admin")
+Json = dict[str, Any]
+
+
+class SampleControl(httpx.AsyncBaseTransport):
+    """The calls that the pages make."""
+
+    def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
+        self._store, self._clock = store, clock
+        self._job_begun = clock()
+        self.serving = "cnn-2026-11-20"
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        body = msgspec.json.decode(request.content) if request.content else {}
+        role, author = request.headers.get("Verdict-Role", "viewer"), request.headers.get("Verdict-User", "")
+        path = request.url.path.removeprefix("/v1/").split("/")
+        writes = request.method != "GET" and path[0] != "explain"
+        needed = "admin" if path[0] in ("policy", "models") else "analyst"
+        if writes and RANK.index(role) < RANK.index(needed):
+            return httpx.Response(403, json={"code": "forbidden", "message": f"role {role}: expected {needed}"})
+        answer = getattr(self, f"_{path[0]}")(request.method, path[1:], body, author)
+        return httpx.Response(200, json=answer)
+
+    def _commit(self, documents: list[Document], author: str, note: str) -> Json:
+        epoch = self._store.commit(documents, author, note)
+        return {"epoch": epoch.number, "generation": epoch.generation}
+
+    def _status(self, *_: Any) -> Json:
+        now, epoch = int(self._clock() * 1000), self._store.epoch()
+        names = (("edge-1", "enforce"), ("edge-2", "enforce"), ("office", "monitor"))
+        resolvers = [
+            {"name": name, "mode": mode, "version": "0.1.0", "epoch": epoch.number, "time": now} for name, mode in names
+        ]
+        up = {"status": "HEALTHY", "replicas": {"RUNNING": 2}}
+        return {
+            "epoch": epoch.number,
+            "generation": epoch.generation,
+            "paused": False,
+            "model": {"version": self.serving},
+            "resolvers": resolvers,
+            "spool": {"spool_bytes": 4096, "dead": 0},
+            "store": {"state": "ok"},
+            "deployments": {
+                "Ingress": up,
+                "Preprocessor": up,
+                "Classifier": {**up, "replicas": {"RUNNING": 1}},
+                "VerdictLog": up,
+            },
+        }
+
+    def _explain(self, method: str, rest: list[str], body: Json, author: str) -> Json:
+        name = normalise(body["name"])
+        head = name.split(".")[0]
+        odd = sum(c not in VOWELS for c in head) / max(1, len(head)) * min(1.0, len(head) / 14)
+        tier = "block" if odd > 0.75 else "alert" if odd > 0.5 else "none"
+        weights = [(0.4 if c not in VOWELS else -0.3) + (0.5 if c.isdigit() else 0) for c in head]
+        rest_of_it = [0.0] * (len(name) - len(head))
+        verdict = {
+            "label": "benign" if tier == "none" else "malicious",
+            "tier": tier,
+            "action": "nxdomain" if tier == "block" else "passthru",
+            "source": "model",
+            "rule": "generated>=0.95" if tier == "block" else "",
+            "score": round(odd, 3),
+            "generated": round(odd * 0.98, 3),
+        }
+        characters = [{"character": c, "weight": w} for c, w in zip(name, weights + rest_of_it, strict=True)]
+        return {"name": name, "verdict": verdict, "entry": None, "characters": characters, "nearest": None}
+
+    def _lists(self, method: str, rest: list[str], body: Json, author: str) -> Json:
+        documents = []
+        for entry in body["entries"]:
+            gone = method == "DELETE"
+            content = (
+                None if gone else {"note": body.get("note", ""), "expires": entry.get("expires"), "author": author}
+            )
+            documents.append(Document("list", f"{entry['list']}/{entry['suffix']}", content))
+        return self._commit(documents, author, body.get("note", ""))
+
+    def _vetting(self, method: str, rest: list[str], body: Json, author: str) -> Json:
+        documents = []
+        for decision in body["decisions"]:
+            name = normalise(decision["name"])
+            if decision["list"]:
+                content = {"note": body["note"], "expires": decision["expires"], "author": author}
+                documents.append(Document("list", f"{decision['list']}/{name}", content))
+            if decision["label"]:
+                documents.append(Document("label", name, {"name": name, "label": decision["label"]}))
+            documents.append(Document("vetting", name, decision))
+        return self._commit(documents, author, body["note"])
+
+    def _audit(self, method: str, rest: list[str], body: Json, author: str) -> Json:
+        found = self._store.history(body["kind"], body["key"], 1)[0]
+        return self._commit([Document(body["kind"], body["key"], found.previous)], author, "undo")
+
+    def _incidents(self, method: str, rest: list[str], body: Json, author: str) -> Json:
+        key = "/".join(rest)
+        present = self._store.get("incident", key)
+        changes = {k: v for k, v in body.items() if k in ("state", "assignee")}
+        return self._commit(
+            [Document("incident", key, {**((present and present.body) or {}), **changes})], author, body["note"]
+        )
+
+    def _policy(self, method: str, rest: list[str], body: Json, author: str) -> Json:
+        present = self._store.get("policy", "policy")
+        policy = msgspec.to_builtins(msgspec.convert((present and present.body) or {}, Policy))
+        if method == "GET":
+            return {"policy": policy, "epoch": present.epoch if present else 0}
+        changes = {"paused": body["paused"]} if rest else body["policy"]
+        return self._commit([Document("policy", "policy", {**policy, **changes})], author, body.get("note", ""))
+
+    def _models(self, method: str, rest: list[str], body: Json, author: str) -> Json:
+        if rest[-1:] == ["replay"]:
+            change = {
+                "name": "login-docs-verify.example.net",
+                "count": 41,
+                "before": "alert",
+                "after": "none",
+                "rule": "",
+            }
+            return {"names": 1204, "queries": 80_112, "changes": [change], "changed": 1}
+        if method == "POST":
+            self.serving = rest[0] if rest[-1] == "promote" else "seed"
+            return self._commit([Document("model", "serving", {"version": self.serving})], author, body.get("note", ""))
+        manifests = [_manifest("cnn-2026-11-20", "segments", 8.1e-5), _manifest("seed", "seed", None)]
+        if rest:
+            manifest = next(m for m in manifests if m["version"] == rest[0])
+            return {"manifest": manifest, "history": _history(20), "evaluation": _evaluation()}
+        return {"serving": self.serving, "models": manifests}
+
+    def _jobs(self, method: str, rest: list[str], body: Json, author: str) -> Json:
+        done = min(20, 8 + int((self._clock() - self._job_begun) / 5))
+        begun = int(self._job_begun * 1000) - 240_000
+        job = {
+            "id": "20261122-101500-a1b2c3",
+            "kind": "retrain",
+            "state": "running" if done < 20 else "done",
+            "started": begun,
+            "progress": _history(done)[-1],
+            "error": "",
+        }
+        if method == "POST":
+            return {"id": job["id"]}
+        return {**job, "history": _history(done)} if rest else {"jobs": [job]}
+
+
+def _manifest(version: str, network: str, bound: float | None) -> Json:
+    return {
+        "version": version,
+        "network": network,
+        "encoding": "segments",
+        "base_rate": 0.01,
+        "parent": "",
+        "thresholds": {"block": {"value": 0.95, "bound": bound}},
+        "metrics": {"test_accuracy": 0.97},
+    }
+
+
+def _history(epochs: int) -> list[Json]:
+    return [
+        {
+            "epoch": e,
+            "epochs": 20,
+            "loss": 0.7 / (1 + 0.35 * e) + 0.05,
+            "val_loss": 0.72 / (1 + 0.3 * e) + 0.07,
+            "accuracy": 0.99 - 0.4 / (1 + e),
+            "val_accuracy": 0.975 - 0.4 / (1 + e),
+        }
+        for e in range(1, epochs + 1)
+    ]
+
+
+def _evaluation() -> Json:
+    parts = {}
+    for name, size, slip in (("train", 50_000, 1), ("validation", 10_000, 1.3), ("test", 40_000, 1.4)):
+        half = size // 2
+        confusion = {
+            "true_negative": half - int(half * 0.001 * slip),
+            "false_positive": int(half * 0.001 * slip),
+            "false_negative": int(half * 0.06 * slip),
+            "true_positive": half - int(half * 0.06 * slip),
+        }
+        rates = [
+            {"fpr": f, "recall": r / slip**0.2, "precision": 1 - f * 2, "threshold": t}
+            for f, r, t in ((1e-4, 0.81, 0.95), (1e-3, 0.92, 0.7), (1e-2, 0.97, 0.3))
+        ]
+        bins = [
+            {
+                "predicted": p / 10 + 0.05,
+                "observed": min(1.0, p / 10 + 0.05 + 0.02 * slip * ((p % 3) - 1)),
+                "count": 100,
+            }
+            for p in range(10)
+        ]
+        parts[name] = {"names": size, "confusion": confusion, "at_fpr": rates, "reliability": bins}
+    return {"parts": parts}

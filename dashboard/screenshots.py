@@ -1,0 +1,117 @@
+"""`python -m dashboard.screenshots --out DIR`: all pages, light and dark, wide and narrow, of made-up traffic.
+
+Needs Chromium and the package playwright (development extras).
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+CHROMIUM_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+PAGES = {
+    "overview": "/",
+    "lookup": "/lookup?q=login-docs-verify.example.net",
+    "queries": "/queries",
+    "names": "/names",
+    "vetting": "/vetting",
+    "incidents": "/incidents?id=192.0.2.31-1",
+    "clients": "/clients",
+    "client": "/clients?client=192.0.2.31",
+    "enforcement": "/enforcement",
+    "lists": "/lists",
+    "models": "/models",
+    "health": "/health",
+    "audit": "/audit",
+}
+SIZES = {"wide": (1440, 900), "narrow": (390, 844)}
+
+
+@contextmanager
+def demo() -> Iterator[str]:
+    """The demonstration, started; gives its address and stops it."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dashboard.demo", "--port", "0"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        found = re.search(r"http://\S+?(?=/ )", line)
+        if found is None:
+            raise click.ClickException(f"the demonstration did not start: {line!r}")
+        yield found[0]
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def settle(page: Any) -> None:
+    """Wait until the page shows its data."""
+    page.locator("nav[aria-label=Pages] a.here").wait_for(state="attached")
+    page.wait_for_function(STILL, timeout=30_000)
+    page.wait_for_timeout(400)  # transitions end
+
+
+# No component, in any shadow root, shows that it is still reading.
+STILL = """() => {
+  const all = (root) => [...root.querySelectorAll('*')].flatMap((e) => e.shadowRoot ? [e, ...all(e.shadowRoot)] : [e])
+  const elements = all(document)
+  return elements.some((e) => e.classList?.contains('component')) && !elements.some((e) => e.classList?.contains('loading') && e.offsetParent)
+}"""
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True)
+@click.option("--only", multiple=True, type=click.Choice(sorted(PAGES)), help="These pages; without it all.")
+@click.option("--scheme", "schemes", multiple=True, type=click.Choice(["light", "dark"]), default=["light", "dark"])
+@click.option("--size", "sizes", multiple=True, type=click.Choice(sorted(SIZES)), default=sorted(SIZES))
+def main(out: Path, only: tuple[str, ...], schemes: tuple[str, ...], sizes: tuple[str, ...]) -> None:
+    """Make screenshots of the pages."""
+    from playwright.sync_api import sync_playwright
+
+    executable = shutil.which("chromium")
+    if executable is None:
+        raise click.ClickException("chromium: not found on PATH")
+    out.mkdir(parents=True, exist_ok=True)
+    with demo() as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=list(CHROMIUM_FLAGS))
+        for scheme in schemes:
+            for size in sizes:
+                width, height = SIZES[size]
+                context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
+                page = context.new_page()
+                log_in(page, address, "root")
+                for name in only or PAGES:
+                    page.goto(address + PAGES[name])
+                    settle(page)
+                    page.screenshot(path=out / f"{name}-{scheme}-{size}.png")
+                    click.echo(out / f"{name}-{scheme}-{size}.png")
+                context.close()
+        browser.close()
+
+
+def log_in(page: Any, address: str, user: str) -> None:
+    """Log a user of the demonstration in."""
+    page.goto(address + "/login")
+    page.fill("#user", user)
+    page.fill("#password", user)
+    page.click("button")
+    page.wait_for_url(address + "/")
+
+
+if __name__ == "__main__":
+    main()
