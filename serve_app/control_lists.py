@@ -8,14 +8,15 @@ from starlette.routing import BaseRoute
 
 from serve_app.control_calls import Call, Desk, route
 from serve_app.wire import WireError
-from verdicts import tokens
-from verdicts.lists import LIST_KIND, BadEntry, entry, removal, split_key
+from verdicts import list_formats, tokens
+from verdicts.lists import LIST_KIND, PREVALENCE_KIND, entry, ranking, removal, split_key
 from verdicts.names import shown
 from verdicts.policy import LIST_NAMES
 from verdicts.store import Document
 
 MAX_ENTRIES = 100_000  # in one commit
 MAX_PAGE = 10_000
+MAX_PROBLEMS = 100  # rows of an import that are told in its reply
 MAX_SCAN = 1_000_000  # entries looked through for a text
 NEVER_UNDONE = (tokens.KIND, "model", "job")  # secrets must not come back, and models have their own roll-back
 
@@ -37,10 +38,12 @@ class Change(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Import(msgspec.Struct, forbid_unknown_fields=True):
-    """A list as text: one name a line, `#` begins a remark; hosts files' leading address is passed over."""
+    """A list as text in one of `list_formats.FORMS`. `list` may be `prevalence`, which is replaced as a whole."""
 
     list: str
     text: str
+    form: str = "auto"
+    limit: int | None = None  # ranks of a top list, or rows
     note: str = ""
     expires: int | None = None
 
@@ -93,18 +96,25 @@ async def remove(call: Call) -> Any:
 
 
 async def import_(call: Call) -> Any:
-    """Add every name of a text, in one commit, or none: the first line that is no name is named."""
+    """Add every name of a text in one commit; rows that are no names are left out and told."""
     wanted = call.body(Import)
-    documents = []
-    for number, line in enumerate(wanted.text.splitlines(), 1):
-        words = line.partition("#")[0].split()
-        if not words:
-            continue
-        try:
-            documents.append(_entry(call, Item(wanted.list, words[-1], wanted.expires), wanted.note))
-        except BadEntry as error:
-            raise WireError("malformed", f"text, line {number}: {error}") from None
-    return await _commit(call, _some(documents), wanted.note)
+    lines = wanted.text.splitlines()
+    form = list_formats.guess("\n".join(lines[:200])) if wanted.form == "auto" else wanted.form
+    try:
+        parsed = list_formats.parse(lines, form, wanted.limit)
+    except ValueError as error:
+        raise WireError("malformed", str(error)) from None
+    if not parsed.rows:
+        first = parsed.problems[0] if parsed.problems else list_formats.Problem(1, "expected at least one name")
+        raise WireError("malformed", f"text, line {first.line}: {first.reason}")
+    if wanted.list == PREVALENCE_KIND:
+        documents = await call.desk.read(lambda store: ranking(store, parsed.rows))
+    else:
+        items = (Item(wanted.list, row.name, row.expires or wanted.expires, row.note) for row in parsed.rows)
+        documents = _some([_entry(call, item, wanted.note) for item in items])
+    problems = [problem._asdict() for problem in parsed.problems]
+    answer = await call.commit(documents, wanted.note)
+    return {**answer, "entries": len(parsed.rows), "left_out": parsed.left_out, "problems": problems[:MAX_PROBLEMS]}
 
 
 async def export(call: Call) -> Any:

@@ -10,7 +10,8 @@ from typing import Any
 
 from verdicts import names
 from verdicts.policy import LIST_NAMES, ListHit, ListName
-from verdicts.store import Document
+from verdicts.store import Document, StateStore
+from verdicts.suffix import suffix_length
 
 LIST_KIND = "list"
 PREVALENCE_KIND = "prevalence"
@@ -63,6 +64,10 @@ class Lists:
     def rank(self, registered: str) -> int | None:
         """The prevalence rank of a registered domain (1: the most popular), None when it is not ranked."""
         return self._ranks.get(registered)
+
+    def ranked(self) -> list[str]:
+        """The prevalence list, most popular first."""
+        return sorted(self._ranks, key=self._ranks.__getitem__)
 
     def holds(self, list_name: str, suffix: str) -> bool:
         """True when this very entry is there."""
@@ -142,21 +147,32 @@ def entry(
 ) -> Document:
     """The document of one entry; `expires` and `created` are Unix milliseconds.
 
-    Raises `BadEntry` for an unknown list, a name that is none, the root, and a public suffix, which would catch
-    everybody registered below it.
+    Raises `BadEntry` for an unknown list and what `checked_suffix` refuses.
     """
     if list_name not in _BITS:
         raise BadEntry(f"list {list_name!r}: expected one of {', '.join(LIST_NAMES)}")
-    try:
-        normalised = names.normalise(suffix)
-    except names.BadName as error:
-        raise BadEntry(str(error)) from error
-    if normalised == "." or names.is_public_suffix(normalised):
-        raise BadEntry(f"name {names.shown(suffix)}: a public suffix, expected a name below one")
+    normalised = checked_suffix(suffix)
     body = {
         "list": list_name, "suffix": normalised, "note": note, "created": created, "expires": expires, "author": author,
     }  # fmt: skip
     return Document(LIST_KIND, f"{list_name}/{normalised}", body)
+
+
+def checked_suffix(name: str) -> str:
+    """The normalised form of a name that may stand on a list.
+
+    Raises `BadEntry` for what is no name, an address, the root, and a public suffix, which would catch everybody
+    registered below it.
+    """
+    try:
+        normalised = names.normalise(name)
+    except names.BadName as error:
+        raise BadEntry(str(error)) from error
+    if normalised == "." or suffix_length(normalised) == len(normalised):
+        raise BadEntry(f"name {names.shown(name)}: a public suffix, expected a name below one")
+    if normalised[-1].isdigit() and normalised.replace(".", "").isdigit():
+        raise BadEntry(f"name {names.shown(name)}: an address, expected a name")
+    return normalised
 
 
 def removal(list_name: str, suffix: str) -> Document:
@@ -174,6 +190,13 @@ def prevalence(ranked: Sequence[str]) -> Iterator[Document]:
     for start in range(0, len(ranked), RUN_NAMES):
         body = {"first": start + 1, "names": "\n".join(ranked[start : start + RUN_NAMES])}
         yield Document(PREVALENCE_KIND, f"{start // RUN_NAMES:05d}", body)
+
+
+def ranking(store: StateStore, rows: Iterable[Any]) -> list[Document]:
+    """The documents that replace the prevalence list by these rows, which have a `rank` and a `name`."""
+    found = list(prevalence([row.name for row in sorted(rows, key=lambda row: row.rank)]))
+    new = {document.key for document in found}
+    return found + [Document(PREVALENCE_KIND, key, None) for key in store.keys(PREVALENCE_KIND) if key not in new]
 
 
 def _ranks_of(runs: dict[str, dict[str, Any]]) -> dict[str, int]:

@@ -25,7 +25,7 @@ class Where(NamedTuple):
 
     def also_dims(self, dims: list[int]) -> "Where":
         # The plus keeps the planner from walking the index (dim, time) where a better one serves.
-        return self.also(f"+r.dim IN ({', '.join(map(str, dims))})")
+        return self.also(f"{'+' if self.selective else ''}r.dim IN ({', '.join(map(str, dims))})")
 
 
 def where_of(where: Filter) -> Where:

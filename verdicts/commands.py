@@ -1,0 +1,240 @@
+"""`verdict lists` and `verdict store`."""
+
+import getpass
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import click
+
+from verdicts import list_formats
+from verdicts.list_holders import Direct, Holder, Refused, Remote
+from verdicts.lists import BadEntry
+from verdicts.policy import LIST_NAMES
+from verdicts.store import BatchState, Conflict, Misconfigured, Store, Unavailable, open_store
+
+HOME_URL, HOME_TOKEN, HOME_STORE = "http://127.0.0.1:8053", Path(".verdict/tokens/admin"), Path(".verdict/verdict.db")
+DAY_MS = 86_400_000
+PENDING_MS = 60_000  # a batch that arrived within this may still be in a spool
+TOLD = 20  # rows that were left out, on the terminal
+
+
+@click.group()
+@click.option("--url", help="The cluster, for instance http://127.0.0.1:8053; needs --token-file.")
+@click.option("--token-file", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="An analyst's token.")
+@click.option("--store", "store_url", help="A store that no cluster writes to: sqlite:///PATH or http://HOST:9200.")
+@click.pass_context
+def lists(context: click.Context, url: str | None, token_file: Path | None, store_url: str | None) -> None:
+    """Show and change the vetted lists: benign, honeypot, blocklist; and the prevalence list.
+
+    Without options: the cluster of `verdict up` in this folder.
+    """
+    if url is not None and (token_file is None or store_url is not None):
+        raise click.UsageError("expected --url with --token-file, or --store alone")
+    if url is None and store_url is None:
+        url, token_file = HOME_URL, token_file or HOME_TOKEN
+        if not token_file.exists():
+            raise click.UsageError(
+                f"{token_file} is not there: name a cluster with --url and --token-file, or a --store"
+            )
+    if url is not None and token_file is not None:
+        context.obj = Remote(url, token_file.read_text().strip(), _now())
+    else:
+        with _told():
+            context.obj = Direct(store_url or "", getpass.getuser(), _now())
+
+
+_LIST = click.argument("list_name", metavar="LIST", type=click.Choice(LIST_NAMES))
+_ANY_LIST = click.argument("list_name", metavar="LIST", type=click.Choice((*LIST_NAMES, "prevalence")))
+_NOTE = click.option("--note", default="", help="Why; it stands in the history.")
+_DAYS = click.option("--days", type=click.FloatRange(0, min_open=True), help="Until the entries expire.")
+
+
+@lists.command()
+@click.argument("list_name", metavar="[LIST]", required=False, type=click.Choice(LIST_NAMES))
+@click.option("--contains", default="", help="Only suffixes with this text in them.")
+@click.pass_obj
+def show(holder: Holder, list_name: str | None, contains: str) -> None:
+    """Print entries: list, suffix, author, expiry, note; tab separated."""
+    with _told():
+        for found in holder.show(list_name or "", contains.lower()):
+            expires = _day(found["expires"]) if found["expires"] else "-"
+            note = ascii(found["note"] or "")[1:-1]
+            click.echo("\t".join([found["list"], found["suffix"], found["author"], expires, note]))
+
+
+@lists.command()
+@_LIST
+@click.argument("suffixes", metavar="SUFFIX...", nargs=-1, required=True)
+@_NOTE
+@_DAYS
+@click.pass_obj
+def add(holder: Holder, list_name: str, suffixes: tuple[str, ...], note: str, days: float | None) -> None:
+    """Add names; each stands for itself and all below it."""
+    with _told():
+        parsed = list_formats.parse(suffixes)
+        if parsed.problems:
+            raise click.ClickException(parsed.problems[0].reason)
+        click.echo(f"{holder.add(list_name, parsed.rows, note, _expiry(days))} added to {list_name}")
+
+
+@lists.command()
+@_LIST
+@click.argument("suffixes", metavar="SUFFIX...", nargs=-1, required=True)
+@_NOTE
+@click.pass_obj
+def remove(holder: Holder, list_name: str, suffixes: tuple[str, ...], note: str) -> None:
+    """Remove names."""
+    with _told():
+        click.echo(f"{holder.remove(list_name, suffixes, note)} removed from {list_name}")
+
+
+@lists.command("import")
+@_ANY_LIST
+@click.argument("file", type=click.File("r", encoding="utf-8", errors="surrogateescape"))
+@click.option("--form", type=click.Choice(("auto", *list_formats.FORMS)), default="auto", help="How FILE is written.")
+@click.option("--limit", type=click.IntRange(1), help="Ranks of a top list, or rows of another.")
+@_NOTE
+@_DAYS
+@click.pass_obj
+def import_(
+    holder: Holder, list_name: str, file: IO[str], form: str, limit: int | None, note: str, days: float | None
+) -> None:
+    """Add the names of FILE (`-`: standard input); rows that are no names are told and left out.
+
+    LIST may be `prevalence`: the popular names that the model may not block, most popular first; it is replaced.
+    """
+    with _told():
+        text = file.read().splitlines()
+        form = list_formats.guess("\n".join(text[:200])) if form == "auto" else form
+        parsed = list_formats.parse(text, form, limit)
+        for problem in parsed.problems[:TOLD]:
+            click.echo(f"{file.name}, line {problem.line}: {problem.reason}", err=True)
+        if parsed.left_out > TOLD:
+            click.echo(f"and {parsed.left_out - TOLD:,} more", err=True)
+        if list_name == "prevalence":
+            ranked = sorted(parsed.rows, key=lambda row: row.rank)
+            count = holder.rank([row.name for row in ranked], note)
+        else:
+            count = holder.add(list_name, parsed.rows, note, _expiry(days))
+        click.echo(f"{count:,} into {list_name} ({form}), {parsed.left_out:,} left out")
+
+
+@lists.command()
+@_ANY_LIST
+@click.option("--form", type=click.Choice(list_formats.FORMS), default="plain", help="How it is written.")
+@click.pass_obj
+def export(holder: Holder, list_name: str, form: str) -> None:
+    """Print a whole list."""
+    with _told():
+        if list_name == "prevalence":
+            rows = [list_formats.Row(name) for name in holder.ranked()]
+        else:
+            found = holder.show(list_name, "")
+            rows = [list_formats.Row(item["suffix"], item["note"] or "", item["expires"]) for item in found]
+        for line in list_formats.write(rows, form):
+            click.echo(line)
+
+
+@click.group()
+@click.option("--store", "url", help="sqlite:///PATH or http(s)://HOST:9200; default: that of `verdict up` here.")
+@click.pass_context
+def store(context: click.Context, url: str | None) -> None:
+    """Create, check and reconcile a store."""
+    context.obj = url or f"sqlite:///{HOME_STORE.resolve()}"
+
+
+@store.command()
+@click.pass_obj
+def init(url: str) -> None:
+    """Create tables, or templates and indices; harmless when they are there."""
+    with _opened(url) as opened:
+        opened.initialise()
+        epoch = opened.epoch()
+        click.echo(f"ready: epoch {epoch.number} of generation {epoch.generation}")
+
+
+@store.command()
+@click.pass_obj
+def check(url: str) -> None:
+    """Say what is wrong, a line each; exit 1 when something is."""
+    with _opened(url, readonly=True) as opened:
+        problems = opened.check()
+    for problem in problems:
+        click.echo(problem)
+    if problems:
+        sys.exit(1)
+    click.echo("nothing is wrong")
+
+
+@store.command()
+@click.option("--days", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True, help="How far back.")
+@click.option("--all", "every", is_flag=True, help="A line for complete batches too.")
+@click.pass_obj
+def reconcile(url: str, days: float, every: bool) -> None:
+    """Compare what resolvers reported with what is stored, batch by batch; exit 1 when a row is missing.
+
+    A line each: state, resolver, boot, batch, rows promised, stored, dead-lettered; tab separated.
+    """
+    now = _now()
+    totals: Counter[str] = Counter()
+    with _opened(url, readonly=True) as opened:
+        for batch in opened.reconcile(now - int(days * DAY_MS), now + DAY_MS):
+            state = state_of(batch, now)
+            totals.update({state: 1, "rows": batch.rows, "stored": batch.stored, "seen": batch.seen})
+            totals.update(discarded=batch.discarded, dead=batch.dead)
+            if every or state != "complete":
+                counts = [str(n) for n in (batch.batch, batch.rows, batch.stored, batch.dead)]
+                click.echo("\t".join([state, ascii(batch.resolver)[1:-1], batch.boot, *counts]))
+    click.echo(
+        f"{totals['complete']:,} batches complete, {totals['pending']:,} pending, {totals['missing']:,} missing,"
+        f" {totals['dead-lettered']:,} dead-lettered; {totals['stored']:,} of {totals['rows']:,} rows stored;"
+        f" {totals['seen']:,} queries, {totals['discarded']:,} discarded by resolvers"
+    )
+    if totals["missing"]:
+        sys.exit(1)
+
+
+def state_of(batch: BatchState, now: int) -> str:
+    """complete, pending (it may still be in a spool), missing or dead-lettered; `now` in Unix milliseconds."""
+    if batch.missing > 0:
+        return "pending" if now - batch.time < PENDING_MS else "missing"
+    return "dead-lettered" if batch.dead else "complete"
+
+
+@contextmanager
+def _opened(url: str, readonly: bool = False) -> Iterator[Store]:
+    with _told():
+        opened = open_store(url, readonly)
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Errors that a person can act on, in one line instead of a trace."""
+    try:
+        yield
+    except (BadEntry, Refused, Unavailable, Misconfigured, Conflict, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _expiry(days: float | None) -> int | None:
+    return None if days is None else _now() + int(days * DAY_MS)
+
+
+def _day(time_ms: int) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(time_ms / 1000))
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
+
+
+COMMANDS = [lists, store]

@@ -1,0 +1,264 @@
+"""The forms in which people have lists of names: read into entries and written back (import and export).
+
+Every form is read line by line; a bad row is told with its number and what was expected, and the others stand.
+"""
+
+import csv
+import io
+import ipaddress
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from verdicts import names
+from verdicts.lists import BadEntry, checked_suffix
+
+FORMS = ("plain", "hosts", "rpz", "adguard", "csv", "top")
+MAX_ERRORS = 1000  # told; the rest is counted
+
+_LOCAL_HOSTS = frozenset(
+    "localhost localhost.localdomain local broadcasthost ip6-localhost ip6-loopback ip6-localnet ip6-mcastprefix"
+    " ip6-allnodes ip6-allrouters ip6-allhosts".split()
+)
+_ADGUARD = re.compile(r"(@@)?\|\|([^/^$|\s]+)\^(?:\$(.*))?").fullmatch
+
+
+class Row(NamedTuple):
+    """One name of a list; `note` and `expires` (Unix milliseconds) only where the form has them."""
+
+    name: str
+    note: str = ""
+    expires: int | None = None
+    rank: int = 0  # of a top list
+
+
+class Problem(NamedTuple):
+    """A row that was left out."""
+
+    line: int
+    reason: str
+
+
+class Parsed(NamedTuple):
+    """What a text held: normalised rows without repeats, and what was left out."""
+
+    rows: list[Row]
+    problems: list[Problem]
+    left_out: int  # all of them, also those beyond MAX_ERRORS
+
+
+class BadRow(ValueError):
+    """A row that is not in the form."""
+
+
+def parse(lines: Iterable[str], form: str = "plain", limit: int | None = None) -> Parsed:
+    """The names in the lines of a list. `limit`: only the first ranks of a top list, or rows of another form.
+
+    A name that is none, or is a public suffix, is a problem and no row. Raises `ValueError` for an unknown form.
+    """
+    if form not in FORMS:
+        raise ValueError(f"form {form!r}: expected one of {', '.join(FORMS)}")
+    rows: dict[str, Row] = {}
+    problems: list[Problem] = []
+    left_out = 0
+    for number, found in _READERS[form](lines):
+        if limit is not None and (found.rank > limit if isinstance(found, Row) and found.rank else len(rows) >= limit):
+            break
+        if isinstance(found, Row):
+            try:
+                suffix = checked_suffix(found.name)
+            except BadEntry as error:
+                found = BadRow(str(error))
+            else:
+                rows.setdefault(suffix, found._replace(name=suffix))
+                continue
+        left_out += 1
+        if len(problems) < MAX_ERRORS:
+            problems.append(Problem(number, str(found)))
+    return Parsed(list(rows.values()), problems, left_out)
+
+
+def guess(head: str) -> str:
+    """The form that the beginning of a text looks like."""
+    lines = [line.strip() for line in head.splitlines()[:200]]
+    lines = [line for line in lines if line and line[0] not in "#!;"]
+    if any(line.startswith(("||", "@@||")) for line in lines):
+        return "adguard"
+    if any(re.match(r"\$(TTL|ORIGIN)\b|.*\bSOA\b|\S+\s+.*\bCNAME\b", line, re.IGNORECASE) for line in lines):
+        return "rpz"
+    if lines and re.match(r"[0-9]+\s*,\s*[^,]+$", lines[0]):
+        return "top"
+    if lines and "," in lines[0]:
+        return "csv"
+    if lines and len(words := lines[0].split()) > 1 and _is_address(words[0]):
+        return "hosts"
+    return "plain"
+
+
+Found = Iterator[tuple[int, Row | BadRow]]
+
+
+def _plain(lines: Iterable[str]) -> Found:
+    for number, line in enumerate(lines, 1):
+        text = line.partition("#")[0].strip()
+        if not text:
+            continue
+        words = text.split()
+        if len(words) > 1:
+            yield number, BadRow(f"{names.shown(text)}: expected one name a line")
+        else:
+            yield number, Row(_undotted(words[0]))
+
+
+def _hosts(lines: Iterable[str]) -> Found:
+    for number, line in enumerate(lines, 1):
+        words = line.partition("#")[0].split()
+        if not words:
+            continue
+        if len(words) < 2 or not _is_address(words[0]):
+            yield number, BadRow(f"{names.shown(line.strip())}: expected an address and names")
+            continue
+        for word in words[1:]:
+            if word.lower() not in _LOCAL_HOSTS and not _is_address(word):
+                yield number, Row(word)
+
+
+def _rpz(lines: Iterable[str]) -> Found:
+    """QNAME triggers of a response policy zone in one-line form; `*.NAME` and `NAME` are one suffix here."""
+    origin = ""
+    for number, line in enumerate(lines, 1):
+        text = line.partition(";")[0].rstrip()
+        if not text.strip():
+            continue
+        words = text.split()
+        if words[0].upper() == "$ORIGIN" and len(words) > 1:
+            origin = words[1].rstrip(".").lower()
+            continue
+        types = [word.upper() for word in words[1:]]
+        if text[0].isspace() or words[0] == "@" or words[0].startswith("$") or not {"CNAME", "A", "AAAA"} & set(types):
+            continue  # the zone's own records, and continuation lines
+        owner = words[0].lower()
+        if ".rpz-" in owner:
+            yield number, BadRow(f"{names.shown(owner)}: a trigger other than a qname")
+            continue
+        owner = owner.rstrip(".")
+        if words[0].endswith(".") and origin:
+            owner = owner.removesuffix("." + origin)
+        yield number, Row(owner.removeprefix("*."))
+
+
+def _adguard(lines: Iterable[str]) -> Found:
+    for number, line in enumerate(lines, 1):
+        text = line.strip()
+        if not text or text[0] in "!#[":
+            continue
+        found = _ADGUARD(text)
+        if found is None:
+            plain = text if re.fullmatch(r"[A-Za-z0-9_.-]+\.[A-Za-z0-9_-]+", text) else None
+            yield number, Row(plain) if plain else BadRow(f"{names.shown(text)}: expected ||NAME^")
+        elif found[1]:
+            yield number, BadRow(f"{names.shown(text)}: an exception; import it into the benign list by itself")
+        elif found[3] and found[3] not in ("important", "all"):
+            yield number, BadRow(f"{names.shown(text)}: the modifier ${found[3]} has no meaning here")
+        elif "*" in found[2]:
+            yield number, BadRow(f"{names.shown(text)}: expected a name without wildcards")
+        else:
+            yield number, Row(found[2])
+
+
+def _csv(lines: Iterable[str]) -> Found:
+    """The header names the columns (suffix, domain or name; note, expires); without one the first column counts."""
+    columns: dict[str, int] | None = None
+    reader = csv.reader(lines)
+    for cells in reader:
+        if not cells or not cells[0].strip() or cells[0].startswith("#"):
+            continue
+        if columns is None:
+            header = [cell.strip().lower() for cell in cells]
+            name = next((word for word in ("suffix", "domain", "name", "host") if word in header), None)
+            columns = {word: place for place, word in enumerate(header)} if name else {"": 0}
+            columns["name"] = columns[name] if name else 0
+            if name:
+                continue
+        if len(cells) <= columns["name"]:
+            yield reader.line_num, BadRow(f"{len(cells)} columns, expected {columns['name'] + 1} or more")
+            continue
+        yield reader.line_num, _csv_row(cells, columns)
+
+
+def _csv_row(cells: list[str], columns: dict[str, int]) -> Row | BadRow:
+    def cell(name: str) -> str:
+        place = columns.get(name)
+        return cells[place].strip() if place is not None and place < len(cells) else ""
+
+    expires = cell("expires")
+    if expires and not expires.isdigit():
+        return BadRow(f"expires {names.shown(expires)}: expected Unix milliseconds")
+    # An export puts a quote before a cell that a spreadsheet would take for a formula.
+    note = cell("note").removeprefix("'")
+    return Row(_undotted(cells[columns["name"]].strip().removeprefix("'")), note, int(expires) if expires else None)
+
+
+def _top(lines: Iterable[str]) -> Found:
+    """`RANK,NAME` (Tranco, Umbrella), most popular first; a header line is passed over."""
+    for number, line in enumerate(lines, 1):
+        rank, comma, name = line.strip().partition(",")
+        if not rank and not comma:
+            continue
+        rank = rank.strip('" ')
+        if not comma or not rank.isdigit() or not int(rank):
+            if number > 1:
+                yield number, BadRow(f"{names.shown(line.strip())}: expected RANK,NAME")
+            continue
+        yield number, Row(name.split(",")[0].strip('" '), rank=int(rank))
+
+
+_READERS: dict[str, Callable[[Iterable[str]], Found]] = {
+    "plain": _plain, "hosts": _hosts, "rpz": _rpz, "adguard": _adguard, "csv": _csv, "top": _top,
+}  # fmt: skip
+
+
+def write(rows: Iterable[Row], form: str) -> Iterator[str]:
+    """The lines of a list in a form, ready to be read by the programs that use it."""
+    if form == "rpz":
+        yield "$TTL 300"
+        yield "@ SOA localhost. root.localhost. 1 3600 600 86400 300"
+        yield "@ NS localhost."
+    if form == "csv":
+        yield "suffix,note,expires"
+    for number, row in enumerate(rows, 1):
+        if form == "plain":
+            yield row.name
+        elif form == "hosts":
+            yield f"0.0.0.0 {row.name}"
+        elif form == "rpz":
+            yield f"{row.name} CNAME ."
+            yield f"*.{row.name} CNAME ."
+        elif form == "adguard":
+            yield f"||{row.name}^"
+        elif form == "csv":
+            line = io.StringIO()
+            csv.writer(line, lineterminator="").writerow([row.name, _harmless(row.note), row.expires or ""])
+            yield line.getvalue()
+        elif form == "top":
+            yield f"{row.rank or number},{row.name}"
+        else:
+            raise ValueError(f"form {form!r}: expected one of {', '.join(FORMS)}")
+
+
+def _harmless(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula."""
+    return "'" + cell if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
+
+
+def _undotted(name: str) -> str:
+    """A name as lists write suffixes: `*.example.org` and `.example.org` are `example.org`."""
+    return name.removeprefix("*.").removeprefix(".") if name not in (".", "*.") else name
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return False
+    return True

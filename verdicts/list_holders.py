@@ -1,0 +1,120 @@
+"""Where `verdict lists` reads and writes: the control API of a cluster, or a store that nothing else writes to."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
+
+import httpx
+
+from verdicts import list_formats
+from verdicts.lists import LIST_KIND, PREVALENCE_KIND, Lists, entry, ranking, removal
+from verdicts.store import Document, Store, open_store
+
+CHUNK = 50_000  # entries in one request
+PAGE = 10_000
+
+
+class Refused(Exception):
+    """What the cluster or the store answered instead; fit for the command line."""
+
+
+class Holder(Protocol):
+    """The lists, wherever they are."""
+
+    def show(self, list_name: str, contains: str) -> Iterator[dict[str, Any]]: ...
+
+    def add(self, list_name: str, rows: Iterable[list_formats.Row], note: str, expires: int | None) -> int: ...
+
+    def remove(self, list_name: str, suffixes: Iterable[str], note: str) -> int: ...
+
+    def rank(self, ranked: list[str], note: str) -> int: ...
+
+    def ranked(self) -> list[str]: ...
+
+
+class Direct:
+    """A store, written under its own writer lock."""
+
+    def __init__(self, url: str, author: str, now: int) -> None:
+        self._store: Store = open_store(url)
+        self._author, self._now = author, now
+
+    def show(self, list_name: str, contains: str) -> Iterator[dict[str, Any]]:
+        for document in self._store.scan(LIST_KIND, f"{list_name}/" if list_name else ""):
+            kind, _, suffix = document.key.partition("/")
+            if contains in suffix:
+                yield {
+                    "list": kind, "suffix": suffix, "author": document.author, "time": document.time,
+                    "note": (document.body or {}).get("note") or document.note,
+                    "expires": (document.body or {}).get("expires"),
+                }  # fmt: skip
+
+    def add(self, list_name: str, rows: Iterable[list_formats.Row], note: str, expires: int | None) -> int:
+        found = [
+            entry(list_name, row.name, row.note or note, row.expires or expires, self._now, self._author)
+            for row in rows
+        ]
+        return self._commit(found, note)
+
+    def remove(self, list_name: str, suffixes: Iterable[str], note: str) -> int:
+        return self._commit([removal(list_name, suffix) for suffix in suffixes], note)
+
+    def rank(self, ranked: list[str], note: str) -> int:
+        self._commit(ranking(self._store, [list_formats.Row(name, rank=n) for n, name in enumerate(ranked)]), note)
+        return len(ranked)
+
+    def ranked(self) -> list[str]:
+        runs = {document.key: document.body or {} for document in self._store.scan(PREVALENCE_KIND)}
+        return Lists(None, runs).ranked()
+
+    def _commit(self, documents: list[Document], note: str) -> int:
+        if documents:
+            self._store.commit(documents, self._author, note)
+        return len(documents)
+
+
+class Remote:
+    """A running cluster, by its control API."""
+
+    def __init__(self, url: str, token: str, now: int) -> None:
+        headers = {"Authorization": f"Bearer {token}"}
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=120.0, trust_env=False)
+        self._now = now
+
+    def show(self, list_name: str, contains: str) -> Iterator[dict[str, Any]]:
+        after: str | None = ""
+        while after is not None:
+            asked = {"list": list_name, "contains": contains, "after": after, "limit": PAGE}
+            answer = self._call("GET", "/v1/lists", params={k: v for k, v in asked.items() if v})
+            yield from answer["entries"]
+            after = answer["after"]
+
+    def add(self, list_name: str, rows: Iterable[list_formats.Row], note: str, expires: int | None) -> int:
+        return self._send("POST", note, [
+            {"list": list_name, "suffix": row.name, "note": row.note or note, "expires": row.expires or expires}
+            for row in rows
+        ])  # fmt: skip
+
+    def remove(self, list_name: str, suffixes: Iterable[str], note: str) -> int:
+        return self._send("DELETE", note, [{"list": list_name, "suffix": suffix} for suffix in suffixes])
+
+    def rank(self, ranked: list[str], note: str) -> int:
+        text = "".join(f"{rank},{name}\n" for rank, name in enumerate(ranked, 1))
+        wanted = {"list": "prevalence", "form": "top", "text": text, "note": note}
+        return int(self._call("POST", "/v1/lists/import", json=wanted)["entries"])
+
+    def ranked(self) -> list[str]:
+        raise Refused("the prevalence list is exported from the store alone: name it with --store")
+
+    def _send(self, method: str, note: str, entries: list[dict[str, Any]]) -> int:
+        for start in range(0, len(entries), CHUNK):
+            self._call(method, "/v1/lists", json={"entries": entries[start : start + CHUNK], "note": note})
+        return len(entries)
+
+    def _call(self, method: str, path: str, **more: Any) -> Any:
+        try:
+            answer = self._http.request(method, path, **more)
+        except httpx.HTTPError as error:
+            raise Refused(f"{self._http.base_url}: {error or type(error).__name__}") from error
+        if answer.status_code >= 400:
+            raise Refused(f"{answer.status_code} {answer.text[:500]}")
+        return answer.json()
