@@ -33,7 +33,8 @@ def test_a_command_of_the_documents_runs(block: Block, tmp_path: Path) -> None:
     for command in commands(block):
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", command], cwd=ROOT,
-            env={**os.environ, "PATH": PATH, "TMPDIR": str(tmp_path)}, capture_output=True, text=True, timeout=240, stdin=subprocess.DEVNULL,
+            env={**os.environ, "PATH": PATH, "TMPDIR": str(tmp_path)}, capture_output=True, text=True, timeout=240,
+            stdin=subprocess.DEVNULL,
         )  # fmt: skip
         assert done.returncode == 0, f"{block.id}: {command}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
 

@@ -1,0 +1,82 @@
+"""A recorded cluster: what was taken is what is served, and what resolvers report is written down."""
+
+import json
+import threading
+import urllib.error
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from loadtest import recorded
+from loadtest.recorded import BadRecording, RecordedCluster, Recording, take
+from loadtest.wirecheck import frame_problem
+from verdicts.observations import Acknowledgement
+from verdicts.policy import Verdict
+
+BAD = {"label": "malicious", "tier": "block", "action": "nxdomain", "cache_ttl": 60, "source": "blocklist",
+       "score": 1.0, "generated": 0.0, "rule": "bad.org"}  # fmt: skip
+RECORDING = Recording({"epoch": 7, "generation": "g", "model": "m-1"}, {"bad.org": BAD})
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[str]:
+    server = RecordedCluster(RECORDING, 0, tmp_path / "reported.jsonl")
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_names_taken_are_served_and_others_are_benign() -> None:
+    reply = RECORDING.answer(["BAD.org.", "good.org"])
+    assert [v["tier"] for v in reply["verdicts"]] == ["block", "none"] and reply["epoch"] == 7
+
+
+def test_the_reply_follows_the_contract() -> None:
+    reply = RECORDING.answer(["bad.org", "good.org"])
+    assert frame_problem(200, json.dumps(reply).encode(), 2) == ""
+    msgspec.convert(reply["verdicts"], list[Verdict])
+
+
+def test_a_recording_survives_the_disk(tmp_path: Path) -> None:
+    RECORDING.save(tmp_path / "r")
+    loaded = Recording.load(tmp_path / "r")
+    assert (loaded.head, loaded.verdicts) == (RECORDING.head, RECORDING.verdicts)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}\n", '{"epoch":1,"generation":"","model":"m"}\n{"label":"benign"}\n', "no json\n"]
+)
+def test_a_damaged_recording_is_refused_by_name(text: str, tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_text(text)
+    with pytest.raises(BadRecording, match="r.jsonl"):
+        Recording.load(tmp_path / "r.jsonl")
+
+
+def test_what_is_taken_from_a_cluster_is_its_verdicts(cluster: str) -> None:
+    taken = take(cluster, "token", ["bad.org", "good.org"])
+    assert taken.head["model"] == "m-1" and taken.verdicts["bad.org"] == BAD and len(taken.verdicts) == 2
+
+
+def test_reported_batches_are_written_down_and_can_be_sent_again(cluster: str, tmp_path: Path) -> None:
+    batch = {"resolver": "r", "boot": "0" * 32, "batch": 1, "seen": 0, "discarded": 0, "rows": []}
+    reply = recorded._post(f"{cluster}/v1/observations", "token", batch)
+    assert msgspec.convert(reply, Acknowledgement).epoch == 7
+    lines = (tmp_path / "reported.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [batch]
+    assert recorded.send(cluster, "token", iter(lines)) == 1
+
+
+@pytest.mark.parametrize("document", [[], {"names": 3}, {}])
+def test_a_malformed_frame_is_a_400(cluster: str, document: object) -> None:
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        recorded._post(f"{cluster}/v1/verdicts", "token", document)
+
+
+def test_the_command_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert recorded.main(["serve", "--verdicts", str(tmp_path / "absent")]) == 1
+    assert "absent" in capsys.readouterr().err
