@@ -126,10 +126,16 @@ async def test_an_import_takes_comments_hosts_lines_and_nothing_that_is_no_name(
     assert exported["text"].split() == ["one.example-shop.com", "two.example-shop.com"]
 
 
-async def test_an_import_with_one_bad_line_changes_nothing_and_names_the_line(setup: Setup) -> None:
-    reply = await setup.ask("POST", "/v1/lists/import", {"list": "blocklist", "text": "good.example-shop.com\nco.uk\n"})
-    assert reply.status_code == 400 and "line 2" in reply.json()["message"]
-    assert (await setup.good("GET", "/v1/lists"))["entries"] == []
+async def test_an_import_tells_a_bad_line_and_takes_the_rest(setup: Setup) -> None:
+    text = "good.example-shop.com\nco.uk\n"
+    answer = await setup.good("POST", "/v1/lists/import", {"list": "blocklist", "text": text})
+    assert (answer["entries"], answer["left_out"], answer["problems"][0]["line"]) == (1, 1, 2)
+    assert [entry["suffix"] for entry in (await setup.good("GET", "/v1/lists"))["entries"]] == ["good.example-shop.com"]
+
+
+async def test_an_import_without_any_name_is_refused(setup: Setup) -> None:
+    reply = await setup.ask("POST", "/v1/lists/import", {"list": "blocklist", "text": "co.uk\n"})
+    assert reply.status_code == 400 and "line 1" in reply.json()["message"]
 
 
 async def test_lists_are_searched_page_by_page(setup: Setup) -> None:

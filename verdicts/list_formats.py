@@ -104,6 +104,8 @@ def _plain(lines: Iterable[str]) -> Found:
         if not text:
             continue
         words = text.split()
+        if len(words) == 2 and _is_address(words[0]):  # a line of a hosts file among others
+            words = words[1:]
         if len(words) > 1:
             yield number, BadRow(f"{names.shown(text)}: expected one name a line")
         else:
