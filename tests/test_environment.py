@@ -1,0 +1,78 @@
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from serve_app.environment import HAPROXY, BadEnvironment, Ingress, end_haproxy, haproxies, short_directory, variables
+
+
+@pytest.fixture
+def directory() -> Path:
+    return short_directory() / "i"
+
+
+def test_throughput_settings_and_haproxy_are_on(directory: Path) -> None:
+    found = variables(Ingress(directory), {})
+    assert (
+        found["RAY_SERVE_THROUGHPUT_OPTIMIZED"] == "1" and found[HAPROXY] == "1" and found["RAY_AUTH_MODE"] == "token"
+    )
+
+
+def test_everything_of_haproxy_lies_in_the_private_directory(directory: Path) -> None:
+    found = variables(Ingress(directory), {})
+    paths = [value for name, value in found.items() if name.startswith("RAY_SERVE_HAPROXY") and "/" in value]
+    assert len(paths) >= 5 and all(path.startswith(str(directory)) for path in paths)
+    assert directory.stat().st_mode & 0o077 == 0
+    assert Path(found["RAY_AUTH_TOKEN_PATH"]).stat().st_mode & 0o077 == 0
+
+
+def test_tls_switches_haproxy_off(directory: Path) -> None:
+    assert variables(Ingress(directory, tls=True), {})[HAPROXY] == "0"
+
+
+def test_tls_and_haproxy_together_are_refused_with_the_reason(directory: Path) -> None:
+    with pytest.raises(BadEnvironment, match="no TLS of its own"):
+        variables(Ingress(directory, tls=True), {HAPROXY: "1"})
+
+
+def test_what_an_operator_has_set_stays(directory: Path) -> None:
+    name = "RAY_SERVE_HAPROXY_NBTHREAD"
+    assert variables(Ingress(directory), {name: "9"})[name] == "9"
+
+
+def test_a_directory_that_others_can_enter_is_refused(directory: Path) -> None:
+    directory.mkdir(parents=True)
+    directory.chmod(0o755)
+    with pytest.raises(BadEnvironment, match="this user alone"):
+        variables(Ingress(directory), {})
+
+
+def test_a_directory_too_long_for_sockets_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadEnvironment, match="octets"):
+        variables(Ingress(tmp_path / ("x" * 60)), {})
+
+
+def test_the_ray_token_stays_the_same(directory: Path) -> None:
+    first, second = (Path(variables(Ingress(directory), {})["RAY_AUTH_TOKEN_PATH"]).read_text() for _ in "12")
+    assert first == second and len(first) == 64
+
+
+def test_only_our_haproxy_is_found_and_ended(directory: Path) -> None:
+    script = "import time; time.sleep(60)"
+    ours, other = (
+        subprocess.Popen([sys.executable, "-c", script, "-f", f"{place}/node/haproxy.cfg"])
+        for place in (directory, f"{directory}-other")
+    )
+    try:
+        end = time.monotonic() + 10
+        while haproxies(directory) != [ours.pid] and time.monotonic() < end:
+            time.sleep(0.01)
+        assert haproxies(directory) == [ours.pid]
+        assert end_haproxy(directory, patience_s=0.2) == 1
+        assert ours.wait(10) != 0 and other.poll() is None
+    finally:
+        for process in (ours, other):
+            process.kill()
+            process.wait()

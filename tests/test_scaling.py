@@ -1,0 +1,39 @@
+import pytest
+
+from deployments.scaling import wanted
+
+
+@pytest.mark.parametrize(
+    "names, present, expected",
+    [
+        (0, 1, 1),  # the minimum is Serve's to enforce; none is never wanted
+        (1000, 1, 1),
+        (1001, 1, 2),
+        (5000, 1, 5),
+        (2000, 2, 2),
+        (1401, 3, 3),  # two would be full at once
+        (1399, 3, 2),
+        (0, 8, 1),
+    ],
+)
+def test_replicas_by_names_in_flight(names: float, present: int, expected: int) -> None:
+    assert wanted(names, present, 1000) == expected
+
+
+def test_a_constant_load_settles_and_stays() -> None:
+    for load in range(1, 12_000, 37):
+        present, seen = 1, []
+        for _ in range(20):
+            present = wanted(load, present, 1000)
+            seen.append(present)
+        assert len(set(seen[2:])) == 1
+
+
+@pytest.mark.parametrize("base", range(100, 8000, 333))
+def test_a_load_that_wavers_by_a_tenth_moves_at_most_once_each_way(base: int) -> None:
+    present, changes = wanted(base, 1, 1000), 0
+    for step in range(100):
+        after = wanted(base * (1.1 if step % 2 else 1.0), present, 1000)
+        changes += after != present
+        present = after
+    assert changes <= 1
