@@ -33,6 +33,7 @@ def tokens(context: click.Context, url: str | None, token_file: Path | None, sto
     if url is not None and (token_file is None or store_url is not None):
         raise click.UsageError("expected --url with --token-file, or --store alone")
     context.obj = _Remote(url, token_file.read_text().strip()) if url and token_file else _Direct(store_url or "")
+    context.call_on_close(context.obj.close)
 
 
 @tokens.command("issue")
@@ -79,6 +80,9 @@ class _Remote:
             base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=10.0, trust_env=False
         )
 
+    def close(self) -> None:
+        self._http.close()
+
     def issue(self, role: str, name: str, expires: int | None, note: str) -> str:
         body = {"role": role, "name": name, "expires": expires, "note": note}
         return str(self._call("POST", "/v1/tokens", body)["token"])
@@ -110,6 +114,9 @@ class _Direct:
             self._store.initialise()
         except (ValueError, Unavailable, Misconfigured, OSError) as error:
             raise click.ClickException(str(error)) from error
+
+    def close(self) -> None:
+        self._store.close()
 
     def issue(self, role: str, name: str, expires: int | None, note: str) -> str:
         try:

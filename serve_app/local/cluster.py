@@ -16,7 +16,7 @@ import msgspec
 OBJECT_STORE_BYTES = 100 * 1024 * 1024  # frames travel by value; little else is kept
 LOGICAL_CPUS = 4  # at least: the deployments' shares must fit on a machine of one core too
 STOP_PATIENCE_S = 15.0
-START_TURNS = 3
+SHOWN_LINES = 4  # of an error: the last ones of a trace say what it was
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -76,7 +76,8 @@ def main(argument: str) -> int:
         return 0
     except Exception as error:
         print(f"the cluster did not come up: {error}", flush=True)
-        _say(plan, Report(failed=str(error)))
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        _say(plan, Report(failed="\n".join(lines[-SHOWN_LINES:])))
         return 0 if started else 1
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -107,13 +108,18 @@ def _ingress(plan: Plan) -> Any:
 
 
 def _start(plan: Plan) -> None:
-    from serve_app.cluster import configuration, deploy
+    from serve_app.cluster import configuration, deploy, start
 
     args = {"store_url": plan.store_url, "registry": plan.models, "spool_dir": plan.spool}
     found = configuration(args, plan.http_port)
     found["logging_config"]["logs_dir"] = plan.logs
     _say(plan, Report(step="starting Ray"))
-    _start_ray(plan)
+    start(
+        _ingress(plan),
+        _temp_dir=plan.run,
+        num_cpus=max(LOGICAL_CPUS, os.cpu_count() or 1),
+        object_store_memory=OBJECT_STORE_BYTES,
+    )
     _say(plan, Report(step="deploying"))
     said = ""
 
@@ -125,28 +131,6 @@ def _start(plan: Plan) -> None:
             _say(plan, Report(step=text or "deploying"))
 
     deploy(found, report=report)
-
-
-def _start_ray(plan: Plan) -> None:
-    """Ray gives its own processes half a minute; a machine at work on other things is slow, not broken."""
-    from serve_app.cluster import start
-
-    for turn in range(1, START_TURNS + 1):
-        try:
-            start(
-                _ingress(plan),
-                _temp_dir=plan.run,
-                num_cpus=max(LOGICAL_CPUS, os.cpu_count() or 1),
-                object_store_memory=OBJECT_STORE_BYTES,
-            )
-            return
-        except Exception as error:
-            if turn == START_TURNS or "timed out" not in str(error):
-                raise
-            _say(plan, Report(step=f"starting Ray again: {error}"))
-            import ray  # not before `start` has set the variables that it reads when imported
-
-            ray.shutdown()
 
 
 def _stop(plan: Plan) -> None:

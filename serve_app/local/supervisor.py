@@ -40,6 +40,7 @@ class Supervisor:
         self._mark = mark
         self._children: list[Child] = []
         self._restarts: dict[str, list[float]] = {}
+        self._read: dict[Path, int] = {}  # how much of a file of reports was read
         self._former: dict[int, object] = {}
 
     def __enter__(self) -> "Supervisor":
@@ -87,10 +88,13 @@ class Supervisor:
     def reports(self, child: Child, path: Path, patience_s: float = START_PATIENCE_S) -> Iterator[Report]:
         """What a child says of its start in a file, as it says it. Raises as `wait_for` does."""
         end = time.monotonic() + patience_s
+        start = self._read.get(path, 0)
         with path.open("rb") as file:
+            file.seek(start)
             while time.monotonic() < end:
                 line = file.readline()
                 if line.endswith(b"\n"):
+                    self._read[path] = file.tell()
                     yield msgspec.json.decode(line, type=Report)
                     continue
                 file.seek(-len(line), os.SEEK_CUR)  # half a line: the rest is being written
@@ -115,8 +119,12 @@ class Supervisor:
             raise NotStarted(f"{child.name}: ended {RESTARTS + 1} times within {RESTART_WINDOW_S / 60:.0f} minutes")
         self._restarts[child.name] = [*recent, now]
         console.print(f"Starting {child.name} again.", markup=False)
+        self.again(child)
+
+    def again(self, child: Child) -> None:
+        """End a child with all it has started (an orphaned HAProxy would keep its port), and start it anew."""
         child.kill()
-        end_marked(child.mark)  # what it had started, an orphaned HAProxy on its port for one
+        end_marked(child.mark)
         child.start()
 
     def _check_all(self) -> None:

@@ -16,10 +16,14 @@ from serve_app.local.home import Opened, opened
 from serve_app.local.options import LOOPBACK, Options
 from serve_app.local.prepare import prepare
 from serve_app.local.processes import Child
-from serve_app.local.progress import Steps
+from serve_app.local.progress import Step, Steps
 from serve_app.local.supervisor import NotStarted, Supervisor
 from serve_app.local.upstream import choose
 from serve_app.local.waiting import dashboard_link, http_ready, resolver_ready
+
+
+# What Ray says when its own processes were not quick enough; a second try often finds them so.
+SLOW = ("timed out", "HAProxy", "Failed to start GCS")
 
 
 def up(options: Options) -> None:
@@ -73,17 +77,27 @@ def start_cluster(options: Options, ours: Opened, supervisor: Supervisor, steps:
     supervisor.add(child)
 
     def wait() -> None:
-        for report in supervisor.reports(child, reports):
-            if report.failed:
-                raise NotStarted(f"the cluster: {report.failed}\nIts log is {child.log}")
-            step.say(report.step) if report.step else None
-            if report.ready:
-                break
+        failed = _follow(supervisor, child, reports, step)
+        if failed and any(words in failed for words in SLOW):
+            step.say(f"once more, for Ray gave up on a busy machine: {failed.splitlines()[-1]}")
+            supervisor.again(child)
+            failed = _follow(supervisor, child, reports, step)
+        if failed:
+            raise NotStarted(f"the cluster: {failed}\nIts log is {child.log}")
         step.say("loading the model")
         supervisor.wait_for(lambda: http_ready(options.http_port), "the cluster to be ready", child)
         step.done(f"http://{LOOPBACK}:{options.http_port}")
 
     return wait
+
+
+def _follow(supervisor: Supervisor, child: Child, reports: Path, step: Step) -> str:
+    """Show what the cluster says until it is deployed, or return why it is not."""
+    for report in supervisor.reports(child, reports):
+        if report.failed or report.ready:
+            return report.failed
+        step.say(report.step)
+    return f"{child.name} said no more"
 
 
 def start_dashboard(options: Options, ours: Opened, supervisor: Supervisor, steps: Steps) -> Callable[[], None]:

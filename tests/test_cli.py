@@ -1,0 +1,86 @@
+"""serve_app/cli.py: instant help, and one clear line for what is wrong."""
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from serve_app.cli import PLACES, main
+from verdicts.store import open_store
+from verdicts.tokens import KIND, Tokens
+
+HEAVY = ("ray", "tensorflow", "keras", "panel", "pandas", "numpy", "starlette")
+
+
+def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom click.testing import CliRunner\nfrom serve_app.cli import main\n"
+        "print(CliRunner().invoke(main, ['--help']).output)\n"
+        f"print('HEAVY', [m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "HEAVY []" in said and all(f"\n  {name} " in said for name in PLACES)
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_every_command_has_help(name: str) -> None:
+    result = CliRunner().invoke(main, [name, "--help"])
+    if name != "bench":  # it hands its arguments on
+        assert result.exit_code == 0 and result.output.startswith("Usage: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["fly"], "no command 'fly': expected one of up, serve"),
+        (["up", "--dns-port", "many"], "--dns-port"),
+        (["up", "--dns-port", "0"], "--dns-port"),
+        (["up", "--mode", "panic"], "'enforce', 'monitor'"),
+        (["up", "--only", "moon"], "'cluster', 'coredns', 'dashboard'"),
+        (["up", "--upstream", "dns.example.org"], "expected auto, none, ADDRESS"),
+        (["up", "--colour"], "No such option"),
+        (["tokens", "--url", "http://127.0.0.1:1", "list"], "--token-file"),
+        (["tokens", "--store", "ftp://x", "list"], "expected sqlite:///PATH"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line(arguments: list[str], says: str) -> None:
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code != 0 and says in result.output and "Traceback" not in result.output
+
+
+def test_a_busy_port_stops_everything_before_it_starts(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen(1)
+        port = other.getsockname()[1]
+        home = tmp_path / "home"
+        result = CliRunner().invoke(main, ["up", "--home", str(home), "--http-port", str(port)])
+    assert result.exit_code == 1 and f"port {port}" in result.output and "--http-port" in result.output
+    assert not home.exists()
+
+
+def test_tokens_are_issued_listed_rotated_and_revoked_in_a_store(tmp_path: Path) -> None:
+    url = f"sqlite://{tmp_path}/verdict.db"
+
+    def run(*arguments: str) -> str:
+        result = CliRunner().invoke(main, ["tokens", "--store", url, *arguments])
+        assert result.exit_code == 0, result.output
+        return result.output.strip()
+
+    first = run("issue", "--role", "resolver", "--name", "lab", "--days", "30")
+    id = first.split("_")[1]
+    assert run("list").split("\t")[:3] == [id, "resolver", "lab"]
+    second = run("rotate", id)
+    store = open_store(url, readonly=True)
+    assert Tokens(store.scan(KIND)).check(f"Bearer {second}", "resolver").name == "lab"
+    run("revoke", second.split("_")[1])
+    assert run("list") == ""
+    store.close()
+
+
+def test_an_unknown_token_is_named(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["tokens", "--store", f"sqlite://{tmp_path}/v.db", "revoke", "abc"])
+    assert result.exit_code == 1 and "abc" in result.output

@@ -1,0 +1,202 @@
+"""serve_app/local: what is checked and written before anything starts."""
+
+import socket
+import stat
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dns.message
+import dns.rrset
+import pytest
+
+from serve_app.local import ports, upstream
+from serve_app.local.corefile import corefile, quoted
+from serve_app.local.home import HomeBusy, opened
+from serve_app.local.options import Home, Options
+from serve_app.local.prepare import BLOCKED, HONEYPOT, prepare
+from verdicts.store import Document, open_store
+from verdicts.tokens import KIND, Tokens
+
+
+@contextmanager
+def taken(kind: socket.SocketKind) -> Iterator[int]:
+    with socket.socket(socket.AF_INET, kind) as other:
+        other.bind(("127.0.0.1", 0))
+        if kind == socket.SOCK_STREAM:
+            other.listen(1)
+        yield other.getsockname()[1]
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM], ids=["tcp", "udp"])
+def test_a_busy_port_is_named_with_its_purpose_and_its_option(kind: socket.SocketKind) -> None:
+    with taken(kind) as port, pytest.raises(ports.PortBusy, match=f"port {port}.*for DNS.*--dns-port"):
+        ports.check(ports.wanted(Options(Path("x"), dns_port=port, parts=("coredns",))))
+
+
+def test_two_purposes_cannot_share_a_port() -> None:
+    with pytest.raises(ports.PortBusy, match="--dashboard-port.*--http-port|--http-port.*--dashboard-port"):
+        ports.check(ports.wanted(Options(Path("x"), http_port=7, dashboard_port=7, parts=("dashboard", "cluster"))))
+
+
+def test_only_the_ports_of_the_chosen_parts_are_asked_for() -> None:
+    assert [w.option for w in ports.wanted(Options(Path("x"), parts=("dashboard",)))] == ["--dashboard-port"]
+
+
+def test_a_block_of_ports_has_none_that_is_taken() -> None:
+    with taken(socket.SOCK_STREAM) as port:
+        with pytest.raises(ports.PortBusy, match="no 2 free ports"):
+            ports.free_block(2, port - 1, port + 2)
+
+
+@contextmanager
+def nameserver(answers: bool) -> Iterator[str]:
+    """A real DNS server for one name, or one that answers SERVFAIL."""
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.bind(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                query, caller = server.recvfrom(4096)
+            except OSError:
+                return
+            if not query:
+                return
+            reply = dns.message.make_response(dns.message.from_wire(query))
+            if answers:
+                reply.answer.append(dns.rrset.from_text(reply.question[0].name, 60, "IN", "A", "192.0.2.1"))
+            else:
+                reply.set_rcode(2)
+            server.sendto(reply.to_wire(), caller)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+    finally:
+        server.sendto(b"", server.getsockname())
+        thread.join()
+        server.close()
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_only_a_nameserver_that_resolves_counts_as_one(answers: bool) -> None:
+    with nameserver(answers) as address:
+        assert upstream.answers(address) is answers
+
+
+def test_a_silent_nameserver_does_not_count() -> None:
+    with taken(socket.SOCK_DGRAM) as port:
+        assert not upstream.answers(f"127.0.0.1:{port}", patience_s=0.1)
+
+
+def test_without_a_nameserver_the_built_in_zone_is_chosen(tmp_path: Path) -> None:
+    (tmp_path / "resolv.conf").write_text("# nothing\nsearch example.org\n")
+    assert upstream.choose("auto", tmp_path / "resolv.conf") is None
+    assert upstream.choose("auto", tmp_path / "absent") is None
+
+
+@pytest.mark.parametrize("text", ["192.0.2.1", "192.0.2.1:5353", "2001:db8::1", "[2001:db8::1]:53"])
+def test_an_address_is_taken_as_an_upstream(text: str) -> None:
+    assert upstream.choose(text) == text
+
+
+@pytest.mark.parametrize("text", ["", "dns.example.org", "192.0.2.1:x", "192.0.2.1:70000", "192.0.2"])
+def test_what_is_no_address_is_refused_with_what_was_expected(text: str) -> None:
+    with pytest.raises(upstream.BadUpstream, match="expected"):
+        upstream.choose(text)
+
+
+def test_the_corefile_names_what_it_was_told(tmp_path: Path) -> None:
+    text = corefile(Options(tmp_path, dns_port=5300, http_port=5301, mode="monitor"), Home(tmp_path), "192.0.2.9:53")
+    for line in (
+        ".:5300 {",
+        "bind 127.0.0.1",
+        "verdict http://127.0.0.1:5301 {",
+        "mode monitor",
+        "forward . 192.0.2.9:53",
+    ):
+        assert line in text
+    assert "template" not in text
+
+
+def test_a_path_with_a_blank_is_one_word_of_the_corefile() -> None:
+    assert quoted("/home/a b/token") == '"/home/a b/token"'
+
+
+def test_a_home_is_for_one_run_at_a_time(tmp_path: Path) -> None:
+    with opened(tmp_path / "home"), pytest.raises(HomeBusy, match="--home"), opened(tmp_path / "home"):
+        pass
+
+
+def test_the_sockets_folder_is_private_and_gone_afterwards(tmp_path: Path) -> None:
+    with opened(tmp_path / "home") as ours:
+        assert stat.S_IMODE(ours.run.stat().st_mode) == 0o700 and len(str(ours.run)) <= 28
+    assert not ours.run.exists()
+
+
+def test_the_sockets_folder_of_a_killed_run_is_removed(tmp_path: Path) -> None:
+    with opened(tmp_path / "home") as first:
+        record = first.home.run_record.read_text()
+    first.run.mkdir()
+    first.home.run_record.write_text(record)
+    with opened(tmp_path / "home"):
+        assert not first.run.exists()
+
+
+def test_a_damaged_record_removes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "precious").mkdir()
+    with opened(tmp_path / "home") as ours:
+        home = ours.home
+    home.run_record.write_text(str(tmp_path / "precious"))
+    with opened(tmp_path / "home"):
+        assert (tmp_path / "precious").is_dir()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    with opened(tmp_path / "home") as ours:
+        yield ours.home
+
+
+def test_a_fresh_home_has_its_demonstration_entries(home: Home) -> None:
+    assert prepare(home) is True
+    store = open_store(home.store_url, readonly=True)
+    assert {d.key for d in store.scan("list")} == {f"blocklist/{BLOCKED}", f"honeypot/{HONEYPOT}"}
+    store.close()
+
+
+def test_what_a_person_removed_stays_removed(home: Home) -> None:
+    prepare(home)
+    store = open_store(home.store_url)
+    store.commit([Document("list", f"blocklist/{BLOCKED}", None)], "somebody")
+    store.close()
+    assert prepare(home) is False
+    store = open_store(home.store_url, readonly=True)
+    assert [d.key for d in store.scan("list")] == [f"honeypot/{HONEYPOT}"]
+    store.close()
+
+
+def test_tokens_are_private_good_and_kept(home: Home) -> None:
+    prepare(home)
+    before = home.resolver_token.read_text()
+    prepare(home)
+    assert home.resolver_token.read_text() == before
+    assert stat.S_IMODE(home.resolver_token.stat().st_mode) == 0o600
+    store = open_store(home.store_url, readonly=True)
+    tokens = Tokens(store.scan(KIND))
+    assert tokens.check(f"Bearer {before.strip()}", "resolver").name == "local"
+    assert tokens.check(f"Bearer {home.admin_token.read_text().strip()}", "admin").role == "admin"
+    store.close()
+
+
+def test_a_revoked_token_is_replaced(home: Home) -> None:
+    prepare(home)
+    before = home.resolver_token.read_text()
+    store = open_store(home.store_url)
+    store.commit([Document(KIND, before.split("_")[1], None)], "somebody")
+    store.close()
+    prepare(home)
+    assert home.resolver_token.read_text() != before

@@ -1,0 +1,120 @@
+"""serve_app/local/processes.py: children that end with us, and what a killed run left is found and ended."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from serve_app.local.processes import Child, end_marked, how_it_ended, marked
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+SLEEPER = "import time; print('up', flush=True); time.sleep(600)"
+STUBBORN = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
+PARENT = f"""
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", {SLEEPER!r}], start_new_session=True)
+print("up", child.pid, flush=True)
+child.wait()
+"""
+
+
+def until(holds: Callable[[], object], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+_started: list[Child] = []
+
+
+@pytest.fixture
+def mark() -> Iterator[str]:
+    text = uuid.uuid4().hex
+    yield text
+    while _started:
+        _started.pop().kill()
+    end_marked(text, patience_s=0.0)
+
+
+def child(mark: str, folder: Path, code: str, patience_s: float = 10.0) -> Child:
+    found = Child("a part", [sys.executable, "-c", code], folder / "part.log", mark, patience_s)
+    found.start()
+    _started.append(found)
+    until(lambda: found.last_lines().startswith("up"))
+    return found
+
+
+def test_a_child_is_told_to_end_and_does(mark: str, tmp_path: Path) -> None:
+    part = child(mark, tmp_path, SLEEPER)
+    part.terminate()
+    assert part.wait() and part.ended() == -signal.SIGTERM
+
+
+def test_a_child_that_will_not_end_is_killed_after_its_patience(mark: str, tmp_path: Path) -> None:
+    part = child(mark, tmp_path, STUBBORN, patience_s=0.2)
+    part.terminate()
+    assert not part.wait() and part.ended() == -signal.SIGKILL
+
+
+def test_the_last_lines_are_those_since_the_last_start(mark: str, tmp_path: Path) -> None:
+    (tmp_path / "part.log").write_text("of the run before\n")
+    assert child(mark, tmp_path, SLEEPER).last_lines() == "up"
+
+
+def test_a_grandchild_in_another_session_is_found_and_ended(mark: str, tmp_path: Path) -> None:
+    part = child(mark, tmp_path, PARENT)
+    part.kill()
+    assert len(marked(mark)) == 1
+    assert end_marked(mark) == 1 and marked(mark) == []
+
+
+def test_a_stopped_process_is_ended_too(mark: str, tmp_path: Path) -> None:
+    part = child(mark, tmp_path, SLEEPER)
+    os.kill(part.pid, signal.SIGSTOP)
+    end_marked(mark, patience_s=0.2)
+    assert marked(mark) == []
+
+
+def test_the_mark_of_a_part_is_below_that_of_its_home(mark: str, tmp_path: Path) -> None:
+    part = child(mark, tmp_path, SLEEPER)
+    assert marked(mark) == marked(part.mark) == [part.pid]
+
+
+def test_the_mark_of_another_home_is_left_alone(mark: str, tmp_path: Path) -> None:
+    part = child(mark, tmp_path, SLEEPER)
+    end_marked(mark[:-1], patience_s=0.0)
+    assert part.ended() is None
+
+
+def test_a_child_ends_when_its_parent_is_killed(mark: str, tmp_path: Path) -> None:
+    code = f"""
+import sys
+from pathlib import Path
+from serve_app.local.processes import Child
+part = Child("a part", [sys.executable, "-c", {SLEEPER!r}], Path({str(tmp_path / "part.log")!r}), {mark!r}, 1.0)
+part.start()
+print(part.pid, flush=True)
+import time; time.sleep(600)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None and parent.stdout.readline().strip().isdigit()
+    until(lambda: (tmp_path / "part.log").read_text().startswith("up"))
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    until(lambda: marked(mark) == [])
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [(3, "ended with status 3"), (-9, "was ended by SIGKILL"), (-99, "was ended by signal 99")]
+)
+def test_an_exit_status_in_words(status: int, words: str) -> None:
+    assert how_it_ended(status) == words
