@@ -40,11 +40,12 @@ def classify(names: Iterable[str], scorer: Scorer) -> Iterator[Judged]:
 
 
 def as_line(judged: Judged) -> str:
-    """Name, label, score, generated, separated by tabs; a name that is none is shown escaped, labelled malformed."""
+    """Name, label, score, generated, separated by tabs; what cannot be printed is escaped; no name: malformed."""
     verdict = judged.verdict
+    name = judged.name if judged.name.isprintable() else shown(judged.name)
     if verdict is None:
-        return f"{shown(judged.name)}\tmalformed\t0\t0"
-    return f"{judged.name}\t{verdict.label}\t{verdict.score:.6g}\t{verdict.generated:.6g}"
+        return f"{name}\tmalformed\t0\t0"
+    return f"{name}\t{verdict.label}\t{verdict.score:.6g}\t{verdict.generated:.6g}"
 
 
 def as_json(judged: Judged, scorer: Scorer, explained: bool) -> str:

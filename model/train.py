@@ -16,7 +16,7 @@ import msgspec
 
 from model.encoding import encoder
 from model.network import Shape, build, masked_loss
-from model.sampling import Sampler
+from model.sampling import GRAMMARS, Sampler
 
 Progress = Callable[[dict[str, Any]], None]
 BLOCK = 8192  # rows drawn at once
@@ -38,6 +38,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     warm_up: float = 0.02
     decay: float = 0.01
     averaging: float = 0.999  # momentum of the weights' average, which is what is kept
+    grammars: int = GRAMMARS  # synthetic families, new each epoch
     seed: int = 0
     shape: Shape = Shape()
 
@@ -69,7 +70,7 @@ def train(
     began = time.monotonic() - spent
     done = _done(plan, epoch, spent)
     while done < 1:
-        sampler.renew()
+        sampler.renew(plan.grammars)
         total, batches, rows = 0.0, 0, 0
         for block in range(plan.blocks):
             if cancelled():
@@ -108,7 +109,8 @@ def averaged(network: Any, plan: Plan) -> Any:
     """A network for use, without optimizer: the running average of the weights."""
     result = build(plan.shape)
     result.set_weights(network.get_weights())
-    for target, mean in zip(result.trainable_variables, network.optimizer._model_variables_moving_average, strict=True):
+    means = getattr(network.optimizer, "_model_variables_moving_average", [])  # absent before the first step
+    for target, mean in zip(result.trainable_variables, means, strict=bool(means)):
         target.assign(mean)
     return result
 

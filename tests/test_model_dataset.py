@@ -1,0 +1,161 @@
+"""One corpus of many lists: labels, parts, families."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.dataset import (
+    BENIGN,
+    DGA,
+    FEED,
+    JUDGE,
+    LEFT_OUT,
+    TEACH,
+    TUNE,
+    Corpus,
+    Entry,
+    assign,
+    build,
+    collect,
+    resolve,
+)
+from model.families import Family, merge, plan, read_plan, shape_of
+from model.sources import BadSources, Source, load_sources
+
+SOURCES = [
+    Source("good.txt", "plain", "benign", "teach", "MIT", "-", 1.0),
+    Source("dga.csv", "csv", "dga", "teach", "MIT", "-"),
+    Source("feed.csv", "csv", "feed", "teach", "MIT", "-"),
+    Source("judge.txt", "plain", "benign", "judge", "none", "-"),
+    Source("seen.csv", "csv", "benign", "teach", "MIT", "-", 1.0, "umbrella"),
+]
+FAMILIES = {"held": Family("held", 0, "letters", 5), "kept": Family("kept", 1, "letters", 5)}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    (tmp_path / "good.txt").write_text("".join(f"www.good{i}.com\ngood{i}.com\n" for i in range(300)) + "both.com\n")
+    (tmp_path / "dga.csv").write_text(
+        "name,family\n" + "".join(f"h{i}.biz,held\nk{i}.biz,kept\n" for i in range(200)) + "shared.net,kept\n"
+    )
+    (tmp_path / "feed.csv").write_text("name,family\nboth.com,x\nshared.net,x\nbot.org,held\nevil.org,other\n")
+    (tmp_path / "judge.txt").write_text("".join(f"j{i}.net\n" for i in range(300)) + "api.good1.com\n")
+    (tmp_path / "seen.csv").write_text(
+        "name,first_seen,snapshots\nnew.late.com,2026-02-01,9\nold.late.com,2020-01-01,9\nrare.early.com,2020-01-01,1\n"
+    )
+    return tmp_path
+
+
+@pytest.fixture
+def corpus(data: Path) -> Corpus:
+    return build(collect(SOURCES, data), SOURCES, FAMILIES, held_out=0)
+
+
+def part_of(corpus: Corpus, name: str) -> int:
+    return int(corpus.part[corpus.names.index(name)])
+
+
+def test_a_name_on_a_benign_and_a_malicious_list_is_left_out(corpus: Corpus) -> None:
+    assert "both.com" not in corpus.names
+
+
+def test_a_name_on_a_feed_and_a_dga_list_is_dga(corpus: Corpus) -> None:
+    assert corpus.kind[corpus.names.index("shared.net")] == DGA
+
+
+def test_each_name_stands_once(corpus: Corpus) -> None:
+    assert len(set(corpus.names)) == len(corpus.names) == len(corpus.x)
+
+
+def test_names_of_one_registered_domain_are_in_one_part(corpus: Corpus) -> None:
+    for i in range(300):
+        assert part_of(corpus, f"www.good{i}.com") == part_of(corpus, f"good{i}.com")
+
+
+def test_a_judging_list_never_teaches(corpus: Corpus) -> None:
+    judging = corpus.source == 3
+    assert (corpus.part[judging] != TEACH).all() and (corpus.part[judging] == TUNE).any()
+
+
+def test_no_registered_domain_teaches_and_judges(corpus: Corpus) -> None:
+    benign = corpus.kind == BENIGN
+    taught = set(corpus.registered[benign & (corpus.part == TEACH)].tolist())
+    assert not taught & set(corpus.registered[benign & np.isin(corpus.part, (TUNE, JUDGE))].tolist())
+
+
+def test_a_held_out_family_judges_in_whole(corpus: Corpus) -> None:
+    assert {part_of(corpus, f"h{i}.biz") for i in range(200)} == {JUDGE}
+    assert {part_of(corpus, f"k{i}.biz") for i in range(200)} == {TEACH, TUNE, JUDGE}
+
+
+def test_a_feeds_name_of_a_held_out_family_is_left_out(corpus: Corpus) -> None:
+    assert part_of(corpus, "bot.org") == LEFT_OUT and part_of(corpus, "evil.org") != LEFT_OUT
+
+
+def test_late_names_judge_with_their_whole_domain(corpus: Corpus) -> None:
+    assert part_of(corpus, "new.late.com") == part_of(corpus, "old.late.com") == JUDGE
+
+
+def test_strata_are_noted(corpus: Corpus) -> None:
+    bits = corpus.strata[corpus.names.index("rare.early.com")]
+    assert bits >> 1 & 1 and not bits & 1
+
+
+def test_digests_differ_by_part_and_repeat(corpus: Corpus, data: Path) -> None:
+    again = build(collect(SOURCES, data), SOURCES, FAMILIES, held_out=0)
+    assert corpus.digest(TEACH) == again.digest(TEACH) != corpus.digest(JUDGE)
+
+
+def test_half_of_the_domains_teach_a_tenth_tunes() -> None:
+    registered = np.arange(100, dtype=np.uint64)
+    part = assign(registered, np.ones(100, bool), np.zeros(100, bool))
+    assert [(part == p).sum() for p in (TEACH, TUNE, JUDGE)] == [50, 10, 40]
+
+
+def test_a_teaching_list_is_preferred_to_a_judging_one() -> None:
+    found = resolve(Entry(BENIGN, 3, "", 0), Entry(BENIGN, 0, "", 0), SOURCES)
+    assert found is not None and found.source == 0
+
+
+def test_a_contested_name_stays_contested() -> None:
+    assert resolve(None, Entry(FEED, 2, "", 0), SOURCES) is None
+
+
+def test_families_that_share_names_are_one() -> None:
+    families = {"a": {str(i) for i in range(100)}, "b": {"1", "2", "3", "x"}, "c": {"y"}}
+    assert merge(families) == {"a": ["a", "b"], "c": ["c"]}
+
+
+def test_folds_are_dealt_within_a_shape() -> None:
+    families = {f"f{i}": {f"{'bcdfg'[i % 5] * 8}{j}x{i}.com".replace("0", "k") for j in range(9)} for i in range(5)}
+    assert sorted(family.fold for family in plan(families)) == [0, 1, 2, 3, 4]
+
+
+def test_shapes_are_told_by_letters() -> None:
+    assert shape_of("f", {"a1b2c3d4.com"}) == "hex" and shape_of("f", {"bcdfgh.com"}) == "letters"
+    assert shape_of("matsnu", {"x.com"}) == "words" and shape_of("f", {"aeiobaco.com"}) == "spoken"
+
+
+def test_the_fixed_folds_hold_no_family_twice() -> None:
+    families = read_plan().values()
+    assert {family.fold for family in families} == {-1, 0, 1, 2, 3, 4}
+    names = [name for family in {f.name: f for f in families}.values() for name in (family.name, *family.aliases)]
+    assert len(names) == len(set(names))
+
+
+def test_the_sources_of_this_release_follow_their_rules() -> None:
+    assert {source.use for source in load_sources()} == {"teach", "judge"}
+
+
+def test_a_source_without_a_licence_must_not_teach(tmp_path: Path) -> None:
+    text = '[[source]]\npath="a"\nform="plain"\nkind="benign"\nuse="teach"\nlicence="none"\nreason="-"\n'
+    (tmp_path / "s.toml").write_text(text)
+    with pytest.raises(BadSources, match="may only judge"):
+        load_sources(tmp_path / "s.toml")
+
+
+def test_an_unknown_key_of_a_source_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text('[[source]]\npath="a"\ncolour="red"\n')
+    with pytest.raises(BadSources, match="colour|missing"):
+        load_sources(tmp_path / "s.toml")

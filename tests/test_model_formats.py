@@ -1,0 +1,92 @@
+"""Published lists, as they are published."""
+
+import gzip
+import http.server
+import threading
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from model.formats import BadRow, read
+
+LISTS = {
+    "plain": ("# note\nexample.org\n\nEXAMPLE.net # why\n", ["example.org", "example.net"]),
+    "ctc": ("# COVID19 Cyber Threat Coalition blocklist\nbad.example\n", ["bad.example"]),
+    "hosts": ("127.0.0.1 localhost\n0.0.0.0 a.example b.example # c\n::1 ip6-localhost\n", ["a.example", "b.example"]),
+    "ranked": ("1,example.org\r\n2,example.net\r\n", ["example.org", "example.net"]),
+    "domcop": ('"Rank","Domain","Open Page Rank"\n"1","example.org","10.00"\n', ["example.org"]),
+    "csv": ("name,family,first_seen\na.example,tiny,2026-01-02\n", ["a.example"]),
+    "rpz": (
+        "$TTL 60\n@ SOA localhost. root.localhost. (1 2 3 4 5)\n@ NS localhost.\nbad.example CNAME .\n"
+        "*.bad.example 60 IN CNAME . ; all below\n32.1.2.0.192.rpz-ip CNAME .\n",
+        ["bad.example", "bad.example"],
+    ),
+}
+
+
+@pytest.mark.parametrize("form", LISTS)
+def test_a_published_form_is_read(form: str, tmp_path: Path) -> None:
+    text, expected = LISTS[form]
+    (tmp_path / "list").write_text(text)
+    assert [row.name for row in read(tmp_path / "list", form)] == expected
+
+
+def test_family_and_date_come_with_a_csv_row(tmp_path: Path) -> None:
+    (tmp_path / "list").write_text(LISTS["csv"][0])
+    row = next(read(tmp_path / "list", "csv"))
+    assert (row.family, row.date) == ("tiny", "2026-01-02")
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "message"),
+    [
+        ("plain", "ok.example\na..b\n", r"list:2: name 'a\.\.b': empty label, expected a plain row"),
+        ("ranked", "one,example.org\n", r"list:1: 'one,example\.org', expected RANK,NAME"),
+        ("hosts", "example.org\n", "list:1: .* expected ADDRESS NAME"),
+        ("csv", "title\nx\n", "list:1: header 'title', expected a column name or domain"),
+        ("csv", "name,family\na.example\n", "list:2: 1 columns, expected 2"),
+        ("rpz", "bad.example TXT x\n", "list:1: .* expected NAME"),
+    ],
+)
+def test_a_bad_row_is_named(form: str, text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "list").write_text(text)
+    with pytest.raises(BadRow, match=message):
+        list(read(tmp_path / "list", form))
+
+
+def test_bad_names_can_be_passed_over_and_counted(tmp_path: Path) -> None:
+    (tmp_path / "list").write_text("a..b\nok.example\n")
+    bad: list[BadRow] = []
+    assert [row.name for row in read(tmp_path / "list", "plain", bad.append)] == ["ok.example"] and len(bad) == 1
+
+
+def test_compressed_files_and_folders_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.gz").write_bytes(gzip.compress(b"a.example\n"))
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        archive.writestr("inner.txt", "b.example\n")
+    assert [row.name for row in read(tmp_path, "plain")] == ["a.example", "b.example"]
+
+
+def test_a_url_is_read(tmp_path: Path) -> None:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"u.example\n")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        assert [row.name for row in read(f"http://127.0.0.1:{server.server_port}/list", "plain")] == ["u.example"]
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_an_unknown_form_names_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="expected one of plain"):
+        list(read(tmp_path, "pdf"))

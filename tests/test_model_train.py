@@ -1,0 +1,137 @@
+"""Sampling, grammars and training, on a handful of names."""
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.dataset import Corpus, build, collect
+from model.encoding import SEGMENT
+from model.families import Family
+from model.grammars import KINDS, draw, sample
+from model.network import Shape, masked_loss
+from model.sampling import SHARES, Sampler
+from model.sources import Source
+from model.train import Cancelled, Plan, history, rate_at, train
+from tests.model_fixtures import SMALL
+
+SOURCES = [
+    Source("good.txt", "plain", "benign", "teach", "MIT", "-", 1.0),
+    Source("dga.csv", "csv", "dga", "teach", "MIT", "-"),
+    Source("feed.txt", "plain", "feed", "teach", "MIT", "-"),
+]
+TINY = Plan(epochs=2, blocks=1, batch_size=256, grammars=100, shape=SMALL)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    rng, data = random.Random(1), tmp_path_factory.mktemp("data")
+    words = ["river", "stone", "market", "garden", "summer", "paper"]
+    (data / "good.txt").write_text(
+        "".join(f"www.{rng.choice(words)}{rng.choice(words)}{i}.com\n{rng.choice(words)}{i}.net\n" for i in range(300))
+    )
+    (data / "dga.csv").write_text(
+        "name,family\n"
+        + "".join("".join(rng.choices("bcdfghjkqxz", k=14)) + f".biz,{'ab'[i % 10 == 0]}\n" for i in range(600))
+    )
+    (data / "feed.txt").write_text("".join(f"login-{rng.choice(words)}{i}.top\n" for i in range(300)))
+    return build(collect(SOURCES, data), SOURCES, {"a": Family("a", 1, "letters", 1)}, held_out=0)
+
+
+@pytest.fixture
+def sampler(corpus: Corpus) -> Sampler:
+    sampler = Sampler(corpus, 0)
+    sampler.renew(50)
+    return sampler
+
+
+def test_every_kind_of_grammar_makes_labels() -> None:
+    rng = random.Random(0)
+    for kind, _ in KINDS:
+        labels = [kind(rng, ["wikipedia", "mountain"])(rng) for _ in range(20)]
+        assert len(set(labels)) > 1 and all(labels)
+
+
+def test_labels_of_grammars_are_dns_labels() -> None:
+    labels = sample(random.Random(0), ["wikipedia", "mountain"], 300, 4)
+    assert all(
+        4 <= len(label) <= 60 and set(label) <= set("abcdefghijklmnopqrstuvwxyz0123456789-_") for label in labels
+    )
+
+
+def test_one_seed_draws_the_same_grammars() -> None:
+    assert sample(random.Random(5), ["wikipedia"], 50, 2) == sample(random.Random(5), ["wikipedia"], 50, 2)
+    assert callable(draw(random.Random(5), ["wikipedia"]))
+
+
+def test_a_block_has_each_kind_in_its_share(sampler: Sampler) -> None:
+    _, truth = sampler.block(4000)
+    known = {tuple(row) for row in truth.tolist()}
+    assert known == {(0, 0), (0, -1), (1, 1), (1, -1), (-1, 2)}
+    assert (truth[:, 0] == 0).mean() == pytest.approx(SHARES["benign"], abs=0.01)
+
+
+def test_half_of_the_benign_names_have_a_subdomain(sampler: Sampler) -> None:
+    rows = sampler.pools["benign"].draw(sampler.rng, 4000)
+    assert (sampler.corpus.x[rows, 0] < SEGMENT).mean() == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_small_family_is_drawn_more_than_its_size(sampler: Sampler) -> None:
+    rows = sampler.pools["dga"].draw(sampler.rng, 4000)
+    small = sampler.corpus.families.index("b")
+    assert (sampler.corpus.family[rows] == small).mean() > 0.2
+
+
+def test_only_teaching_names_are_drawn(sampler: Sampler) -> None:
+    for pool in sampler.pools.values():
+        assert (sampler.corpus.part[pool.rows] == 0).all()
+
+
+def test_batches_hold_every_row_once_at_a_width_that_fits(sampler: Sampler) -> None:
+    batches = sampler.batches(4096, 256, (24, 48, 96))
+    assert sum(len(batch.x) for batch in batches) == pytest.approx(4096, abs=8)
+    assert {batch.x.shape[1] for batch in batches} <= {24, 48, 96}
+
+
+def test_a_masked_head_has_no_loss() -> None:
+    logits = np.array([[3.0, -2.0]], np.float32)
+    assert float(masked_loss(np.array([[-1.0, -1.0]]), logits)) == 0
+    assert float(masked_loss(np.array([[1.0, -1.0]]), logits)) == pytest.approx(np.log1p(np.exp(-3.0)), rel=1e-4)
+
+
+def test_a_feed_s_error_costs_a_bounded_loss() -> None:
+    assert float(masked_loss(np.array([[-1.0, 2.0]]), np.array([[0.0, -40.0]], np.float32))) < 1 / 0.7
+
+
+def test_the_rate_rises_then_falls() -> None:
+    plan = Plan()
+    assert rate_at(plan, 0.001) < rate_at(plan, plan.warm_up) == plan.rate > rate_at(plan, 0.6) > rate_at(plan, 1.0)
+
+
+def test_training_notes_a_line_an_epoch(sampler: Sampler, tmp_path: Path) -> None:
+    seen: list[dict[str, object]] = []
+    network = train(sampler, TINY, tmp_path, seen.append)
+    assert network.output_shape == (None, 2)
+    assert [line["epoch"] for line in history(tmp_path)] == [1, 2] == [line["epoch"] for line in seen]
+
+
+def test_a_cancelled_run_goes_on_from_its_checkpoint(sampler: Sampler, tmp_path: Path) -> None:
+    done: list[dict[str, object]] = []
+    with pytest.raises(Cancelled):
+        train(sampler, TINY, tmp_path, done.append, cancelled=lambda: len(done) == 1)
+    train(sampler, TINY, tmp_path, done.append)
+    assert [line["epoch"] for line in done] == [1, 2]
+
+
+def test_a_run_of_another_plan_is_not_gone_on_with(sampler: Sampler, tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text(json.dumps({"epoch": 1, "seconds": 1.0, "plan": {"epochs": 9}}))
+    with pytest.raises(ValueError, match="another plan"):
+        train(sampler, TINY, tmp_path)
+
+
+def test_training_by_the_clock_ends_by_the_clock(sampler: Sampler, tmp_path: Path) -> None:
+    plan = Plan(minutes=0.001, blocks=1, grammars=100, shape=Shape(4, 8, 1, 8))
+    train(sampler, plan, tmp_path)
+    assert len(history(tmp_path)) >= 1
