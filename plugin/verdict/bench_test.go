@@ -1,0 +1,134 @@
+package verdict
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/coredns/coredns/plugin"
+	"github.com/coredns/coredns/plugin/test"
+	"github.com/miekg/dns"
+)
+
+// discard is a client that reads nothing.
+type discard struct{ test.ResponseWriter }
+
+func (discard) WriteMsg(*dns.Msg) error { return nil }
+
+// benchHarness has a chain that answers with one and the same message, so that only the plugin's work is measured.
+func benchHarness(b *testing.B, m mode) *harness {
+	h := newHarness(b, stanza{mode: m})
+	answer := new(dns.Msg).SetReply(query1("www.example.org", dns.TypeA))
+	answer.Answer = []dns.RR{test.A("www.example.org. 60 IN A 192.0.2.1")}
+	h.Next = plugin.HandlerFunc(func(_ context.Context, w dns.ResponseWriter, _ *dns.Msg) (int, error) {
+		return dns.RcodeSuccess, w.WriteMsg(answer)
+	})
+	return h
+}
+
+// warm asks until the verdict is in the cache.
+func warm(b *testing.B, h *harness, r *dns.Msg) {
+	name := normalise(nil, r.Question[0].Name)
+	for h.engine.lookup(string(name)) == nil {
+		if _, err := h.ServeDNS(context.Background(), &discard{}, r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkLookUp is a cached verdict: normalise, hash, find, decide, note. It must not allocate.
+func BenchmarkLookUp(b *testing.B) {
+	h := benchHarness(b, modeEnforce)
+	r := query1("WwW.example.org", dns.TypeA)
+	warm(b, h, r)
+	c := h.counters.server(context.Background(), h.zone)
+	b.ReportAllocs()
+	for b.Loop() {
+		var buffer [256]byte
+		q := query{r: r, own: h.engine.judge(normalise(buffer[:0], r.Question[0].Name))}
+		h.noteWith(c, nil, &q, contents{}, decide(&q.own, nil, false), 0, false, 0)
+	}
+}
+
+// BenchmarkHit is a whole query whose name passes: the capturing writer is its one allocation.
+func BenchmarkHit(b *testing.B) { benchServe(b, modeEnforce, "www.example.org") }
+
+// BenchmarkHitMonitor is the same in monitor mode.
+func BenchmarkHitMonitor(b *testing.B) { benchServe(b, modeMonitor, "www.example.org") }
+
+// BenchmarkAct is a whole query whose name is blocked: the reply is its one allocation.
+func BenchmarkAct(b *testing.B) { benchServe(b, modeEnforce, "www.blocked.example") }
+
+func benchServe(b *testing.B, m mode, name string) {
+	h := benchHarness(b, m)
+	r := query1(name, dns.TypeA)
+	r.SetEdns0(1232, false)
+	warm(b, h, r)
+	w := &discard{}
+	ctx := context.Background()
+	b.ReportAllocs()
+	for b.Loop() {
+		h.ServeDNS(ctx, w, r)
+	}
+}
+
+// BenchmarkBare is the chain without the plugin.
+func BenchmarkBare(b *testing.B) {
+	h := benchHarness(b, modeEnforce)
+	r := query1("www.example.org", dns.TypeA)
+	w := &discard{}
+	b.ReportAllocs()
+	for b.Loop() {
+		h.Next.ServeDNS(context.Background(), w, r)
+	}
+}
+
+// BenchmarkMiss is a query for a name never seen, with a cluster that answers at once from this process.
+func BenchmarkMiss(b *testing.B) {
+	h := benchHarness(b, modeEnforce)
+	w := &discard{}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		h.ServeDNS(context.Background(), w, query1(fmt.Sprintf("n%d.example.org", i), dns.TypeA))
+	}
+}
+
+// BenchmarkHitParallel is BenchmarkHit on all cores.
+func BenchmarkHitParallel(b *testing.B) {
+	h := benchHarness(b, modeEnforce)
+	r := query1("www.example.org", dns.TypeA)
+	warm(b, h, r)
+	b.ReportAllocs()
+	b.RunParallel(func(p *testing.PB) {
+		for p.Next() {
+			h.ServeDNS(context.Background(), &discard{}, r)
+		}
+	})
+}
+
+// BenchmarkDecodeFrame reads the reply to a full frame.
+func BenchmarkDecodeFrame(b *testing.B) {
+	s := newStub(b)
+	names := make([]string, defaultFrame)
+	for i := range names {
+		names[i] = fmt.Sprintf("n%d.example.org", i)
+	}
+	body := []byte(s.answer(names))
+	b.ReportAllocs()
+	b.SetBytes(int64(len(body)))
+	for b.Loop() {
+		if _, err := decodeFrame(body, names); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// TestAKnownNameAllocatesNothing holds the promise of the hot path.
+func TestAKnownNameAllocatesNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a benchmark runs for a second")
+	}
+	if got := testing.Benchmark(BenchmarkLookUp).AllocsPerOp(); got != 0 {
+		t.Errorf("%d allocations", got)
+	}
+}

@@ -1,0 +1,190 @@
+package verdict
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+func named(name string, epoch uint64, ttl uint32) *verdict {
+	return &verdict{name: name, epoch: epoch, cacheTTL: ttl}
+}
+
+func has(c *cache, name string, now int64) bool {
+	return c.get(c.hash([]byte(name)), []byte(name), now) != nil
+}
+
+func TestCacheKeepsForTheTTLLessTheJitter(t *testing.T) {
+	c := newCache(1000, time.Hour)
+	for i := range 200 {
+		c.put(named(fmt.Sprintf("n%d.example.org", i), 1, 100), 0)
+	}
+	early, alive := 0, 0
+	for i := range 200 {
+		name := fmt.Sprintf("n%d.example.org", i)
+		if !has(c, name, int64(89*time.Second)) {
+			early++
+		}
+		if has(c, name, int64(95*time.Second)) {
+			alive++
+		}
+		if has(c, name, int64(100*time.Second)) {
+			t.Errorf("%s after its TTL", name)
+		}
+	}
+	if early > 0 {
+		t.Errorf("%d gone before nine tenths of the TTL", early)
+	}
+	if alive == 0 || alive == 200 {
+		t.Errorf("%d of 200 alive half way through the jitter: they expire together", alive)
+	}
+}
+
+func TestCacheIsBounded(t *testing.T) {
+	c := newCache(shardCount*4, time.Hour)
+	for i := range 20_000 {
+		c.put(named(fmt.Sprintf("n%d.example.org", i), 1, 100), 0)
+	}
+	if n := c.sweep(1); n > shardCount*4 {
+		t.Errorf("%d entries, expected at most %d", n, shardCount*4)
+	}
+	if c.stats.evicted.Load() == 0 {
+		t.Error("no eviction was counted")
+	}
+}
+
+func TestCacheMaxTTL(t *testing.T) {
+	c := newCache(1000, 10*time.Second)
+	c.put(named("example.org", 1, 300), 0)
+	if has(c, "example.org", int64(10*time.Second)) {
+		t.Error("kept beyond MAXTTL")
+	}
+}
+
+func TestCacheTakesNothingWithoutLife(t *testing.T) {
+	c := newCache(1000, time.Hour)
+	if c.put(named("example.org", 1, 0), 0) {
+		t.Error("took a verdict that must not be cached")
+	}
+}
+
+func TestCacheTakesNothingBelowTheHighestEpoch(t *testing.T) {
+	c := newCache(1000, time.Hour)
+	c.raise(5)
+	c.raise(3)
+	if c.put(named("old.example.org", 4, 300), 0) || !c.put(named("new.example.org", 5, 300), 0) {
+		t.Error("expected only the verdict of epoch 5 to be taken in")
+	}
+}
+
+func TestAListChangeDropsOnlyChangedSuffixes(t *testing.T) {
+	c := newCache(1000, time.Hour)
+	for _, name := range []string{"example.org", "www.example.org", "notexample.org", "example.net"} {
+		c.put(named(name, 1, 300), 0)
+	}
+	c.put(named("later.example.org", 2, 300), 0)
+	c.dropUnder(map[string]struct{}{"example.org": {}}, 2)
+	for name, want := range map[string]bool{
+		"example.org": false, "www.example.org": false, "notexample.org": true, "example.net": true, "later.example.org": true,
+	} {
+		if has(c, name, 1) != want {
+			t.Errorf("%s cached: %t, expected %t", name, !want, want)
+		}
+	}
+}
+
+func TestARefreshSpreadsOverAMinute(t *testing.T) {
+	c := newCache(4096, time.Hour)
+	for i := range 1000 {
+		c.put(named(fmt.Sprintf("n%d.example.org", i), 1, 3600), 0)
+	}
+	c.put(named("new.example.org", 2, 3600), 0)
+	c.refresh(2, 0)
+	left := func(at time.Duration) (n int) {
+		for i := range 1000 {
+			if has(c, fmt.Sprintf("n%d.example.org", i), int64(at)) {
+				n++
+			}
+		}
+		return n
+	}
+	if n := left(30 * time.Second); n < 400 || n > 600 {
+		t.Errorf("%d of 1000 left after half a minute, expected about half", n)
+	}
+	if n := left(time.Minute); n != 0 {
+		t.Errorf("%d left after a minute", n)
+	}
+	if !has(c, "new.example.org", int64(time.Minute)) {
+		t.Error("the verdict of the new epoch was refreshed too")
+	}
+}
+
+func frameOf(generation string, epoch uint64, names ...string) *frame {
+	f := &frame{epoch: epoch, generation: generation}
+	for _, name := range names {
+		f.verdicts = append(f.verdicts, named(name, epoch, 300))
+	}
+	return f
+}
+
+func ackOf(generation string, epoch uint64, changed *[]string, refresh bool) *acknowledgement {
+	return &acknowledgement{Epoch: &epoch, Generation: &generation, Changed: changed, Refresh: refresh}
+}
+
+func TestFollower(t *testing.T) {
+	none, one := &[]string{}, &[]string{"example.org"}
+	fresh := func() *follower {
+		f := &follower{cache: newCache(4096, time.Hour)}
+		f.admit(frameOf("g1", 5, "www.example.org", "example.net"), 0)
+		return f
+	}
+	t.Run("an older frame is not cached", func(t *testing.T) {
+		f := fresh()
+		f.admit(frameOf("g1", 4, "late.example.com"), 0)
+		if has(f.cache, "late.example.com", 1) {
+			t.Error("cached")
+		}
+	})
+	t.Run("a frame's epoch does not hide what changed before it", func(t *testing.T) {
+		f := fresh()
+		f.admit(frameOf("g1", 7, "example.com"), 0)
+		if _, epoch := f.position(); epoch != 5 {
+			t.Errorf("the next batch says epoch %d, expected 5", epoch)
+		}
+		f.apply(ackOf("g1", 7, one, false), 0)
+		if has(f.cache, "www.example.org", 1) || !has(f.cache, "example.net", 1) || !has(f.cache, "example.com", 1) {
+			t.Error("expected only what is under example.org to be dropped")
+		}
+		if _, epoch := f.position(); epoch != 7 {
+			t.Errorf("position %d, expected 7", epoch)
+		}
+	})
+	t.Run("too many changes drop all that is older", func(t *testing.T) {
+		f := fresh()
+		f.apply(ackOf("g1", 6, nil, false), 0)
+		if has(f.cache, "www.example.org", 1) || has(f.cache, "example.net", 1) {
+			t.Error("still cached")
+		}
+	})
+	t.Run("an acknowledgement of an older epoch changes nothing", func(t *testing.T) {
+		f := fresh()
+		if f.apply(ackOf("g1", 4, nil, false), 0) || !has(f.cache, "example.net", 1) {
+			t.Error("followed")
+		}
+	})
+	t.Run("a new generation empties the cache and may count from one", func(t *testing.T) {
+		f := fresh()
+		f.admit(frameOf("g2", 1, "example.com"), 0)
+		if has(f.cache, "example.net", 1) || !has(f.cache, "example.com", 1) {
+			t.Error("expected only the new generation's verdict")
+		}
+	})
+	t.Run("a former generation is not believed again", func(t *testing.T) {
+		f := fresh()
+		f.admit(frameOf("g2", 1, "example.com"), 0)
+		f.admit(frameOf("g1", 9, "stale.example.com"), 0)
+		if f.apply(ackOf("g1", 9, none, false), 0) || has(f.cache, "stale.example.com", 1) || !has(f.cache, "example.com", 1) {
+			t.Error("switched back")
+		}
+	})
+}

@@ -1,0 +1,133 @@
+package verdict
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coredns/caddy"
+)
+
+func TestParse(t *testing.T) {
+	file := tokenFile(t)
+	for _, c := range []struct {
+		name, corefile string
+		check          func(*settings) bool
+		err            string
+	}{
+		{name: "the least", corefile: "verdict http://127.0.0.1:8000 {\n token FILE\n}", check: func(s *settings) bool {
+			e := s.engine
+			return e.endpoints == "http://127.0.0.1:8000" && e.timeout == 100*time.Millisecond && e.frame == 256 &&
+				e.wait == 5*time.Millisecond && e.capacity == 131072 && e.maxTTL == time.Hour && e.maxConcurrent == 8 &&
+				e.resolver != "" && s.stanza.mode == modeMonitor && !s.stanza.hold && !s.stanza.servfail &&
+				!s.stanza.refuseDO && !s.stanza.targetAll
+		}},
+		{name: "everything", corefile: `verdict https://a.example.net https://b.example.net/ {
+			token FILE
+			tls /ca.pem
+			resolver r1
+			mode enforce
+			timeout 50ms
+			on_error servfail
+			upstream hold
+			cache 1000 10m
+			frame 64 2ms
+			max_concurrent 3
+			except example.org 2.0.192.in-addr.arpa
+			dnssec refuse
+			targets all
+		}`, check: func(s *settings) bool {
+			e, z := s.engine, s.stanza
+			return e.endpoints == "https://a.example.net https://b.example.net" && e.tls == "/ca.pem" && e.resolver == "r1" &&
+				e.timeout == 50*time.Millisecond && e.capacity == 1000 && e.maxTTL == 10*time.Minute && e.frame == 64 &&
+				e.wait == 2*time.Millisecond && e.maxConcurrent == 3 && z.mode == modeEnforce && z.servfail && z.hold &&
+				z.refuseDO && z.targetAll && strings.Join(z.except, " ") == "example.org. 2.0.192.in-addr.arpa."
+		}},
+		{name: "no wait at all", corefile: "verdict http://[::1]:8000 {\n token FILE\n frame 1 0s\n}", check: func(s *settings) bool {
+			return s.engine.frame == 1 && s.engine.wait == 0
+		}},
+		{name: "no endpoint", corefile: "verdict {\n token FILE\n}", err: "no endpoint"},
+		{name: "endpoint without scheme", corefile: "verdict 127.0.0.1:8000 {\n token FILE\n}", err: "expected a URL"},
+		{name: "endpoint of another scheme", corefile: "verdict ftp://127.0.0.1 {\n token FILE\n}", err: "expected a URL"},
+		{name: "endpoint with a password", corefile: "verdict http://a:b@127.0.0.1 {\n token FILE\n}", err: "expected a URL"},
+		{name: "no token", corefile: "verdict http://127.0.0.1:8000", err: "no token"},
+		{name: "token without a file", corefile: "verdict http://127.0.0.1 {\n token\n}", err: "token: 0 arguments"},
+		{name: "unknown property", corefile: "verdict http://127.0.0.1 {\n token FILE\n colour red\n}", err: "unknown property 'colour', expected one of cache,"},
+		{name: "property twice", corefile: "verdict http://127.0.0.1 {\n token FILE\n mode monitor\n mode enforce\n}", err: "given twice"},
+		{name: "stanza twice", corefile: "verdict http://127.0.0.1 {\n token FILE\n}\nverdict http://127.0.0.1 {\n token FILE\n}", err: "once per Server Block"},
+		{name: "unknown mode", corefile: "verdict http://127.0.0.1 {\n token FILE\n mode block\n}", err: "mode 'block': expected monitor or enforce"},
+		{name: "timeout no duration", corefile: "verdict http://127.0.0.1 {\n token FILE\n timeout 100\n}", err: "expected a duration"},
+		{name: "timeout zero", corefile: "verdict http://127.0.0.1 {\n token FILE\n timeout 0s\n}", err: "expected a duration from 1ms"},
+		{name: "on_error unknown", corefile: "verdict http://127.0.0.1 {\n token FILE\n on_error refuse\n}", err: "expected pass or servfail"},
+		{name: "upstream unknown", corefile: "verdict http://127.0.0.1 {\n token FILE\n upstream first\n}", err: "expected parallel or hold"},
+		{name: "dnssec unknown", corefile: "verdict http://127.0.0.1 {\n token FILE\n dnssec sign\n}", err: "expected forge or refuse"},
+		{name: "targets unknown", corefile: "verdict http://127.0.0.1 {\n token FILE\n targets none\n}", err: "expected lists or all"},
+		{name: "cache too small", corefile: "verdict http://127.0.0.1 {\n token FILE\n cache 10\n}", err: "expected a number from 256"},
+		{name: "cache with a third word", corefile: "verdict http://127.0.0.1 {\n token FILE\n cache 1000 1h x\n}", err: "unexpected 'x'"},
+		{name: "frame too large", corefile: "verdict http://127.0.0.1 {\n token FILE\n frame 1025\n}", err: "from 1 to 1024"},
+		{name: "max_concurrent zero", corefile: "verdict http://127.0.0.1 {\n token FILE\n max_concurrent 0\n}", err: "from 1 to 1024"},
+		{name: "max_concurrent with a second word", corefile: "verdict http://127.0.0.1 {\n token FILE\n max_concurrent 3 4\n}", err: "unexpected '4'"},
+		{name: "except without zones", corefile: "verdict http://127.0.0.1 {\n token FILE\n except\n}", err: "one or more zones"},
+		{name: "tls without https", corefile: "verdict http://127.0.0.1 {\n token FILE\n tls /ca.pem\n}", err: "tls needs an endpoint with https"},
+		{name: "tls with four words", corefile: "verdict https://127.0.0.1 {\n token FILE\n tls a b c d\n}", err: "expected [CERT KEY] [CA]"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, err := parse(caddy.NewTestController("dns", strings.ReplaceAll(c.corefile, "FILE", file)))
+			switch {
+			case c.err == "" && err != nil:
+				t.Fatal(err)
+			case c.err == "" && !c.check(s):
+				t.Errorf("got %+v", s)
+			case c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)):
+				t.Errorf("error %v, expected one with %q", err, c.err)
+			}
+		})
+	}
+}
+
+func TestSetupFindsAMissingTokenBeforeTheStart(t *testing.T) {
+	c := caddy.NewTestController("dns", "verdict http://127.0.0.1:8000 {\n token /nowhere/token\n}")
+	if err := setup(c); err == nil || !strings.Contains(err.Error(), "/nowhere/token") {
+		t.Errorf("error %v, expected one that names the file", err)
+	}
+}
+
+func TestStanzasOfOneEngineMustAgree(t *testing.T) {
+	one := testConfig(t, "http://127.0.0.1:8000")
+	other := one
+	if err := conflict(one, other); err != nil {
+		t.Error(err)
+	}
+	other.frame = 7
+	if err := conflict(one, other); err == nil || !strings.Contains(err.Error(), "share one engine") {
+		t.Errorf("error %v, expected one that tells of the shared engine", err)
+	}
+	other.resolver = "resolver-2"
+	if err := conflict(one, other); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAnEngineSurvivesAReload(t *testing.T) {
+	s := newStub(t)
+	config := testConfig(t, s.URL)
+	before, err := engines.acquire(config, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := engines.acquire(config, nil) // the new configuration starts first
+	if err != nil {
+		t.Fatal(err)
+	}
+	engines.release(config) // then the old one stops
+	if before != after {
+		t.Error("another engine after the reload")
+	}
+	if _, _, why := after.question("example.net"); why != reasonNone {
+		t.Errorf("the engine answers %v after the reload", why)
+	}
+	engines.release(config)
+	if _, _, why := after.question("example.org"); why != reasonShutdown {
+		t.Errorf("the engine answers %v after its last use, expected shutdown", why)
+	}
+}
