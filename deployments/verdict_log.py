@@ -7,7 +7,9 @@ from typing import Any
 
 from verdicts import privacy
 from verdicts.keeper import Keeper
+from verdicts.sinks import read_sinks
 from verdicts.store import Document, Epoch
+from verdicts.watch import Watch
 
 APPENDS_AT_ONCE = 32  # threads that wait for one sync together
 
@@ -23,10 +25,12 @@ class VerdictLog:
         client_privacy: str = "whole",
         client_key_file: str = "",
         retention_days: float = 30.0,
+        alerts_file: str = "",
     ) -> None:
         key = privacy.read_key(Path(client_key_file)) if client_privacy == "keyed" else b""
         anonymise = privacy.anonymiser(client_privacy, key)
-        self._keeper = Keeper(store_url, spool_dir, spool_bytes, anonymise, retention_days)
+        watch = Watch(read_sinks(Path(alerts_file)) if alerts_file else ())
+        self._keeper = Keeper(store_url, spool_dir, spool_bytes, anonymise, retention_days, [watch])
         self._threads = ThreadPoolExecutor(APPENDS_AT_ONCE, "verdict-log")
 
     async def append(self, batch: bytes) -> None:

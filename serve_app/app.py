@@ -26,6 +26,7 @@ def build(args: dict[str, Any]) -> serve.Application:
             settings.client_privacy,
             settings.client_key_file,
             settings.retention_days,
+            settings.alerts_file,
         ),
     )
 

@@ -39,6 +39,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     spool_bytes: int = 1024 * MIB
     client_privacy: Literal["whole", "truncated", "keyed"] = "whole"
     client_key_file: str = ""  # for `keyed`
+    alerts_file: str = ""  # where incidents are told: a URL a line, see docs/store.md; a file, as they hold secrets
     retention_days: float = 30.0  # of records
 
 

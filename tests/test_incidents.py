@@ -1,0 +1,89 @@
+"""What makes an incident of records, and when two are one."""
+
+import msgspec
+import pytest
+
+from tests.stores import now, observation, records
+from verdicts.incidents import Incident, Rules, continued, incidents_of, same, title
+from verdicts.records import Record
+
+CLIENT = "192.0.2.1"
+
+
+def generated(count: int, rcode: str = "NXDOMAIN", **fields: object) -> list[Record]:
+    rows = [
+        observation(f"q7x{i}.net", label="malicious", tier="alert", rcode=rcode, generated=0.99, **fields)
+        for i in range(count)
+    ]
+    return records(rows)
+
+
+def test_several_generated_domains_that_do_not_exist_are_one_incident() -> None:
+    [incident] = incidents_of(CLIENT, generated(5), Rules())
+    assert (incident.rule, incident.count, incident.nxdomain, len(incident.names)) == ("generated-names", 5, 5, 5)
+    assert len(incident.records) == 5
+
+
+def test_a_few_are_none() -> None:
+    assert incidents_of(CLIENT, generated(4), Rules()) == []
+
+
+def test_names_that_exist_are_none() -> None:
+    assert incidents_of(CLIENT, generated(9, rcode="NOERROR"), Rules()) == []
+
+
+def test_many_names_below_one_domain_are_one_domain() -> None:
+    rows = [
+        observation(f"q{i}.cdn.example-cdn.net", label="malicious", tier="alert", rcode="NXDOMAIN") for i in range(9)
+    ]
+    assert incidents_of(CLIENT, records(rows), Rules()) == []
+
+
+def test_a_name_of_tier_block_that_resolves_is_an_incident() -> None:
+    row = observation("q7x.net", label="malicious", tier="block", addresses=["198.51.100.7"], action="nxdomain")
+    [incident] = incidents_of(CLIENT, records([row]), Rules())
+    assert (incident.rule, incident.domain) == ("block-resolves", "q7x.net")
+    assert "198.51.100.7" in incident.reason
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"enforced": True},
+        {"enforced": True, "action": "local-data"},
+        {"addresses": []},
+        {"rcode": "NXDOMAIN"},
+        {"tier": "alert"},
+    ],
+)
+def test_one_that_did_not_reach_the_client_is_none(change: dict[str, object]) -> None:
+    row = observation("q7x.net", label="malicious", tier="block", addresses=["198.51.100.7"], action="nxdomain")
+    assert incidents_of(CLIENT, records([msgspec.structs.replace(row, **change)]), Rules()) == []
+
+
+def _at(start: int, end: int, state: str = "open", domain: str = "") -> Incident:
+    return Incident("generated-names", CLIENT, domain, start, end, ["a.net"], 3, 2, "why", [], state)
+
+
+@pytest.mark.parametrize(
+    ("known", "is_same"),
+    [
+        (_at(0, 100), True),
+        (_at(0, 100, "closed"), False),
+        (_at(0, 100, domain="b.net"), False),
+        (_at(0, 100 - 6 * 3_600_000), False),
+        (_at(0, 900, "closed"), True),  # it brings nothing later than what was closed
+    ],
+)
+def test_the_same_client_and_domain_within_the_window_is_the_same(known: Incident, is_same: bool) -> None:
+    assert (same(_at(200, 300), [("k", known)], Rules()) is not None) == is_same
+
+
+def test_an_hour_seen_again_is_not_counted_again() -> None:
+    assert continued(_at(0, 500), _at(200, 600)).count == 3
+    assert continued(_at(0, 500), _at(600, 700)).count == 6
+
+
+def test_a_title_makes_no_link() -> None:
+    row = observation("q7x.net", now(), label="malicious", tier="block", addresses=["198.51.100.7"])
+    assert "q7x[.]net" in title(incidents_of(CLIENT, records([row]), Rules())[0])

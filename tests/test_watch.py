@@ -1,0 +1,149 @@
+"""Incidents opened from the log of a real store, and told to sinks."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.stores import observation, records, sqlite_url
+from verdicts import watch as watching
+from verdicts.incidents import KIND, Incident
+from verdicts.sinks import Sink, SinkError
+from verdicts.store import Document, Store, open_store
+from verdicts.watch import Watch
+
+
+class Clock:
+    """A clock that stands in the middle of this hour until it is moved."""
+
+    def __init__(self) -> None:
+        import time
+
+        self.now = time.time() // 3600 * 3600 - 1800
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Ear:
+    """A sink that remembers, and refuses on demand."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+        self.refuses = False
+        self.sink = Sink("ear", self._send)
+
+    def _send(self, key: str, incident: Incident) -> None:
+        if self.refuses:
+            raise SinkError("not now")
+        self.heard.append(key)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = open_store(sqlite_url(tmp_path))
+    opened.initialise()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def infected(store: Store, clock: Clock, number: int = 1, client: str = "192.0.2.1", count: int = 6) -> None:
+    at = int(clock.now * 1000)
+    rows = [
+        observation(f"q7x{number}{i}.net", at, client=client, label="malicious", tier="alert", rcode="NXDOMAIN")
+        for i in range(count)
+    ]
+    store.append(records(rows, number))
+
+
+def incidents(store: Store) -> list[Incident]:
+    return [msgspec.convert(document.body, Incident) for document in store.scan(KIND)]
+
+
+def test_an_incident_is_opened_once_with_its_evidence_and_told_once(store: Store, clock: Clock) -> None:
+    ear = Ear()
+    watch = Watch([ear.sink], clock=clock)
+    infected(store, clock)
+    for _ in range(3):
+        watch(store)
+    [incident] = incidents(store)
+    assert len(incident.records) == 6 and incident.notified["ear"]["state"] == "sent"
+    assert ear.heard == [incident.key]
+
+
+def test_another_replica_opens_and_tells_nothing_again(store: Store, clock: Clock) -> None:
+    first, second = Ear(), Ear()
+    infected(store, clock)
+    Watch([first.sink], clock=clock)(store)
+    Watch([second.sink], clock=clock)(store)
+    assert len(incidents(store)) == 1 and len(first.heard) == 1 and second.heard == []
+
+
+def test_the_same_client_an_hour_later_is_the_same_incident(store: Store, clock: Clock) -> None:
+    ear = Ear()
+    watch = Watch([ear.sink], clock=clock)
+    infected(store, clock)
+    watch(store)
+    clock.now += 3600
+    infected(store, clock, 2)
+    watch(store)
+    [incident] = incidents(store)
+    assert incident.count == 12 and len(ear.heard) == 1
+
+
+def test_a_sink_that_refuses_is_tried_again_later(store: Store, clock: Clock) -> None:
+    ear = Ear()
+    ear.refuses = True
+    watch = Watch([ear.sink], clock=clock)
+    infected(store, clock)
+    watch(store)
+    assert incidents(store)[0].notified["ear"]["error"] == "not now"
+    ear.refuses = False
+    watch(store)
+    assert ear.heard == []  # its time has not come
+    clock.now += 31
+    watch(store)
+    assert len(ear.heard) == 1
+
+
+def test_alerts_over_the_rate_wait(store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "ALERTS_AN_HOUR", 2)
+    ear = Ear()
+    watch = Watch([ear.sink], clock=clock)
+    for number in range(1, 6):
+        infected(store, clock, number, f"192.0.2.{number}")
+    watch(store)
+    assert len(ear.heard) == 2
+    clock.now += 3601
+    watch(store)
+    assert len(ear.heard) == 4
+
+
+def test_another_replica_goes_on_where_one_died(store: Store, clock: Clock) -> None:
+    deaf, ear = Ear(), Ear()
+    deaf.refuses = True
+    infected(store, clock)
+    Watch([deaf.sink], clock=clock)(store)
+    heir = Watch([ear.sink], clock=clock)
+    clock.now += watching.CLAIM / 1000 + 3700
+    heir(store)
+    assert len(ear.heard) == 1
+
+
+def test_what_an_analyst_wrote_meanwhile_stands(store: Store, clock: Clock) -> None:
+    watch = Watch(clock=clock)
+    infected(store, clock)
+    watch(store)
+    [document] = store.scan(KIND)
+    store.commit([Document(KIND, document.key, {**(document.body or {}), "state": "acknowledged"})], "ann")
+    clock.now += 600
+    infected(store, clock, 2)
+    watch(store)
+    [incident] = incidents(store)
+    assert incident.state == "acknowledged" and incident.count == 12

@@ -1,0 +1,142 @@
+"""Opens incidents from the log, and tells people of them: the acting half of `verdicts.incidents`.
+
+The log is the only source, so that a restart or another replica comes to the same incidents. Of several replicas,
+the one whose commit of an incident succeeds sends its alerts; a sink's state stands in the incident itself, so that
+another replica goes on where one died.
+"""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from verdicts.incidents import KIND, Incident, Rules, continued, incidents_of, same
+from verdicts.sinks import Sink, SinkError
+from verdicts.store import Conflict, Document, Filter, Store
+
+AUTHOR = "verdict"
+HOUR = 3_600_000
+LATE = 300_000  # after the hour, its last reports are still coming
+CLIENTS = 500  # looked at in one visit, those with the most malicious queries
+ROWS = 1000  # of one client
+UPDATE_EVERY = 300_000  # an incident that goes on is written again at most this often
+ALERTS_AN_HOUR = 30  # to one sink; what is over waits for the next hour
+TRIES = 12
+FIRST_RETRY = 30_000
+LAST_RETRY = HOUR
+CLAIM = 120_000  # how long the replica that opened an incident has its alerts to itself
+
+log = logging.getLogger(__name__)
+
+
+class Watch:
+    """A chore of the verdict log: called with the store every few seconds."""
+
+    def __init__(
+        self, sinks: Sequence[Sink] = (), rules: Rules | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._sinks = {sink.name: sink for sink in sinks}
+        self._rules = rules or Rules()
+        self._clock = clock
+        self._seen: dict[tuple[str, int], int] = {}  # client and hour -> malicious queries when last looked at
+        self._mine: set[str] = set()  # incidents that this replica opened
+        self._sent: dict[str, deque[int]] = {name: deque() for name in self._sinks}
+        self._visited = 0
+
+    def __call__(self, store: Store) -> None:
+        now = int(self._clock() * 1000)
+        for hour in sorted({(now - LATE) // HOUR * HOUR, now // HOUR * HOUR}):
+            self._look(store, hour, now)
+        self._seen = {key: count for key, count in self._seen.items() if key[1] >= now - 2 * HOUR}
+        self._tell(store, now)
+
+    def _look(self, store: Store, hour: int, now: int) -> None:
+        """Open or continue the incidents of one hour."""
+        where = Filter(hour, hour + HOUR, label=("malicious",))
+        for top in store.top(where, "client", CLIENTS):
+            if self._seen.get((top.key, hour)) == top.count:
+                continue
+            self._seen[top.key, hour] = top.count
+            rows = store.search(msgspec.structs.replace(where, client=top.key), ROWS).records
+            for incident in incidents_of(top.key, rows, self._rules):
+                self._note(store, incident, now)
+
+    def _note(self, store: Store, incident: Incident, now: int) -> None:
+        documents = {d.key: d for d in store.scan(KIND, f"{incident.client}-")}
+        known = [(key, found) for key, d in documents.items() if (found := _incident(d)) is not None]
+        incident.updated = now
+        before = same(incident, known, self._rules)
+        if before is None:
+            incident.notified = {name: {"state": "pending", "tries": 0, "next": now} for name in self._sinks}
+            if self._write(store, incident.key, incident, 0, incident.reason):
+                self._mine.add(incident.key)
+            return
+        key, former = before
+        grown = continued(former, incident)
+        if set(grown.names) != set(former.names) and now - former.updated >= UPDATE_EVERY:
+            self._write(store, key, grown, documents[key].epoch, grown.reason)
+
+    def _tell(self, store: Store, now: int) -> None:
+        """Send what is pending and due."""
+        if not self._sinks:
+            return
+        for document in store.scan(KIND):
+            incident = _incident(document)
+            if incident is None or not any(_due(state, now) for state in incident.notified.values()):
+                continue
+            if document.key not in self._mine and now - incident.updated < CLAIM:
+                continue  # the replica that opened it is at it
+            changed = [
+                self._send(name, state, document.key, incident, now) for name, state in incident.notified.items()
+            ]
+            if any(changed):
+                self._write(store, document.key, incident, document.epoch, "alerts")
+
+    def _send(self, name: str, state: dict[str, object], key: str, incident: Incident, now: int) -> bool:
+        """Try one sink if it is due; True when its state changed."""
+        sink, sent = self._sinks.get(name), self._sent.get(name, deque())
+        if sink is None or not _due(state, now):
+            return False
+        while sent and sent[0] <= now - HOUR:
+            sent.popleft()
+        if len(sent) >= ALERTS_AN_HOUR:
+            state["next"] = sent[0] + HOUR
+            state["error"] = f"over {ALERTS_AN_HOUR} alerts an hour; waits"
+            return True
+        tries = int(str(state["tries"])) + 1
+        state["tries"] = tries
+        try:
+            sink.send(key, incident)
+        except SinkError as error:
+            delay = min(FIRST_RETRY * 2 ** (tries - 1), LAST_RETRY)
+            state |= {
+                "state": "failed" if tries >= TRIES else "pending",
+                "next": now + delay,
+                "error": str(error)[:300],
+            }
+            log.warning("alert of incident %s to %s: %s", key, name, error)
+        else:
+            sent.append(now)
+            state |= {"state": "sent", "next": 0, "error": "", "time": now}
+        return True
+
+    def _write(self, store: Store, key: str, incident: Incident, expect: int, note: str) -> bool:
+        try:
+            store.commit([Document(KIND, key, msgspec.to_builtins(incident))], AUTHOR, note, expect)
+        except Conflict:  # another replica, or an analyst, was there first: look again next time
+            return False
+        return True
+
+
+def _due(state: dict[str, object], now: int) -> bool:
+    return state.get("state") == "pending" and int(str(state.get("next", 0))) <= now
+
+
+def _incident(document: Document) -> Incident | None:
+    """The incident of a document; None for one of another release's form."""
+    try:
+        return msgspec.convert(document.body, Incident)
+    except msgspec.ValidationError:
+        return None
