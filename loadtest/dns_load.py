@@ -72,6 +72,7 @@ def traffic(options: argparse.Namespace) -> Iterator[Query]:
 def write_queries(path: str, found: Iterable[Query]) -> int:
     """Write `NAME TYPE` lines as dnsperf reads them; names that need escapes are left out. Returns how many."""
     count = 0
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     with Path(path).open("w", encoding="ascii") as file:
         for query in found:
             if "\\" in query.qname or _unknown_to_dnsperf(query.qtype):
