@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from model.artifact import Artifact
 from model.calibrate import case_weights
-from model.dataset import BENIGN, DGA, JUDGE, TUNE, Corpus, build, collect
+from model.dataset import BENIGN, DGA, FEED, JUDGE, TUNE, Corpus, build, collect
 from model.families import read_plan
 from model.metrics import upper_bound
 from model.protocol import Judged, Progress, Score, calibration, judge, measure, robustness
@@ -18,12 +18,17 @@ from model.report import as_text, plot
 from model.scorer import Scorer
 from model.sources import load_sources
 
+TUNED_FEEDS = 60_000
 HELD_OUT = 0  # the fold that the released network never saw
 
 
 def load_corpus(data: str | Path, progress: Progress, held_out: int = HELD_OUT) -> Corpus:
-    """Read all lists below `data` and build the corpus; raises OSError for a missing list, `BadRow`."""
-    sources = load_sources()
+    """Read all lists below `data` and build the corpus; raises OSError for a missing list, `BadRow`.
+
+    A folder with a `sources.toml` of its own brings other lists than those of this release.
+    """
+    own = None if "://" in str(data) else Path(data) / "sources.toml"
+    sources = load_sources(own) if own is not None and own.exists() else load_sources()
     progress({"reading": f"{len(sources)} lists"})
     found = collect(sources, data)
     progress({"names": len(found), "contested": sum(entry is None for entry in found.values())})
@@ -100,5 +105,7 @@ def benign_scores(corpus: Corpus, judged: Judged) -> dict[str, NDArray[np.float3
 
 
 def tune_rows(corpus: Corpus) -> NDArray[np.int64]:
-    """The rows that calibration and thresholds are fitted on."""
-    return np.flatnonzero(corpus.part == TUNE)
+    """The rows that calibration and thresholds are fitted on: all benign and DGA names, a fixed sample of feeds."""
+    rows = np.flatnonzero(corpus.part == TUNE)
+    feeds = np.random.default_rng(5).permutation(rows[corpus.kind[rows] == FEED])
+    return np.sort(np.concatenate([rows[corpus.kind[rows] != FEED], feeds[:TUNED_FEEDS]]))

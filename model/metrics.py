@@ -28,8 +28,12 @@ def threshold_at(benign: Scores, rate: float) -> float:
 
 
 def strictest(strata: Mapping[str, Scores], rate: float) -> tuple[float, str]:
-    """The highest threshold that any stratum needs for this rate, and which; strata that are too small are left out."""
-    found = {name: threshold_at(scores, rate) for name, scores in strata.items() if len(scores) >= ENOUGH}
+    """The highest threshold that any stratum needs for this rate, and which.
+
+    Strata that are too small are left out; where all are, the largest decides.
+    """
+    enough = min(ENOUGH, max(map(len, strata.values())))
+    found = {name: threshold_at(scores, rate) for name, scores in strata.items() if len(scores) >= enough}
     name = max(found, key=lambda stratum: found[stratum])
     return found[name], name
 

@@ -1,0 +1,134 @@
+"""Training jobs from settings to a registry, in process and on a cluster."""
+
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model.jobs import BadSettings, JobSettings, new_version, parse, work
+from model.registry import Registry
+from model.train import Cancelled
+from tests.model_fixtures import write
+
+LABELS = [{"name": "qzx9k2v7.info", "label": "generated"}]
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> str:
+    write(tmp_path / "made", "b-1")
+    Registry(tmp_path / "models").seed_from_released(tmp_path / "made")
+    return str(tmp_path / "models")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder, rng = tmp_path / "data", random.Random(2)
+    folder.mkdir()
+    words = ["river", "stone", "market", "garden", "summer", "paper"]
+    (folder / "good.txt").write_text("".join(f"{rng.choice(words)}{rng.choice(words)}{i}.com\n" for i in range(1500)))
+    (folder / "dga.csv").write_text(
+        "name,family\n" + "".join("".join(rng.choices("bcdfghjkqxz", k=14)) + ".biz,qakbot\n" for i in range(900))
+    )
+    (folder / "feed.txt").write_text("".join(f"login-{rng.choice(words)}{i}.top\n" for i in range(900)))
+    rows = [("good.txt", "plain", "benign"), ("dga.csv", "csv", "dga"), ("feed.txt", "plain", "feed")]
+    (folder / "sources.toml").write_text(
+        "".join(
+            f'[[source]]\npath="{path}"\nform="{form}"\nkind="{kind}"\nuse="teach"\nlicence="MIT"\nreason="-"\nshare=1\n'
+            for path, form, kind in rows
+        )
+    )
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"kind": "train"}, "data '', expected"),
+        ({"kind": "retrain"}, r"labels \[\], expected at least one"),
+        ({"kind": "dream"}, "dream"),
+        ({"colour": "red"}, "colour"),
+        ({"kind": "retrain", "labels": [{"name": "a.de", "label": "odd"}]}, "odd"),
+        ({"kind": "train", "data": "x", "epochs": -1}, "epochs -1, expected 0 or more"),
+    ],
+)
+def test_bad_settings_are_named(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadSettings, match=message):
+        parse(settings)
+
+
+def test_retraining_adds_a_child_of_the_serving_model(registry: str, tmp_path: Path) -> None:
+    settings = parse({"kind": "retrain", "labels": LABELS, "epochs": 1, "batch_size": 64})
+    lines: list[dict[str, Any]] = []
+    version = work(settings, registry, tmp_path / "run", "tuned-1", lines.append, lambda: False)
+    found = Registry(registry).get(version).manifest
+    assert (version, found.parent) == ("tuned-1", "b-1") and lines and Registry(registry).serving() == "b-1"
+
+
+def test_training_makes_a_calibrated_judged_artifact(registry: str, data: Path, tmp_path: Path) -> None:
+    settings = parse({"kind": "train", "data": str(data), "epochs": 1, "minutes": 0.02})
+    version = work(settings, registry, tmp_path / "run", "segments-1", lambda line: None, lambda: False)
+    manifest = Registry(registry).get(version).manifest
+    assert set(manifest.splits) == {"teach", "tune", "judge"} and manifest.calibration["generated"].slope > 0
+    assert manifest.thresholds.block.benign == manifest.thresholds.alert_score.benign
+    assert [source.use for source in manifest.sources] == ["teach"] * 3
+
+
+def test_a_cancelled_job_adds_nothing(registry: str, data: Path, tmp_path: Path) -> None:
+    settings = parse({"kind": "train", "data": str(data)})
+    with pytest.raises(Cancelled):
+        work(settings, registry, tmp_path / "run", "segments-1", lambda line: None, lambda: True)
+    assert [manifest.version for manifest in Registry(registry).list()] == ["b-1"]
+
+
+def test_a_version_tells_kind_and_time() -> None:
+    assert new_version(JobSettings("retrain"), 0) == "tuned-19700101-000000"
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    import ray
+
+    ray.init(
+        num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=80_000_000,
+        _temp_dir=str(tmp_path_factory.mktemp("r")), namespace="verdict", address="local",
+    )  # fmt: skip
+    yield
+    ray.shutdown()
+
+
+def wait(job: str, runs: str, states: tuple[str, ...], seconds: float = 200) -> dict[str, Any]:
+    from deployments import trainer
+
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        found = trainer.status(job, runs)
+        if found["state"] in states:
+            return found
+        time.sleep(0.3)
+    raise AssertionError(f"job is {found}")
+
+
+@pytest.mark.cluster
+def test_a_job_on_the_cluster_ends_in_the_registry(cluster: None, registry: str, tmp_path_factory: Any) -> None:
+    from deployments import trainer
+
+    runs = str(tmp_path_factory.mktemp("runs"))
+    job = trainer.start({"kind": "retrain", "labels": LABELS, "epochs": 1, "batch_size": 64}, registry, runs)
+    with pytest.raises(trainer.Busy):
+        trainer.start({"kind": "retrain", "labels": LABELS}, registry, runs)
+    found = wait(job, runs, ("done", "failed", "cancelled"))
+    assert found["state"] == "done", found["error"]
+    assert found["version"] in [manifest.version for manifest in Registry(registry).list()]
+    assert found["history"] and found["progress"] == found["history"][-1] and found["settings"]["labels"] == 1
+
+    job = trainer.start({"kind": "retrain", "labels": LABELS, "epochs": 1000, "minutes": 9.0}, registry, runs)
+    wait(job, runs, ("running",))
+    trainer.cancel(job, runs)
+    assert wait(job, runs, ("done", "failed", "cancelled"))["state"] == "cancelled"
+    assert [found["state"] for found in trainer.jobs(runs)] == ["cancelled", "done"]
+    with pytest.raises(trainer.UnknownJob, match="no such training job"):
+        trainer.status("../x", runs)
+    with pytest.raises(BadSettings):
+        trainer.start({"kind": "retrain"}, registry, runs)
