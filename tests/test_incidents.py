@@ -80,8 +80,11 @@ def test_the_same_client_and_domain_within_the_window_is_the_same(known: Inciden
 
 
 def test_an_hour_seen_again_is_not_counted_again() -> None:
-    assert continued(_at(0, 500), _at(200, 600)).count == 3
-    assert continued(_at(0, 500), _at(600, 700)).count == 6
+    first = msgspec.structs.replace(_at(0, 500), hours={"0": [3, 2]})
+    again = msgspec.structs.replace(_at(0, 600), hours={"0": [5, 2]})
+    later = msgspec.structs.replace(_at(3_600_000, 3_600_500), hours={"1": [7, 6]})
+    assert continued(first, again).count == 5
+    assert continued(continued(first, later), again).count == 12
 
 
 def test_a_title_makes_no_link() -> None:

@@ -14,6 +14,7 @@ from verdicts.names import defanged
 from verdicts.records import Record
 
 KIND = "incident"
+HOUR = 3_600_000  # milliseconds
 KEPT_NAMES = 60
 KEPT_RECORDS = 20
 STATES = ("open", "acknowledged", "closed")
@@ -42,6 +43,7 @@ class Incident(msgspec.Struct):
     records: list[dict[str, Any]]  # evidence: a few rows of the log
     state: str = "open"
     assignee: str = ""
+    hours: dict[str, list[int]] = {}  # count and nxdomain of each hour, so that an hour seen again adds nothing
     updated: int = 0  # when the log was last looked at for it
     notified: dict[str, dict[str, Any]] = {}  # by sink: state, tries, next, error
 
@@ -91,13 +93,14 @@ def same(incident: Incident, known: Iterable[tuple[str, Incident]], rules: Rules
 
 def continued(known: Incident, seen: Incident) -> Incident:
     """The known incident with what was seen since; counts of an hour that is seen again are not added twice."""
-    again = seen.start < known.end
+    hours = known.hours | seen.hours
     return msgspec.structs.replace(
         known,
         end=max(known.end, seen.end),
         names=list(dict.fromkeys(known.names + seen.names))[:KEPT_NAMES],
-        count=max(known.count, seen.count) if again else known.count + seen.count,
-        nxdomain=max(known.nxdomain, seen.nxdomain) if again else known.nxdomain + seen.nxdomain,
+        count=sum(count for count, _ in hours.values()),
+        nxdomain=sum(nxdomain for _, nxdomain in hours.values()),
+        hours=hours,
         reason=seen.reason,
         updated=seen.updated,
         records=(known.records + [row for row in seen.records if row not in known.records])[:KEPT_RECORDS],
@@ -113,11 +116,12 @@ def title(incident: Incident) -> str:
 
 def _incident(rule: str, client: str, domain: str, rows: Sequence[Record], reason: str) -> Incident:
     newest = sorted(rows, key=lambda row: -row.time)
+    start = min(row.time for row in rows)
+    count, nxdomain = sum(row.count for row in rows), sum(row.count for row in rows if row.rcode == "NXDOMAIN")
     return Incident(
-        rule, client, domain, min(row.time for row in rows), max(row.last for row in rows),
-        list(dict.fromkeys(row.qname for row in newest))[:KEPT_NAMES], sum(row.count for row in rows),
-        sum(row.count for row in rows if row.rcode == "NXDOMAIN"), reason,
-        [_evidence(row) for row in newest[:KEPT_RECORDS]],
+        rule, client, domain, start, max(row.last for row in rows),
+        list(dict.fromkeys(row.qname for row in newest))[:KEPT_NAMES], count, nxdomain, reason,
+        [_evidence(row) for row in newest[:KEPT_RECORDS]], hours={str(start // HOUR): [count, nxdomain]},
     )  # fmt: skip
 
 
