@@ -9,7 +9,7 @@ import panel_material_ui as pmui
 
 from dashboard.accounts import Role
 from dashboard.client import Client
-from dashboard.components import Router, Topbar
+from dashboard.components import Nav, Router
 from dashboard.data import Data
 from dashboard.page import Context, Page, schedule
 from dashboard.pages import NAVIGATION, PAGES
@@ -40,6 +40,7 @@ BAR = {
     },
 }
 TELL_MS = 5000
+LOADER = "#loader { background: none !important; } #loader .spinner { width: 26px; height: 26px; border-width: 3px; }"
 
 
 class Session:
@@ -50,22 +51,30 @@ class Session:
         self._context = Context(data, client.as_user(user, role), user, role, self.go, self.tell)
         scheme = pn.state.cookies.get("scheme", "")
         self.router = Router(
-            url=_address(), items=[dict(item) for item in NAVIGATION], dark=scheme == "dark", first=not scheme
+            url=_address(),
+            paths=[item["path"] for item in NAVIGATION],
+            dark=scheme == "dark",
+            first=not scheme,
+            user=user,
+            role=role,
+            on_message=self._search,
         )
+        self._nav = Nav(url=self.router.url, items=[dict(item) for item in NAVIGATION])
+        self.router.link(self._nav, url="url")
         self._main = pmui.Column(sizing_mode="stretch_width", margin=0)
         self.frame = pmui.Page(
             title="",
             main=[self._main],
-            sidebar=[self.router],
+            sidebar=[self._nav],
             sidebar_width=208,
             sidebar_resizable=False,
             dark_theme=self.router.dark,
             theme_config=THEME,
             sx=BAR,
             busy_indicator=None,
-            header=[Topbar(user=user, role=role, on_message=self._search)],
+            header=[self.router],
             meta_name="Verdict",
-            favicon=None,
+            raw_css=[LOADER],
         )
         self.router.link(self.frame, dark="dark_theme", bidirectional=True)
         self.router.param.watch(self._address_changed, "url")
@@ -109,6 +118,7 @@ class Session:
         self._leave()
         parts = urlsplit(address)
         kind = PAGES.get(parts.path, PAGES["/"])
+        self.router.title = kind.title
         self.page = kind(self._context, dict(parse_qsl(parts.query)))
         self._main[:] = [pn.Column(self.page.view(), sizing_mode="stretch_width", margin=(14, 18))]
 

@@ -79,15 +79,27 @@ class Tiles(Component):
 
 
 class Router(Component):
-    """Navigation and address bar. `url`: path and query, changed from either side."""
+    """The top of every page, and the address bar. `url`: path and query, changed from either side."""
 
     url = param.String(default="/")
-    items = param.List(default=[], item_type=dict)
+    title = param.String(default="Verdict", doc="of the page shown")
+    paths = param.List(default=[], item_type=str, doc="what links within the application lead to")
     dark = param.Boolean(default=False)
     first = param.Boolean(default=False, doc="no colour scheme was chosen yet: take the browser's")
     zone = param.String(default="UTC", doc="the viewer's time zone")
+    user = param.String(default="")
+    role = param.String(default="")
 
     _esm = _module("router")
+
+
+class Nav(Component):
+    """The left navigation: path, label, icon of each page."""
+
+    url = param.String(default="/")
+    items = param.List(default=[], item_type=dict)
+
+    _esm = _module("nav")
 
 
 class TimeRange(Component):
@@ -124,15 +136,6 @@ class Lines(Component):
     unit = param.Boolean(default=False)
 
     _esm = _module("lines")
-
-
-class Topbar(Component):
-    """The search field of every page, and who is logged in."""
-
-    user = param.String(default="")
-    role = param.String(default="")
-
-    _esm = _module("topbar")
 
 
 class Notice(Component):

@@ -26,8 +26,8 @@ def prepare(store: Store, now: int) -> None:
     """A day of traffic, some decisions, and two incidents."""
     store.initialise()
     hour = 3_600_000
-    sample.fill(store, now - 24 * hour, now - hour, step=60_000, rows=14)
-    sample.fill(store, now - hour, now, step=6_000, rows=12, hostile=True)
+    sample.fill(store, now - 24 * hour, now - 3 * hour, step=60_000, rows=14)
+    sample.fill(store, now - 3 * hour, now, step=10_000, rows=12, hostile=True)
     store.commit(
         [
             Document(

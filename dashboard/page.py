@@ -121,9 +121,13 @@ class Page:
         return {} if result is None else result
 
 
-def schedule(coroutine: Callable[[], Awaitable[None]]) -> None:
-    """Run a coroutine function on the session's event loop, with its document."""
-    pn.state.execute(coroutine, schedule="auto")
+def schedule(doing: Callable[[], Awaitable[None]]) -> None:
+    """Run what returns an awaitable on the session's event loop, with its document."""
+
+    async def run() -> None:
+        await doing()
+
+    pn.state.execute(run)  # which tells coroutine functions from others by their kind: a lambda would not do
 
 
 def panel(*objects: Any, **params: Any) -> Any:

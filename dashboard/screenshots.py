@@ -61,7 +61,7 @@ def demo() -> Iterator[str]:
 
 def settle(page: Any) -> None:
     """Wait until the page shows its data."""
-    page.locator("nav[aria-label=Pages] a.here").wait_for(state="attached")
+    page.locator(".topbar").wait_for()
     page.wait_for_function(STILL, timeout=30_000)
     page.wait_for_timeout(400)  # transitions end
 
@@ -70,7 +70,9 @@ def settle(page: Any) -> None:
 STILL = """() => {
   const all = (root) => [...root.querySelectorAll('*')].flatMap((e) => e.shadowRoot ? [e, ...all(e.shadowRoot)] : [e])
   const elements = all(document)
-  return elements.some((e) => e.classList?.contains('component')) && !elements.some((e) => e.classList?.contains('loading') && e.offsetParent)
+  const shown = (name) => elements.some((e) => e.classList?.contains(name) && e.offsetParent)
+  const loader = document.querySelector('#loader')
+  return shown('component') && !shown('loading') && !(loader && getComputedStyle(loader).display !== 'none')
 }"""
 
 

@@ -8,6 +8,11 @@ import panel_material_ui as pmui
 from dashboard.components import TimeRange
 from dashboard.filters import Filters
 
+LOW = {
+    "& .MuiSelect-select": {"paddingTop": "7px", "paddingBottom": "7px"},
+    "& .MuiInputLabel-root:not(.MuiInputLabel-shrink)": {"transform": "translate(14px, 9px) scale(1)"},
+}
+
 
 def range_bar(filters: Filters, *more: Any) -> Any:
     """The time range: a choice of lengths up to now, or two times in the viewer's zone."""
@@ -19,12 +24,37 @@ def range_bar(filters: Filters, *more: Any) -> Any:
 def text(filters: Filters, name: str, label: str, **params: Any) -> Any:
     """A text field that filters when the person leaves it or presses Enter."""
     return pmui.TextInput.from_param(
-        filters.param[name], label=label, size="small", margin=0, **{"width": 210, **params}
+        filters.param[name], label=label, description="", size="small", margin=0, **{"width": 210, **params}
     )
 
 
 def choice(filters: Filters, name: str, label: str, options: list[str], **params: Any) -> Any:
     """Several of a few values."""
     return pmui.MultiChoice.from_param(
-        filters.param[name], label=label, options=options, visual_size="small", margin=0, **{"width": 170, **params}
+        filters.param[name],
+        label=label,
+        options=options,
+        description="",
+        sx=LOW,
+        margin=0,
+        **{"width": 170, **params},
     )
+
+
+def score(filters: Filters, name: str, label: str) -> Any:
+    """A bound of the score, 0 to 1; empty: none."""
+    value = getattr(filters, name)
+    field = pmui.TextInput(label=label, value="" if value is None else str(value), size="small", margin=0, width=95)
+
+    def changed(event: Any) -> None:
+        text = event.new.strip().replace(",", ".")
+        try:
+            number = float(text) if text else None
+            field.error_state = number is not None and not 0 <= number <= 1
+        except ValueError:
+            field.error_state = True
+        if not field.error_state:
+            setattr(filters, name, number)
+
+    field.param.watch(changed, "value")
+    return field

@@ -1,11 +1,6 @@
-// The left navigation, and the address bar: links change the page without a reload; back and forward work.
+// The top of every page and its address: links change the page without a reload, back and forward work; one field
+// takes a name or a client address, and the key / goes there.
 import { h, styled, visible, zone } from "./base.js"
-
-function links(model) {
-  const here = model.url.split("?")[0]
-  return model.items.map((item) => h("a", { href: item.path, class: item.path === here ? "here" : null, "aria-current": item.path === here ? "page" : null },
-    h("span", { class: "icon", "aria-hidden": "true" }, item.icon), h("span", {}, item.label), item.badge ? h("span", { class: "badge" }, visible(item.badge)) : null))
-}
 
 function watchLinks(model) {
   const click = (event) => {
@@ -13,7 +8,7 @@ function watchLinks(model) {
     const anchor = event.composedPath().find((e) => e.tagName === "A" && e.href)
     if (!anchor || anchor.target || anchor.hasAttribute("download")) return
     const url = new URL(anchor.href)
-    if (url.origin !== location.origin || !model.items.some((item) => item.path === url.pathname)) return
+    if (url.origin !== location.origin || !model.paths.includes(url.pathname)) return
     event.preventDefault()
     go(model, url.pathname + url.search)
   }
@@ -44,21 +39,34 @@ function colour(model) {
   document.cookie = `scheme=${root.style.colorScheme}; path=/; max-age=31536000; samesite=lax`
 }
 
+function bar(model) {
+  const field = h("input", { type: "search", name: "q", placeholder: "Name or client address", "aria-label": "Look up a name or a client address", autocomplete: "off", spellcheck: "false", maxlength: "1100" })
+  const form = h("form", { role: "search", action: "/lookup", method: "get", onsubmit: (event) => {
+    event.preventDefault()
+    const text = field.value.trim()
+    if (text) model.send_msg({ action: "search", text })
+  } }, field, h("kbd", { "aria-hidden": "true" }, "/"))
+  const jump = (event) => {
+    const typing = event.composedPath().some((e) => /^(INPUT|TEXTAREA|SELECT)$/.test(e.tagName))
+    if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey) { event.preventDefault(); field.focus(); field.select() }
+  }
+  document.addEventListener("keydown", jump)
+  model.on("remove", () => document.removeEventListener("keydown", jump))
+  return h("div", { class: "component topbar" }, h("a", { class: "brand", href: "/" }, h("span", { "aria-hidden": "true" }, "\u25a0"), " Verdict"), form,
+    h("span", { class: "who" }, h("bdi", {}, visible(model.user)), h("span", { class: "role quiet" }, " " + model.role)), h("a", { class: "out", href: "/logout", target: "_self" }, "Log out"))
+}
+
 export async function render({ model, el }) {
   await styled(el)
-  const root = h("nav", { class: "component nav", "aria-label": "Pages" })
-  el.append(root)
-  const draw = () => {
-    root.replaceChildren(...links(model))
-    document.title = (model.items.find((i) => i.path === model.url.split("?")[0])?.label || "Verdict") + " \u00b7 Verdict"
-  }
+  el.append(bar(model))
   const unwatch = watchLinks(model)
-  model.on("url", () => { follow(model); draw() })
-  model.on("items", draw)
+  const title = () => { document.title = `${model.title} \u00b7 Verdict` }
+  model.on("url", () => follow(model))
+  model.on("title", title)
+  title()
   model.on("dark", () => colour(model))
   model.on("remove", unwatch)
   if (model.first && matchMedia("(prefers-color-scheme: dark)").matches) model.dark = true
   model.zone = zone()
   colour(model)
-  draw()
 }

@@ -37,7 +37,7 @@ function draw(model, el) {
     onkeydown: model.selectable ? (event) => { if (event.key === "Enter" && event.target.tagName === "TR") choose(model, index) } : null,
   }, model.multiple ? h("td", {}, h("input", { type: "checkbox", "aria-label": `choose ${visible(row.key || row.qname || index)}`, checked: model.chosen.includes(index), onclick: (event) => { event.stopPropagation(); toggle(model, index) } })) : null,
   columns.map((column) => cell(row, column)), actions.length ? buttons(model, row, index, actions) : null))
-  const table = h("table", { class: "verdict-table" }, h("caption", { class: "sr" }, model.caption || "records"), h("thead", {}, head), h("tbody", {}, rows))
+  const table = h("table", { class: columns.length > 8 ? "verdict-table many" : "verdict-table" }, h("caption", { class: "sr" }, model.caption || "records"), h("thead", {}, head), h("tbody", {}, rows))
   el.replaceChildren(title(model), h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": model.caption || "records" }, table))
   if (model.keys.length) el.querySelector("tr.selected")?.scrollIntoView({ block: "nearest" })
   if (focused !== undefined) el.querySelector(`tr[data-index="${focused}"]`)?.focus()

@@ -67,6 +67,7 @@ class Enforcement(Page):
     def view(self) -> Any:
         f = self.filters
         admin = {"size": "small", "margin": 0, "disabled": not self.may("admin")}
+        analyst = {**admin, "disabled": not self.may("analyst")}
         allow = pmui.Button(
             label="Allow chosen\u2026",
             icon="check",
@@ -97,14 +98,14 @@ class Enforcement(Page):
                 variant="outlined",
                 color="warning",
                 on_click=lambda _: schedule(lambda: self.pause(True)),
-                **admin,
+                **analyst,
             ),
             pmui.Button(
                 label="Resume",
                 icon="play_arrow",
                 variant="outlined",
                 on_click=lambda _: schedule(lambda: self.pause(False)),
-                **admin,
+                **analyst,
             ),
             gap="10px",
             align_items="center",

@@ -30,7 +30,7 @@ class Incidents(Page):
         self.state = query.get("state", "") if query.get("state") in ("all", *STATES) else "open"
         self.table = Table(
             caption="incidents",
-            empty="No incident. One opens when a client asks for several generated names in an hour, most of them missing.",
+            empty="No incident. One opens when a client asks for several generated names in an hour that do not exist.",
             on_message=self._choose,
             selectable=True,
             columns=[

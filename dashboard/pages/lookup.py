@@ -136,6 +136,8 @@ class Lookup(Page):
         )
 
     def parts(self) -> Iterable[Component]:
+        if not self.name:
+            return ()
         return self.why, self.entries, self.chart, self.clients, self.models, self.replies, self.siblings, self.log
 
     async def start(self) -> None:

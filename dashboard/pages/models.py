@@ -39,17 +39,15 @@ class Models(Page):
         super().__init__(context, query)
         self.version, self.job = query.get("version", ""), query.get("job", "")
         self.trouble = Notice(status=READY, kind="warn", visible=False)
-        admin = self.may("admin")
+        admin, analyst = self.may("admin"), self.may("analyst")
         self.models = Table(
             heading="Models",
             caption="models",
             empty="No model in the registry.",
             selectable=True,
             on_message=self._model,
-            status=READY,
-            actions=[{"id": "promote", "label": "Promote", "when": "idle"}, {"id": "replay", "label": "Replay a day"}]
-            if admin
-            else [],
+            actions=[{"id": "promote", "label": "Promote", "when": "idle"}] * admin
+            + [{"id": "replay", "label": "Replay a day"}] * analyst,
             columns=[
                 {"key": "version", "label": "Version", "kind": "text"},
                 {"key": "state", "label": "State", "kind": "state"},
@@ -64,8 +62,7 @@ class Models(Page):
             empty="Nothing was trained yet.",
             selectable=True,
             on_message=self._job,
-            status=READY,
-            actions=[{"id": "cancel", "label": "Cancel", "when": "running", "style": "danger"}] if admin else [],
+            actions=[{"id": "cancel", "label": "Cancel", "when": "running", "style": "danger"}] * analyst,
             columns=[
                 {"key": "id", "label": "Job", "kind": "text"},
                 {"key": "kind", "label": "What", "kind": "word"},
@@ -160,7 +157,8 @@ class Models(Page):
         return self.path + (f"?job={self.job}" if self.job else f"?version={self.version}" if self.version else "")
 
     def view(self) -> Any:
-        allowed = {"size": "small", "margin": 0, "disabled": not self.may("admin")}
+        allowed = {"size": "small", "margin": 0, "disabled": not self.may("analyst")}
+        served = {**allowed, "disabled": not self.may("admin")}
         start = pmui.Button(
             label="Start", icon="play_arrow", variant="contained", on_click=lambda _: schedule(self.train), **allowed
         )
@@ -170,7 +168,7 @@ class Models(Page):
             variant="outlined",
             color="warning",
             on_click=lambda _: schedule(self.roll_back),
-            **allowed,
+            **served,
         )
         form = pn.FlexBox(
             self.kind,
@@ -210,7 +208,7 @@ class Models(Page):
         )
 
     def parts(self) -> Iterable[Component]:
-        return ()
+        return self.models, self.jobs
 
     async def read(self) -> None:
         control = self.context.control

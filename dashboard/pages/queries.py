@@ -10,7 +10,7 @@ from dashboard.components import LOADING, Component, Exports, Table
 from dashboard.decision import Decision
 from dashboard.page import Context, Page, panel, schedule
 from dashboard.rows import LOG_COLUMNS, log_row
-from dashboard.widgets import choice, range_bar, text
+from dashboard.widgets import choice, range_bar, score, text
 from verdicts.observations import ACTIONS, LABELS, SOURCES, TIERS
 
 ROWS = 50
@@ -63,7 +63,7 @@ class Queries(Page):
             on_click=self._older,
             disabled=True,
         )
-        self.exports = Exports()
+        self.exports = Exports(sizing_mode=None)
 
     def view(self) -> Any:
         f = self.filters
@@ -77,10 +77,8 @@ class Queries(Page):
                 choice(f, "action", "Action", list(ACTIONS)),
                 choice(f, "source", "Decided by", list(SOURCES)),
                 self._resolvers(),
-                pmui.FloatInput.from_param(
-                    f.param.min_score, label="Score from", size="small", width=110, margin=0, step=0.05
-                ),
-                pmui.FloatInput.from_param(f.param.max_score, label="to", size="small", width=110, margin=0, step=0.05),
+                score(f, "min_score", "Score from"),
+                score(f, "max_score", "to"),
                 gap="10px",
                 sizing_mode="stretch_width",
                 margin=0,

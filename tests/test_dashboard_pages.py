@@ -1,0 +1,278 @@
+"""The pages without a browser: parameters set, values read, decisions taken through the real control API."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dashboard.data import Data
+from dashboard.pages import PAGES
+from dashboard.pages.audit import Audit, difference
+from dashboard.pages.clients import Clients
+from dashboard.pages.enforcement import Enforcement
+from dashboard.pages.health import Health
+from dashboard.pages.incidents import Incidents
+from dashboard.pages.lists import Lists
+from dashboard.pages.lookup import Lookup
+from dashboard.pages.overview import Overview
+from dashboard.pages.queries import Queries
+from dashboard.pages.vetting import Vetting
+from tests.dashboard_stage import Stage
+from verdicts.store import Document, Filter, Store, Unavailable, open_store
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    made = Stage(tmp_path)
+    yield made
+    await made.close()
+
+
+def everything(stage: Stage) -> Filter:
+    return Filter(start=0, end=stage.now + 60_000)
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if path != "/models"])
+async def test_every_page_reads_hostile_traffic(stage: Stage, path: str) -> None:
+    page = await stage.open(PAGES[path])
+    assert all(part.status["kind"] == "ready" for part in page.parts())
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if path != "/models"])
+async def test_every_page_takes_an_empty_store(tmp_path: Path, path: str) -> None:
+    stage = Stage(tmp_path, traffic=False)
+    page = await stage.open(PAGES[path])
+    assert all(part.status["kind"] == "ready" for part in page.parts())
+    await stage.close()
+
+
+async def test_the_overview_counts_queries_and_not_rows(stage: Stage) -> None:
+    stored = sum(b.count for b in stage.store.histogram(everything(stage), 86_400_000))
+    page = await stage.open(Overview)
+    assert page.tiles.tiles[0] == {
+        "label": "Queries",
+        "value": stored,
+        "before": 0,
+        "tier": "plain",
+        "href": "/queries",
+    }
+    assert sum(sum(series["values"]) for series in page.chart.chart["series"]) == stored
+
+
+async def test_unknown_is_told_apart_from_passed(stage: Stage) -> None:
+    page = await stage.open(Overview)
+    totals = {series["key"]: sum(series["values"]) for series in page.chart.chart["series"]}
+    unknown = stage.store.histogram(Filter(start=0, end=stage.now + 1, label=("unknown",)), 86_400_000)
+    assert totals["unknown"] == sum(b.count for b in unknown) > 0
+
+
+async def test_a_page_restores_its_filters_from_its_address(stage: Stage) -> None:
+    page = await stage.open(Queries, tier="block", client="192.0.2.31", range="15m")
+    assert {(row["tier"], row["client"]) for row in page.table.rows} == {("block", "192.0.2.31")}
+    assert page.address() == "/queries?range=15m&client=192.0.2.31&tier=block"
+
+
+async def test_the_log_is_paged_by_the_store_without_gap_or_repeat(stage: Stage) -> None:
+    page = await stage.open(Queries)
+    seen = [row["id"] for row in page.table.rows]
+    while page.following is not None:
+        page.cursors.append(page.following)
+        await page.reload()
+        seen += [row["id"] for row in page.table.rows]
+    stored = sum(1 for _ in everywhere(stage))
+    assert len(seen) == len(set(seen)) == stored
+
+
+def everywhere(stage: Stage) -> Any:
+    cursor = None
+    while True:
+        found = stage.store.search(everything(stage), 1000, cursor)
+        yield from found.records
+        cursor = found.cursor
+        if cursor is None:
+            return
+
+
+async def test_a_blocked_site_is_allowed_from_the_look_up(stage: Stage) -> None:
+    stage.store.commit([Document("list", "blocklist/tracker.example.net", {"note": "report"})], "ada", "report")
+    stage.setup.follow()
+    page = await stage.open(Lookup, q="tracker.example.net")
+    assert [(row["list"], row["note"]) for row in page.entries.rows] == [("blocklist", "report")]
+    assert page.why.facts[1]["value"] == "blocklist"
+    page.decision.ask([page.name], "benign")
+    page.decision.duration.value = "1 day"
+    page.decision.note.value = "needed by accounting"
+    await page.decision.submit()
+    assert stage.told[-1][1] == "success"
+    verdict = await stage.setup.verdict("tracker.example.net")
+    assert (verdict["source"], verdict["action"]) == ("benign-list", "passthru")
+    entry = stage.store.get("list", "benign/tracker.example.net")
+    assert entry and entry.body and entry.author == "ada (the-admin)"
+    assert 0 < entry.body["expires"] - stage.now < 86_460_000
+    assert page.decision.force.notice.kind == "good"
+
+
+async def test_a_viewer_may_not_decide(stage: Stage) -> None:
+    page = await stage.open(Lookup, "viewer", q="tracker.example.net")
+    page.decision.ask([page.name], "benign")
+    await page.decision.submit()
+    assert stage.told[-1][1] == "error" and "role" in stage.told[-1][0]
+    assert stage.store.get("list", "benign/tracker.example.net") is None
+
+
+async def test_a_pasted_address_leads_to_the_client(stage: Stage) -> None:
+    await stage.open(Lookup, q="192.0.2.31")
+    assert stage.went == ["/clients?client=192.0.2.31"]
+
+
+@pytest.mark.parametrize(
+    "pasted", ["hxxps://Tracker[.]example[.]net/path", "tracker.example.net.", "TRACKER.example.net"]
+)
+async def test_a_name_is_understood_as_people_paste_it(stage: Stage, pasted: str) -> None:
+    assert (await stage.open(Lookup, q=pasted)).name == "tracker.example.net"
+
+
+async def test_a_name_that_is_none_is_told_why(stage: Stage) -> None:
+    page = await stage.open(Lookup, q="a..b")
+    assert page.name == "" and "empty label" in page.problem
+
+
+async def test_look_up_with_all_below_counts_the_siblings(stage: Stage) -> None:
+    alone = await stage.open(Lookup, q="example.net")
+    wide = await stage.open(Lookup, q="example.net", below="1")
+    assert sum(row["count"] for row in wide.clients.rows) > sum(row["count"] for row in alone.clients.rows)
+
+
+async def test_what_enforcing_would_break_is_what_was_not_enforced(stage: Stage) -> None:
+    page = await stage.open(Enforcement, range="1h")
+    would = stage.store.histogram(Filter(start=0, end=stage.now + 1, tier=("block",), enforced=False), 86_400_000)
+    assert page.tiles.tiles[0]["value"] == sum(b.count for b in would) > 0
+    assert all(row["tier"] == "block" for row in page.names.rows)
+
+
+async def test_pausing_and_switching_reach_the_policy(stage: Stage) -> None:
+    page = await stage.open(Enforcement)
+    await page.pause(True)
+    page.prefix.value = "192.0.2.0/24"
+    await page.switch("enforce")
+    policy = stage.store.get("policy", "policy")
+    assert policy and policy.body and policy.body["paused"] is True
+    assert policy.body["overrides"] == [{"client": "192.0.2.0/24", "mode": "enforce"}]
+
+
+async def test_an_analyst_may_pause_and_may_not_switch(stage: Stage) -> None:
+    page = await stage.open(Enforcement, "analyst")
+    await page.switch("enforce")
+    assert stage.told[-1][1] == "error"
+    await page.pause(True)
+    assert stage.told[-1][1] == "success"
+
+
+async def test_the_queue_goes_by_clients_times_score(stage: Stage) -> None:
+    page = await stage.open(Vetting)
+    matters = [row["matters"] for row in page.table.rows]
+    assert matters == sorted(matters, reverse=True) and len(matters) > 3
+
+
+@pytest.mark.parametrize(
+    ("key", "entry", "label"),
+    [("a", "benign", None), ("b", "blocklist", None), ("g", None, "generated"), ("B", "blocklist", "malicious")],
+)
+async def test_a_key_decides_and_undo_takes_all_of_it_back(
+    stage: Stage, key: str, entry: str | None, label: str | None
+) -> None:
+    page = await stage.open(Vetting)
+    name = page.table.rows[0]["key"]
+    await page.decide(key, [name])
+    assert name not in [row["key"] for row in page.table.rows]
+    lists = [k for k in ("benign", "blocklist", "honeypot") if stage.store.get("list", f"{k}/{name}")]
+    found = stage.store.get("label", name)
+    assert (lists, found and found.body and found.body["label"]) == ([entry] if entry else [], label)
+    await page.undo()
+    assert name in [row["key"] for row in page.table.rows]
+    assert stage.store.get("label", name) is None
+    assert not [k for k in ("benign", "blocklist", "honeypot") if stage.store.get("list", f"{k}/{name}")]
+
+
+async def test_several_names_are_decided_at_once(stage: Stage) -> None:
+    page = await stage.open(Vetting)
+    chosen = [row["key"] for row in page.table.rows[:3]]
+    before = stage.store.epoch().number
+    await page.decide("b", chosen)
+    assert stage.store.epoch().number == before + 1
+    assert all(stage.store.get("list", f"blocklist/{name}") for name in chosen)
+
+
+async def test_any_change_is_undone_from_the_audit(stage: Stage) -> None:
+    lists = await stage.open(Lists)
+    lists.names.value = "one.example.org\ntwo.example.org # remark\n"
+    await lists.add()
+    audit = await stage.open(Audit)
+    row = next(row for row in audit.table.rows if row["key"] == "blocklist/one.example.org")
+    assert row["author"] == "ada (the-admin)" and row["change"].startswith("added")
+    await audit.undo(row["kind"], row["key"], row["epoch"], row["time"])
+    assert stage.told[-1][1] == "success", stage.told
+    assert [d.key for d in stage.store.scan("list")] == ["blocklist/two.example.org"]
+
+
+async def test_a_list_refuses_what_is_no_name_and_adds_nothing(stage: Stage) -> None:
+    lists = await stage.open(Lists)
+    lists.names.value = "fine.example.org\nnot..fine\n"
+    await lists.add()
+    assert stage.told[-1][1] == "error" and "empty label" in stage.told[-1][0]
+    assert list(stage.store.scan("list")) == []
+
+
+async def test_an_incident_is_acknowledged_assigned_and_closed(stage: Stage) -> None:
+    body = {"client": "192.0.2.31", "state": "open", "start": stage.now - 200_000, "end": stage.now, "names": ["x"]}
+    stage.store.commit([Document("incident", "one", body)], "cluster")
+    page = await stage.open(Incidents, id="one")
+    assert page.names.rows and all(record["client"] == "192.0.2.31" for record in page.log.rows)
+    for changes in ({"state": "acknowledged"}, {"assignee": "ada"}, {"state": "closed"}):
+        await page.update(changes)
+    found = stage.store.get("incident", "one")
+    assert found and found.body and (found.body["state"], found.body["assignee"]) == ("closed", "ada")
+
+
+async def test_a_clients_page_shows_its_incidents(stage: Stage) -> None:
+    stage.store.commit([Document("incident", "one", {"client": "192.0.2.31", "names": ["x", "y"]})], "cluster")
+    page = await stage.open(Clients, client="192.0.2.31")
+    assert [row["title"] for row in page.incidents.rows] == ["2 generated names"]
+    assert page.malicious.rows[0]["tier"] in ("block", "alert")
+
+
+async def test_health_adds_up_what_was_promised_and_stored(stage: Stage) -> None:
+    page = await stage.open(Health)
+    rows = {row["resolver"]: row for row in page.resolvers.rows}
+    assert set(rows) == {"edge-1", "edge-2", "office"}
+    assert all(row["rows"] == row["stored"] and row["missing"] == 0 for row in rows.values())
+
+
+async def test_a_dead_store_is_told_and_found_again(stage: Stage) -> None:
+    dead = [True]
+
+    def open_reader() -> Store:
+        if dead[0]:
+            raise Unavailable("store: the disk is gone")
+        return open_store(stage.setup.url, readonly=True)
+
+    stage.data = Data(open_reader)
+    page = await stage.open(Overview)
+    assert page.chart.status == {"kind": "failed", "text": "store: the disk is gone"}
+    dead[0] = False
+    await page.reload()
+    assert page.chart.status["kind"] == "ready" and page.latest.rows
+
+
+def test_a_difference_names_what_changed() -> None:
+    assert difference({"a": 1, "b": 2}, {"a": 1, "b": 3}) == "b: 2 \u2192 3"
+    assert difference({"a": 1}, None) == "removed"
+    assert difference(None, {"note": "x"}) == 'added {"note":"x"}'
