@@ -1,0 +1,89 @@
+"""The forms in which people have lists."""
+
+import pytest
+
+from verdicts.list_formats import FORMS, Row, guess, parse, write
+
+TEXTS = {
+    "plain": "# a remark\nA.example-a.com\n*.example-b.com # why\n.example-c.com\n0.0.0.0 example-d.com\n",
+    "hosts": "127.0.0.1 localhost\n::1 ip6-localhost\n0.0.0.0 a.example-a.com example-b.com\n"
+    "0.0.0.0 example-c.com #x\n127.0.0.1\texample-d.com\n",
+    "rpz": "$TTL 300\n@ SOA localhost. root.localhost. 1 2 3 4 5\n  NS localhost.\n$ORIGIN rpz.example.\n"
+    "a.example-a.com CNAME .\n*.a.example-a.com CNAME .\nexample-b.com 300 IN CNAME rpz-drop.\n"
+    "example-c.com A 192.0.2.1\nexample-d.com.rpz.example. CNAME *. ; why\n",
+    "adguard": "! a list\n[Adblock Plus]\n||a.example-a.com^\n||example-b.com^$important\n"
+    "||example-c.com^\nexample-d.com\n",
+    "csv": 'domain,note\na.example-a.com,one\nexample-b.com,\nexample-c.com,"a, b"\nexample-d.com\n',
+    "top": "1,a.example-a.com\n2,example-b.com\r\n3,example-c.com\n7,example-d.com\n",
+}
+EXPECTED = ["a.example-a.com", "example-b.com", "example-c.com", "example-d.com"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_form_is_read(form: str) -> None:
+    found = parse(TEXTS[form].splitlines(), form)
+    assert [row.name for row in found.rows] == EXPECTED
+    assert found.left_out == 0
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_form_is_recognised(form: str) -> None:
+    text = TEXTS[form] if form != "plain" else "# a remark\nexample-a.com\n"
+    assert guess(text) == form
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_written_is_read_back(form: str) -> None:
+    rows = [Row(name) for name in EXPECTED]
+    assert [row.name for row in parse(write(rows, form), form).rows] == EXPECTED
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_public_suffix_is_left_out_with_its_line_and_the_rest_stands(form: str) -> None:
+    lines = list(write([Row("good.org"), Row("co.uk"), Row("fine.org")], form))
+    found = parse(lines, form)
+    assert [row.name for row in found.rows] == ["good.org", "fine.org"]
+    assert found.left_out == (2 if form == "rpz" else 1)
+    assert "co.uk" in lines[found.problems[0].line - 1] and "public suffix" in found.problems[0].reason
+
+
+@pytest.mark.parametrize(
+    ("form", "line", "reason"),
+    [
+        ("plain", "two words", "one name a line"),
+        ("plain", "a..b", "empty label"),
+        ("plain", "192.0.2.1", "an address"),
+        ("hosts", "example.com", "an address and names"),
+        ("adguard", "@@||example-a.com^", "exception"),
+        ("adguard", "||example-a.com^$client=x", "modifier"),
+        ("adguard", "/ads[0-9]/", "expected ||NAME^"),
+        ("rpz", "32.1.2.0.192.rpz-ip CNAME .", "other than a qname"),
+        ("top", "x,example-a.com", "RANK,NAME"),
+        ("csv", "x.com,n,soon", "Unix milliseconds"),
+    ],
+)
+def test_a_bad_row_says_what_was_expected(form: str, line: str, reason: str) -> None:
+    head = {"csv": ["domain,note,expires"], "top": ["1,first.com"]}.get(form, [])
+    found = parse([*head, line], form)
+    assert len(found.problems) == 1 and reason in found.problems[0].reason
+    assert found.problems[0].line == len(head) + 1
+
+
+def test_a_top_list_ends_at_its_rank() -> None:
+    assert [row.rank for row in parse(TEXTS["top"].splitlines(), "top", 3).rows] == [1, 2, 3]
+
+
+def test_a_csv_keeps_notes_and_expiry_and_no_formula() -> None:
+    rows = [Row("a.org", "=cmd|' /C calc'!A0", 1_800_000_000_000)]
+    lines = list(write(rows, "csv"))
+    assert ",'=cmd" in lines[1] or ",\"'=cmd" in lines[1]
+    assert parse(lines, "csv").rows == rows
+
+
+def test_an_unknown_form_names_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="plain, hosts, rpz"):
+        parse([], "xml")
+
+
+def test_repeats_are_one_row() -> None:
+    assert len(parse(["a.org", "A.ORG", "a.org."]).rows) == 1

@@ -1,0 +1,204 @@
+"""The spool keeps what it acknowledged, through torn tails, full disks and dead processes."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from verdicts import spool as spooling
+from verdicts.spool import Spool, SpoolFull, claim_orphans, new_spool
+
+LIMIT = 64 << 20
+
+
+def drained(spool: Spool, max_bytes: int = 1 << 20) -> list[bytes]:
+    found: list[bytes] = []
+    while True:
+        entries, position = spool.read(max_bytes)
+        if not entries:
+            return found
+        found += entries
+        spool.trim(position)
+
+
+def test_entries_come_back_in_order_and_the_disk_is_free_again(tmp_path: Path) -> None:
+    spool = new_spool(tmp_path, LIMIT, segment_bytes=1000)
+    wanted = [b"%d" % i * 100 for i in range(50)]
+    for entry in wanted:
+        spool.append(entry)
+    assert drained(spool, 700) == wanted
+    assert spool.empty
+
+
+def test_what_was_not_trimmed_is_read_again(tmp_path: Path) -> None:
+    spool = new_spool(tmp_path, LIMIT)
+    spool.append(b"a")
+    spool.read(10)
+    assert spool.read(10)[0] == []
+    spool.rewind()
+    assert spool.read(10)[0] == [b"a"]
+
+
+def test_a_successor_reads_what_a_dead_process_left(tmp_path: Path) -> None:
+    spool = new_spool(tmp_path, LIMIT)
+    spool.append(b"a")
+    spool.close()
+    [orphan] = claim_orphans(tmp_path, LIMIT)
+    assert drained(orphan) == [b"a"]
+    orphan.close(remove=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_spool_in_use_is_no_orphan(tmp_path: Path) -> None:
+    spool = new_spool(tmp_path, LIMIT)
+    spool.append(b"a")
+    assert claim_orphans(tmp_path, LIMIT) == []
+
+
+@pytest.mark.parametrize("cut", range(1, 21))
+def test_a_torn_tail_costs_the_torn_entry_alone(tmp_path: Path, cut: int) -> None:
+    spool = new_spool(tmp_path, LIMIT)
+    for entry in (b"first", b"second", b"torn-off-here"):  # the last one is 8 + 13 octets
+        spool.append(entry)
+    spool.close()
+    [segment] = tmp_path.glob("*/*.seg")
+    os.truncate(segment, segment.stat().st_size - cut)
+    [orphan] = claim_orphans(tmp_path, LIMIT)
+    assert drained(orphan) == [b"first", b"second"]
+
+
+def test_a_flipped_bit_is_not_taken_for_an_entry(tmp_path: Path) -> None:
+    spool = new_spool(tmp_path, LIMIT)
+    spool.append(b"good")
+    spool.append(b"flipped")
+    spool.close()
+    [segment] = tmp_path.glob("*/*.seg")
+    raw = bytearray(segment.read_bytes())
+    raw[-1] ^= 1
+    segment.write_bytes(raw)
+    [orphan] = claim_orphans(tmp_path, LIMIT)
+    assert drained(orphan) == [b"good"]
+
+
+def test_a_successor_writes_behind_no_torn_tail(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "one", LIMIT)
+    spool.append(b"a")
+    spool.close()
+    [segment] = (tmp_path / "one").glob("*.seg")
+    with segment.open("ab") as file:
+        file.write(b"\x05\x00")
+    again = Spool(tmp_path / "one", LIMIT)
+    again.append(b"b")
+    assert drained(again) == [b"a", b"b"]
+
+
+def test_a_full_spool_refuses_and_takes_again_when_it_was_drained(tmp_path: Path) -> None:
+    spool = new_spool(tmp_path, 1000)
+    taken = 0
+    with pytest.raises(SpoolFull, match="limit 1000"):
+        while True:
+            spool.append(b"x" * 92)
+            taken += 1
+    assert taken == 10 and spool.size <= 1000
+    assert len(drained(spool)) == 10
+    spool.append(b"x" * 92)
+
+
+def test_many_threads_share_syncs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    syncs = []
+    real = os.fsync
+    gate = threading.Event()
+
+    def slow(file: int) -> None:
+        if syncs:
+            gate.wait(5)
+        syncs.append(file)
+        real(file)
+
+    spool = new_spool(tmp_path, LIMIT)
+    spool.append(b"opens the segment")
+    monkeypatch.setattr(spooling.os, "fsync", slow)
+    threads = [threading.Thread(target=spool.append, args=(b"%d" % i,)) for i in range(20)]
+    for thread in threads:
+        thread.start()
+    written = 0
+    while written < 21:  # all have written, and wait
+        written += len(spool.read(1 << 20)[0])
+        time.sleep(0.001)
+    gate.set()
+    for thread in threads:
+        thread.join()
+    assert len(syncs) < 20
+    spool.rewind()
+    assert len(drained(spool)) == 21
+
+
+def test_a_sync_that_fails_acknowledges_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = new_spool(tmp_path, LIMIT)
+    spool.append(b"good")
+
+    def broken(file: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(spooling.os, "fsync", broken)
+        with pytest.raises(SpoolFull, match="disk refused"):
+            spool.append(b"never promised")
+    spool.append(b"after")
+    found = drained(spool)
+    assert found[0] == b"good" and found[-1] == b"after"
+
+
+def test_a_disk_without_room_refuses_and_keeps_what_was_acknowledged(tmp_path: Path) -> None:
+    """A limit on the size of files stands for the full disk: write(2) comes back short, then fails."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    spool = new_spool(tmp_path, LIMIT)
+    taken = []
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+        with pytest.raises(SpoolFull, match="File too large"):
+            while True:
+                entry = b"%06d" % len(taken) * 100
+                spool.append(entry)
+                taken.append(entry)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    spool.append(b"room again")
+    assert len(taken) > 10 and drained(spool) == [*taken, b"room again"]
+
+
+_WRITER = """
+import sys
+from pathlib import Path
+from verdicts.spool import new_spool
+spool = new_spool(Path(sys.argv[1]), 1 << 26)
+for number in range(10**9):
+    spool.append(b"%d" % number)
+    print(number, flush=True)
+"""
+
+
+def test_a_killed_process_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:
+    for _ in range(3):
+        with subprocess.Popen(
+            [sys.executable, "-c", _WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+        ) as writer:
+            assert writer.stdout is not None
+            for _ in range(50):
+                acknowledged = int(writer.stdout.readline())
+            writer.send_signal(signal.SIGKILL)
+            rest = writer.stdout.read()
+        whole = rest[: rest.rfind("\n") + 1].split()  # the last line may be cut
+        acknowledged = int([str(acknowledged), *whole][-1])
+        [orphan] = claim_orphans(tmp_path, LIMIT)
+        found = [int(entry) for entry in drained(orphan)]
+        orphan.close(remove=True)
+        assert found[: acknowledged + 1] == list(range(acknowledged + 1))
