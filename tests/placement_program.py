@@ -17,6 +17,7 @@ def main(folder: Path) -> None:
     from serve_app.environment import Ingress, short_directory, variables
 
     os.environ.update(variables(Ingress(short_directory(), tls=True)))  # no HAProxy: nothing comes in by HTTP
+    os.environ["RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP"] = "1"  # this program asks without an event loop
     import ray
     from ray import serve
     from ray.cluster_utils import Cluster
@@ -24,8 +25,10 @@ def main(folder: Path) -> None:
     from model.registry import Registry
 
     Registry(folder / "models").seed_from_released()
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-    with_gpu = [nodes.add_node(num_cpus=1, num_gpus=1) for _ in range(3)]
+    nodes = wait_for(  # Ray gives a node 30 seconds to start, which a busy machine may not
+        lambda: Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False}), 120
+    )
+    with_gpu = [wait_for(lambda: nodes.add_node(num_cpus=1, num_gpus=1), 120) for _ in range(3)]
     ray.init(address=nodes.address, log_to_driver=False)
     serve.start(proxy_location="Disabled")
     try:

@@ -1,0 +1,74 @@
+"""Ten times the load that the cluster can bear: what is still answered in time, what the rest is told, and memory.
+
+    python -m loadtest.overload_bench [--quick] [--out FILE]
+
+Callers ask in a closed loop with a budget; a caller that is refused waits a tenth of a second, less than Retry-After
+asks of it. The peak is measured first, with as many callers as keep every stage busy, then ten times as many ask.
+"""
+
+import argparse
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from loadtest.cluster_bench import CONNECTIONS, bodies
+from loadtest.clusters import Running, running
+from loadtest.frames import Outcome, closed_loop, requests
+from loadtest.processes import resident_bytes
+from loadtest.stats import Report, Result, command_line, describe_machine
+
+SIZE = 256  # names in a frame, the plugin's default
+BUDGET_MS = 1000
+TIMES = 10
+PAUSE_S = 0.1
+TOLD = {200, 429, 503, 504}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the benchmark and print its report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one short round")
+    parser.add_argument("--out", type=Path, help="where the report goes, as JSON")
+    args = parser.parse_args(arguments)
+    rounds, seconds = (1, 5.0) if args.quick else (5, 15.0)
+    with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as cluster:
+        results = measure(cluster, rounds, seconds)
+    report = Report("Ten times too much", command_line(), results, describe_machine("ray", "tensorflow"))
+    report.save(args.out)
+    print(report.text())
+
+
+def measure(cluster: Running, rounds: int, seconds: float) -> list[Result]:
+    """Goodput at the peak and past it, in turn; what the refused were told and how soon; memory."""
+    asked = requests(list(bodies(SIZE)), token=cluster.resolver, budget_ms=BUDGET_MS)
+    callers = CONNECTIONS[SIZE]
+    closed_loop(cluster.address, asked, SIZE, callers * TIMES, seconds, PAUSE_S)  # warm, and all buffers grown
+    peaks, pasts, growth, refused = [], [], [], []
+    for _ in range(rounds):
+        peaks.append(closed_loop(cluster.address, asked, SIZE, callers, seconds, PAUSE_S))
+        before = resident_bytes(os.getpid())
+        pasts.append(closed_loop(cluster.address, asked, SIZE, callers * TIMES, seconds, PAUSE_S))
+        growth.append((resident_bytes(os.getpid()) - before) / 2**20)
+        refused.append(1 - pasts[-1].statuses[200] / pasts[-1].statuses.total())
+    for outcome in (*peaks, *pasts):
+        check(outcome)
+    good = [outcome.names_a_second for outcome in pasts]
+    peak = [outcome.names_a_second for outcome in peaks]
+    return [
+        Result("goodput at the peak", "names/s", peak),
+        Result(f"goodput at {TIMES} times the callers", "names/s", good, "the peak", peak, "at least 0.95"),
+        Result("share told 429, 503 or 504", "of answers", refused),
+        Result("p99 of good answers past saturation", "ms", [1000 * outcome.latency(0.99) for outcome in pasts]),
+        Result("growth of memory past saturation", "MiB", growth, goal="none that lasts"),
+    ]
+
+
+def check(outcome: Outcome) -> None:
+    """Every answer must be one of those that the contract knows, and no connection may break."""
+    if outcome.lost or not set(outcome.statuses) <= TOLD:
+        raise SystemExit(f"{dict(outcome.statuses)}, {outcome.lost} connections lost; expected {sorted(TOLD)} alone")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""Verdict beside what people would pick instead: the same network, the same names, two tables and a plot.
+
+    python -m loadtest.peers [--quick] [--out FILE] [--plot FILE]
+
+The peers run in build/peers, installed from locks/peers.txt. Every server has the whole machine, one at a time; the
+load driver takes part of it, and its CPU time is counted for none.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from loadtest.cluster_bench import CONNECTIONS, bodies
+from loadtest.frames import closed_loop, requests
+from loadtest.peers.servers import PEERS, python, serving
+from loadtest.processes import cpu_seconds
+from loadtest.stats import Report, Result, command_line, describe_machine
+
+FRAMES = (256, 1024)
+OURS = "Verdict"
+GOALS = {256: 60, 1024: 100}  # times the best peer's single names, by verdicts a CPU second
+
+
+class Rate(NamedTuple):
+    """Verdicts by the clock and by the CPU time of the server's processes."""
+
+    a_second: list[float]
+    a_cpu_second: list[float]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure everything and print the two tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one short run each")
+    parser.add_argument("--out", type=Path, help="where the report goes, as JSON")
+    parser.add_argument("--plot", type=Path, help="where the plot goes (SVG or PNG)")
+    args = parser.parse_args(arguments)
+    rounds, seconds = (1, 3.0) if args.quick else (5, 6.0)
+    python()
+    found: dict[tuple[str, int], Rate] = {}
+    for peer in PEERS:
+        print(f"measuring {peer.name}", file=sys.stderr, flush=True)
+        with serving(peer) as (port, pid):
+            for size in (1, *FRAMES) if peer.frames else (1,):
+                found[peer.name, size] = rate(("127.0.0.1", port), "/name", "", pid, size, rounds, seconds)
+    print(f"measuring {OURS}", file=sys.stderr, flush=True)
+    with verdict() as (port, pid, token):
+        for size in FRAMES:
+            found[OURS, size] = rate(("127.0.0.1", port), "/v1/verdicts", token, pid, size, rounds, seconds)
+    results = [*singles(found), *frames(found)]
+    plots = [str(args.plot)] if args.plot else []
+    if args.plot:
+        plot(found, args.plot)
+    report = Report("Beside other servers", command_line(), results, describe_machine("ray", "tensorflow"), plots=plots)
+    report.save(args.out)
+    print(report.text())
+
+
+def rate(address: tuple[str, int], path: str, token: str, pid: int, size: int, rounds: int, seconds: float) -> Rate:
+    """Rates in a closed loop; every answer must be a good one."""
+    asked = requests(list(bodies(size)), path, token)
+    closed_loop(address, asked, size, CONNECTIONS[size], 1.0)  # warm: first batches, first connections
+    made = Rate([], [])
+    for _ in range(rounds):
+        before = cpu_seconds(pid)
+        outcome = closed_loop(address, asked, size, CONNECTIONS[size], seconds)
+        if set(outcome.statuses) != {200} or outcome.lost:
+            raise SystemExit(f"{path} at {size}: {dict(outcome.statuses)}, {outcome.lost} lost; expected 200 alone")
+        made.a_second.append(outcome.names_a_second)
+        made.a_cpu_second.append(outcome.names / (cpu_seconds(pid) - before))
+    return made
+
+
+@contextmanager
+def verdict() -> Iterator[tuple[int, int, str]]:
+    """Our cluster in a process of its own: port, process number, a resolver's token."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "loadtest.clusters", folder]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdin is not None and process.stdout is not None
+            try:
+                line = next(line for line in process.stdout if line.startswith("{"))
+                body = json.loads(line)
+                yield body["port"], process.pid, body["resolver"]
+            finally:
+                process.stdin.close()
+                process.wait(60)
+
+
+def singles(found: dict[tuple[str, int], Rate]) -> list[Result]:
+    """Single names, each server as its users use it, against ours through frames."""
+    alone = {name: made.a_cpu_second for (name, size), made in found.items() if size == 1}
+    best = max(alone, key=lambda name: statistics.median(alone[name]))
+    rows = [Result(f"one name a request: {name}", "verdicts/CPU s", values) for name, values in alone.items()]
+    for size in FRAMES:
+        goal = f"{GOALS[size]} times the best"
+        values = found[OURS, size].a_cpu_second
+        rows.append(Result(f"frames of {size}: {OURS}", "verdicts/CPU s", values, best, alone[best], goal))
+    return rows
+
+
+def frames(found: dict[tuple[str, int], Rate]) -> list[Result]:
+    """The same frames for all."""
+    rows = []
+    for size in FRAMES:
+        for unit, pick in (("verdicts/s", 0), ("verdicts/CPU s", 1)):
+            peers = {name: made[pick] for (name, n), made in found.items() if n == size and name != OURS}
+            best = max(peers, key=lambda name: statistics.median(peers[name]))
+            rows += [Result(f"frames of {size}: {name}", unit, values) for name, values in peers.items()]
+            goal = "ahead of the best"
+            rows.append(Result(f"frames of {size}: {OURS}", unit, found[OURS, size][pick], best, peers[best], goal))
+    return rows
+
+
+def plot(found: dict[tuple[str, int], Rate], file: Path) -> None:
+    """Verdicts a CPU second, by server and frame, on a logarithmic axis."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 0.4 * len(found) + 1.2), layout="constrained")
+    axes = figure.subplots()
+    labels = [f"{name.partition(' (')[0]}, {'one name' if size == 1 else f'frames of {size}'}" for name, size in found]
+    axes.barh(labels, [statistics.median(made.a_cpu_second) for made in found.values()])
+    axes.set_xscale("log")
+    axes.set_xlabel("verdicts a CPU second")
+    axes.invert_yaxis()
+    figure.savefig(file)
+
+
+if __name__ == "__main__":
+    main()
