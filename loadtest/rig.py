@@ -32,7 +32,7 @@ from serve_app.local.options import Home, Options
 from serve_app.local.prepare import RESOLVER
 from verdicts.store import Filter, open_store
 
-START_S = 240.0
+START_S = 600.0
 STILL_S = 3.0  # the plugin reports each second
 DISK_MIB = 512
 
