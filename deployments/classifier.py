@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from ray.serve.metrics import Counter, Histogram
 
 from deployments.batching import NameBatcher
 from deployments.devices import claim
@@ -18,6 +20,25 @@ from verdicts.policy import Thresholds
 log = logging.getLogger("ray.serve")
 
 Rows = NDArray[np.uint8]
+
+
+class BatchMetrics:
+    """What one replica counts: a call or two of Ray's metrics a batch."""
+
+    def __init__(self) -> None:
+        sizes, times = [1, 4, 16, 64, 256, 1024, 4096, 16_384], [0.5, 1, 2, 5, 10, 20, 50, 100, 500]
+        self._names = Histogram("verdict_batch_names", description="Names in a batch.", boundaries=sizes)
+        self._time = Histogram("verdict_batch_ms", description="Milliseconds of a batch.", boundaries=times)
+        self._expired = Counter("verdict_expired_frames", description="Frames dropped before any work was done.")
+        self._told = 0  # expired frames already handed over
+
+    def batch(self, names: int, seconds: float, expired: int) -> None:
+        """One batch was scored; `expired` frames were dropped since the start."""
+        self._names.observe(names)
+        self._time.observe(seconds * 1000)
+        if expired > self._told:
+            self._expired.inc(expired - self._told)
+            self._told = expired
 
 
 class Options(NamedTuple):
@@ -43,6 +64,7 @@ class Classifier:
         self._batcher: NameBatcher[tuple[Loaded, Rows], Scored] = NameBatcher(self._score, options.max_batch_names)
         self._poll_s = options.model_poll_ms / 1000
         self._follower: asyncio.Task[None] | None = None
+        self._metrics = BatchMetrics()
         log.info("classifier ready: model %s, device %s", self._serving.current.version, self.device)
 
     async def predict(self, rows: Rows | None, encoding: str, deadline: float) -> Scored | Recode | None:
@@ -77,7 +99,11 @@ class Classifier:
         return {"names_in_flight": float(self._batcher.names_in_flight)}
 
     async def _score(self, batch: Sequence[tuple[Loaded, Rows]]) -> list[Scored]:
-        return await asyncio.get_running_loop().run_in_executor(self._compute, score_batch, batch)
+        began = time.perf_counter()
+        scored = await asyncio.get_running_loop().run_in_executor(self._compute, score_batch, batch)
+        names = sum(len(rows) for _, rows in batch)
+        self._metrics.batch(names, time.perf_counter() - began, self._batcher.expired)
+        return scored
 
     def _start_following(self) -> None:
         if self._follower is None:  # the constructor runs outside the replica's event loop

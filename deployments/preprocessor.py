@@ -1,5 +1,6 @@
 """Names to rows of octets, on CPU."""
 
+import time
 from typing import Any
 
 from deployments.messages import Recode, Scored
@@ -33,6 +34,8 @@ class Preprocessor:
 
     async def _ask(self, names: bytes, deadline: float) -> Scored | None:
         for _ in range(MAX_TURNS):
+            if time.time() >= deadline:
+                return None
             rows = encoder(self._encoding).encode_frame(names) if self._encoding else None
             answer = await self._classifier.predict.remote(rows, self._encoding, deadline)
             if not isinstance(answer, Recode):

@@ -17,6 +17,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import ray
 
 from model.jobs import JobSettings, new_version, parse, work
@@ -179,9 +180,7 @@ def _call(method: Any, *arguments: Any) -> Any:
 
 def _shown(settings: JobSettings) -> dict[str, Any]:
     """Settings fit to be listed: labels and names as their number."""
-    import msgspec
-
-    fields = msgspec.to_builtins(settings)
+    fields: dict[str, Any] = msgspec.to_builtins(settings)
     return fields | {"labels": len(settings.labels), "seen": len(settings.seen)}
 
 

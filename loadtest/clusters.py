@@ -110,15 +110,27 @@ def free_port() -> int:
         return port
 
 
+def replicas() -> dict[str, int]:
+    """Running replicas of each deployment of the application."""
+    from ray import serve
+
+    deployments = serve.status().applications["verdict"].deployments
+    return {name: status.replica_states.get("RUNNING", 0) for name, status in deployments.items()}
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a cluster until standard input ends; the first line printed says where it is, as JSON."""
+    """Run a cluster until standard input ends; the first line printed says where it is, as JSON.
+
+    Each line read is answered with the running replicas of each deployment, as JSON.
+    """
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--options", default="{}", help="keyword arguments of `running`, as JSON")
     given = parser.parse_args(arguments)
     with running(given.folder, **json.loads(given.options)) as cluster:
         print(json.dumps({**cluster._asdict(), "folder": str(given.folder), "ingress": None}), flush=True)
-        sys.stdin.read()
+        for _ in sys.stdin:
+            print(json.dumps(replicas()), flush=True)
 
 
 if __name__ == "__main__":

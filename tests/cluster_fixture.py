@@ -21,6 +21,15 @@ class Cluster(NamedTuple):
     admin: str
     folder: Path
     pid: int
+    process: "subprocess.Popen[str]"
+
+    def replicas(self) -> dict[str, int]:
+        """Running replicas of each deployment."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        found: dict[str, int] = json.loads(next(line for line in self.process.stdout if line.startswith("{")))
+        return found
 
     @property
     def address(self) -> tuple[str, int]:
@@ -46,7 +55,7 @@ def started(folder: Path, **options: Any) -> Iterator[Cluster]:
             if not found:
                 raise RuntimeError(f"the cluster did not start:\n{log.read_text()[-4000:]}")
             body = json.loads(found)
-            yield Cluster(body["port"], body["resolver"], body["admin"], folder, process.pid)
+            yield Cluster(body["port"], body["resolver"], body["admin"], folder, process.pid, process)
         finally:
             process.stdin.close()
             try:
