@@ -1,6 +1,7 @@
 """`/v1/lists`: the vetted lists, and the history of everything that people decided, with undo."""
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -31,10 +32,17 @@ class Item(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Change(msgspec.Struct, forbid_unknown_fields=True):
-    """Entries to add or to remove in one commit."""
+    """Entries to add or to remove in one commit; a single one may stand without `entries`."""
 
-    entries: list[Item]
+    entries: list[Item] = []
     note: str = ""
+    list: str = ""
+    suffix: str = ""
+    expires: int | None = None
+
+    def items(self) -> Sequence[Item]:
+        single = [Item(self.list, self.suffix, self.expires)] if self.list or self.suffix else []
+        return [*self.entries, *single]
 
 
 class Import(msgspec.Struct, forbid_unknown_fields=True):
@@ -62,6 +70,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
         route(desk, "GET", "/v1/lists", "viewer", show),
         route(desk, "POST", "/v1/lists", "analyst", add),
         route(desk, "DELETE", "/v1/lists", "analyst", remove),
+        route(desk, "DELETE", "/v1/lists/{list}/{suffix}", "analyst", remove_one),
         route(desk, "POST", "/v1/lists/import", "analyst", import_),
         route(desk, "GET", "/v1/lists/export", "viewer", export),
         route(desk, "GET", "/v1/lists/history", "viewer", history_of_lists),
@@ -87,12 +96,16 @@ async def show(call: Call) -> Any:
 
 async def add(call: Call) -> Any:
     change = call.body(Change)
-    return await _commit(call, [_entry(call, item, change.note) for item in _some(change.entries)], change.note)
+    return await _commit(call, [_entry(call, item, change.note) for item in _some(change.items())], change.note)
 
 
 async def remove(call: Call) -> Any:
     change = call.body(Change)
-    return await _commit(call, [removal(item.list, item.suffix) for item in _some(change.entries)], change.note)
+    return await _commit(call, [removal(item.list, item.suffix) for item in _some(change.items())], change.note)
+
+
+async def remove_one(call: Call) -> Any:
+    return await _commit(call, [removal(call.path("list"), call.path("suffix"))], call.text("note"))
 
 
 async def import_(call: Call) -> Any:
@@ -111,7 +124,7 @@ async def import_(call: Call) -> Any:
         documents = await call.desk.read(lambda store: ranking(store, parsed.rows))
     else:
         items = (Item(wanted.list, row.name, row.expires or wanted.expires, row.note) for row in parsed.rows)
-        documents = _some([_entry(call, item, wanted.note) for item in items])
+        documents = list(_some([_entry(call, item, wanted.note) for item in items]))
     problems = [problem._asdict() for problem in parsed.problems]
     answer = await call.commit(documents, wanted.note)
     return {**answer, "entries": len(parsed.rows), "left_out": parsed.left_out, "problems": problems[:MAX_PROBLEMS]}
@@ -168,7 +181,7 @@ def _change(document: Document) -> dict[str, Any]:
     return fields
 
 
-async def _commit(call: Call, documents: list[Document], note: str) -> Any:
+async def _commit(call: Call, documents: Sequence[Document], note: str) -> Any:
     return {**await call.commit(documents, note), "entries": len(documents)}
 
 
@@ -179,7 +192,7 @@ def _entry(call: Call, item: Item, note: str) -> Document:
     return entry(item.list, item.suffix, item.note or note, item.expires, now, call.author)
 
 
-def _some(found: list[Any]) -> list[Any]:
+def _some(found: Sequence[Any]) -> Sequence[Any]:
     if not 0 < len(found) <= MAX_ENTRIES:
         raise WireError("malformed", f"entries: {len(found)} of them, expected 1 to {MAX_ENTRIES}")
     return found

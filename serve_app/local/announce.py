@@ -8,8 +8,8 @@ from serve_app.local.options import LOOPBACK, Home, Options
 from serve_app.local.prepare import BLOCKED
 from serve_app.local.waiting import dashboard_link
 
-# Looks made by a machine, belongs to nobody: ten and more characters that no language has.
-GENERATED = ("xkq7vzj3wpt9.com", "qzvxkwjh4r8n.net", "w3kzq9xvjt7b.org", "jq8xzvkw2m5t.info", "zxqjvkwp.com")
+# Look made by a machine and belong to nobody; the first that the serving model flags is shown.
+GENERATED = ("kq3v9zjx1wfp7dm2xt8.com", "w3kzq9xvjt7b.org", "xkq7vzj3wpt9.com", "qzvxkwjh4r8n.net")
 KNOWN = "wikipedia.org"
 
 

@@ -16,6 +16,7 @@ import msgspec
 OBJECT_STORE_BYTES = 100 * 1024 * 1024  # frames travel by value; little else is kept
 LOGICAL_CPUS = 4  # at least: the deployments' shares must fit on a machine of one core too
 STOP_PATIENCE_S = 15.0
+DEPLOY_PATIENCE_S = 540.0  # a machine that installs and builds other things meanwhile is slow
 SHOWN_LINES = 4  # of an error: the last ones of a trace say what it was
 
 
@@ -49,9 +50,18 @@ PORT_BLOCK = 102  # 50 HTTP and 50 gRPC ports of ingress replicas, and two of Se
 
 
 def environment(plan: Plan) -> dict[str, str]:
-    """Ports of our own for Serve's fallback proxy: two clusters that shared them would answer each other's callers."""
+    """What concerns this profile alone.
+
+    Two clusters that shared the ports of Serve's fallback proxy would answer each other's callers.
+    """
     last = plan.replica_port + PORT_BLOCK - 1
     return {
+        # Ray's three Prometheus servers tell whoever asks; these ports cannot be bound, and the third is switched off.
+        "AUTOSCALER_METRIC_PORT": "65536",
+        "DASHBOARD_METRIC_PORT": "65536",
+        "RAY_enable_metrics_collection": "0",
+        # HAProxy would send its log to whoever listens at the port of syslog; nobody does at this path.
+        "RAY_SERVE_HAPROXY_LOG_TARGET": f"{plan.run}/no-log",
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(last - 1),
         "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(last),
     }
@@ -130,7 +140,7 @@ def _start(plan: Plan) -> None:
             said = text
             _say(plan, Report(step=text or "deploying"))
 
-    deploy(found, report=report)
+    deploy(found, DEPLOY_PATIENCE_S, report)
 
 
 def _stop(plan: Plan) -> None:

@@ -8,13 +8,12 @@ VERDICT_TIMEOUT = "500ms"  # a laptop that has just started everything is slow o
 # that a generated name is answered and can be seen to be flagged.
 KNOWN = {
     "wikipedia.org": ("198.51.100.10", "2001:db8::10"),
-    "www.wikipedia.org": ("198.51.100.10", "2001:db8::10"),
     "python.org": ("198.51.100.11", "2001:db8::11"),
     "debian.org": ("198.51.100.12", "2001:db8::12"),
     "coredns.io": ("198.51.100.13", "2001:db8::13"),
-    "www.example.com": ("198.51.100.20", "2001:db8::20"),
-    "www.example.net": ("198.51.100.21", "2001:db8::21"),
-    "www.example.org": ("198.51.100.22", "2001:db8::22"),
+    "example.com": ("198.51.100.20", "2001:db8::20"),
+    "example.net": ("198.51.100.21", "2001:db8::21"),
+    "example.org": ("198.51.100.22", "2001:db8::22"),
 }
 OTHERS = ("192.0.2.1", "2001:db8::1")
 TTL_S = 60
@@ -44,23 +43,16 @@ def forwarding(upstream: str) -> str:
 
 
 def built_in_zone() -> str:
-    """What answers without any upstream."""
-    hosts = [f"    {address} {name}" for name, addresses in KNOWN.items() for address in addresses]
-    return "\n".join(
-        [
-            "hosts {", *hosts, f"    ttl {TTL_S}", "    no_reverse", "    fallthrough", "}",
-            template("A", f"{{{{ .Name }}}} {TTL_S} IN A {OTHERS[0]}"),
-            template("AAAA", f"{{{{ .Name }}}} {TTL_S} IN AAAA {OTHERS[1]}"),
-            "template IN ANY . {",
-            "    rcode NOERROR",
-            f'    authority ". {TTL_S} IN SOA built-in.invalid. nobody.invalid. 1 3600 600 86400 {TTL_S}"',
-            "}",
-        ]
-    )  # fmt: skip
+    """What answers without any upstream: the known names with all below them, then every other name."""
+    blocks = [block for zone, (v4, v6) in KNOWN.items() for block in (answer("A", zone, v4), answer("AAAA", zone, v6))]
+    blocks += [answer("A", ".", OTHERS[0]), answer("AAAA", ".", OTHERS[1])]
+    soa = f". {TTL_S} IN SOA built-in.invalid. nobody.invalid. 1 3600 600 86400 {TTL_S}"
+    return "\n".join([*blocks, f'template IN ANY . {{\n    rcode NOERROR\n    authority "{soa}"\n}}'])
 
 
-def template(qtype: str, answer: str) -> str:
-    return f'template IN {qtype} . {{\n    answer "{answer}"\n}}'
+def answer(qtype: str, zone: str, address: str) -> str:
+    """One *template* block; CoreDNS takes the first whose zone and type fit."""
+    return f'template IN {qtype} {zone} {{\n    answer "{{{{ .Name }}}} {TTL_S} IN {qtype} {address}"\n}}'
 
 
 def quoted(path: object) -> str:

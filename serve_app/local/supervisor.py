@@ -14,7 +14,7 @@ from serve_app.local.cluster import Report
 from serve_app.local.processes import POLL_S, Child, end_marked, how_it_ended
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-START_PATIENCE_S = 240.0
+START_PATIENCE_S = 600.0
 RESTARTS = 3  # of one child within RESTART_WINDOW_S; after that everything stops
 RESTART_WINDOW_S = 600.0
 LOOK_EVERY_S = 0.5

@@ -21,7 +21,6 @@ from serve_app.local.supervisor import NotStarted, Supervisor
 from serve_app.local.upstream import choose
 from serve_app.local.waiting import dashboard_link, http_ready, resolver_ready
 
-
 # What Ray says when its own processes were not quick enough; a second try often finds them so.
 SLOW = ("timed out", "HAProxy", "Failed to start GCS")
 
