@@ -75,21 +75,23 @@ func (c *cluster) serve(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, `{"epoch":1,"generation":"g","model":"m","verdicts":[%s]}`, strings.Join(verdicts, ","))
 }
 
-// upstream answers every query with one address.
+// upstream answers every query with one address, over UDP and TCP.
 func upstream(t *testing.T) string {
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	address := "127.0.0.1:" + port(t)
+	for _, network := range []string{"udp", "tcp"} {
+		started := make(chan struct{})
+		server := &dns.Server{Addr: address, Net: network, NotifyStartedFunc: func() { close(started) }}
+		server.Handler = dns.HandlerFunc(func(w dns.ResponseWriter, r *dns.Msg) {
+			m := new(dns.Msg).SetReply(r)
+			rr, _ := dns.NewRR(r.Question[0].Name + " 60 IN A 192.0.2.80")
+			m.Answer = []dns.RR{rr}
+			w.WriteMsg(m)
+		})
+		go server.ListenAndServe()
+		<-started
+		t.Cleanup(func() { server.Shutdown() })
 	}
-	server := &dns.Server{PacketConn: pc, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, r *dns.Msg) {
-		m := new(dns.Msg).SetReply(r)
-		rr, _ := dns.NewRR(r.Question[0].Name + " 60 IN A 192.0.2.80")
-		m.Answer = []dns.RR{rr}
-		w.WriteMsg(m)
-	})}
-	go server.ActivateAndServe()
-	t.Cleanup(func() { server.Shutdown() })
-	return pc.LocalAddr().String()
+	return address
 }
 
 // port is one that is free for UDP and TCP at the moment.
@@ -324,7 +326,7 @@ func TestABadCorefileNamesWhatIsWrong(t *testing.T) {
 	if err := s.Wait(); err == nil {
 		t.Error("it started")
 	}
-	if said := s.out.String(); !strings.Contains(said, "mode 'destroy': expected monitor or enforce") || !strings.Contains(said, "Corefile:5") {
+	if said := s.out.String(); !strings.Contains(said, "mode 'destroy': expected monitor or enforce") || !strings.Contains(said, "Corefile:6") {
 		t.Errorf("it said %s", said)
 	}
 }
