@@ -1,0 +1,136 @@
+"""serve_app/local/supervisor.py: what crashes starts again, what will not stay up stops everything, nothing is left."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from serve_app.local.processes import Child, end_marked, marked
+from serve_app.local.supervisor import NotStarted, Supervisor
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+SLEEPER = "import time; print('up', flush=True); time.sleep(600)"
+CRASHER = "print('out of luck', flush=True); raise SystemExit(3)"
+
+
+def until(holds: Callable[[], object], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def mark() -> Iterator[str]:
+    text = uuid.uuid4().hex
+    yield text
+    end_marked(text, patience_s=0.0)
+
+
+def part(mark: str, folder: Path, code: str, name: str = "a part") -> Child:
+    return Child(name, [sys.executable, "-c", code], folder / f"{name}.log", mark, 5.0)
+
+
+def test_whatever_ends_the_block_leaves_no_child(mark: str, tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), Supervisor(mark) as supervisor:
+        supervisor.add(part(mark, tmp_path, SLEEPER))
+        raise ZeroDivisionError
+    assert marked(mark) == []
+
+
+def test_a_child_that_ends_while_another_is_waited_for_is_told_with_its_last_lines(mark: str, tmp_path: Path) -> None:
+    with Supervisor(mark) as supervisor:
+        supervisor.add(part(mark, tmp_path, CRASHER))
+        with pytest.raises(NotStarted, match="a part ended with status 3(.|\n)*out of luck"):
+            supervisor.wait_for(lambda: False, "what never comes", None)
+
+
+def test_what_never_comes_is_not_waited_for_without_end(mark: str, tmp_path: Path) -> None:
+    with Supervisor(mark) as supervisor:
+        child = part(mark, tmp_path, SLEEPER)
+        supervisor.add(child)
+        until(child.last_lines)
+        with pytest.raises(NotStarted, match="waited 0 s for rain(.|\n)*up"):
+            supervisor.wait_for(lambda: False, "rain", child, patience_s=0.1)
+
+
+def test_a_child_that_crashes_again_and_again_stops_everything(mark: str, tmp_path: Path) -> None:
+    said = io.StringIO()
+    with Supervisor(mark) as supervisor:
+        supervisor.add(part(mark, tmp_path, SLEEPER, "the other"))
+        supervisor.add(part(mark, tmp_path, CRASHER))
+        with pytest.raises(NotStarted, match="a part: ended 4 times"):
+            supervisor.supervise(Console(file=said))
+    assert said.getvalue().count("Starting a part again.") == 3 and "out of luck" in said.getvalue()
+    assert marked(mark) == []
+
+
+RUN = """
+import sys
+from pathlib import Path
+from rich.console import Console
+from serve_app.local.processes import Child
+from serve_app.local.supervisor import StopRequested, Supervisor
+mark, folder = sys.argv[1], Path(sys.argv[2])
+stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
+polite = "import signal, sys, time, pathlib\\n" \\
+    "signal.signal(15, lambda *a: (pathlib.Path(sys.argv[1]).open('a').write(sys.argv[2]), sys.exit(0)))\\n" \\
+    "print('up', flush=True); time.sleep(600)"
+try:
+    with Supervisor(mark) as supervisor:
+        for name in ("the cluster", "CoreDNS"):
+            code = stubborn if "stubborn" in sys.argv else polite
+            argv = [sys.executable, "-c", code, str(folder / "order"), name + " "]
+            supervisor.add(Child(name, argv, folder / (name + ".log"), mark, 60.0))
+            supervisor.wait_for(lambda: (folder / (name + ".log")).read_text().startswith("up"), name, None)
+        print("runs", flush=True)
+        supervisor.supervise(Console())
+except StopRequested as number:
+    print("stopped", number, flush=True)
+"""
+
+
+def run(mark: str, folder: Path, *words: str) -> "subprocess.Popen[str]":
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(RUN), mark, str(folder), *words],
+        stdout=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None and process.stdout.readline() == "runs\n"
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_everything_coredns_first(mark: str, tmp_path: Path, number: signal.Signals) -> None:
+    with run(mark, tmp_path) as process:
+        process.send_signal(number)
+        assert process.communicate()[0] == f"stopped {number.name}\n"
+    assert (tmp_path / "order").read_text() == "CoreDNS the cluster " and marked(mark) == []
+
+
+def test_a_second_signal_does_not_wait(mark: str, tmp_path: Path) -> None:
+    with run(mark, tmp_path, "stubborn") as process:
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)  # it is in the minute that it gives its children
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGINT
+    until(lambda: marked(mark) == [])
+
+
+def test_a_killed_supervisor_takes_its_children_along(mark: str, tmp_path: Path) -> None:
+    with run(mark, tmp_path) as process:
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+    until(lambda: marked(mark) == [])
+    assert sorted((tmp_path / "order").read_text().split(" ")) == sorted("CoreDNS the cluster ".split(" "))
