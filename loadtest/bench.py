@@ -48,10 +48,12 @@ class Part(NamedTuple):
 
 PARTS = (
     Part("start", "loadtest.start_bench", "How long from the command to the first verdict?"),
-    Part("cluster", "loadtest.cluster_bench", "How many names a second does the cluster judge, by frame size?"),
-    Part("peers", "loadtest.peers_bench", "How does that compare with other ways to serve the same network?", 1200.0),
+    Part("cluster", "loadtest.cluster_bench", "How many names a second does the cluster judge, by frame size?", 1200.0),
+    Part("overload", "loadtest.overload_bench", "What becomes of ten times the load that it can bear?"),
+    Part("peers", "loadtest.peers", "How does that compare with other ways to serve the same network?", 2400.0),
     Part("plugin", "loadtest.plugin_bench", "What does the plugin cost a CoreDNS?"),
-    Part("store", "loadtest.store_bench", "What does the log cost against a bare bulk write?"),
+    Part("log", "loadtest.log_bench", "What does the log cost against a bare bulk write?"),
+    Part("store", "loadtest.store_bench", "How long do the dashboard's questions take on millions of rows?", 3600.0),
     Part("dashboard", "loadtest.dashboard_bench", "How fast do the pages open, and what does each analyst cost?"),
     Part("model", "loadtest.model_bench", "How fast are encoding and network by themselves?"),
 )

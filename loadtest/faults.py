@@ -179,7 +179,8 @@ def only_time(rig: Rig, seconds: float) -> Iterator[None]:
 
 
 def _answer(status: int, body: bytes) -> Behaviour:
-    return Behaviour("answer", reply=http_reply(status, body))
+    """Frames get this answer; reports pass, for a 200 would promise that they are on disk."""
+    return Behaviour("answer", reply=http_reply(status, body), path=b"/v1/verdict")
 
 
 _SHORT_ARRAY = b'{"epoch":1,"generation":"g","model":"m","verdicts":[]}'

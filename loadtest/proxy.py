@@ -25,12 +25,14 @@ class Behaviour:
 
     `pass`: nothing. `slow`: replies wait `delay` seconds. `silent`: connections stay open, nothing passes (half-open).
     `refuse`: nothing listens. `reset`: connections end with RST. `cut`: half of a reply body, then the end. `corrupt`:
-    replies with octets changed. `answer`: every request gets `reply` (octets of a whole HTTP response).
+    replies with octets changed. `answer`: every request whose path begins with `path` gets `reply` (octets of a
+    whole HTTP response), the others pass.
     """
 
     mode: Mode = "pass"
     delay: float = 0.0
     reply: bytes = b""
+    path: bytes = b"/"
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -138,10 +140,13 @@ class FaultProxy:
                     await self._while_silent()
                     return  # what was swallowed cannot be given back in order
                 case "answer":
-                    if b"\r\n\r\n" in data:  # a request's head; its body is swallowed
-                        down.write(self.behaviour.reply)
-                        await down.drain()
-                    continue
+                    if data.startswith((b"GET ", b"POST ")):  # a request's head; what follows is its body
+                        answering = data.split(b" ", 2)[1].startswith(self.behaviour.path)
+                        if answering:
+                            down.write(self.behaviour.reply)
+                            await down.drain()
+                    if answering:
+                        continue
             up.write(data)
             await up.drain()
 

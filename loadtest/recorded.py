@@ -103,6 +103,7 @@ class RecordedCluster(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two writes: the second must not wait for an ACK
     server: RecordedCluster
 
     def do_GET(self) -> None:

@@ -97,6 +97,11 @@ def test_it_answers_what_it_was_told(proxy: FaultProxy) -> None:
     assert get(proxy) == (401, b'{"code":"unauthorised"}')
 
 
+def test_only_the_paths_it_was_told_are_answered(proxy: FaultProxy) -> None:
+    proxy.set(Behaviour("answer", reply=http_reply(401, b"{}"), path=b"/v1/verdict"))
+    assert get(proxy) == (200, BODY)
+
+
 def test_open_connections_can_be_severed(proxy: FaultProxy) -> None:
     with socket.create_connection(("127.0.0.1", proxy.port), timeout=2) as sock:
         sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -1,0 +1,119 @@
+"""What the plugin costs a CoreDNS: the same Corefile with and without it, in ABBA order.
+
+    python -m loadtest.plugin_bench [--quick] [--out FILE]
+
+Warm: popular names, most of them in both caches, as a resolver's traffic is (Zipf, 5 % asked once). New: every name
+is new, so that each waits for a verdict. The cluster is a recorded one (`loadtest.recorded`), so that what is
+measured is the plugin; it runs in a process of its own, beside dnsperf.
+"""
+
+import argparse
+import itertools
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from loadtest.compare import CannotCompare, Plan, Turn, measure, results
+from loadtest.dns_load import write_queries
+from loadtest.profiles import Profile, flat
+from loadtest.recorded import Recording
+from loadtest.rig import free_port
+from loadtest.stats import Report, Result, command_line, compare, describe_machine
+from loadtest.traffic import queries
+from serve_app import golang
+
+PROFILES = {
+    "warm": Profile(benign=20_000, infected=0),
+    "new names": Profile(benign=20_000, infected=0, one_time_share=0.95, service_share=0.0),
+}
+RATES = {"warm": 2000, "new names": 500}  # queries a second of the latency run
+STANZA = """    verdict http://127.0.0.1:{port} {{
+        token {folder}/token
+        resolver bench
+        mode enforce
+        timeout 1s
+    }}
+"""
+COREFILE = """. {{
+    bind 127.0.0.1
+{stanza}    cache 300
+    template IN A . {{
+        answer "{{{{ .Name }}}} 60 IN A 192.0.2.1"
+    }}
+    template ANY ANY . {{
+        authority ". 60 IN SOA a.invalid. b.invalid. 1 3600 600 86400 60"
+    }}
+}}
+"""
+
+
+def corefiles(folder: Path, port: int) -> tuple[str, str]:
+    """Paths of the bare Corefile and of the one with the plugin."""
+    (folder / "token").write_text("a-token\n")
+    for name, stanza in (("bare", ""), ("verdict", STANZA.format(port=port, folder=folder))):
+        (folder / f"{name}.Corefile").write_text(COREFILE.format(stanza=stanza))
+    return str(folder / "bare.Corefile"), str(folder / "verdict.Corefile")
+
+
+@contextmanager
+def recorded_cluster(folder: Path) -> Iterator[int]:
+    """A recorded cluster that calls every name benign, on a port of its own and on dnsperf's core."""
+    Recording({"epoch": 1, "generation": "0" * 32, "model": "recorded"}, {}).save(folder / "verdicts.jsonl")
+    port = free_port(socket.SOCK_STREAM)
+    command = [sys.executable, "-m", "loadtest.recorded", "serve", "--port", str(port)]
+    with subprocess.Popen(
+        [*command, "--verdicts", str(folder / "verdicts.jsonl")], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            os.sched_setaffinity(process.pid, {max(os.sched_getaffinity(0))})
+            assert process.stdout is not None
+            if not process.stdout.readline():
+                raise CannotCompare("the recorded cluster did not start")
+            yield port
+        finally:
+            process.terminate()
+
+
+def scenario(name: str, folder: Path, port: int, pairs: int, seconds: float) -> list[Result]:
+    """One kind of traffic, measured `pairs` times on each side."""
+    file = folder / "queries.txt"
+    count = 200_000 if name == "warm" else 400_000
+    write_queries(str(file), itertools.islice(queries(flat(PROFILES[name])), count))
+    bare, ours = corefiles(folder, port)
+    plan, coredns = Plan(file, seconds, RATES[name]), str(golang.build())
+
+    def turn(corefile: str) -> Turn:
+        return measure(corefile, plan, coredns)
+
+    a, b = compare(lambda: turn(bare), lambda: turn(ours), pairs)
+    return results((f"{name}, bare", f"{name}, with verdict"), a, b)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and report."""
+    parser = argparse.ArgumentParser(prog="python -m loadtest.plugin_bench", description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="one short pair")
+    parser.add_argument("--out", metavar="FILE", help="where the report goes, as JSON")
+    options = parser.parse_args(arguments)
+    pairs, seconds = (1, 1.0) if options.quick else (7, 4.0)
+    found: list[Result] = []
+    with tempfile.TemporaryDirectory() as scratch, recorded_cluster(Path(scratch)) as port:
+        for name in PROFILES:
+            try:
+                found += scenario(name, Path(scratch), port, pairs, seconds)
+            except CannotCompare as error:
+                print(error, file=sys.stderr)
+                return 1
+    report = Report("CoreDNS with and without the plugin", command_line(), found, describe_machine())
+    report.save(options.out)
+    print(report.text())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
