@@ -16,6 +16,7 @@ import msgspec
 OBJECT_STORE_BYTES = 100 * 1024 * 1024  # frames travel by value; little else is kept
 LOGICAL_CPUS = 4  # at least: the deployments' shares must fit on a machine of one core too
 STOP_PATIENCE_S = 15.0
+RAY_PATIENCE_S = 180.0
 DEPLOY_PATIENCE_S = 540.0  # a machine that installs and builds other things meanwhile is slow
 SHOWN_LINES = 4  # of an error: the last ones of a trace say what it was
 
@@ -119,13 +120,18 @@ def _ingress(plan: Plan) -> Any:
 
 def _start(plan: Plan) -> None:
     from serve_app.cluster import configuration, deploy, start
+    from serve_app.environment import variables
+    from serve_app.loopback import ALONE
 
     args = {"store_url": plan.store_url, "registry": plan.models, "spool_dir": plan.spool}
     found = configuration(args, plan.http_port)
     found["logging_config"]["logs_dir"] = plan.logs
     _say(plan, Report(step="starting Ray"))
+    ingress = _ingress(plan)
+    os.environ.update(variables(ingress) | ALONE)  # before Ray is imported, which the next line does
+    be_patient()
     start(
-        _ingress(plan),
+        ingress,
         _temp_dir=plan.run,
         num_cpus=max(LOGICAL_CPUS, os.cpu_count() or 1),
         object_store_memory=OBJECT_STORE_BYTES,
@@ -141,6 +147,28 @@ def _start(plan: Plan) -> None:
             _say(plan, Report(step=text or "deploying"))
 
     deploy(found, DEPLOY_PATIENCE_S, report)
+
+
+def be_patient(patience_s: float = RAY_PATIENCE_S) -> None:
+    """Let Ray wait for its own processes longer than the half minute that is written into it.
+
+    A machine that builds or installs something meanwhile is slow, not broken.
+    """
+    from ray._private import services
+
+    ask = services.get_node
+
+    def ask_patiently(*arguments: Any, **options: Any) -> Any:
+        end = time.monotonic() + patience_s
+        while True:
+            try:
+                return ask(*arguments, **options)
+            except RuntimeError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.2)
+
+    services.get_node = ask_patiently
 
 
 def _stop(plan: Plan) -> None:

@@ -1,0 +1,35 @@
+"""loadtest/reliability.py: what counts as failed, and who is struck."""
+
+import subprocess
+import sys
+
+import pytest
+
+from loadtest.reliability import REPLICAS, SINGLE, Answer, NoSuchProcess, judged, victim
+
+CLASSIFIER = REPLICAS[2]
+
+
+def answers(good: int, bad: int) -> list[Answer]:
+    return [Answer(float(n), 0.01, n >= bad) for n in range(good + bad)]
+
+
+def test_one_failure_in_a_thousand_is_allowed_and_no_more() -> None:
+    assert judged(CLASSIFIER, "killed", answers(999, 1), 0.0).kept
+    assert not judged(CLASSIFIER, "killed", answers(998, 2), 0.0).kept
+
+
+def test_what_stands_alone_is_told_and_not_judged() -> None:
+    found = judged(SINGLE[0], "killed", answers(10, 10), 0.0)
+    assert found.kept and found.row()["failed"] == "10"
+
+
+def test_it_is_well_again_when_the_last_failure_has_ended() -> None:
+    assert judged(CLASSIFIER, "killed", [Answer(5.0, 1.0, False), Answer(7.0, 0.1, True)], 4.0).last_failure == 2.0
+
+
+def test_nobody_of_that_kind_is_an_error() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        with pytest.raises(NoSuchProcess, match="Classifier"):
+            victim(process.pid, CLASSIFIER)
+        process.communicate()
