@@ -11,7 +11,7 @@ import click
 from dashboard.accounts import ROLES, BadAccounts, hashed
 from dashboard.client import Client
 from dashboard.data import Data, reader_of
-from dashboard.server import serve
+from dashboard.server import quiet, serve
 from dashboard.settings import Settings
 from dashboard.signin import signin_of
 
@@ -86,6 +86,7 @@ async def run(settings: Settings) -> None:
     print(f"dashboard: http://{settings.address}:{server.port}{link}", flush=True)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(quiet)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
     await stopped.wait()

@@ -49,12 +49,12 @@ class Session:
     def __init__(self, data: Data, client: Client, user: str, role: Role) -> None:
         self.page: Page | None = None
         self._context = Context(data, client.as_user(user, role), user, role, self.go, self.tell)
+        self._narrow = pn.state.cookies.get("narrow") == "1"
         scheme = pn.state.cookies.get("scheme", "")
         self.router = Router(
             url=_address(),
             paths=[item["path"] for item in NAVIGATION],
             dark=scheme == "dark",
-            first=not scheme,
             user=user,
             role=role,
             on_message=self._search,
@@ -67,6 +67,7 @@ class Session:
             main=[self._main],
             sidebar=[self._nav],
             sidebar_width=208,
+            sidebar_open=not self._narrow,
             sidebar_resizable=False,
             dark_theme=self.router.dark,
             theme_config=THEME,
@@ -107,6 +108,8 @@ class Session:
     def _address_changed(self, *_: Any) -> None:
         if self.page is not None and self.page.address() == self.router.url:
             return
+        if self._narrow:
+            self.frame.sidebar_open = False
         self._enter(self.router.url)
         schedule(self._start)
 

@@ -85,7 +85,6 @@ class Router(Component):
     title = param.String(default="Verdict", doc="of the page shown")
     paths = param.List(default=[], item_type=str, doc="what links within the application lead to")
     dark = param.Boolean(default=False)
-    first = param.Boolean(default=False, doc="no colour scheme was chosen yet: take the browser's")
     zone = param.String(default="UTC", doc="the viewer's time zone")
     user = param.String(default="")
     role = param.String(default="")

@@ -95,7 +95,10 @@ class Data:
             return cast(Value, known.value)
         future, waiting = self._pending.get(key, (None, [0]))
         if future is None or future.done():
-            future = self._pool.submit(self._put, question)
+            try:
+                future = self._pool.submit(self._put, question)
+            except RuntimeError:
+                raise Failure("the dashboard is stopping") from None
             waiting = [0]
             self._pending[key] = (future, waiting)
             future.add_done_callback(lambda _: self._pending.pop(key, None))

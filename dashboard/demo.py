@@ -13,7 +13,7 @@ from dashboard.accounts import hashed
 from dashboard.client import Client
 from dashboard.data import Data, reader_of
 from dashboard.sample_control import SampleControl
-from dashboard.server import serve
+from dashboard.server import quiet, serve
 from dashboard.settings import Settings
 from dashboard.signin import signin_of
 from verdicts.records import records_of
@@ -111,6 +111,7 @@ async def run(directory: Path, port: int) -> None:
     print(f"demo: http://127.0.0.1:{server.port}/ (users {', '.join(PASSWORDS)}; the password is the name)", flush=True)
     traffic = asyncio.create_task(keep_coming(store))
     stopped = asyncio.Event()
+    asyncio.get_running_loop().set_exception_handler(quiet)
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     await stopped.wait()

@@ -1,11 +1,14 @@
 """The web server: which addresses it answers, who may ask, and where it may be reached."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import panel as pn
 from bokeh.server.server import Server
+from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler, StaticFileHandler
+from tornado.websocket import WebSocketClosedError
 
 from dashboard.app import application
 from dashboard.client import Client
@@ -59,3 +62,9 @@ def serve(settings: Settings, data: Data, client: Client, signin: Signin) -> Ser
         "session_token_expiration": 3600,
     }
     return pn.io.server.get_server(pages, **options, **signin.server_options())
+
+
+def quiet(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """An event loop's handler of errors, silent about browsers that left while they were written to."""
+    if not isinstance(context.get("exception"), (WebSocketClosedError, StreamClosedError)):
+        loop.default_exception_handler(context)

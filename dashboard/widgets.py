@@ -10,7 +10,7 @@ from dashboard.filters import Filters
 
 LOW = {
     "& .MuiSelect-select": {"paddingTop": "7px", "paddingBottom": "7px"},
-    "& .MuiInputLabel-root:not(.MuiInputLabel-shrink)": {"transform": "translate(14px, 9px) scale(1)"},
+    "& label:not(.MuiInputLabel-shrink)": {"top": "-8px"},
 }
 
 

@@ -36,7 +36,7 @@ function colour(model) {
   const root = document.documentElement
   root.style.colorScheme = model.dark ? "dark" : "light"
   root.dataset.scheme = root.style.colorScheme
-  document.cookie = `scheme=${root.style.colorScheme}; path=/; max-age=31536000; samesite=lax`
+  for (const [name, value] of [["scheme", root.style.colorScheme], ["narrow", innerWidth < 900 ? 1 : 0]]) document.cookie = `${name}=${value}; path=/; max-age=31536000; samesite=lax`
 }
 
 function bar(model) {
@@ -66,7 +66,6 @@ export async function render({ model, el }) {
   title()
   model.on("dark", () => colour(model))
   model.on("remove", unwatch)
-  if (model.first && matchMedia("(prefers-color-scheme: dark)").matches) model.dark = true
   model.zone = zone()
   colour(model)
 }

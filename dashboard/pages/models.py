@@ -49,11 +49,11 @@ class Models(Page):
             actions=[{"id": "promote", "label": "Promote", "when": "idle"}] * admin
             + [{"id": "replay", "label": "Replay a day"}] * analyst,
             columns=[
-                {"key": "version", "label": "Version", "kind": "text"},
+                {"key": "version", "label": "Version", "kind": "word"},
                 {"key": "state", "label": "State", "kind": "state"},
                 {"key": "network", "label": "Network", "kind": "word"},
                 {"key": "parent", "label": "From", "kind": "text"},
-                {"key": "block", "label": "Block bound", "kind": "text"},
+                {"key": "block", "label": "Block bound", "kind": "word"},
             ],
         )
         self.jobs = Table(
@@ -64,7 +64,7 @@ class Models(Page):
             on_message=self._job,
             actions=[{"id": "cancel", "label": "Cancel", "when": "running", "style": "danger"}] * analyst,
             columns=[
-                {"key": "id", "label": "Job", "kind": "text"},
+                {"key": "id", "label": "Job", "kind": "word"},
                 {"key": "kind", "label": "What", "kind": "word"},
                 {"key": "state", "label": "State", "kind": "state"},
                 {"key": "progress", "label": "Done", "kind": "percent"},

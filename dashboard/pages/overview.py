@@ -31,7 +31,7 @@ class Overview(Page):
         self.latest = Table(
             heading="Latest",
             caption="latest records",
-            columns=LOG_COLUMNS,
+            columns=[column for column in LOG_COLUMNS if column["key"] != "qtype"],
             empty="No queries yet. Point a client at the resolver: what it asks appears here within two seconds.",
         )
         self.names = Table(

@@ -23,7 +23,6 @@ COLUMNS = [
     {"key": "score", "label": "Score", "kind": "sure"},
     LOG_COLUMNS[5],
     {"key": "source", "label": "Decided by", "kind": "word"},
-    {"key": "rule", "label": "Rule", "kind": "rule"},
     LOG_COLUMNS[6],
 ]
 
