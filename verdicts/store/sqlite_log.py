@@ -70,6 +70,7 @@ class LogWrites:
             db.execute("DELETE FROM minutes WHERE time < ?", (before - before % MINUTE,))
             db.execute("DELETE FROM hours WHERE time < ?", (before - before % HOUR,))
             db.execute("DELETE FROM tops WHERE time < ?", (before - before % HOUR,))
+            db.execute("DELETE FROM days WHERE time < ?", (before - before % DAY,))
             db.execute("DELETE FROM asked WHERE time < ?", (before - before % DAY,))
             db.execute("DELETE FROM dead WHERE time < ?", (before,))
             db.execute("DELETE FROM batches WHERE time < ?", (before,))
@@ -142,17 +143,23 @@ def _count_stage(db: sqlite3.Connection) -> None:
             f"INSERT INTO {table} SELECT time - time % {width} AS t, dim, sum(count), max(score), max(generated),"
             f" max(last) FROM stage WHERE true GROUP BY t, dim{update}"
         )
+    update += ", enforced = enforced + excluded.enforced"
+    sums = "sum(count), sum(count * enforced), max(score), max(generated), max(last)"
+    source = "FROM stage s JOIN dims d ON d.id = s.dim"
     for field, key in enumerate(KEYS):
+        parent = "max(registered)" if key == "qname" else "''"
         db.execute(
-            f"INSERT INTO tops SELECT {field}, {CLASS} AS c, s.time - s.time % {HOUR} AS t, {key}, sum(count),"
-            " sum(count * enforced), max(score), max(generated), max(last)"
-            f" FROM stage s JOIN dims d ON d.id = s.dim GROUP BY c, t, {key}{update},"
-            " enforced = enforced + excluded.enforced"
+            f"INSERT INTO tops SELECT {field}, {key}, s.time - s.time % {HOUR} AS t, {CLASS} AS c, {parent}, {sums}"
+            f" {source} GROUP BY {key}, t, c{update}"
+        )
+        db.execute(
+            f"INSERT INTO days SELECT {field}, {key}, s.time - s.time % {DAY} AS t, {CLASS} AS c, {sums}"
+            f" {source} GROUP BY {key}, t, c{update}"
         )
         if key != "client":
             db.execute(
-                f"INSERT OR IGNORE INTO asked SELECT DISTINCT {field}, {key}, s.time - s.time % {DAY}, {CLASS}, client"
-                " FROM stage s JOIN dims d ON d.id = s.dim"
+                f"INSERT INTO asked SELECT {field}, {key}, s.time - s.time % {DAY} AS t, {CLASS} AS c, client, {sums}"
+                f" {source} GROUP BY {key}, t, c, client{update}"
             )
 
 

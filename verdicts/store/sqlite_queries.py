@@ -1,20 +1,17 @@
 """Questions to the SQLite log: from roll-ups where the filter allows, from the records where it does not."""
 
-import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from verdicts.records import Record
-from verdicts.store import BatchState, Bucket, Filter, Page, Top, Unavailable
-from verdicts.store.sqlite_filter import Where, dimensions, key_filter_classes, only_dimensions, where_of
-from verdicts.store.sqlite_log import CLASS, CLASSES, DAY, DIMS, HOUR, KEYS, MINUTE
+from verdicts.store import BatchState, Bucket, Filter, Page
+from verdicts.store.sqlite_cover import ROLLUPS, cover, field_column, key_text, source
+from verdicts.store.sqlite_filter import Where, dimensions, only_dimensions, where_of
+from verdicts.store.sqlite_log import DIMS
 from verdicts.store.sqlite_schema import ROW_BITS
-
-EXACT_CLIENTS_MS = 6 * HOUR  # longer ranges count distinct clients by whole days
-ROLLUPS = (("minutes", MINUTE), ("hours", HOUR))
-ORDERS = {"count": "n", "clients": "clients", "score": "s", "enforced": "e"}
+from verdicts.store.sqlite_top import Tops
 
 _RECORD = (
     "SELECT r.id, r.time, r.last, r.count, r.qname, r.registered, r.subdomain, r.suffix, r.client, r.rule, r.score,"
@@ -24,11 +21,8 @@ _RECORD = (
 )
 
 
-class LogReads:
-    """`search`, `histogram`, `top` and `reconcile` of `SqliteStore`."""
-
-    def _reader(self) -> sqlite3.Connection:
-        raise NotImplementedError
+class LogReads(Tops):
+    """`search`, `histogram`, `reconcile`, and by `Tops` `top`, of `SqliteStore`."""
 
     def search(self, where: Filter, limit: int = 100, cursor: str | None = None) -> Page:
         """One page of records, newest first."""
@@ -66,92 +60,17 @@ class LogReads:
         """Counts per interval and value of `by`, in order of time and value."""
         if interval < 1:
             raise ValueError(f"interval {interval}: expected 1 millisecond or more")
-        column = _field(by)
+        column = field_column(by)
         parts: list[str] = []
         values: list[Any] = []
         tables = ROLLUPS if only_dimensions(where) and by in DIMS else ()
-        for table, start, end in _cover(where, tuple(item for item in tables if interval % item[1] == 0)):
-            sql, arguments = self._source(where, table, start, end)
+        for table, start, end in cover(where, tuple(item for item in tables if interval % item[1] == 0)):
+            sql, arguments = source(self._reader(), where, table, start, end)
             parts.append(f"SELECT r.time - r.time % {int(interval)} AS t, {column} AS k, r.count AS n {sql}")
             values += arguments
         sql = " UNION ALL ".join(parts) or "SELECT 0 AS t, '' AS k, 0 AS n WHERE false"
         rows = self._all(f"SELECT t, k, sum(n) FROM ({sql}) GROUP BY t, k ORDER BY t, k", *values)
-        return [Bucket(time, _text(key), count) for time, key, count in rows if count]
-
-    def _source(self, where: Filter, table: str, start: int, end: int) -> tuple[str, list[Any]]:
-        """FROM and WHERE of the rows of a table in a range that match, joined with their dimensions."""
-        wanted = where_of(msgspec.structs.replace(where, start=start, end=end))
-        dims = dimensions(self._reader(), where)
-        if dims is not None:
-            wanted = wanted.also_dims(dims)
-        return f"FROM {table} r CROSS JOIN dims d ON d.id = r.dim WHERE {wanted.sql}", list(wanted.values)
-
-    def top(self, where: Filter, by: str, limit: int = 20, order: str = "count") -> list[Top]:
-        """The highest values of the field `by`."""
-        if order not in ORDERS:
-            raise ValueError(f"order {order!r}: expected one of {', '.join(ORDERS)}")
-        column = _field(by)
-        classes = key_filter_classes(where)
-        tables: tuple[tuple[str, int], ...] = ()
-        if by in KEYS and classes is not None:
-            tables = (("tops", HOUR),)
-        elif by in DIMS and only_dimensions(where):
-            tables = ROLLUPS
-        parts: list[str] = []
-        values: list[Any] = []
-        for table, start, end in _cover(where, tables):
-            if table == "tops":
-                marks = ", ".join(map(str, classes or ()))
-                parts.append(
-                    "SELECT key AS k, count AS n, enforced AS e, score AS s, generated AS g, last AS l, class AS c"
-                    f" FROM tops WHERE field = ? AND class IN ({marks}) AND time >= ? AND time < ?"
-                )
-                values += [KEYS.index(by), start, end]
-                continue
-            sql, arguments = self._source(where, table, start, end)
-            parts.append(
-                f"SELECT {column} AS k, r.count AS n, r.count * d.enforced AS e, r.score AS s, r.generated AS g,"
-                f" r.last AS l, {CLASS} AS c {sql}"
-            )
-            values += arguments
-        if not parts:
-            return []
-        clients = "0"
-        if order == "clients":
-            return self._by_clients(where, by, limit, " UNION ALL ".join(parts), values)
-        rows = self._all(
-            f"SELECT k, sum(n) AS n, {clients} AS clients, max(s) AS s, max(g), max(l), max(c), sum(e) AS e"
-            f" FROM ({' UNION ALL '.join(parts)}) GROUP BY k ORDER BY {ORDERS[order]} DESC, n DESC, k LIMIT ?",
-            *values, limit,
-        )  # fmt: skip
-        return [_top(row, self._clients(where, by, row[0])) for row in rows if row[1] or row[7] is not None]
-
-    def _by_clients(self, where: Filter, by: str, limit: int, sql: str, values: list[Any]) -> list[Top]:
-        """Rank by distinct clients: the candidates are the values that most queries asked for."""
-        rows = self._all(
-            "SELECT k, sum(n) AS n, 0, max(s) AS s, max(g), max(l), max(c), sum(e) AS e"
-            f" FROM ({sql}) GROUP BY k ORDER BY n DESC, k LIMIT ?",
-            *values, max(10 * limit, 200),
-        )  # fmt: skip
-        ranked = [_top(row, self._clients(where, by, row[0])) for row in rows]
-        return sorted(ranked, key=lambda top: (-top.clients, -top.count, top.key))[:limit]
-
-    def _clients(self, where: Filter, by: str, key: Any) -> int:
-        """Distinct clients that asked for one value of a field."""
-        if by == "client":
-            return 1
-        classes = key_filter_classes(where)
-        if by in KEYS and classes is not None and where.end - where.start > EXACT_CLIENTS_MS:
-            sql = (
-                f"SELECT count(DISTINCT client) FROM asked WHERE field = ? AND key = ?"
-                f" AND time >= ? AND time < ? AND class IN ({', '.join(map(str, classes))})"
-            )
-            start = where.start - where.start % DAY
-            return int(self._all(sql, KEYS.index(by), key, start, where.end)[0][0])
-        if by in DIMS and where.end - where.start > EXACT_CLIENTS_MS:
-            return 0
-        sql, arguments = self._source(where, "records", where.start, where.end)
-        return int(self._all(f"SELECT count(DISTINCT r.client) {sql} AND {_field(by)} = ?", *arguments, key)[0][0])
+        return [Bucket(time, key_text(key), count) for time, key, count in rows if count]
 
     def reconcile(self, start: int, end: int) -> Iterator[BatchState]:
         """Each batch reported in the range, with what was stored of it."""
@@ -164,47 +83,6 @@ class LogReads:
             start, end,
         )  # fmt: skip
         return (BatchState(*row) for row in rows)
-
-    def _all(self, sql: str, *values: Any) -> list[Any]:
-        try:
-            return self._reader().execute(sql, values).fetchall()
-        except sqlite3.OperationalError as error:
-            raise Unavailable(f"store: {error}") from error
-
-
-def _cover(where: Filter, tables: tuple[tuple[str, int], ...]) -> list[tuple[str, int, int]]:
-    """Cut the range into pieces (table, start, end): each roll-up (table, width), coarser ones last, takes the whole
-    buckets out of the middle."""
-    before: list[tuple[str, int, int]] = []
-    middle = ("records", where.start, where.end)
-    after: list[tuple[str, int, int]] = []
-    for table, width in tables:
-        name, start, end = middle
-        first, last = -(-start // width) * width, end // width * width
-        if first >= last:
-            break
-        before.append((name, start, first))
-        after.append((name, last, end))
-        middle = (table, first, last)
-    return [piece for piece in (*before, middle, *after) if piece[1] < piece[2]]
-
-
-def _field(by: str) -> str:
-    if by in DIMS:
-        return f"d.{by}"
-    if by in (*KEYS, "suffix", "rule"):
-        return f"r.{by}"
-    raise ValueError(f"field {by!r}: expected one of {', '.join((*DIMS, *KEYS, 'suffix', 'rule'))}")
-
-
-def _text(key: Any) -> str:
-    """A key as text: `enforced` is a boolean in a record and a number here."""
-    return key if isinstance(key, str) else "true" if key else "false"
-
-
-def _top(row: tuple[Any, ...], clients: int) -> Top:
-    key, count, _, score, generated, last, strongest, enforced = row
-    return Top(_text(key), count, clients, score, generated, last, CLASSES[strongest][1], enforced)
 
 
 def _record(row: tuple[Any, ...]) -> Record:

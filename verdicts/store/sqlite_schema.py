@@ -3,7 +3,7 @@
 Layout: low-cardinality fields of a record are one row of `dims`, so that a roll-up row is three integers and a
 filter on them is a handful of dimension numbers. `records.id` is `batch << 15 | row`: it holds the record's text
 id without storing it, and a batch's records are one range of it. `minutes` and `hours` count queries by dimension,
-`tops` by hour and qname, registered domain or client.
+`tops` and `days` by qname, registered domain or client, `asked` by name and client.
 """
 
 import sqlite3
@@ -60,14 +60,26 @@ CREATE TABLE hours (
     last INTEGER NOT NULL,
     PRIMARY KEY (time, dim)
 ) WITHOUT ROWID;
-CREATE TABLE tops (
-    field INTEGER, class INTEGER, time INTEGER, key TEXT,  -- by hour; class: see sqlite_log.CLASS
+CREATE TABLE tops (  -- by hour; field: index in KEYS, class: see sqlite_log.CLASS
+    field INTEGER, key TEXT, time INTEGER, class INTEGER, parent TEXT NOT NULL,  -- registered domain of a qname
     count INTEGER NOT NULL, enforced INTEGER NOT NULL, score REAL NOT NULL, generated REAL NOT NULL,
     last INTEGER NOT NULL,
-    PRIMARY KEY (field, class, time, key)
+    PRIMARY KEY (field, key, time, class)
 ) WITHOUT ROWID;
-CREATE TABLE asked (  -- who asked for what, by day: counts distinct clients over long ranges
+CREATE INDEX tops_rank ON tops (field, time, class, count) WHERE count >= 4;  -- the long tail is never a top
+CREATE INDEX tops_bad ON tops (field, time) WHERE class >= 2;
+CREATE INDEX tops_parent ON tops (parent, time) WHERE field = 0;
+CREATE TABLE days (  -- the same by day
+    field INTEGER, key TEXT, time INTEGER, class INTEGER,
+    count INTEGER NOT NULL, enforced INTEGER NOT NULL, score REAL NOT NULL, generated REAL NOT NULL,
+    last INTEGER NOT NULL,
+    PRIMARY KEY (field, key, time, class)
+) WITHOUT ROWID;
+CREATE INDEX days_rank ON days (field, time, class, count) WHERE count >= 4;
+CREATE TABLE asked (  -- who asked for what, by day
     field INTEGER, key TEXT, time INTEGER, class INTEGER, client TEXT,
+    count INTEGER NOT NULL, enforced INTEGER NOT NULL, score REAL NOT NULL, generated REAL NOT NULL,
+    last INTEGER NOT NULL,
     PRIMARY KEY (field, key, time, class, client)
 ) WITHOUT ROWID;
 

@@ -1,0 +1,53 @@
+"""Which table answers for which part of a range: records at its ends, roll-ups for the whole buckets between."""
+
+import sqlite3
+from typing import Any
+
+import msgspec
+
+from verdicts.store import Filter
+from verdicts.store.sqlite_filter import dimensions, where_of
+from verdicts.store.sqlite_log import DIMS, HOUR, KEYS, MINUTE
+
+Piece = tuple[str, int, int]  # table, start, end
+ROLLUPS = (("minutes", MINUTE), ("hours", HOUR))
+
+
+def cover(where: Filter, tables: tuple[tuple[str, int], ...]) -> list[Piece]:
+    """Cut the range into pieces (table, start, end): each roll-up (table, width), coarser ones last, takes the whole
+    buckets out of the middle."""
+    before: list[Piece] = []
+    middle = ("records", where.start, where.end)
+    after: list[Piece] = []
+    for table, width in tables:
+        name, start, end = middle
+        first, last = -(-start // width) * width, end // width * width
+        if first >= last:
+            break
+        before.append((name, start, first))
+        after.append((name, last, end))
+        middle = (table, first, last)
+    return [piece for piece in (*before, middle, *after) if piece[1] < piece[2]]
+
+
+def source(reader: sqlite3.Connection, where: Filter, table: str, start: int, end: int) -> tuple[str, list[Any]]:
+    """FROM and WHERE of the rows `r` of a table in a range that match, joined with their dimensions `d`."""
+    wanted = where_of(msgspec.structs.replace(where, start=start, end=end))
+    dims = dimensions(reader, where)
+    if dims is not None:
+        wanted = wanted.also_dims(dims)
+    return f"FROM {table} r CROSS JOIN dims d ON d.id = r.dim WHERE {wanted.sql}", list(wanted.values)
+
+
+def field_column(by: str) -> str:
+    """The column of a field in the rows of `source`. Raises `ValueError` for an unknown one."""
+    if by in DIMS:
+        return f"d.{by}"
+    if by in (*KEYS, "suffix", "rule"):
+        return f"r.{by}"
+    raise ValueError(f"field {by!r}: expected one of {', '.join((*DIMS, *KEYS, 'suffix', 'rule'))}")
+
+
+def key_text(key: Any) -> str:
+    """A key as text: `enforced` is a boolean in a record and a number here."""
+    return key if isinstance(key, str) else "true" if key else "false"

@@ -1,0 +1,189 @@
+"""Rankings from the roll-ups by key.
+
+The most frequent of millions of keys are found without counting them all (Fagin's threshold algorithm): take the
+first few of every hour and day, count those exactly, and stop once the last one wanted has at least as many queries
+as a key that was in none of the lists could have.
+"""
+
+import sqlite3
+from typing import Any
+
+import msgspec
+
+from verdicts.store import Filter, Top, Unavailable
+from verdicts.store.sqlite_cover import ROLLUPS, cover, field_column, key_text, source
+from verdicts.store.sqlite_filter import key_filter_classes, only_dimensions
+from verdicts.store.sqlite_log import CLASS, CLASSES, DAY, DIMS, HOUR, KEYS
+
+EXACT_CLIENTS_MS = 6 * HOUR  # longer ranges count distinct clients by whole days
+ORDERS = {"count": "n", "clients": "n", "score": "s", "enforced": "e"}
+LONG_MS = 3 * HOUR  # shorter ranges are counted from the records
+FIRST_DEPTH, LAST_DEPTH = 50, 800  # keys of each hour and day that are looked at
+UNLISTED = 3  # queries of a key that the partial indices `tops_rank` and `days_rank` leave out
+
+_RAW = f"r.count AS n, r.count * d.enforced AS e, r.score AS s, r.generated AS g, r.last AS l, {CLASS} AS c"
+_ROLLED = "count AS n, enforced AS e, score AS s, generated AS g, last AS l, class AS c"
+_SUMS = "sum(n) AS n, max(s) AS s, max(g), max(l), max(c), sum(e) AS e"
+
+Parts = list[tuple[str, list[Any]]]  # selects of k, n, e, s, g, l, c and their arguments
+
+
+class Tops:
+    """`top` of `SqliteStore`."""
+
+    def _reader(self) -> sqlite3.Connection:
+        raise NotImplementedError
+
+    def top(self, where: Filter, by: str, limit: int = 20, order: str = "count") -> list[Top]:
+        """The highest values of the field `by`; an order by clients ranks those that most queries asked for."""
+        if order not in ORDERS:
+            raise ValueError(f"order {order!r}: expected one of {', '.join(ORDERS)}")
+        field_column(by)
+        wanted = limit if order != "clients" else max(10 * limit, 200)
+        rows = self._frequent(where, by, wanted) if order in ("count", "clients") else None
+        if rows is None:
+            rows = self._ranked(self._parts(where, by), ORDERS[order], wanted)
+        found = [_top(row, self._clients(where, by, row[0])) for row in rows]
+        if order == "clients":
+            found.sort(key=lambda top: (-top.clients, -top.count, top.key))
+        return found[:limit]
+
+    def _ranked(self, parts: Parts, order: str, limit: int) -> list[Any]:
+        sql = " UNION ALL ".join(part for part, _ in parts)
+        if not sql:
+            return []
+        values = [value for _, arguments in parts for value in arguments]
+        return self._all(
+            f"SELECT k, {_SUMS} FROM ({sql}) GROUP BY k ORDER BY {order} DESC, n DESC, k LIMIT ?", *values, limit
+        )
+
+    def _parts(self, where: Filter, by: str) -> Parts:
+        """Everything that matches, from the coarsest tables that can tell."""
+        classes = key_filter_classes(where)
+        inner = _inner(where)
+        if by in KEYS and classes is not None and min(classes, default=0) >= 2:
+            return self._pieces(where, by, "tops", HOUR, f"field = {KEYS.index(by)} AND class >= 2", classes)
+        if by == "qname" and inner is not None and where.registered and not where.name:
+            return self._pieces(where, by, "tops", HOUR, "field = 0 AND parent = ?", inner, where.registered)
+        if by == "client" and inner is not None and bool(where.registered) != bool(where.name):
+            field, key = (1, where.registered) if where.registered else (0, where.name)
+            return self._pieces(where, by, "asked", DAY, f"field = {field} AND key = ?", inner, key)
+        if by in KEYS and classes is not None:
+            return self._pieces(where, by, "tops", HOUR, f"field = {KEYS.index(by)}", classes)
+        found: Parts = []
+        tables = ROLLUPS if by in DIMS and only_dimensions(where) else ()
+        for table, start, end in cover(where, tables):
+            found.append(self._raw(where, by, table, start, end))
+        return found
+
+    def _pieces(
+        self, where: Filter, by: str, table: str, width: int, condition: str, classes: list[int], *values: str
+    ) -> Parts:
+        """Whole buckets from a roll-up, the ends of the range from the records."""
+        found: Parts = []
+        key = "client" if table == "asked" else "key"
+        for name, start, end in cover(where, ((table, width),)):
+            if name == "records":
+                found.append(self._raw(where, by, name, start, end))
+                continue
+            marks = ", ".join(map(str, classes))
+            sql = f"SELECT {key} AS k, {_ROLLED} FROM {name} WHERE {condition} AND time >= ? AND time < ?"
+            found.append((f"{sql} AND class IN ({marks})", [*values, start, end]))
+        return found
+
+    def _raw(self, where: Filter, by: str, table: str, start: int, end: int) -> tuple[str, list[Any]]:
+        sql, arguments = source(self._reader(), where, table, start, end)
+        return f"SELECT {field_column(by)} AS k, {_RAW} {sql}", arguments
+
+    def _frequent(self, where: Filter, by: str, limit: int) -> list[Any] | None:
+        """The most frequent keys of a long range, or None where that cannot be told from the roll-ups' heads."""
+        classes = key_filter_classes(where)
+        if by not in KEYS or not classes or min(classes) >= 2 or where.end - where.start < LONG_MS:
+            return None
+        depth = FIRST_DEPTH
+        while depth <= LAST_DEPTH:
+            keys, most_elsewhere = self._heads(where, KEYS.index(by), classes, depth)
+            rows = self._exactly(where, by, classes, keys, limit)
+            if len(rows) >= limit and rows[limit - 1][1] >= most_elsewhere:
+                return rows
+            depth *= 4
+        return None
+
+    def _heads(self, where: Filter, field: int, classes: list[int], depth: int) -> tuple[list[str], int]:
+        """The first `depth` keys of every bucket that the range touches, and the most queries of any other key."""
+        whole = cover(where, (("tops", HOUR), ("days", DAY)))
+        start, end = where.start - where.start % HOUR, -(-where.end // HOUR) * HOUR  # the ends within their hours
+        first, last = next(((a, b) for table, a, b in whole if table == "days"), (end, end))
+        buckets = [("tops", time) for time in (*range(start, first, HOUR), *range(last, end, HOUR))]
+        buckets += [("days", time) for time in range(first, last, DAY)]
+        keys: set[str] = set()
+        most_elsewhere = 0
+        for table, time in buckets:
+            for number in classes:
+                head = self._all(
+                    f"SELECT key, count FROM {table} WHERE field = ? AND time = ? AND class = ? AND count >= 4"
+                    " ORDER BY count DESC LIMIT ?",
+                    field, time, number, depth,
+                )  # fmt: skip
+                keys.update(key for key, _ in head)
+                most_elsewhere += head[-1][1] if len(head) == depth else UNLISTED
+        return sorted(keys), most_elsewhere
+
+    def _exactly(self, where: Filter, by: str, classes: list[int], keys: list[str], limit: int) -> list[Any]:
+        """The first `limit` of these keys by their exact counts."""
+        listed = msgspec.json.encode(keys).decode()
+        marks = ", ".join(map(str, classes))
+        parts: Parts = []
+        for table, start, end in cover(where, (("tops", HOUR), ("days", DAY))):
+            if table == "records":
+                sql, arguments = source(self._reader(), where, table, start, end)
+                part = f"SELECT {field_column(by)} AS k, {_RAW} {sql}"
+                # Few rows of an hour's end, or few keys: the planner knows the index (key, time) for the latter.
+                parts.append(
+                    (f"{part} AND {field_column(by)} IN (SELECT value FROM json_each(?))", [*arguments, listed])
+                )
+                continue
+            sql = (
+                f"SELECT key AS k, {_ROLLED} FROM (SELECT value AS wanted FROM json_each(?)) CROSS JOIN {table}"
+                f" WHERE field = {KEYS.index(by)} AND key = wanted AND time >= ? AND time < ? AND class IN ({marks})"
+            )
+            parts.append((sql, [listed, start, end]))
+        return self._ranked(parts, "n", limit)
+
+    def _clients(self, where: Filter, by: str, key: Any) -> int:
+        """Distinct clients that asked for one value of a field; 0 for a coarse field over a long range."""
+        if by == "client":
+            return 1
+        long = where.end - where.start > EXACT_CLIENTS_MS
+        classes = key_filter_classes(where)
+        if by in KEYS and classes is not None and long:
+            sql = (
+                "SELECT count(DISTINCT client) FROM asked WHERE field = ? AND key = ?"
+                f" AND time >= ? AND time < ? AND class IN ({', '.join(map(str, classes))})"
+            )
+            start = where.start - where.start % DAY
+            return int(self._all(sql, KEYS.index(by), key, start, where.end)[0][0])
+        if by in DIMS and long:
+            return 0
+        sql, arguments = source(self._reader(), where, "records", where.start, where.end)
+        return int(
+            self._all(f"SELECT count(DISTINCT r.client) {sql} AND {field_column(by)} = ?", *arguments, key)[0][0]
+        )
+
+    def _all(self, sql: str, *values: Any) -> list[Any]:
+        try:
+            return self._reader().execute(sql, values).fetchall()
+        except sqlite3.OperationalError as error:
+            raise Unavailable(f"store: {error}") from error
+
+
+def _inner(where: Filter) -> list[int] | None:
+    """The classes wanted when, beside tier and label, a filter names one domain or one exact name, and no more."""
+    if not where.registered and (not where.name or where.name.startswith(".") or "*" in where.name):
+        return None
+    return key_filter_classes(msgspec.structs.replace(where, registered="", name=""))
+
+
+def _top(row: tuple[Any, ...], clients: int) -> Top:
+    key, count, score, generated, last, strongest, enforced = row
+    return Top(key_text(key), count, clients, score, generated, last, CLASSES[strongest][1], enforced)
