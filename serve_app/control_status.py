@@ -25,7 +25,7 @@ async def show(call: Call) -> Any:
         "paused": follower.policy.paused,
         "stale_since": None if follower.stale_since is None else int(follower.stale_since * 1000),
         "error": follower.error,
-        "model": context.model,
+        "model": {**context.model, "version": context.model.get("model", "")},
         "resolvers": log.pop("resolvers", []),
         "spool": {key: value for key, value in log.items() if key.startswith("spool") or key in ("stored", "dead")},
         "store": {"state": log.get("store", "unreachable"), **{k: log[k] for k in ("since", "error") if k in log}},

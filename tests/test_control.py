@@ -1,10 +1,13 @@
 """serve_app/control*.py: who may do what, that it holds at once, and that it can be undone and traced."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.routing import Route
 
+from serve_app import control
 from tests.control_setup import Setup
 from verdicts.tokens import Tokens
 
@@ -263,3 +266,15 @@ async def test_a_store_that_is_away_refuses_changes_with_503(setup: Setup, monke
     monkeypatch.setattr(setup.graph, "commit", away)
     reply = await setup.ask("POST", "/v1/lists", BLOCK)
     assert reply.status_code == 503 and "Retry-After" in reply.headers
+
+
+def test_the_documentation_lists_every_route_and_no_other(setup: Setup) -> None:
+    text = (Path(__file__).parent.parent / "docs" / "control-api.md").read_text()
+    documented = set(re.findall(r"^\| `([A-Z]+ /v1/\S+)` \|", text, re.MULTILINE))
+    mounted = {
+        f"{method} {route.path.replace(':path', '')}"
+        for route in control.routes(setup.contexts[0])
+        if isinstance(route, Route)
+        for method in (route.methods or set()) - {"HEAD"}
+    }
+    assert documented == mounted
