@@ -134,3 +134,17 @@ def test_a_killed_supervisor_takes_its_children_along(mark: str, tmp_path: Path)
         process.communicate()
     until(lambda: marked(mark) == [])
     assert sorted((tmp_path / "order").read_text().split(" ")) == sorted("CoreDNS the cluster ".split(" "))
+
+
+def test_one_that_was_told_to_outlive_its_terminal_does(mark: str, tmp_path: Path) -> None:
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does; children inherit it
+    try:
+        process = run(mark, tmp_path)
+    finally:
+        signal.signal(signal.SIGHUP, former)
+    with process:
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.3)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate()[0] == "stopped SIGTERM\n"

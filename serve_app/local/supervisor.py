@@ -41,17 +41,19 @@ class Supervisor:
         self._children: list[Child] = []
         self._restarts: dict[str, list[float]] = {}
         self._read: dict[Path, int] = {}  # how much of a file of reports was read
-        self._former: dict[int, object] = {}
+        self._former: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> "Supervisor":
         for number in SIGNALS:
+            if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                continue  # started by nohup: to outlive its terminal is what it is for
             self._former[number] = signal.signal(number, _request_stop)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number in SIGNALS:
+        for number in self._former:
             signal.signal(number, self._force)
         self.stop()
         for former, handler in self._former.items():
