@@ -18,6 +18,7 @@ from typing import Any
 
 import gevent
 from locust import FastHttpUser, User, constant, constant_pacing, events, task
+from locust.exception import StopUser
 from locust.runners import WorkerRunner
 
 from loadtest import dnswire, panel_session
@@ -208,7 +209,9 @@ class Analyst(FastHttpUser):  # type: ignore[misc]
             answer = self.client.get(
                 "/login", params={"token": Path(file).read_text().split()[0]}, name="/login", allow_redirects=False
             )
-            self.cookie = answer.headers.get("set-cookie", "").partition(";")[0]
+            if answer.status_code != 302:  # 0: nothing listens; the request itself is counted as failed
+                raise StopUser(f"log-in answered {answer.status_code}, expected 302")
+            self.cookie = (answer.headers or {}).get("set-cookie", "").partition(";")[0]
 
     @task  # type: ignore[untyped-decorator]
     def page(self) -> None:

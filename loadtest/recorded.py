@@ -119,6 +119,9 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             if self.path == "/v1/verdicts":
                 self._reply(200, recording.answer(json.loads(body)["names"]))
+            elif self.path == "/v1/verdict":
+                qname = json.loads(body)["qname"]
+                self._reply(200, {**recording.head, "qname": qname, **recording.answer([qname])["verdicts"][0]})
             elif self.path == "/v1/observations":
                 self.server.keep(body)
                 self._reply(200, {"epoch": recording.head["epoch"], "generation": recording.head["generation"]})
