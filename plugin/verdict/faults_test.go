@@ -1,0 +1,107 @@
+package verdict
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// hang keeps a request until its caller gives up or the test ends. The body is read first: only then does the
+// server notice that the caller has gone.
+func hang(t *testing.T) func(http.ResponseWriter, *http.Request, func()) {
+	end := make(chan struct{})
+	t.Cleanup(func() { close(end) })
+	return func(_ http.ResponseWriter, r *http.Request, _ func()) {
+		io.Copy(io.Discard, r.Body)
+		select {
+		case <-r.Context().Done():
+		case <-end:
+		}
+	}
+}
+
+func hijacked(w http.ResponseWriter, write string) {
+	connection, _, err := w.(http.Hijacker).Hijack()
+	if err != nil {
+		return
+	}
+	connection.Write([]byte(write))
+	if tcp, ok := connection.(*net.TCPConn); ok {
+		tcp.SetLinger(0) // RST
+	}
+	connection.Close()
+}
+
+// TestFaults: everything bad a cluster can do gives a reason, and nothing of it is believed.
+func TestFaults(t *testing.T) {
+	reply := func(body string) func(http.ResponseWriter, *http.Request, func()) {
+		return func(w http.ResponseWriter, _ *http.Request, _ func()) { fmt.Fprint(w, body) }
+	}
+	status := func(code int) func(http.ResponseWriter, *http.Request, func()) {
+		return func(w http.ResponseWriter, _ *http.Request, _ func()) { http.Error(w, `{"code":"x"}`, code) }
+	}
+	good := "{" + saysBenign + "}"
+	for _, c := range []struct {
+		name  string
+		fault func(http.ResponseWriter, *http.Request, func())
+		want  reason
+	}{
+		{"late", hang(t), reasonTimeout},
+		{"half a body", func(w http.ResponseWriter, _ *http.Request, _ func()) {
+			hijacked(w, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"epoch\":1,")
+		}, reasonError},
+		{"cut in the middle of JSON", reply(`{"epoch":1,"generation":"g1","verdicts":[`), reasonMalformed},
+		{"wrong length", reply(`{"epoch":1,"generation":"g1","verdicts":[` + good + "," + good + `]}`), reasonMalformed},
+		{"NaN", reply(`{"epoch":1,"generation":"g1","verdicts":[` + strings.Replace(good, "0.1", "NaN", 1) + `]}`), reasonMalformed},
+		{"unknown action", reply(`{"epoch":1,"generation":"g1","verdicts":[` + strings.Replace(good, "passthru", "explode", 1) + `]}`), reasonMalformed},
+		{"500", status(500), reasonError},
+		{"502", status(502), reasonError},
+		{"503", status(503), reasonOverload},
+		{"429", status(429), reasonOverload},
+		{"504", status(504), reasonTimeout},
+		{"wrong token", status(401), reasonUnauthorised},
+		{"forbidden", status(403), reasonUnauthorised},
+		{"redirect", func(w http.ResponseWriter, r *http.Request, _ func()) {
+			http.Redirect(w, r, "http://192.0.2.1/", http.StatusFound)
+		}, reasonError},
+		{"reset", func(w http.ResponseWriter, _ *http.Request, _ func()) { hijacked(w, "") }, reasonError},
+		{"no HTTP", func(w http.ResponseWriter, _ *http.Request, _ func()) { hijacked(w, "220 smtp.example.org\r\n") }, reasonError},
+		{"slow loris", func(w http.ResponseWriter, r *http.Request, _ func()) {
+			io.Copy(io.Discard, r.Body)
+			for r.Context().Err() == nil {
+				fmt.Fprint(w, " ")
+				w.(http.Flusher).Flush()
+				time.Sleep(10 * time.Millisecond)
+			}
+		}, reasonTimeout},
+		{"huge body", func(w http.ResponseWriter, _ *http.Request, _ func()) {
+			for range maxReplyOctets/65536 + 2 {
+				if _, err := w.Write(make([]byte, 65536)); err != nil {
+					return
+				}
+			}
+		}, reasonMalformed},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newStub(t)
+			s.set(func() { s.fault = c.fault })
+			config := testConfig(t, s.URL)
+			if c.want == reasonTimeout {
+				config.timeout = 50 * time.Millisecond // given up after lateLeast
+			}
+			e := newTestEngine(t, config)
+			fl, _, _ := e.framer.ask("example.org")
+			<-fl.done
+			if fl.verdict != nil || fl.reason != c.want {
+				t.Errorf("verdict %v, reason %v, expected %v", fl.verdict, fl.reason, c.want)
+			}
+			if e.lookup("example.org") != nil {
+				t.Error("cached")
+			}
+		})
+	}
+}

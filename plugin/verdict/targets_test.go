@@ -1,0 +1,77 @@
+package verdict
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/coredns/coredns/plugin"
+	"github.com/coredns/coredns/plugin/test"
+	"github.com/miekg/dns"
+)
+
+func TestTargets(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		alias string
+		all   bool
+		want  string
+	}{
+		{"CNAME to a listed name", "www.example.org. 60 IN CNAME x.blocked.example.", false, "NXDOMAIN +SOA"},
+		{"DNAME to a listed name", "www.example.org. 60 IN DNAME blocked.example.", false, "NXDOMAIN +SOA"},
+		{"HTTPS to a listed name", "www.example.org. 60 IN HTTPS 1 x.blocked.example.", false, "NXDOMAIN +SOA"},
+		{"SVCB to a listed name", "www.example.org. 60 IN SVCB 1 x.blocked.example.", false, "NXDOMAIN +SOA"},
+		{"the model only records", "www.example.org. 60 IN CNAME x.model.example.", false, "passes"},
+		{"the model acts when told", "www.example.org. 60 IN CNAME x.model.example.", true, "NXDOMAIN +SOA"},
+		{"HTTPS of the owner itself", "www.example.org. 60 IN HTTPS 1 .", false, "passes"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := newHarness(t, stanza{mode: modeEnforce, targetAll: c.all})
+			alias, err := dns.NewRR(c.alias)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.chain.aliases["www.example.org."] = alias
+			for _, way := range []string{"miss", "hit"} {
+				m, _ := h.ask(t, query1("www.example.org", dns.TypeA))
+				if got := summary(m); got != c.want && (c.want != "passes" || len(m.Answer) != 2) {
+					t.Errorf("%s: got %s, want %s", way, got, c.want)
+				}
+			}
+		})
+	}
+	t.Run("a vetted name stands whatever it is an alias for", func(t *testing.T) {
+		h := newHarness(t, stanza{mode: modeEnforce})
+		h.chain.aliases["www.vetted.example."] = test.CNAME("www.vetted.example. 60 IN CNAME x.blocked.example.")
+		if m, _ := h.ask(t, query1("www.vetted.example", dns.TypeA)); m.Rcode != dns.RcodeSuccess {
+			t.Errorf("got %s", summary(m))
+		}
+	})
+	t.Run("both are reported", func(t *testing.T) {
+		h := newHarness(t, stanza{mode: modeEnforce})
+		h.chain.aliases["www.example.org."] = test.CNAME("www.example.org. 60 IN CNAME x.blocked.example.")
+		h.ask(t, query1("www.example.org", dns.TypeA))
+		eventually(t, "rows", func() bool {
+			return slices.Equal(h.stub.rows("www.example.org"), []string{"1 benign nxdomain model enforced=true NXDOMAIN "}) &&
+				slices.Equal(h.stub.rows("x.blocked.example"), []string{"0 malicious nxdomain blocklist enforced=true NXDOMAIN "})
+		})
+	})
+}
+
+func TestALookUpWithinAQueryIsNoQuery(t *testing.T) {
+	h := newHarness(t, stanza{mode: modeEnforce})
+	last := h.Next
+	h.Next = plugin.HandlerFunc(func(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+		if strings.HasPrefix(r.Question[0].Name, "outer.") {
+			if _, err := h.ServeDNS(ctx, &udpWriter{}, query1("inner.example.org", dns.TypeA)); err != nil {
+				t.Error(err)
+			}
+		}
+		return last.ServeDNS(ctx, w, r)
+	})
+	h.ask(t, query1("outer.example.org", dns.TypeA))
+	if h.stub.count("inner.example.org") != 0 || h.stub.count("outer.example.org") != 1 {
+		t.Error("expected the outer name alone to be asked")
+	}
+}
