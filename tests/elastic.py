@@ -30,7 +30,7 @@ VERSION = os.environ.get("VERDICT_TEST_ELASTIC", "9.5.3")
 BASE = "https://maven.invalid/org/elasticsearch/distribution/integ-test-zip/elasticsearch"
 BUILD = Path(__file__).parent.parent / "build" / "elastic"
 JAVA_AT_LEAST = 21
-START_S = 120
+START_S = 300  # on a machine that does other things too
 
 
 def java_home() -> Path | None:
@@ -101,16 +101,17 @@ class ElasticServer:
         config = self.folder / "config"
         if not config.exists():
             self._configure(config)
-        log = (self.folder / "out.log").open("ab")
+        log = os.open(self.folder / "out.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         environment = {
             "PATH": "/usr/bin:/bin", "ES_JAVA_HOME": str(self._java), "ES_PATH_CONF": str(config),
-            "ES_JAVA_OPTS": "-Xms512m -Xmx512m", "HOME": str(self.folder), "ES_TMPDIR": str(self.folder / "tmp"),
+            "ES_JAVA_OPTS": "-Xms512m -Xmx512m -XX:TieredStopAtLevel=1", "HOME": str(self.folder), "ES_TMPDIR": str(self.folder / "tmp"),
         }  # fmt: skip
         self._process = subprocess.Popen(
             [self.home / "bin" / "elasticsearch"], env=environment, stdout=log, stderr=log, start_new_session=True,
             cwd=self.folder, user=self._user.pw_uid if self._user else None,
             group=self._user.pw_gid if self._user else None, extra_groups=[] if self._user else None,
         )  # fmt: skip
+        os.close(log)
         until = time.monotonic() + START_S
         while time.monotonic() < until:
             if self._process.poll() is not None:
