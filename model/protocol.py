@@ -84,7 +84,7 @@ def measure(corpus: Corpus, judged: Judged, families: dict[str, Family], held_ou
             value, stratum = strictest(by_head, rate)
             limit[head] = {
                 "strictest": value, "stratum": stratum, "pooled": threshold_at(by_head["pooled"], rate),
-                "by_stratum": {name: threshold_at(found, rate) for name, found in by_head.items()},
+                "by_stratum": {name: threshold_at(found, rate) for name, found in by_head.items() if len(found)},
             }  # fmt: skip
         report["rates"][f"{rate:g}"] = {
             "thresholds": limit,

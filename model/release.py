@@ -1,5 +1,6 @@
 """From data to a released artifact: train, calibrate on the tune part, judge, write."""
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,11 +37,11 @@ def finish(
     network: Any, corpus: Corpus, path: Path, lines: list[dict[str, Any]], plan: Plan, progress: Progress
 ) -> Manifest:
     """Calibrate, set thresholds, judge, and write the artifact."""
-    draft_path = path.with_name(path.name + ".draft")
     blank = Threshold(None)
-    draft = manifest_of(path.name, corpus, plan, None, Limits(blank, blank, blank), {})
-    save(draft_path, network, draft)
-    artifact = Artifact.load(draft_path)
+    with tempfile.TemporaryDirectory() as scratch:
+        draft = Path(scratch) / path.name
+        save(draft, network, manifest_of(path.name, corpus, plan, None, Limits(blank, blank, blank), {}))
+        artifact = Artifact.load(draft)
     scorer = Scorer(artifact, batch_sizes=(64, 1024))
     chosen = tune_rows(corpus)
     logits = np.concatenate(
@@ -51,11 +52,7 @@ def finish(
     judged_as = artifact._replace(manifest=manifest_of(path.name, corpus, plan, tuned, limits, {}))
     report, _ = evaluation(judged_as, corpus, progress)
     manifest = manifest_of(path.name, corpus, plan, tuned, measured(limits, report["tiers"]), headline(report))
-    manifest = save(path, network, manifest, lines, report)
-    for file in draft_path.iterdir():
-        file.unlink()
-    draft_path.rmdir()
-    return manifest
+    return save(path, network, manifest, lines, report)
 
 
 def limits_of(tuned: Tuned) -> Limits:
@@ -95,8 +92,11 @@ def headline(report: dict[str, Any]) -> dict[str, Any]:
             rate: {name: round(group["value"], 4) for name, group in found["strictest"]["groups"].items()}
             for rate, found in report["rates"].items()
         },
-        "feeds_mean": {rate: round(found["strictest"]["feeds_mean"]["value"], 4)
-                       for rate, found in report["rates"].items()},
+        "feeds_mean": {
+            rate: round(found["strictest"]["feeds_mean"]["value"], 4)
+            for rate, found in report["rates"].items()
+            if found["strictest"]["feeds_mean"]
+        },
     }  # fmt: skip
 
 
