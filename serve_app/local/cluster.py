@@ -16,7 +16,7 @@ import msgspec
 OBJECT_STORE_BYTES = 100 * 1024 * 1024  # frames travel by value; little else is kept
 LOGICAL_CPUS = 4  # at least: the deployments' shares must fit on a machine of one core too
 STOP_PATIENCE_S = 15.0
-RAY_PATIENCE_S = 180.0
+RAY_PATIENCE_S = 120.0
 DEPLOY_PATIENCE_S = 540.0  # a machine that installs and builds other things meanwhile is slow
 SHOWN_LINES = 4  # of an error: the last ones of a trace say what it was
 
@@ -61,6 +61,7 @@ def environment(plan: Plan) -> dict[str, str]:
         "AUTOSCALER_METRIC_PORT": "65536",
         "DASHBOARD_METRIC_PORT": "65536",
         "RAY_enable_metrics_collection": "0",
+        "RAY_agent_register_timeout_ms": str(int(RAY_PATIENCE_S * 1000)),
         # HAProxy would send its log to whoever listens at the port of syslog; nobody does at this path.
         "RAY_SERVE_HAPROXY_LOG_TARGET": f"{plan.run}/no-log",
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(last - 1),
@@ -164,11 +165,25 @@ def be_patient(patience_s: float = RAY_PATIENCE_S) -> None:
             try:
                 return ask(*arguments, **options)
             except RuntimeError:
-                if time.monotonic() > end:
+                if time.monotonic() > end or not raylet_lives():
                     raise
                 time.sleep(0.2)
 
     services.get_node = ask_patiently
+
+
+def raylet_lives() -> bool:
+    """Whether Ray's node manager, which is a child of this process, still runs."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (entry / "stat").read_text()
+        except OSError:
+            continue
+        name, _, rest = fields.partition("(")[2].rpartition(") ")
+        state, parent = rest.split()[:2]
+        if name == "raylet" and int(parent) == os.getpid() and state not in "ZX":
+            return True
+    return False
 
 
 def _stop(plan: Plan) -> None:
