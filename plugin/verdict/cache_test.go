@@ -15,7 +15,7 @@ func has(c *cache, name string, now int64) bool {
 }
 
 func TestCacheKeepsForTheTTLLessTheJitter(t *testing.T) {
-	c := newCache(1000, time.Hour)
+	c := newCache(1<<17, time.Hour)
 	for i := range 200 {
 		c.put(named(fmt.Sprintf("n%d.example.org", i), 1, 100), 0)
 	}
@@ -62,14 +62,14 @@ func TestCacheMaxTTL(t *testing.T) {
 }
 
 func TestCacheTakesNothingWithoutLife(t *testing.T) {
-	c := newCache(1000, time.Hour)
+	c := newCache(1<<17, time.Hour)
 	if c.put(named("example.org", 1, 0), 0) {
 		t.Error("took a verdict that must not be cached")
 	}
 }
 
 func TestCacheTakesNothingBelowTheHighestEpoch(t *testing.T) {
-	c := newCache(1000, time.Hour)
+	c := newCache(1<<17, time.Hour)
 	c.raise(5)
 	c.raise(3)
 	if c.put(named("old.example.org", 4, 300), 0) || !c.put(named("new.example.org", 5, 300), 0) {
@@ -78,7 +78,7 @@ func TestCacheTakesNothingBelowTheHighestEpoch(t *testing.T) {
 }
 
 func TestAListChangeDropsOnlyChangedSuffixes(t *testing.T) {
-	c := newCache(1000, time.Hour)
+	c := newCache(1<<17, time.Hour)
 	for _, name := range []string{"example.org", "www.example.org", "notexample.org", "example.net"} {
 		c.put(named(name, 1, 300), 0)
 	}
@@ -94,7 +94,7 @@ func TestAListChangeDropsOnlyChangedSuffixes(t *testing.T) {
 }
 
 func TestARefreshSpreadsOverAMinute(t *testing.T) {
-	c := newCache(4096, time.Hour)
+	c := newCache(1<<17, time.Hour)
 	for i := range 1000 {
 		c.put(named(fmt.Sprintf("n%d.example.org", i), 1, 3600), 0)
 	}
@@ -134,7 +134,7 @@ func ackOf(generation string, epoch uint64, changed *[]string, refresh bool) *ac
 func TestFollower(t *testing.T) {
 	none, one := &[]string{}, &[]string{"example.org"}
 	fresh := func() *follower {
-		f := &follower{cache: newCache(4096, time.Hour)}
+		f := &follower{cache: newCache(1<<17, time.Hour)}
 		f.admit(frameOf("g1", 5, "www.example.org", "example.net"), 0)
 		return f
 	}
