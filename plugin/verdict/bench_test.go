@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"runtime"
 	"testing"
+	"time"
 
 	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/plugin/test"
@@ -131,6 +133,23 @@ func BenchmarkDecodeFrame(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkFullCache tells what a verdict in a full cache costs in memory.
+func BenchmarkFullCache(b *testing.B) {
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	c := newCache(defaultCapacity, time.Hour)
+	for b.Loop() {
+		for i := range 2 * defaultCapacity {
+			c.put(&verdict{name: fmt.Sprintf("host%d.subdomain.example.org", i), cacheTTL: 300, source: sourceModel}, 0)
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(c.sweep(0)), "B/verdict")
+	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/1e6, "MB")
 }
 
 // TestAKnownNameAllocatesNothing holds the promise of the hot path.

@@ -89,14 +89,14 @@ func decodeFrame(body []byte, names []string) (*frame, error) {
 	if len(wire.Verdicts) != len(names) {
 		return nil, malformed("%d verdicts, expected %d", len(wire.Verdicts), len(names))
 	}
-	all := make([]verdict, len(names))
 	f := &frame{epoch: *wire.Epoch, generation: *wire.Generation, verdicts: make([]*verdict, len(names))}
 	for i := range wire.Verdicts {
-		if err := wire.Verdicts[i].into(&all[i], names[i]); err != nil {
+		v := new(verdict) // each by itself: in one array, the last to leave the cache would keep all of the frame
+		if err := wire.Verdicts[i].into(v, names[i]); err != nil {
 			return nil, malformed("verdicts[%d]: %v", i, err)
 		}
-		all[i].epoch, all[i].model = f.epoch, wire.Model
-		f.verdicts[i] = &all[i]
+		v.epoch, v.model = f.epoch, wire.Model
+		f.verdicts[i] = v
 	}
 	return f, nil
 }
