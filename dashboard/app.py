@@ -32,6 +32,7 @@ THEME = {
     },
 }
 BAR = {
+    ".MuiLinearProgress-root": {"display": "none"},  # it has no name for those who cannot see it
     ".MuiAppBar-root": {
         "backgroundColor": "var(--mui-palette-background-paper)",
         "color": "var(--mui-palette-text-primary)",

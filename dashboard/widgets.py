@@ -58,3 +58,20 @@ def score(filters: Filters, name: str, label: str) -> Any:
 
     field.param.watch(changed, "value")
     return field
+
+
+def whole(label: str, width: int = 150) -> Any:
+    """A field for a number, 0 or more; empty: 0."""
+    return pmui.TextInput(label=label, value="0", size="small", margin=0, width=width)
+
+
+def number_of(field: Any) -> float:
+    """The number in a field of `whole`. Raises `ValueError` that names the field and what was expected."""
+    text = field.value.strip().replace(",", ".") or "0"
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < 1e9:
+        raise ValueError(f"{field.label}: {text[:20]!r}, expected a number from 0 on")
+    return number

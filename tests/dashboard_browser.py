@@ -75,17 +75,17 @@ class Visit:
 @contextmanager
 def served(*arguments: str, pattern: str = r"http://\S+") -> Iterator[str]:
     """`python -m ARGUMENTS`, once it has said its address; stopped afterwards."""
-    process = subprocess.Popen([sys.executable, "-m", *arguments], stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        said = process.stdout.readline()
-        found = re.search(pattern, said)
-        assert found, f"no address in {said!r}"
-        yield found[0]
-    finally:
-        process.terminate()
+    with subprocess.Popen([sys.executable, "-m", *arguments], stdout=subprocess.PIPE, text=True) as process:
         try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
+            assert process.stdout is not None
+            said = process.stdout.readline()
+            found = re.search(pattern, said)
+            assert found, f"no address in {said!r}"
+            yield found[0]
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise

@@ -21,6 +21,7 @@ from dashboard.training import (
     progress_of,
     reliability,
 )
+from dashboard.widgets import number_of, whole
 
 SHOWN = 200  # changed verdicts
 DAY = 86_400_000  # milliseconds
@@ -144,13 +145,11 @@ class Models(Page):
         )
         self.network = pmui.Select(label="Network", options=["segments", "seed"], value="segments", width=140, **small)
         self.data = pmui.TextInput(label="Training data (folder or URL)", width=260, **small)
-        self.epochs = pmui.IntInput(label="Epochs (0: its own)", value=0, start=0, end=1000, width=150, **small)
-        self.batch = pmui.IntInput(label="Batch size (0: its own)", value=0, start=0, end=65_536, width=170, **small)
-        self.rows = pmui.IntInput(label="Sample size (0: all)", value=0, start=0, end=100_000_000, width=160, **small)
-        self.minutes = pmui.FloatInput(
-            label="Minutes (0: no limit)", value=0.0, start=0.0, end=10_000.0, width=160, **small
-        )
-        self.seed = pmui.IntInput(label="Seed", value=0, start=0, width=100, **small)
+        self.epochs = whole("Epochs (0: its own)")
+        self.batch = whole("Batch size (0: its own)", 170)
+        self.rows = whole("Sample size (0: all)")
+        self.minutes = whole("Minutes (0: no limit)", 160)
+        self.seed = whole("Seed", 90)
         self.note = pmui.TextInput(label="Why (promotion, roll-back)", width=240, **small)
 
     def address(self) -> str:
@@ -272,15 +271,19 @@ class Models(Page):
 
     async def train(self) -> None:
         """Start a training with the settings of the form."""
-        settings = {
-            "network": self.network.value,
-            "data": self.data.value.strip(),
-            "epochs": self.epochs.value or 0,
-            "batch_size": self.batch.value or 0,
-            "rows": self.rows.value or 0,
-            "minutes": self.minutes.value or 0.0,
-            "seed": self.seed.value or 0,
-        }
+        try:
+            settings = {
+                "network": self.network.value,
+                "data": self.data.value.strip(),
+                "epochs": int(number_of(self.epochs)),
+                "batch_size": int(number_of(self.batch)),
+                "rows": int(number_of(self.rows)),
+                "minutes": number_of(self.minutes),
+                "seed": int(number_of(self.seed)),
+            }
+        except ValueError as error:
+            self.context.tell(str(error), "error")
+            return
         reply = await self.act(self.context.control.start_job(self.kind.value, settings), "Training started")
         if reply:
             self._open_job(str(reply.get("id") or reply.get("job") or ""))

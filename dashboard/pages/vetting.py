@@ -42,11 +42,11 @@ class Vetting(Page):
 
     def __init__(self, context: Context, query: dict[str, str]) -> None:
         super().__init__(context, query)
-        self.daily = pmui.IntInput(
+        daily = _number(query.get("daily"), DAILY)
+        self.daily = pmui.Select(
             label="Names a day",
-            value=_number(query.get("daily"), DAILY),
-            start=1,
-            end=500,
+            options=sorted({10, 20, 50, 100, 200, 500, daily}),
+            value=daily,
             size="small",
             width=130,
             margin=0,
