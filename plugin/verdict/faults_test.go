@@ -1,10 +1,15 @@
 package verdict
 
 import (
+	"encoding/pem"
 	"fmt"
 	"io"
+	stdlog "log"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -101,6 +106,45 @@ func TestFaults(t *testing.T) {
 			}
 			if e.lookup("example.org") != nil {
 				t.Error("cached")
+			}
+		})
+	}
+}
+
+func TestHTTPSNeedsTheRightAuthority(t *testing.T) {
+	inner := newStub(t)
+	secure := httptest.NewUnstartedServer(http.HandlerFunc(inner.serve))
+	secure.Config.ErrorLog = stdlog.New(io.Discard, "", 0) // a refused handshake is expected
+	secure.StartTLS()
+	t.Cleanup(secure.Close)
+	authority := filepath.Join(t.TempDir(), "ca.pem")
+	pemText := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw})
+	if err := os.WriteFile(authority, pemText, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		args []string
+		want reason
+	}{
+		{"the right one", []string{authority}, reasonNone},
+		{"the system's", nil, reasonError},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			config := testConfig(t, secure.URL)
+			tlsConfig, err := tlsOf(&settings{engine: config, tlsArgs: c.args})
+			if err != nil {
+				t.Fatal(err)
+			}
+			e, err := newEngine(config, tlsConfig)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer e.close()
+			fl, _, _ := e.framer.ask("example.org")
+			<-fl.done
+			if fl.reason != c.want || (fl.verdict != nil) != (c.want == reasonNone) {
+				t.Errorf("verdict %v, reason %v, expected %v", fl.verdict, fl.reason, c.want)
 			}
 		})
 	}
