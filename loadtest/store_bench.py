@@ -11,10 +11,12 @@ import argparse
 import random
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from loadtest.stats import Report, Result, command_line, describe_machine
 from verdicts.observations import Batch, Observation
 from verdicts.records import Record, records_of
 from verdicts.store import Filter, Promise
@@ -168,9 +170,9 @@ def questions(store: SqliteStore) -> dict[str, Callable[[], object]]:
     return asked
 
 
-def measure(asked: dict[str, Callable[[], object]], only: str) -> int:
-    """Ask everything several times, print a table, return how many questions missed the goal."""
-    missed = 0
+def measure(asked: dict[str, Callable[[], object]], only: str) -> tuple[int, list[Result]]:
+    """Ask everything several times, print a table; how many questions missed the goal, and the figures."""
+    missed, found = 0, []
     for title, question in asked.items():
         if only not in title:
             continue
@@ -184,7 +186,8 @@ def measure(asked: dict[str, Callable[[], object]], only: str) -> int:
         median = statistics.median(times)
         missed += median > GOAL_MS
         print(f"{title:45} {median:8.1f} ms median {max(times):8.1f} ms longest{'  over' if median > GOAL_MS else ''}")
-    return missed
+        found.append(Result(title, "ms", times, goal=f"{GOAL_MS} ms"))
+    return missed, found
 
 
 def main() -> None:
@@ -192,12 +195,24 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--store", type=Path, default=Path("build/store_bench.db"))
     parser.add_argument("--only", default="", help="only questions whose title holds this text")
+    parser.add_argument("--quick", action="store_true", help="100,000 rows in a store of their own")
+    parser.add_argument("--out", type=Path, help="where the report goes, as JSON")
     arguments = parser.parse_args()
-    store = SqliteStore(arguments.store)
-    store.initialise()
-    fill(store, arguments.rows)
-    print(f"{arguments.store}: {arguments.store.stat().st_size / 2**20:,.0f} MiB")
-    sys.exit(1 if measure(questions(store), arguments.only) else 0)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "quick.db" if arguments.quick else arguments.store
+        path.parent.mkdir(parents=True, exist_ok=True)
+        store = SqliteStore(path)
+        store.initialise()
+        fill(store, 100_000 if arguments.quick else arguments.rows)
+        size = (
+            f"{path}: {path.stat().st_size / 2**20:,.0f} MiB, {100_000 if arguments.quick else arguments.rows:,} rows"
+        )
+        print(size)
+        missed, found = measure(questions(store), arguments.only)
+        store.close()
+    machine = describe_machine()
+    Report("The dashboard's questions to an SQLite store", command_line(), found, machine, [size]).save(arguments.out)
+    sys.exit(1 if missed and not arguments.out else 0)
 
 
 if __name__ == "__main__":
