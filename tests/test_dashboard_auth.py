@@ -1,0 +1,145 @@
+"""Logging in: accounts, links, roles, and a server that shows nothing to strangers."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from dashboard.accounts import BadAccounts, allows, hashed, load, load_or_generate
+from dashboard.auth import Attempts, local_path, role_of_claims
+from dashboard.client import Client
+from dashboard.data import Data, reader_of
+from dashboard.server import serve
+from dashboard.settings import Settings
+from dashboard.signin import signin_of
+from tests.stores import observation, records
+from verdicts.store import open_store
+
+pytestmark = pytest.mark.anyio
+SECRET = "a-generated-secret"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def web(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+    """A browser without scripts on a dashboard over one record."""
+    url = f"sqlite://{tmp_path}/verdict.db"
+    store = open_store(url)
+    store.initialise()
+    store.append(records([observation("=cmd.example.org")]))
+    (tmp_path / "password").write_text(SECRET)
+    settings = Settings(store_url=url, port=0, password_file=tmp_path / "password")
+    data, client = Data(reader_of(url)), Client("", lambda: "")
+    server = serve(settings, data, client, signin_of(settings))
+    server.start()
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", trust_env=False, timeout=30) as browser:
+        yield browser
+    server.stop(wait=False)
+    server._http.stop()
+    data.close()
+    await client.close()
+    store.close()
+
+
+@pytest.mark.parametrize("path", ["/", "/queries", "/audit", "/export.csv", "/export.json"])
+async def test_a_stranger_is_sent_to_the_log_in(web: httpx.AsyncClient, path: str) -> None:
+    reply = await web.get(path)
+    assert reply.status_code == 302 and reply.headers["location"].lstrip(".").startswith("/login")
+
+
+async def test_the_link_logs_in_and_leaves_no_secret_in_the_address(web: httpx.AsyncClient) -> None:
+    reply = await web.get(f"/login?token={SECRET}")
+    assert (reply.status_code, reply.headers["location"]) == (302, "/")
+    cookie = reply.headers["set-cookie"].lower()
+    assert "httponly" in cookie and "samesite=lax" in cookie and SECRET not in cookie
+    assert (await web.get("/")).status_code == 200
+
+
+async def test_the_export_is_safe_and_complete_once_logged_in(web: httpx.AsyncClient) -> None:
+    await web.get(f"/login?token={SECRET}")
+    reply = await web.get("/export.csv?range=1h")
+    assert reply.headers["content-disposition"].startswith("attachment")
+    assert len(reply.text.splitlines()) == 2 and "cmd.example.org" in reply.text
+
+
+@pytest.mark.parametrize("form", [{"user": "admin", "password": "wrong"}, {"user": "x", "password": SECRET}, {}])
+async def test_a_wrong_password_is_refused(web: httpx.AsyncClient, form: dict[str, str]) -> None:
+    reply = await web.post("/login", data=form)
+    assert reply.status_code == 401 and "set-cookie" not in reply.headers
+
+
+async def test_what_is_typed_is_shown_as_text(web: httpx.AsyncClient) -> None:
+    reply = await web.post("/login", data={"user": '"><script>alert(1)</script>', "password": "x"})
+    assert "<script>alert" not in reply.text
+
+
+async def test_guessing_is_slowed(web: httpx.AsyncClient) -> None:
+    codes = [(await web.get(f"/login?token=guess{n}")).status_code for n in range(12)]
+    assert codes[0] == 401 and codes[-1] == 429
+    assert (await web.get(f"/login?token={SECRET}")).status_code == 429
+
+
+async def test_health_needs_no_log_in(web: httpx.AsyncClient) -> None:
+    assert (await web.get("/healthz")).json() == {"status": "ok"}
+
+
+def test_a_missing_password_file_is_written_for_its_owner_only(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "password"
+    account = load_or_generate(file)[0]
+    assert (account.role, file.stat().st_mode & 0o777) == ("admin", 0o600)
+    assert account.matches(file.read_text().strip()) and len(file.read_text().strip()) >= 24
+
+
+def test_accounts_have_names_roles_and_salted_hashes(tmp_path: Path) -> None:
+    file = tmp_path / "accounts"
+    file.write_text(f"# people\nada analyst {hashed('one')}\nvic viewer {hashed('two')}\n")
+    ada, vic = load(file)
+    assert (ada.role, ada.matches("one"), ada.matches("two"), vic.role) == ("analyst", True, False, "viewer")
+
+
+@pytest.mark.parametrize("line", ["ada boss scrypt:00:00", "ada analyst plain", "ada analyst scrypt:zz:00", ""])
+def test_a_bad_account_is_told_with_its_line(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "accounts"
+    file.write_text(line)
+    with pytest.raises(BadAccounts, match="accounts"):
+        load(file)
+
+
+@pytest.mark.parametrize(
+    ("role", "needed", "may"), [("viewer", "analyst", False), ("admin", "analyst", True), (None, "viewer", False)]
+)
+def test_roles_are_ordered(role: str | None, needed: str, may: bool) -> None:
+    assert allows(role, needed) is may  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "target", ["https://evil.example", "//evil.example", "/\\evil.example", "javascript:alert(1)", "x"]
+)
+def test_a_log_in_leads_nowhere_else(target: str) -> None:
+    assert local_path(target) == "/"
+
+
+def test_a_log_in_leads_back_to_the_page_asked_for() -> None:
+    assert local_path("/queries?tier=block") == "/queries?tier=block"
+
+
+def test_a_claims_highest_group_is_the_role() -> None:
+    groups = {"soc": "analyst", "ops": "admin"}
+    assert role_of_claims({"groups": ["soc", "ops", "x"]}, "groups", groups, None) == "admin"  # type: ignore[arg-type]
+    assert role_of_claims({"groups": "soc"}, "groups", groups, None) == "analyst"  # type: ignore[arg-type]
+    assert role_of_claims({}, "groups", groups, None) is None  # type: ignore[arg-type]
+
+
+def test_attempts_are_forgotten_after_a_minute() -> None:
+    now = [0.0]
+    attempts = Attempts(2, lambda: now[0])
+    attempts.fail()
+    attempts.fail()
+    assert attempts.exhausted()
+    now[0] = 61.0
+    assert not attempts.exhausted()

@@ -1,0 +1,98 @@
+"""The small pure parts: the queue, results of trainings, registration data, list decisions."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from dashboard import registration as registrations
+from dashboard.decision import entries_of
+from dashboard.pages.health import resolver_rows
+from dashboard.queue import queue
+from dashboard.registration import NotKnown, facts_of, registration
+from dashboard.rows import chart_of
+from dashboard.training import CURVES, confusion_rows, curves, progress_of
+from dashboard.vetted import in_force
+from verdicts.store import BatchState, Bucket, Top
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def top(name: str, clients: int, score: float) -> Top:
+    return Top(name, 5, clients, score, 0.0, 1, "alert", 0)
+
+
+def test_the_queue_takes_the_weightiest_and_lets_the_rest_expire() -> None:
+    tops = [top("a.example.org", 1, 0.9), top("b.example.org", 10, 0.5), top("c.example.org", 2, 0.8)]
+    assert [row["key"] for row in queue(tops, [], 2)] == ["b.example.org", "c.example.org"]
+
+
+def test_the_queue_leaves_out_what_was_decided_or_lies_under_a_decision() -> None:
+    tops = [top("a.example.org", 1, 0.9), top("x.shop.example.com", 1, 0.9), top("new.example.net", 1, 0.9)]
+    assert [row["key"] for row in queue(tops, ["a.example.org", "shop.example.com"], 9)] == ["new.example.net"]
+
+
+def test_a_decision_on_the_registered_domain_is_one_entry() -> None:
+    entries = entries_of(["a.shop.co.uk", "b.shop.co.uk"], "benign", "1 day", True, now=1000)
+    assert entries == [{"list": "benign", "suffix": "shop.co.uk", "expires": 86_401_000}]
+
+
+def test_for_good_has_no_end() -> None:
+    assert entries_of(["a.example.org"], "blocklist", "for good", False)[0]["expires"] is None
+
+
+def test_a_resolver_that_fell_silent_is_not_waited_for() -> None:
+    resolvers = [{"epoch": 5, "time": 100_000}, {"epoch": 4, "time": 100_000}, {"epoch": 1, "time": 10_000}]
+    assert in_force(5, resolvers, 100_500) == (1, 2)
+
+
+def test_a_chart_takes_the_unknown_out_of_what_passed() -> None:
+    chart = chart_of(0, 200, 100, [Bucket(0, "none", 7), Bucket(100, "block", 2)], [Bucket(0, "none", 3)])
+    assert {s["key"]: s["values"] for s in chart["series"]} == {
+        "none": [4, 0], "unknown": [3, 0], "alert": [0, 0], "block": [0, 2],
+    }  # fmt: skip
+
+
+def test_reconciliation_sums_what_was_promised_and_stored() -> None:
+    batches = [BatchState("r", "b", 1, 99_000, 12, 2, 10, 9, 0), BatchState("r", "b", 2, 99_900, 5, 0, 5, 5, 0)]
+    row = resolver_rows(batches, {}, 100_000)[0]
+    assert (row["seen"], row["rows"], row["stored"], row["missing"], row["discarded"]) == (17, 15, 14, 1, 2)
+
+
+def test_curves_take_what_a_training_reports() -> None:
+    lines = [{"epoch": 1, "epochs": 4, "loss": 0.9}, {"epoch": 2, "epochs": 4, "loss": 0.5, "val_loss": 0.6}]
+    assert curves(lines, CURVES)[1] == {"label": "loss, validation", "points": [[2.0, 0.6]]}
+    assert progress_of(lines) == 0.5
+
+
+def test_confusion_rows_follow_from_the_four_counts() -> None:
+    counts = {"true_negative": 90, "false_positive": 10, "false_negative": 20, "true_positive": 80}
+    row = confusion_rows({"parts": {"judge": {"confusion": counts}}})[0]
+    assert (row["part"], row["accuracy"], row["recall"], row["fpr"]) == ("test", 0.85, 0.8, 0.1)
+
+
+async def test_registration_is_asked_once_and_kept() -> None:
+    asked: list[str] = []
+
+    def ask(domain: str) -> dict[str, Any]:
+        asked.append(domain)
+        return {"registration_date": datetime(2026, 1, 1, tzinfo=UTC)}
+
+    for _ in range(3):
+        answer = await registration("kept.example.org", ask)
+    assert asked == ["kept.example.org"]
+    assert facts_of(answer, datetime(2026, 1, 11, tzinfo=UTC).timestamp())[0]["value"] == "10 days"
+
+
+async def test_offline_says_so() -> None:
+    def ask(domain: str) -> dict[str, Any]:
+        raise NotKnown("offline, or the registry does not answer")
+
+    registrations._cache.pop("off.example.org", None)
+    with pytest.raises(NotKnown, match="offline"):
+        await registration("off.example.org", ask)
