@@ -11,12 +11,13 @@ from model.metrics import fit_platt, strictest, threshold_at
 from model.sampling import FAMILY_POWER
 
 BASE_RATE = 0.001  # of malicious names among queries
+BLOCK_RATE = 1e-5  # of benign names: at the base rate, a block is then right 99 times in 100 where 90 % are found
 ALERT_RATES = (7e-4, 3e-4)  # generated and score; together at most 1e-3 of benign names
 FEED_SHARE = 0.5  # of the malicious names at the base rate; the rest are generated
 
 
 class Tuned(NamedTuple):
-    """Calibration by head, and thresholds in logits (None: no block)."""
+    """Calibration by head, and thresholds in logits."""
 
     calibration: dict[str, Platt]
     block: float
@@ -43,7 +44,7 @@ def tune(corpus: Corpus, rows: NDArray[np.int64], logits: NDArray[np.float32]) -
     }
     generated, first = strictest({name: found[:, 0] for name, found in strata.items()}, ALERT_RATES[0])
     score, second = strictest({name: found[:, 1] for name, found in strata.items()}, ALERT_RATES[1])
-    return Tuned(calibration, threshold_at(strata["pooled"][:, 0], 0.0), generated, score,
+    return Tuned(calibration, threshold_at(strata["pooled"][:, 0], BLOCK_RATE), generated, score,
                  {"block": "pooled", "alert_generated": first, "alert_score": second})  # fmt: skip
 
 
