@@ -13,6 +13,7 @@ from serve_app.environment import Ingress, end_haproxy, variables
 from serve_app.loopback import ALONE
 from serve_app.settings import settings_of
 
+STARTS = 3
 SERVE_YAML = Path(__file__).with_name("serve.yaml")
 
 
@@ -45,7 +46,14 @@ def start(ingress: Ingress, **ray_options: Any) -> None:
     import ray
 
     options = {"include_dashboard": False, "log_to_driver": False, "_node_ip_address": "127.0.0.1", **ray_options}
-    ray.init(**options)
+    for turn in range(STARTS):
+        try:
+            ray.init(**options)
+            return
+        except Exception as error:  # Ray gives its processes 30 seconds, which a busy machine may not, and says just so
+            ray.shutdown()
+            if "timed out during startup" not in str(error) or turn + 1 == STARTS:
+                raise
 
 
 def deploy(

@@ -16,7 +16,7 @@ from loadtest.clusters import free_port
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / "build" / "peers"
 LOCK = ROOT / "locks" / "peers.txt"
-START_S = 180.0
+START_S = 600.0
 
 
 class Peer(NamedTuple):
