@@ -46,7 +46,6 @@ def start(options: Options, ours: Opened, supervisor: Supervisor, steps: Steps) 
     fresh = prepare(home)
     step.done("a new store, with demonstration entries" if fresh else "its store, tokens and lists are there")
     cluster_up = start_cluster(options, ours, supervisor, steps) if "cluster" in options.parts else None
-    dashboard_up = start_dashboard(options, ours, supervisor, steps) if "dashboard" in options.parts else None
     if building is not None:
         step = steps.begin("Building CoreDNS with the verdict plugin")
         binary = building.wait(supervisor)
@@ -55,8 +54,8 @@ def start(options: Options, ours: Opened, supervisor: Supervisor, steps: Steps) 
         cluster_up()
     if building is not None:
         start_coredns(options, ours, supervisor, steps, binary)
-    if dashboard_up is not None:
-        dashboard_up()
+    if "dashboard" in options.parts:
+        start_dashboard(options, ours, supervisor, steps)
 
 
 def start_cluster(options: Options, ours: Opened, supervisor: Supervisor, steps: Steps) -> Callable[[], None]:
@@ -99,8 +98,11 @@ def _follow(supervisor: Supervisor, child: Child, reports: Path, step: Step) -> 
     return f"{child.name} said no more"
 
 
-def start_dashboard(options: Options, ours: Opened, supervisor: Supervisor, steps: Steps) -> Callable[[], None]:
-    """Start the dashboard; call what is returned to wait until it serves."""
+def start_dashboard(options: Options, ours: Opened, supervisor: Supervisor, steps: Steps) -> None:
+    """Start the dashboard and wait until it serves.
+
+    It comes last: Ray gives its own processes a few seconds to start, and a small machine has no core to spare then.
+    """
     home = ours.home
     step = steps.begin("Starting the dashboard")
     argv = [
@@ -110,12 +112,8 @@ def start_dashboard(options: Options, ours: Opened, supervisor: Supervisor, step
     ]  # fmt: skip
     child = Child("the dashboard", argv, home.log("dashboard"), home.mark, patience_s=5.0)
     supervisor.add(child)
-
-    def wait() -> None:
-        supervisor.wait_for(lambda: dashboard_link(options, home) is not None, "the dashboard to serve", child)
-        step.done(f"http://{LOOPBACK}:{options.dashboard_port}")
-
-    return wait
+    supervisor.wait_for(lambda: dashboard_link(options, home) is not None, "the dashboard to serve", child)
+    step.done(f"http://{LOOPBACK}:{options.dashboard_port}")
 
 
 def start_coredns(options: Options, ours: Opened, supervisor: Supervisor, steps: Steps, binary: Path) -> None:
