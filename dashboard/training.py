@@ -11,6 +11,7 @@ PARTS = {
     "judge": "test",
     "test": "test",
 }
+COUNTS = ("true_negative", "false_positive", "false_negative", "true_positive")
 CURVES = (("loss", "loss, training"), ("val_loss", "loss, validation"))
 ACCURACIES = (
     ("accuracy", "accuracy, training"),
@@ -34,6 +35,8 @@ def curves(lines: Iterable[dict[str, Any]], kinds: tuple[tuple[str, str], ...]) 
 def progress_of(lines: list[dict[str, Any]]) -> float:
     """How much of a training is done, 0 to 1, by its last line."""
     for line in reversed(lines):
+        if isinstance(line.get("done"), int | float):
+            return min(1.0, float(line["done"]))
         for at, of in (("epoch", "epochs"), ("step", "steps")):
             if line.get(of):
                 return min(1.0, float(line.get(at, 0)) / float(line[of]))
@@ -47,48 +50,63 @@ def parts_of(evaluation: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def confusion_rows(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row a split: the four counts and what follows from them."""
-    rows = []
-    for name, part in parts_of(evaluation).items():
-        counts = part.get("confusion")
-        if not isinstance(counts, dict):
-            continue
-        tn, fp, fn, tp = (
-            int(counts.get(key, 0)) for key in ("true_negative", "false_positive", "false_negative", "true_positive")
+    """One row a split, or a tier of the judged names: the four counts and what follows from them."""
+    found = [(name, part["confusion"]) for name, part in parts_of(evaluation).items() if part.get("confusion")]
+    generated = int((evaluation.get("malicious") or {}).get("dga", 0))
+    for tier, said in (evaluation.get("tiers") or {}).items():
+        caught = round(float(said["dga_flagged"]) * generated)
+        wrong, benign = int(said["false_positives"]), int(said["benign"])
+        found.append(
+            (f"test, {tier}", dict(zip(COUNTS, (benign - wrong, wrong, generated - caught, caught), strict=True)))
         )
-        total = tn + fp + fn + tp
-        rows.append(
-            {
-                "part": name,
-                "tn": tn,
-                "fp": fp,
-                "fn": fn,
-                "tp": tp,
-                "accuracy": (tn + tp) / total if total else None,
-                "precision": tp / (tp + fp) if tp + fp else None,
-                "recall": tp / (tp + fn) if tp + fn else None,
-                "fpr": fp / (fp + tn) if fp + tn else None,
-            }
-        )
-    return rows
+    return [_confusion(name, counts) for name, counts in found]
+
+
+def _confusion(name: str, counts: dict[str, Any]) -> dict[str, Any]:
+    tn, fp, fn, tp = (int(counts.get(key, 0)) for key in COUNTS)
+    return {
+        "part": name, "tn": tn, "fp": fp, "fn": fn, "tp": tp, "accuracy": _share(tn + tp, fp + fn),
+        "precision": _share(tp, fp), "recall": _share(tp, fn), "fpr": _share(fp, tn),
+    }  # fmt: skip
+
+
+def _share(some: int, others: int) -> float | None:
+    return some / (some + others) if some + others else None
 
 
 def fixed_rows(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row a split and fixed false-positive rate."""
+    """One row a split (or group of generator families) and fixed false-positive rate."""
     rows = []
     for name, part in parts_of(evaluation).items():
         for point in part.get("at_fpr") or []:
             rows.append({"part": name, **{key: point.get(key) for key in ("fpr", "recall", "precision", "threshold")}})
+    for rate, said in (evaluation.get("rates") or {}).items():
+        at = said.get("strictest") or {}
+        groups = {f"test, {group} families": (at.get("groups") or {}).get(group) for group in ("known", "unseen")}
+        groups["test, feeds"] = at.get("feeds_mean")
+        for name, value in groups.items():
+            if (recall := _mean(value)) is not None:
+                rows.append({"part": name, "fpr": float(rate), "recall": recall, "precision": None, "threshold": None})
     return rows
 
 
+def _mean(value: Any) -> float | None:
+    """The mean of an interval in any of the forms reports use: a number, [mean, low, high], or a mapping."""
+    if isinstance(value, dict):
+        value = value.get("mean", value.get("value"))
+    if isinstance(value, list):
+        value = value[0] if value else None
+    return float(value) if isinstance(value, int | float) else None
+
+
 def reliability(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
-    """One curve a split: the share that was malicious, over the probability that was said."""
+    """One curve a split, or a head: the share that was malicious, over the probability that was said."""
+    found = {name: part.get("reliability") for name, part in parts_of(evaluation).items()}
+    for head, said in (evaluation.get("calibration") or {}).items():
+        found[f"test, {head}"] = said.get("reliability") if isinstance(said, dict) else None
     result = []
-    for name, part in parts_of(evaluation).items():
-        points = [
-            [float(b["predicted"]), float(b["observed"])] for b in part.get("reliability") or [] if b.get("count", 1)
-        ]
+    for name, bins in found.items():
+        points = [[float(b["predicted"]), float(b["observed"])] for b in bins or [] if b.get("predicted") is not None]
         if points:
             result.append({"label": name, "points": sorted(points)})
     return result

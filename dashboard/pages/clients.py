@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import urlencode
 
 import panel as pn
 
@@ -180,14 +181,16 @@ class Clients(Page):
 def incident_row(key: str, body: dict[str, Any], time: int) -> dict[str, Any]:
     """One incident as a row."""
     generated = body.get("names") or []
+    many = f"{len(generated)} generated names" if len(generated) != 1 else "1 generated name"
     return {
         "id": key,
-        "href": f"/incidents?id={key}",
+        "href": "/incidents?" + urlencode({"id": key}),
         "client": body.get("client", ""),
         "state": body.get("state", "open"),
-        "title": f"{len(generated)} generated names" if len(generated) != 1 else "1 generated name",
-        "time": body.get("start") or body.get("first") or time,
-        "last": body.get("end") or body.get("last") or time,
+        "title": f"reaches {body['domain']}" if body.get("domain") else many,
+        "reason": body.get("reason", ""),
+        "time": body.get("start") or time,
+        "last": body.get("end") or time,
         "count": body.get("count", 0),
         "missing": body.get("nxdomain", 0),
         "assignee": body.get("assignee", ""),
