@@ -3,6 +3,9 @@
 import signal
 from pathlib import Path
 from types import FrameType
+from typing import Any
+
+import yaml
 
 from serve_app.cluster import SERVE_YAML, NotDeployed, configuration, deploy, start, stop
 from serve_app.environment import BadEnvironment, Ingress
@@ -19,8 +22,8 @@ class _Stop(BaseException):
 
 def serve_until_stopped(path: Path | None, port: int | None, folder: Path) -> None:
     """Run until SIGINT or SIGTERM. Raises `Refused`."""
+    found = checked(path or SERVE_YAML, port)
     try:
-        found = configuration(port=port, path=path or SERVE_YAML)
         ingress = Ingress(folder, tls="ssl_certfile" in found["http_options"])
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _raise_stop)
@@ -37,8 +40,20 @@ def serve_until_stopped(path: Path | None, port: int | None, folder: Path) -> No
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_IGN)
             stop(ingress)
-    except (BadEnvironment, BadSettings, NotDeployed, OSError) as error:
+    except (BadEnvironment, NotDeployed, OSError, ValueError) as error:
         raise Refused(str(error)) from error
+
+
+def checked(path: Path, port: int | None) -> dict[str, Any]:
+    """The configuration in a file. Raises `Refused`."""
+    try:
+        return configuration(port=port, path=path)
+    except BadSettings as error:
+        raise Refused(f"{path}: {error}") from error
+    except yaml.YAMLError as error:
+        raise Refused(f"{path}: {' '.join(str(error).split())}") from error
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise Refused(f"{path}: expected http_options and applications, as in {SERVE_YAML}") from error
 
 
 def _raise_stop(number: int, frame: FrameType | None) -> None:

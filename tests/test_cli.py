@@ -84,3 +84,20 @@ def test_tokens_are_issued_listed_rotated_and_revoked_in_a_store(tmp_path: Path)
 def test_an_unknown_token_is_named(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["tokens", "--store", f"sqlite://{tmp_path}/v.db", "revoke", "abc"])
     assert result.exit_code == 1 and "abc" in result.output
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("http_options: {port: 1\n", "expected ',' or '}'"),
+        ("colour: red\n", "expected http_options and applications"),
+        ("- 1\n", "expected http_options and applications"),
+        ("http_options: {}\napplications: [{name: v, args: {colour: red}}]\n", "unknown key 'colour'"),
+    ],
+    ids=["no YAML", "no applications", "a list", "unknown setting"],
+)
+def test_a_bad_configuration_is_refused_before_ray_starts(tmp_path: Path, text: str, says: str) -> None:
+    file = tmp_path / "serve.yaml"
+    file.write_text(text)
+    result = CliRunner().invoke(main, ["serve", str(file)])
+    assert result.exit_code == 1 and str(file) in result.output and says in result.output
