@@ -1,208 +1,239 @@
-"""What the log costs against a bare bulk write of the same records, in ABBA order.
+"""What the verdict log costs and what it survives, on a real Elasticsearch.
 
-    python -m loadtest.log_bench [--quick] [--out FILE] [--elastic http://127.0.0.1:9200]
+    python -m loadtest.log_bench kills --rows 1000000 --kills 20     none lost, none doubled
+    python -m loadtest.log_bench rate --rows 200000                  against parallel_bulk on the same documents
+    python -m loadtest.log_bench bytes --rows 200000                 a row on disk, against the default mapping
 
-Bare: the records in bulks into a table without roll-ups, promises or reconciliation (SQLite), or by the client's own
-`parallel_bulk` into an index with dynamic mapping (Elasticsearch). Ours: the reports are fsynced in the spool, read
-back, checked, and appended to the store. Elasticsearch is measured only where one is named; indices of the bench's
-own are made there and removed.
+`--url` names a server; without it one is started from Maven Central's archive. Each mode uses a prefix of its own
+and removes its indices at the end. Exits 1 when the goal is missed.
 """
 
 import argparse
-import sqlite3
+import json
+import os
+import random
+import signal
+import subprocess
 import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import msgspec
+from elasticsearch import helpers
 
-from loadtest.profiles import Profile, flat
-from loadtest.stats import Report, Result, command_line, compare, describe_machine
-from loadtest.traffic import Query, queries
-from verdicts.drain import BULK_BYTES, entry, unpack
+from loadtest.store_bench import population
 from verdicts.ecs import document_of
-from verdicts.observations import Batch, Observation
+from verdicts.keeper import Keeper
+from verdicts.observations import Batch
 from verdicts.records import Record, records_of
-from verdicts.spool import Spool
-from verdicts.store import Store, open_store
+from verdicts.store.elastic import ElasticStore
+from verdicts.store.elastic_schema import index_of
 
-ROWS = 500  # of a report: a second of a busy resolver
-BULK = 5000  # records of a bare bulk
-SPOOL_LIMIT = 1 << 30
-
-
-class Cost(NamedTuple):
-    """Records a second by the clock, CPU microseconds of this process a record, octets on disk a record."""
-
-    rate: float
-    cpu_us: float
-    octets: float
+BATCH_ROWS = 500
+BOOT = "c" * 32
+RATE_GOAL, BYTES_GOAL = 0.9, 0.35
+SPOOL_BYTES = 1 << 30
 
 
-def batches(count: int, seed: int = 0) -> list[Batch]:
-    """Reports as a resolver sends them: traffic's names, rows of one query each."""
-    now = int(time.time() * 1000)
-    made = queries(flat(Profile(rate=1000, benign=20_000)), seed)
-    boot = uuid.uuid4().hex
-    rows = [[_row(next(made), now + number) for _ in range(ROWS)] for number in range(count)]
-    return [Batch("bench", boot, number + 1, seen=ROWS, rows=found) for number, found in enumerate(rows)]
+def batch_of(number: int, at: int) -> Batch:
+    """Batch `number`, the same whenever it is made: a resolver repeats what was not acknowledged."""
+    drawn = population(number)
+    batch = Batch("edge-1", BOOT, number, rows=[next(drawn) for _ in range(BATCH_ROWS)])
+    for place, row in enumerate(batch.rows):
+        row.first = row.last = at + number * 10 + place % 10
+    batch.seen = sum(row.count for row in batch.rows)
+    return batch
 
 
-def _row(query: Query, now: int) -> Observation:
-    return Observation(
-        query.qname, query.qtype, query.client, "benign", now, now, source="model", model="m", rcode="NOERROR",
-        score=0.01, generated=0.02, latency_sum=900, latency_max=900, addresses=["192.0.2.1"],
-    )  # fmt: skip
+def keeper(url: str, spool: Path, at: int) -> None:
+    """A VerdictLog replica: keeps the batches whose numbers come on standard input, and answers each when it is on
+    disk; `status` asks for the depth of the spool."""
+    replica = Keeper(url, spool, SPOOL_BYTES, retention_days=400)
+    for line in sys.stdin:
+        if line.strip() == "status":
+            print(replica.status()["spool_bytes"], flush=True)
+            continue
+        replica.keep(msgspec.json.encode(batch_of(int(line), at)))
+        print(line.strip(), flush=True)
 
 
-def through_the_log(reports: Sequence[Batch], folder: Path, store: Store) -> None:
-    """Spool, read back, append: what VerdictLog does with reports."""
-    spool = Spool(folder / "spool", SPOOL_LIMIT)
-    for report in reports:
-        spool.append(entry(report.rows[0].first, msgspec.json.encode(report)))
-    while True:
-        entries, position = spool.read(BULK_BYTES)
-        if not entries:
-            break
-        records, promises, bad = unpack(entries)
-        if bad or store.append(records, promises):
-            raise RuntimeError("the store refused records of the bench")
-        spool.trim(position)
-    spool.close(remove=True)
+def kills(url: str, rows: int, times: int) -> bool:
+    """Rows through a replica that is killed again and again, and a server that answers 429 in storms."""
+    from tests.fault_proxy import proxy_to
+
+    draw = random.Random(5)
+    at = int(time.time() * 1000) - 60_000
+    batches = rows // BATCH_ROWS
+    deaths = set(draw.sample(range(2, batches), min(times, batches - 2)))
+    began = time.monotonic()
+    with store_at(url) as store, proxy_to(url) as proxy, tempfile.TemporaryDirectory() as spool:
+        target = f"{proxy.url}/?prefix={store.settings.prefix}&replicas=0"
+        replica = start_keeper(target, spool, at)
+        for number in range(1, batches + 1):
+            if number % 50 == 0:
+                proxy.faults += draw.choices([429, "mixed", "reset", "half", 503], k=draw.randrange(1, 6))
+            if number in deaths:
+                send(replica, number)
+                time.sleep(draw.uniform(0, 0.3))  # it dies before, in or after the sync, the bulk or the trim
+                replica.kill()
+                replica.wait()
+                replica = start_keeper(target, spool, at)
+            while not (send(replica, number) and answer(replica) == str(number)):
+                replica.wait()
+                replica = start_keeper(target, spool, at)
+        while send(replica, "status") and answer(replica) != "0":
+            time.sleep(0.5)
+        replica.kill()
+        replica.wait()
+        store.client.indices.refresh(index=f"{store.settings.prefix}-*")
+        found = store.client.count(index=f"{store.settings.prefix}-log-*")["count"]
+        states = list(store.reconcile(at - 3_600_000, at + 86_400_000))
+        missing = sum(state.missing for state in states)
+        print(
+            f"{batches * BATCH_ROWS:,} rows sent, {len(deaths)} kills, faults {dict(proxy.met)}: {found:,} documents,"
+            f" {len(states):,} of {batches:,} batches, {missing:,} rows missing, {time.monotonic() - began:,.0f} s"
+        )
+        return bool(found == batches * BATCH_ROWS and missing == 0 and len(states) == batches)
 
 
-def bare_sqlite(records: Sequence[Record], path: Path) -> None:
-    """The records into one table, a transaction a bulk, synced like ours."""
-    fields = Record.__struct_fields__
-    database = sqlite3.connect(path, isolation_level=None)
-    database.execute("PRAGMA journal_mode = WAL")
-    database.execute("PRAGMA synchronous = FULL")
-    database.execute(f"CREATE TABLE records ({', '.join(f'{name}' for name in fields)}, PRIMARY KEY (id))")
-    database.execute("CREATE INDEX by_time ON records (time)")
-    marks = ", ".join("?" * len(fields))
-    for start in range(0, len(records), BULK):
-        rows = ([_plain(getattr(r, name)) for name in fields] for r in records[start : start + BULK])
-        database.execute("BEGIN IMMEDIATE")
-        database.executemany(f"INSERT INTO records VALUES ({marks})", rows)
-        database.execute("COMMIT")
-    database.close()
+def start_keeper(url: str, spool: str, at: int) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "loadtest.log_bench", "keeper", "--url", url, "--spool", spool, "--at", str(at)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def _plain(value: object) -> object:
-    return ",".join(value) if isinstance(value, list) else value
-
-
-def bare_elastic(records: Sequence[Record], url: str, index: str) -> None:
-    """The records by the client's own bulk helper, mapping left to the server."""
-    from elasticsearch import Elasticsearch
-    from elasticsearch.helpers import parallel_bulk
-
-    client = Elasticsearch(url)
-    actions: Iterator[dict[str, object]] = (
-        {"_op_type": "create", "_index": index, "_id": record.id, "_source": document_of(record)} for record in records
-    )
-    for accepted, said in parallel_bulk(client, actions, thread_count=2):
-        if not accepted:
-            raise RuntimeError(str(said))
-    client.close()
-
-
-def timed(work: Callable[[], None], count: int, path: Path | None = None) -> Cost:
-    """The cost of writing `count` records."""
-    start, cpu = time.perf_counter(), time.process_time()
-    work()
-    taken, used = time.perf_counter() - start, time.process_time() - cpu
-    octets = sum(p.stat().st_size for p in path.parent.glob(path.name + "*")) if path else 0
-    return Cost(count / taken, used / count * 1e6, octets / count)
-
-
-def on_sqlite(reports: Sequence[Batch], pairs: int) -> list[Result]:
-    """Both ways into SQLite, each time into a new file."""
-    records = [record for report in reports for record in records_of(report)]
-
-    def bare() -> Cost:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "bare.db"
-            return timed(lambda: bare_sqlite(records, path), len(records), path)
-
-    def ours() -> Cost:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "log.db"
-            store = open_store(f"sqlite:///{path}")
-            store.initialise()
-            try:
-                return timed(lambda: through_the_log(reports, Path(folder), store), len(records), path)
-            finally:
-                store.close()
-
-    return results("SQLite", *compare(bare, ours, pairs))
-
-
-def on_elastic(reports: Sequence[Batch], pairs: int, url: str) -> list[Result]:
-    """Both ways into Elasticsearch, each time into indices of their own."""
-    from elasticsearch import Elasticsearch
-
-    records = [record for report in reports for record in records_of(report)]
-    client = Elasticsearch(url)
-
-    def bare() -> Cost:
-        index = f"bench-bare-{uuid.uuid4().hex[:8]}"
-        try:
-            return timed(lambda: bare_elastic(records, url, index), len(records))
-        finally:
-            client.indices.delete(index=index, ignore_unavailable=True)
-
-    def ours() -> Cost:
-        prefix = f"bench{uuid.uuid4().hex[:8]}"
-        store = open_store(f"{url}?prefix={prefix}")
-        store.initialise()
-        try:
-            with tempfile.TemporaryDirectory() as folder:
-                return timed(lambda: through_the_log(reports, Path(folder), store), len(records))
-        finally:
-            store.close()
-            names = [name for name in client.indices.get(index=f"{prefix}*")]
-            if names:
-                client.indices.delete(index=",".join(names))
-
+def send(replica: "subprocess.Popen[str]", what: object) -> bool:
+    assert replica.stdin is not None
     try:
-        return results("Elasticsearch", *compare(bare, ours, pairs))
-    finally:
-        client.close()
+        replica.stdin.write(f"{what}\n")
+        replica.stdin.flush()
+    except BrokenPipeError:
+        return False
+    return True
 
 
-def results(kind: str, bare: Sequence[Cost], ours: Sequence[Cost]) -> list[Result]:
-    """The figures of one store, ours against bare."""
-    found = []
-    for unit, column in (("records/s", 0), ("CPU us/record", 1), ("octets/record", 2)):
-        left, right = [float(cost[column]) for cost in bare], [float(cost[column]) for cost in ours]
-        if all(left):
-            found.append(Result(f"{kind}, bare bulk", unit, left))
-            found.append(Result(f"{kind}, spool and log", unit, right, "bare", left))
+def answer(replica: "subprocess.Popen[str]") -> str:
+    assert replica.stdout is not None
+    return replica.stdout.readline().strip()
+
+
+def rate(url: str, rows: int) -> bool:
+    """CPU seconds of our append and of parallel_bulk on the same documents, in turns."""
+    ratios = []
+    for turn in range(4):
+        records = drawn_records(rows // 4, turn)
+        order = (ours, theirs) if turn % 2 == 0 else (theirs, ours)
+        spent = {run.__name__: run(url, records) for run in order}
+        ratios.append(spent["theirs"][0] / spent["ours"][0])
+        for name, (cpu, wall) in sorted(spent.items()):
+            print(f"turn {turn}: {name:6} {len(records) / cpu:9,.0f} rows/CPU-s {len(records) / wall:9,.0f} rows/s")
+    ratios.sort()
+    print(f"ours / parallel_bulk in rows per CPU second: median {(ratios[1] + ratios[2]) / 2:.2f}, all {ratios}")
+    return (ratios[1] + ratios[2]) / 2 >= RATE_GOAL
+
+
+def ours(url: str, records: list[Record]) -> tuple[float, float]:
+    with store_at(url) as store:
+        store.append(records[:1])
+        cpu, wall = time.process_time(), time.perf_counter()
+        store.append(records)
+        return time.process_time() - cpu, time.perf_counter() - wall
+
+
+def theirs(url: str, records: list[Record]) -> tuple[float, float]:
+    """Elastic's helper with the same documents, ids and index, made and sent in one go."""
+    with store_at(url) as store:
+        store.append(records[:1])
+        prefix = store.settings.prefix
+        cpu, wall = time.process_time(), time.perf_counter()
+        actions = (
+            {
+                "_op_type": "create", "_index": index_of(prefix, "log", record.time, "day"), "_id": record.id,
+                "_source": document_of(record),
+            }
+            for record in records
+        )  # fmt: skip
+        for _ in helpers.parallel_bulk(store.client, actions, raise_on_error=False, chunk_size=500):
+            pass
+        return time.process_time() - cpu, time.perf_counter() - wall
+
+
+def bytes_a_row(url: str, rows: int) -> bool:
+    """Octets on disk after a merge into one segment."""
+    records = drawn_records(rows, 9)
+    with store_at(url) as store:
+        store.append(records)
+        mine = size(store, f"{store.settings.prefix}-log-*")
+        plain = f"{store.settings.prefix}-plain"
+        for start in range(0, len(records), 2000):
+            lines: list[Any] = []
+            for record in records[start : start + 2000]:
+                lines += [{"create": {"_id": record.id}}, document_of(record)]
+            store.client.bulk(index=plain, operations=lines)
+        default = size(store, plain)
+    count = len(records)
+    print(f"{mine / count:.0f} octets a row, default dynamic mapping {default / count:.0f}: {mine / default:.2f}")
+    return mine / default <= BYTES_GOAL
+
+
+def size(store: ElasticStore, index: str) -> int:
+    store.client.indices.refresh(index=index)
+    store.client.options(request_timeout=600).indices.forcemerge(index=index, max_num_segments=1)
+    store.client.indices.flush(index=index)
+    stats = store.client.indices.stats(index=index, metric="store")
+    return int(stats["_all"]["primaries"]["store"]["size_in_bytes"])
+
+
+def drawn_records(rows: int, boot: int) -> list[Record]:
+    at = int(time.time() * 1000) - 600_000
+    found: list[Record] = []
+    for number in range(1, rows // BATCH_ROWS + 1):
+        found += records_of(msgspec.structs.replace(batch_of(number, at), boot=f"{boot:032x}"))
     return found
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure and report."""
-    parser = argparse.ArgumentParser(prog="python -m loadtest.log_bench", description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="few records, one pair")
-    parser.add_argument("--out", metavar="FILE", help="where the report goes, as JSON")
-    parser.add_argument("--elastic", metavar="URL", help="an Elasticsearch of yours to measure too")
-    options = parser.parse_args(arguments)
-    reports, pairs = batches(20 if options.quick else 200), 1 if options.quick else 7
-    found = on_sqlite(reports, pairs)
-    if options.elastic:
-        found += on_elastic(reports, pairs, options.elastic)
-    machine = describe_machine("elasticsearch", "msgspec")
-    report = Report("The log against a bare bulk write", command_line(), found, machine)
-    report.save(options.out)
-    print(report.text())
-    return 0
+@contextmanager
+def store_at(url: str) -> Iterator[ElasticStore]:
+    """A store under a prefix of its own, removed afterwards."""
+    store = ElasticStore(f"{url}/?prefix=b{uuid.uuid4().hex[:12]}&replicas=0&timeout=120")
+    store.initialise()
+    try:
+        yield store
+    finally:
+        store.client.indices.delete(index=f"{store.settings.prefix}-*")
+        for name in ("log", "batches", "dead", "state", "history"):
+            store.client.indices.delete_index_template(name=f"{store.settings.prefix}-{name}")
+        store.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("mode", choices=["kills", "rate", "bytes", "keeper"])
+    parser.add_argument("--url", default=os.environ.get("VERDICT_TEST_ELASTIC_URL", ""))
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--spool", type=Path)
+    parser.add_argument("--at", type=int, default=0)
+    arguments = parser.parse_args()
+    if arguments.mode == "keeper":
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        keeper(arguments.url, arguments.spool, arguments.at)
+        return
+    if not arguments.url:
+        from tests.elastic import shared_url
+
+        arguments.url = shared_url()
+    if arguments.mode == "kills":
+        good = kills(arguments.url, arguments.rows, arguments.kills)
+    else:
+        good = (rate if arguments.mode == "rate" else bytes_a_row)(arguments.url, arguments.rows)
+    print(json.dumps({"mode": arguments.mode, "rows": arguments.rows, "goal met": good}))
+    sys.exit(0 if good else 1)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from loadtest.stats import Report, Result, command_line, describe_machine
@@ -141,30 +142,30 @@ def questions(store: SqliteStore) -> dict[str, Callable[[], object]]:
         def ask(title: str, question: Callable[[], object], label: str = label) -> None:
             asked[f"{label}: {title}"] = question
 
-        ask("histogram by tier", lambda s=span, i=interval: store.histogram(s, i))
-        ask("histogram of unknown", lambda s=unknown, i=interval: store.histogram(s, i))
-        ask("totals by tier", lambda s=span, w=width: store.histogram(s, DAY * (1 + w // DAY)))
-        ask("totals by reason", lambda s=unknown, w=width: store.histogram(s, DAY * (1 + w // DAY), "reason"))
-        ask("latest records", lambda s=span: store.search(s, 100))
-        ask("latest malicious", lambda s=bad: store.search(s, 100))
-        ask("score from 0.95", lambda w=width: store.search(Filter(last - w, last, min_score=0.95), 100))
-        ask("wildcard", lambda w=width: store.search(Filter(last - w, last, name="*site77*"), 100))
-        ask("suffix", lambda w=width: store.search(Filter(last - w, last, name=".site7.com"), 100))
-        ask("top names", lambda s=span: store.top(s, "qname"))
-        ask("top malicious names", lambda s=bad: store.top(s, "qname"))
-        ask("top registered domains", lambda s=span: store.top(s, "registered"))
-        ask("top clients", lambda s=span: store.top(s, "client"))
-        ask("top malicious clients", lambda s=bad: store.top(s, "client"))
-        ask("vetting queue", lambda s=bad: store.top(s, "qname", 100, "clients"))
-        ask("would block", lambda s=would: store.top(s, "qname", 20, "clients"))
-        ask("one client, histogram", lambda s=one, i=interval: store.histogram(s, i))
-        ask("one client, records", lambda s=one: store.search(s, 100))
-        ask("one client, malicious names", lambda s=one_bad: store.top(s, "qname", 12))
-        ask("one client, NXDOMAIN names", lambda s=one_nx: store.top(s, "qname", 12))
-        ask("one popular domain, histogram", lambda s=domain, i=interval: store.histogram(s, i))
-        ask("one popular domain, clients", lambda s=domain: store.top(s, "client", 10))
-        ask("one popular domain, names", lambda s=domain: store.top(s, "qname", 12))
-        ask("one popular name, records", lambda s=exact: store.search(s, 100))
+        ask("histogram by tier", partial(store.histogram, span, interval))
+        ask("histogram of unknown", partial(store.histogram, unknown, interval))
+        ask("totals by tier", partial(store.histogram, span, DAY * (1 + width // DAY)))
+        ask("totals by reason", partial(store.histogram, unknown, DAY * (1 + width // DAY), "reason"))
+        ask("latest records", partial(store.search, span, 100))
+        ask("latest malicious", partial(store.search, bad, 100))
+        ask("score from 0.95", partial(store.search, Filter(last - width, last, min_score=0.95), 100))
+        ask("wildcard", partial(store.search, Filter(last - width, last, name="*site77*"), 100))
+        ask("suffix", partial(store.search, Filter(last - width, last, name=".site7.com"), 100))
+        ask("top names", partial(store.top, span, "qname"))
+        ask("top malicious names", partial(store.top, bad, "qname"))
+        ask("top registered domains", partial(store.top, span, "registered"))
+        ask("top clients", partial(store.top, span, "client"))
+        ask("top malicious clients", partial(store.top, bad, "client"))
+        ask("vetting queue", partial(store.top, bad, "qname", 100, "clients"))
+        ask("would block", partial(store.top, would, "qname", 20, "clients"))
+        ask("one client, histogram", partial(store.histogram, one, interval))
+        ask("one client, records", partial(store.search, one, 100))
+        ask("one client, malicious names", partial(store.top, one_bad, "qname", 12))
+        ask("one client, NXDOMAIN names", partial(store.top, one_nx, "qname", 12))
+        ask("one popular domain, histogram", partial(store.histogram, domain, interval))
+        ask("one popular domain, clients", partial(store.top, domain, "client", 10))
+        ask("one popular domain, names", partial(store.top, domain, "qname", 12))
+        ask("one popular name, records", partial(store.search, exact, 100))
     asked["hour: reconciliation"] = lambda: list(store.reconcile(last - HOUR, last))
     asked["day: reconciliation"] = lambda: list(store.reconcile(last - DAY, last))
     return asked

@@ -1,8 +1,8 @@
 """A real Elasticsearch for tests: the server from Maven Central, run on a free port of the loopback.
 
 The archive is the one that Elastic's own integration tests use: the server without most modules. It is fetched once
-into `build/elastic`. Java comes from JAVA_HOME or /usr/lib/jvm and must be a whole JDK (the server needs jdk.jlink, which
-the runtimes on PyPI leave out).
+into `build/elastic`. Java comes from JAVA_HOME or /usr/lib/jvm and must be a whole JDK (the server needs jdk.jlink,
+which the runtimes on PyPI leave out).
 """
 
 import atexit
@@ -30,6 +30,7 @@ VERSION = os.environ.get("VERDICT_TEST_ELASTIC", "9.5.3")
 BASE = "https://maven.invalid/org/elasticsearch/distribution/integ-test-zip/elasticsearch"
 BUILD = Path(__file__).parent.parent / "build" / "elastic"
 JAVA_AT_LEAST = 21
+JAVA_OPTIONS = "-Xms512m -Xmx512m -XX:TieredStopAtLevel=1"  # starts in half the time
 START_S = 300  # on a machine that does other things too
 
 
@@ -104,7 +105,7 @@ class ElasticServer:
         log = os.open(self.folder / "out.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         environment = {
             "PATH": "/usr/bin:/bin", "ES_JAVA_HOME": str(self._java), "ES_PATH_CONF": str(config),
-            "ES_JAVA_OPTS": "-Xms512m -Xmx512m -XX:TieredStopAtLevel=1", "HOME": str(self.folder), "ES_TMPDIR": str(self.folder / "tmp"),
+            "ES_JAVA_OPTS": JAVA_OPTIONS, "HOME": str(self.folder), "ES_TMPDIR": str(self.folder / "tmp"),
         }  # fmt: skip
         self._process = subprocess.Popen(
             [self.home / "bin" / "elasticsearch"], env=environment, stdout=log, stderr=log, start_new_session=True,

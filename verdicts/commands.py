@@ -46,6 +46,7 @@ def lists(context: click.Context, url: str | None, token_file: Path | None, stor
     else:
         with _told():
             context.obj = Direct(store_url or "", getpass.getuser(), _now())
+    context.call_on_close(context.obj.close)
 
 
 _LIST = click.argument("list_name", metavar="LIST", type=click.Choice(LIST_NAMES))

@@ -30,6 +30,8 @@ class Holder(Protocol):
 
     def ranked(self) -> list[str]: ...
 
+    def close(self) -> None: ...
+
 
 class Direct:
     """A store, written under its own writer lock."""
@@ -65,6 +67,9 @@ class Direct:
     def ranked(self) -> list[str]:
         runs = {document.key: document.body or {} for document in self._store.scan(PREVALENCE_KIND)}
         return Lists(None, runs).ranked()
+
+    def close(self) -> None:
+        self._store.close()
 
     def _commit(self, documents: list[Document], note: str) -> int:
         if documents:
@@ -104,6 +109,9 @@ class Remote:
 
     def ranked(self) -> list[str]:
         raise Refused("the prevalence list is exported from the store alone: name it with --store")
+
+    def close(self) -> None:
+        self._http.close()
 
     def _send(self, method: str, note: str, entries: list[dict[str, Any]]) -> int:
         for start in range(0, len(entries), CHUNK):

@@ -1,0 +1,85 @@
+"""`verdict lists` and `verdict store` on a store of their own."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.stores import now, observation, promise, records, sqlite_url
+from verdicts.commands import lists, state_of, store
+from verdicts.store import BatchState, open_store
+
+
+def run(tmp_path: Path, command: str, *arguments: str, given: str = "", create: bool = True) -> Result:
+    url = sqlite_url(tmp_path)
+    if create and not (tmp_path / "verdict.db").exists():
+        CliRunner().invoke(store, ["--store", url, "init"])
+    group = lists if command == "lists" else store
+    return CliRunner().invoke(group, ["--store", url, *arguments], input=given)
+
+
+def test_entries_are_added_shown_and_removed(tmp_path: Path) -> None:
+    assert run(tmp_path, "lists", "add", "blocklist", "Bad.org", "--note", "why", "--days", "3").exit_code == 0
+    shown = run(tmp_path, "lists", "show").output.split("\t")
+    assert shown[:2] == ["blocklist", "bad.org"] and shown[-1] == "why\n"
+    assert run(tmp_path, "lists", "remove", "blocklist", "bad.org").exit_code == 0
+    assert run(tmp_path, "lists", "show").output == ""
+
+
+def test_an_import_tells_bad_rows_and_takes_the_rest(tmp_path: Path) -> None:
+    result = run(tmp_path, "lists", "import", "blocklist", "-", given="good.org\nco.uk\nfine.org\n")
+    assert result.exit_code == 0
+    assert "line 2: name 'co.uk': a public suffix" in result.output
+    assert "2 into blocklist (plain), 1 left out" in result.output
+
+
+@pytest.mark.parametrize("form", ["plain", "hosts", "rpz", "adguard", "csv"])
+def test_an_export_can_be_imported(tmp_path: Path, form: str) -> None:
+    run(tmp_path, "lists", "add", "benign", "a.org", "b.org")
+    exported = run(tmp_path, "lists", "export", "benign", "--form", form).output
+    assert (
+        "2 into blocklist" in run(tmp_path, "lists", "import", "blocklist", "-", "--form", form, given=exported).output
+    )
+
+
+def test_the_prevalence_list_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    run(tmp_path, "lists", "import", "prevalence", "-", given="1,google.com\n2,bbc.co.uk\n3,a.org\n")
+    run(tmp_path, "lists", "import", "prevalence", "-", "--limit", "2", given="1,b.org\n2,google.com\n3,a.org\n")
+    assert run(tmp_path, "lists", "export", "prevalence", "--form", "top").output == "1,b.org\n2,google.com\n"
+
+
+def test_a_bad_name_on_the_command_line_is_an_error_that_names_it(tmp_path: Path) -> None:
+    result = run(tmp_path, "lists", "add", "benign", "com")
+    assert result.exit_code == 1 and "name 'com': a public suffix" in result.output
+
+
+def test_a_store_that_is_not_there_is_said_by_check(tmp_path: Path) -> None:
+    result = run(tmp_path, "store", "check", create=False)
+    assert result.exit_code == 1 and "verdict store init" in result.output
+    assert run(tmp_path, "store", "check").output == "nothing is wrong\n"
+
+
+def test_reconcile_ends_with_1_when_a_row_is_missing(tmp_path: Path) -> None:
+    run(tmp_path, "store", "check")
+    opened = open_store(sqlite_url(tmp_path))
+    at = now() - 600_000
+    rows = [observation(f"{i}.org", at) for i in range(3)]
+    opened.append(records(rows, 1), [promise(rows, 1, at)])
+    opened.append(records(rows, 2)[:2], [promise(rows, 2, at)])
+    opened.close()
+    result = run(tmp_path, "store", "reconcile")
+    assert result.exit_code == 1 and result.output.startswith("missing\tedge-1")
+    assert "1 batches complete, 0 pending, 1 missing" in result.output
+
+
+@pytest.mark.parametrize(
+    ("stored", "dead", "age", "state"),
+    [(5, 0, 0, "complete"), (4, 1, 0, "dead-lettered"), (4, 0, 1000, "pending"), (4, 0, 90_000, "missing")],
+)
+def test_a_batch_has_one_state(stored: int, dead: int, age: int, state: str) -> None:
+    assert state_of(BatchState("r", "b", 1, 1_000_000, 5, 0, 5, stored, dead), 1_000_000 + age) == state
+
+
+def test_a_url_that_is_no_store_is_one_line(tmp_path: Path) -> None:
+    result = CliRunner().invoke(store, ["--store", "ftp://x", "check"])
+    assert result.exit_code == 1 and "expected sqlite:///PATH" in result.output and "Traceback" not in result.output
