@@ -8,7 +8,7 @@ from pathlib import Path
 
 from model.artifact import Artifact
 from model.registry import RELEASED
-from model.scorer import Scorer
+from model.scorer import Scorer, set_threads
 
 SEED = RELEASED / "seed-2020"
 FEATURES = Path(SEED / "model.keras")
@@ -16,7 +16,8 @@ FEATURES = Path(SEED / "model.keras")
 
 def scorer() -> Scorer:
     """The compiled scorer, warm, on as many threads as VERDICT_PEER_THREADS says."""
-    made = Scorer(Artifact.load(SEED), threads=int(os.environ.get("VERDICT_PEER_THREADS", "1")))
+    set_threads(int(os.environ.get("VERDICT_PEER_THREADS", "1")))  # before the network's first operation
+    made = Scorer(Artifact.load(SEED))
     made.warm_up()
     return made
 
