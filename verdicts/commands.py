@@ -114,7 +114,7 @@ def import_(
         form = list_formats.guess("\n".join(text[:200])) if form == "auto" else form
         parsed = list_formats.parse(text, form, limit)
         for problem in parsed.problems[:TOLD]:
-            click.echo(f"{file.name}, line {problem.line}: {problem.reason}", err=True)
+            click.echo(f"{getattr(file, 'name', '-')}, line {problem.line}: {problem.reason}", err=True)
         if parsed.left_out > TOLD:
             click.echo(f"and {parsed.left_out - TOLD:,} more", err=True)
         if list_name == "prevalence":
