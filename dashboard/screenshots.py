@@ -38,6 +38,7 @@ PAGES = {
     "health": "/health",
     "audit": "/audit",
 }
+PATIENCE_MS = 90_000  # a busy machine draws slowly
 SIZES = {"wide": (1440, 900), "narrow": (390, 844)}
 
 
@@ -61,8 +62,8 @@ def demo() -> Iterator[str]:
 
 def settle(page: Any) -> None:
     """Wait until the page shows its data."""
-    page.locator(".topbar").wait_for()
-    page.wait_for_function(STILL, timeout=30_000)
+    page.locator(".topbar").wait_for(timeout=PATIENCE_MS)
+    page.wait_for_function(STILL, timeout=PATIENCE_MS)
     page.wait_for_timeout(400)  # transitions end
 
 
@@ -100,8 +101,9 @@ def main(out: Path, only: tuple[str, ...], schemes: tuple[str, ...], sizes: tupl
                 for name in only or PAGES:
                     page.goto(address + PAGES[name])
                     settle(page)
-                    page.screenshot(path=out / f"{name}-{scheme}-{size}.png")
-                    click.echo(out / f"{name}-{scheme}-{size}.png")
+                    file = out / f"{name}-{scheme}{'' if size == 'wide' else '-narrow'}.png"
+                    page.screenshot(path=file)
+                    click.echo(file)
                 context.close()
         browser.close()
 
