@@ -95,7 +95,10 @@ def train(
 @click.option("--out", type=click.Path(path_type=Path), default=Path("build/evaluation"), show_default=True)
 @click.option("--epochs", type=click.IntRange(1), default=15, help="Of the seed network.")
 @click.option("--seeds", type=click.IntRange(1), default=1, help="Repetitions of the seed network.")
-def evaluate(network: str, model: str | None, data: str, out: Path, epochs: int, seeds: int) -> None:
+@click.option("--compare", type=click.FloatRange(0, min_open=True), help="Train each reference for MINUTES, beside it.")
+def evaluate(
+    network: str, model: str | None, data: str, out: Path, epochs: int, seeds: int, compare: float | None
+) -> None:
     """Judge a network by the protocol of docs/model-card.md; writes JSON, a report and plots.
 
     `--network seed` trains the network of 2020 on an honest random split of all names of its two lists instead.
@@ -104,10 +107,17 @@ def evaluate(network: str, model: str | None, data: str, out: Path, epochs: int,
     if network == "seed":
         _repeat_2020(data, None, epochs, seeds)
         return
-    from model.evaluate import evaluate_artifact
+    from model.evaluate import compare_references, evaluate_artifact
 
-    with _progress() as progress:
-        report = evaluate_artifact(_load(model), data, out, progress)
+    artifact = _load(model)
+    try:
+        with _progress() as progress:
+            if compare is not None:
+                report = compare_references(artifact, data, compare, progress)
+            else:
+                report = evaluate_artifact(artifact, data, out, progress)
+    except (OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
     click.echo(report)
 
 

@@ -47,6 +47,25 @@ def evaluate_artifact(artifact: Artifact, data: str | Path, out: Path, progress:
     return text
 
 
+def compare_references(artifact: Artifact, data: str | Path, minutes: float, progress: Progress) -> str:
+    """Train every reference for `minutes` and judge it beside the artifact and the seed network; a table."""
+    from model.references import compare
+    from model.registry import RELEASED
+
+    corpus = load_corpus(data, progress)
+    seed = Artifact.load(RELEASED / "seed-2020")
+    ours, theirs = (scoring(Scorer(found, batch_sizes=(64, 1024)), found) for found in (artifact, seed))
+    rows = compare(
+        corpus, ours, int(artifact.network.count_params()), 0, read_plan(), HELD_OUT, minutes, progress, theirs
+    )
+    keys = list(rows[0].rates)
+    lines = ["network\tparameters\tnames a CPU second\t" + "\t".join(keys)]
+    for row in rows:
+        cells = [f"{row.rates[key]:.3f} (lead {row.lead[key].low:+.3f} to {row.lead[key].high:+.3f})" for key in keys]
+        lines.append(f"{row.name}\t{row.parameters}\t{row.names_per_second:.0f}\t" + "\t".join(cells))
+    return "\n".join(lines)
+
+
 def evaluation(artifact: Artifact, corpus: Corpus, progress: Progress) -> tuple[dict[str, Any], Judged]:
     """The whole report of an artifact, and the judged scores."""
     score = scoring(Scorer(artifact, batch_sizes=(64, 1024)), artifact)
