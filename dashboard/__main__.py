@@ -2,6 +2,7 @@
 
 import asyncio
 import getpass
+import os
 import signal
 import sys
 from pathlib import Path
@@ -72,6 +73,8 @@ def main(**options: object) -> None:
         asyncio.run(run(settings))
     except (BadAccounts, ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
+    sys.stdout.flush()
+    os._exit(0)  # a question to a slow store, on its thread, must not hold the process that was told to stop
 
 
 async def run(settings: Settings) -> None:

@@ -1,6 +1,7 @@
 """`python -m dashboard.demo`: the dashboard on made-up traffic, to try it out; stops with Ctrl-C."""
 
 import asyncio
+import os
 import signal
 import tempfile
 import time
@@ -128,6 +129,7 @@ def main(port: int) -> None:
     """Serve the dashboard on made-up traffic."""
     with tempfile.TemporaryDirectory(prefix="verdict-demo-") as directory:
         asyncio.run(run(Path(directory), port))
+    os._exit(0)  # what the store's threads still do is of no use
 
 
 if __name__ == "__main__":

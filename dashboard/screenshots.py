@@ -57,7 +57,10 @@ def demo() -> Iterator[str]:
         yield found[0]
     finally:
         process.terminate()
-        process.wait(10)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
 
 
 def settle(page: Any) -> None:
