@@ -196,6 +196,7 @@ def describe_machine(*packages: str) -> dict[str, str]:
         "processor": cpu,
         "cores": str(len(os.sched_getaffinity(0))),
         "memory": f"{memory / 2**20:.0f} GiB",
+        "load average": f"{os.getloadavg()[0]:.1f}",  # over the cores: others worked here too
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
     }
