@@ -86,7 +86,9 @@ def verdict() -> Iterator[tuple[int, int, str]]:
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdin is not None and process.stdout is not None
             try:
-                line = next(line for line in process.stdout if line.startswith("{"))
+                line = next((line for line in process.stdout if line.startswith("{")), "")
+                if not line:
+                    raise SystemExit("the cluster did not start; its reason stands above")
                 body = json.loads(line)
                 yield body["port"], process.pid, body["resolver"]
             finally:
