@@ -1,5 +1,6 @@
 """Training jobs from settings to a registry, in process and on a cluster."""
 
+import os
 import random
 import time
 from pathlib import Path
@@ -86,10 +87,49 @@ def test_a_version_tells_kind_and_time() -> None:
     assert new_version(JobSettings("retrain"), 0) == "tuned-19700101-000000"
 
 
+def noted(runs: Path, state: str) -> Any:
+    """The actor's class, in this process, with one job in this state."""
+    from deployments.trainer import Jobs
+
+    jobs = Jobs(str(runs))
+    (runs / "j1").mkdir()
+    jobs._write({"id": "j1", "state": state, "error": "", "ended": 0, "progress": {}})
+    return jobs
+
+
+def test_a_report_is_noted_line_by_line(tmp_path: Path) -> None:
+    jobs = noted(tmp_path, "running")
+    assert jobs.report("j1", {}, {"epoch": 1}) is False and jobs.report("j1", {}, {"epoch": 2}) is False
+    found = jobs.status("j1", after=1)
+    assert found["progress"] == {"epoch": 2} and found["history"] == [{"epoch": 2}]
+
+
+def test_a_cancelled_job_hears_it_with_its_next_report(tmp_path: Path) -> None:
+    jobs = noted(tmp_path, "running")
+    jobs.cancel("j1")
+    assert jobs.report("j1", {}, None) is True
+
+
+def test_a_job_whose_cluster_stopped_is_shown_as_failed(tmp_path: Path) -> None:
+    noted(tmp_path, "running")
+    from deployments.trainer import Jobs
+
+    found = Jobs(str(tmp_path)).status("j1", 0)
+    assert found["state"] == "failed" and "interrupted" in found["error"]
+
+
+def test_a_job_s_name_cannot_leave_its_folder(tmp_path: Path) -> None:
+    from deployments.trainer import UnknownJob
+
+    with pytest.raises(UnknownJob, match="no such training job"):
+        noted(tmp_path, "done").status("../j1", 0)
+
+
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Any:
     import ray
 
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # a busy machine starts slowly
     ray.init(
         num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=80_000_000,
         _temp_dir=str(tmp_path_factory.mktemp("r")), namespace="verdict", address="local",
@@ -111,6 +151,7 @@ def wait(job: str, runs: str, states: tuple[str, ...], seconds: float = 200) -> 
 
 
 @pytest.mark.cluster
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")  # Ray's own
 def test_a_job_on_the_cluster_ends_in_the_registry(cluster: None, registry: str, tmp_path_factory: Any) -> None:
     from deployments import trainer
 
