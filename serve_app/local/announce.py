@@ -24,6 +24,8 @@ class Demonstration(NamedTuple):
 
 def demonstration_names(options: Options, home: Home) -> Demonstration:
     """Ask the cluster which of the generated-looking names the serving model flags, and how."""
+    if "cluster" not in options.parts:
+        return Demonstration(KNOWN, GENERATED[0], "unknown", BLOCKED)
     for name in GENERATED:
         tier = _tier(options, home, name)
         if tier in ("alert", "block"):
@@ -32,8 +34,6 @@ def demonstration_names(options: Options, home: Home) -> Demonstration:
 
 
 def _tier(options: Options, home: Home, name: str) -> str:
-    if "cluster" not in options.parts:
-        return "none"
     headers = {"Authorization": f"Bearer {home.admin_token.read_text().strip()}", "Verdict-Budget-Ms": "5000"}
     try:
         with httpx.Client(trust_env=False, timeout=6.0) as client:
@@ -54,8 +54,15 @@ def announcement(options: Options, home: Home, names: Demonstration) -> str:
             "alert": "answered, and flagged as malicious",
             "block": "flagged, and blocked" if options.mode == "enforce" else "answered, and flagged as malicious",
             "none": "answered (the serving model does not flag it)",
+            "unknown": "as the cluster at that port decides; answered while there is none",
         }[names.tier]
-        third = "blocked, with an Extended DNS Error" if options.mode == "enforce" else "answered, and flagged"
+        third = (
+            outcome
+            if names.tier == "unknown"
+            else "blocked, with an Extended DNS Error"
+            if options.mode == "enforce"
+            else "answered, and flagged"
+        )
         if options.mode == "enforce":
             lines.append(
                 "Mode enforce: names on the blocklist and names of tier block are blocked, the rest is answered."
