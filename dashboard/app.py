@@ -95,7 +95,7 @@ class Session:
     def tell(self, text: str, kind: str) -> None:
         notifications = pn.state.notifications
         if notifications is not None:
-            notifications.send(_plain(text), duration=TELL_MS, notification_type=kind)
+            getattr(notifications, kind)(_plain(text), duration=TELL_MS)
 
     async def _begin(self) -> None:
         if self.page is not None:
