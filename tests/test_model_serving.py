@@ -156,3 +156,12 @@ def test_a_line_has_four_columns_whatever_the_name(scorer: Scorer) -> None:
 def test_the_picture_marks_each_character(scorer: Scorer) -> None:
     lines = as_picture(explain(scorer, "kq3v9z7xw1.info")).splitlines()
     assert len(lines[1]) == len("  kq3v9z7xw1.info")
+
+
+def test_the_released_network_passes_its_guard_and_blocks_with_a_bound() -> None:
+    artifact = Artifact.load(RELEASED / "segments-2026-11")
+    block = artifact.manifest.thresholds.block
+    assert guard(artifact) == [] and artifact.thresholds().block is not None
+    assert block.false_positives == 0 and block.benign is not None and block.benign >= 200_000
+    scores = Scorer(artifact, (64,))(artifact.encoding(["ltngiapzhgokbtvlhshayrlqcmqdk.net", "wikipedia.org"]))
+    assert scores[0, 0] >= artifact.thresholds().block > scores[1, 0]
