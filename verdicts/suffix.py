@@ -34,5 +34,7 @@ def suffix_length(name: str) -> int:
 def _rules() -> _Rules:
     every = names._public_suffixes()._publicsuffix
     pairs = frozenset(rule for rule in every if rule.count(".") == 1)
-    deep = frozenset(".".join(rule.lstrip("!").split(".")[-2:]) for rule in every if rule.count(".") > 1 or rule[0] == "!")
+    deep = frozenset(
+        ".".join(rule.lstrip("!").split(".")[-2:]) for rule in every if rule.count(".") > 1 or rule[0] == "!"
+    )
     return _Rules(pairs, deep)

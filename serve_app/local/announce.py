@@ -9,7 +9,7 @@ from serve_app.local.prepare import BLOCKED
 from serve_app.local.waiting import dashboard_link
 
 # Look made by a machine and belong to nobody; the first that the serving model flags is shown.
-GENERATED = ("kq3v9zjx1wfp7dm2xt8.com", "w3kzq9xvjt7b.org", "xkq7vzj3wpt9.com", "qzvxkwjh4r8n.net")
+GENERATED = ("owelwyvrnnrtbrwednd.net", "ttgzrkknbnlbjmlkq.net", "guqygfdtbqyttmkbryzp.ru", "xkq7vzj3wpt9.com")
 KNOWN = "wikipedia.org"
 
 
