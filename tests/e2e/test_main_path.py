@@ -115,7 +115,8 @@ def test_a_decision_is_in_force_within_two_seconds(stack: Stack) -> None:
 
 def test_hostile_names_get_an_ordinary_answer(stack: Stack) -> None:
     for name in (r"<script>alert(1)</script>.org", r"=cmd\|.org", r"\000\255.\027[31m.org", "a" * 63 + ".org"):
-        assert stack.dig(name).rcode() == dns.rcode.NOERROR
+        # The model may well think that such a name was made by a machine; what matters is that there is an answer.
+        assert stack.dig(name).rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN)
 
 
 def test_without_a_token_there_is_no_verdict(stack: Stack) -> None:
