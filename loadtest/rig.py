@@ -104,11 +104,11 @@ class Rig:
             sum(b.missing for b in batches), sum(b.dead for b in batches),
         )  # fmt: skip
 
-    def settled(self, seconds: float) -> Books:
-        """Wait until the log has everything: nothing missing, and no change for STILL_S."""
+    def settled(self, seconds: float, seen: int = 0) -> Books:
+        """Wait until the log has everything: `seen` queries at least, nothing missing, and no change for STILL_S."""
         books, since = self.books(), time.monotonic()
         end = since + seconds
-        while time.monotonic() - since < STILL_S or books.missing:
+        while time.monotonic() - since < STILL_S or books.missing or books.seen < seen:
             if time.monotonic() > end:
                 return books
             time.sleep(0.5)
