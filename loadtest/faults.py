@@ -218,7 +218,8 @@ FAULTS = (
     Fault("bad Corefile at a reload", "keeps the former; clients notice nothing", bad_corefile, short=True),
     Fault("hostile names", "answered as any other; nothing is lost", hostile_names, short=True),
     Fault("flood of new names", "every query answered; memory bounded", only_time, flood=1500.0),
-    Fault("cluster killed", FAIL_OPEN, kill("serve_app.local.cluster", "raylet", "gcs_server", "ray::", "haproxy"), recover_s=180.0),
+    Fault("cluster killed", FAIL_OPEN, kill("serve_app.local.cluster", "raylet", "gcs_server", "ray::", "haproxy"),
+          recover_s=180.0),
 )  # fmt: skip
 
 
