@@ -189,6 +189,7 @@ _WRONG_SCORE = (
     b'"tier":"block","action":"nxdomain","cache_ttl":300,"source":"model"}]}'
 )
 REPLICA = "ServeReplica:verdict:"
+WHOLE_CLUSTER = ("serve_app.local.cluster", "raylet", "gcs_server", "ray::", "haproxy")
 
 FAULTS = (
     Fault("wire refused", FAIL_OPEN, wire(Behaviour("refuse")), short=True),
