@@ -4,16 +4,19 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench chaos screenshots locks clean
+.PHONY: help run test test-long lint format bench chaos screenshots locks clean
 
 help:  ## show this list
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
 run: .venv/run.done  ## start CoreDNS, the cluster and the dashboard on this machine (ARGS="--help" lists options)
 	@$(BIN)/verdict up $(ARGS)
 
 test: lint  ## lint, then every test this machine can run
 	$(BIN)/python -m pytest $(ARGS)
+
+test-long: .venv/dev.done  ## the tests that take minutes each and want the machine to themselves
+	$(BIN)/python -m pytest -m long $(ARGS)
 
 lint: .venv/dev.done  ## ruff, mypy, gofmt, go vet
 	$(BIN)/ruff check .

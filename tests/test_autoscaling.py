@@ -10,7 +10,7 @@ from loadtest.cluster_bench import bodies
 from loadtest.frames import closed_loop, requests
 from tests.cluster_fixture import Cluster, started
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.cluster, pytest.mark.timeout(900)]
 
 SCALING = {
     "min_replicas": 1,

@@ -106,9 +106,7 @@ def test_a_registry_at_a_uri_promotes_and_rolls_back(tmp_path: Path, released: P
         there = True
     except ImportError:
         there = False
-    if not there:
-        pytest.skip("pyarrow is optional and not installed")
-    need(there, "pyarrow")
+    need(there, "pyarrow is not installed")
     registry = Registry(f"file://{tmp_path}/remote", cache=tmp_path / "cache")
     registry.seed_from_released(released)
     registry.promote("b-2")

@@ -9,6 +9,7 @@ from serve_app import golang
 from tests.requires import need
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 @pytest.mark.cluster
 @pytest.mark.golang

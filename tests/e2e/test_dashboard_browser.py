@@ -14,7 +14,7 @@ from tests.stores import batch_of, observation
 from verdicts.records import records_of
 from verdicts.store import open_store
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.long, pytest.mark.browser, pytest.mark.timeout(600)]
 
 WITH_DATA = {"/lookup": "/lookup?q=tracker.example.net", "/incidents": "/incidents?id=192.0.2.31-1"}
 

@@ -12,7 +12,7 @@ from serve_app.local.processes import marked
 from tests.e2e.conftest import Stack
 from tests.listening import Listener, grpc_codes, http_status, listeners
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.e2e, pytest.mark.timeout(900)]
 
 # Who may listen, and what for. A new line here is a decision: is it needed, and who can use it?
 GRPC = {  # Ray's own servers; its token is asked for
