@@ -6,7 +6,6 @@ which the runtimes on PyPI leave out).
 """
 
 import atexit
-import hashlib
 import json
 import os
 import pwd
@@ -27,7 +26,6 @@ from pathlib import Path
 from tests.requires import need
 
 VERSION = os.environ.get("VERDICT_TEST_ELASTIC", "9.5.3")
-BASE = "https://maven.invalid/org/elasticsearch/distribution/integ-test-zip/elasticsearch"
 BUILD = Path(__file__).parent.parent / "build" / "elastic"
 JAVA_AT_LEAST = 21
 JAVA_OPTIONS = "-Xms512m -Xmx512m -XX:TieredStopAtLevel=1"  # starts in half the time
@@ -61,16 +59,7 @@ def distribution(version: str = VERSION) -> Path:
     BUILD.mkdir(parents=True, exist_ok=True)
     archive = BUILD / f"elasticsearch-{version}.zip"
     if not archive.exists():
-        url = f"{BASE}/{version}/elasticsearch-{version}.zip"
-        with urllib.request.urlopen(f"{url}.sha1", timeout=60) as reply:
-            expected = reply.read().decode().split()[0]
-        part = archive.with_suffix(f".{os.getpid()}")
-        with urllib.request.urlopen(url, timeout=300) as reply, part.open("wb") as file:
-            shutil.copyfileobj(reply, file)
-        if hashlib.sha1(part.read_bytes()).hexdigest() != expected:
-            part.unlink()
-            raise OSError(f"{url}: checksum differs")
-        part.rename(archive)
+        _fetch(version)
     unpacked = BUILD / f"unpack-{os.getpid()}"
     with zipfile.ZipFile(archive) as file:
         file.extractall(unpacked)
@@ -79,6 +68,21 @@ def distribution(version: str = VERSION) -> Path:
     for program in (home / "bin").iterdir():
         program.chmod(0o755)
     return home
+
+
+def _fetch(version: str) -> None:
+    """Let Maven fetch the archive by its coordinates; it checks the digest."""
+    maven = shutil.which("mvn")
+    if maven is None:
+        raise OSError("mvn, which fetches the server from Maven Central, is not installed")
+    done = subprocess.run(
+        [maven, "-q", "-B", "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy",
+         f"-Dartifact=org.elasticsearch.distribution.integ-test-zip:elasticsearch:{version}:zip",
+         f"-DoutputDirectory={BUILD}", "-Dmdep.useBaseVersion=true"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise OSError(f"mvn could not fetch Elasticsearch {version}: {(done.stdout + done.stderr)[-500:]}")
 
 
 class ElasticServer:
