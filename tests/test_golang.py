@@ -35,7 +35,7 @@ def test_the_plugin_passes_its_own_tests(go: Path) -> None:
 @pytest.mark.timeout(900)
 def test_coredns_builds_and_carries_the_plugin(go: Path) -> None:
     said = subprocess.run([str(golang.build()), "-plugins"], capture_output=True, text=True, check=True).stdout
-    assert "dns.verdict" in said
+    assert "verdict" in said.split()
 
 
 def test_an_old_go_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
