@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +62,7 @@ def free_ports(count: int) -> list[int]:
             continue
         found.append(tcp.getsockname()[1])
     for each in sockets:
-        with closing(each):
-            pass
+        each.close()
     return found
 
 
