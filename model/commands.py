@@ -58,10 +58,18 @@ def classify(names: tuple[str, ...], model: str | None, as_objects: bool, explai
 @click.option("--batch-size", type=click.IntRange(0), default=0, help="0: the network's own.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--seeds", type=click.IntRange(1), default=5, help="With --network seed --rows: repetitions.")
+@click.option(
+    "--held-out",
+    type=click.IntRange(-1, 4),
+    default=0,
+    show_default=True,
+    help="Fold of families that does not teach; -1: all teach.",
+)
+@click.option("--start", default="", help="Artifact folder or version to go on from, at a quarter of the rate.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the run and its artifact; goes on from there.")
 def train(
     network: str, data: str, rows: int, epochs: int, minutes: float, batch_size: int, seed: int, seeds: int,
-    out: Path | None,
+    held_out: int, start: str, out: Path | None,
 ) -> None:  # fmt: skip
     """Train a network and write its artifact.
 
@@ -76,7 +84,7 @@ def train(
 
     try:
         settings = JobSettings("train", "seed" if network == "seed" else "segments", data, epochs, minutes, batch_size,
-                               rows, seed)  # fmt: skip
+                               rows, seed, held_out=held_out, start=start)  # fmt: skip
     except BadSettings as error:
         raise click.ClickException(str(error)) from error
     run = out or Path("build") / "train" / new_version(settings)
@@ -225,13 +233,11 @@ class _progress:
 
 def _load(model: str | None) -> Any:
     """An artifact by folder or released version."""
-    from model.artifact import Artifact, BadArtifact
-    from model.registry import RELEASED, newest
+    from model.artifact import BadArtifact
+    from model.registry import load_named
 
-    released = sorted(path.name for path in RELEASED.iterdir() if path.is_dir())
-    path = RELEASED / newest(released) if model is None else RELEASED / model if model in released else Path(model)
     try:
-        return Artifact.load(path)
+        return load_named(model)
     except BadArtifact as error:
         raise click.ClickException(str(error)) from error
 

@@ -19,7 +19,7 @@ from model.scorer import Scorer
 from model.sources import load_sources
 
 TUNED_FEEDS = 60_000
-HELD_OUT = 0  # the fold that the released network never saw
+HELD_OUT = 0  # the fold of families that a network never sees in training, unless told otherwise
 
 
 def load_corpus(data: str | Path, progress: Progress, held_out: int = HELD_OUT) -> Corpus:
@@ -37,7 +37,7 @@ def load_corpus(data: str | Path, progress: Progress, held_out: int = HELD_OUT) 
 
 def evaluate_artifact(artifact: Artifact, data: str | Path, out: Path, progress: Progress) -> str:
     """Judge an artifact, write `evaluation.json`, `report.md` and plots into `out`; return the report's text."""
-    corpus = load_corpus(data, progress)
+    corpus = load_corpus(data, progress, artifact.manifest.held_out)
     report, judged = evaluation(artifact, corpus, progress)
     out.mkdir(parents=True, exist_ok=True)
     (out / "evaluation.json").write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
@@ -52,11 +52,12 @@ def compare_references(artifact: Artifact, data: str | Path, minutes: float, pro
     from model.references import compare
     from model.registry import RELEASED
 
-    corpus = load_corpus(data, progress)
+    held_out = artifact.manifest.held_out
+    corpus = load_corpus(data, progress, held_out)
     seed = Artifact.load(RELEASED / "seed-2020")
     ours, theirs = (scoring(Scorer(found, batch_sizes=(64, 1024)), found) for found in (artifact, seed))
     rows = compare(
-        corpus, ours, int(artifact.network.count_params()), 0, read_plan(), HELD_OUT, minutes, progress, theirs
+        corpus, ours, int(artifact.network.count_params()), 0, read_plan(), held_out, minutes, progress, theirs
     )
     keys = list(rows[0].rates)
     lines = ["network\tparameters\tnames a CPU second\t" + "\t".join(keys)]
@@ -70,7 +71,7 @@ def evaluation(artifact: Artifact, corpus: Corpus, progress: Progress) -> tuple[
     """The whole report of an artifact, and the judged scores."""
     score = scoring(Scorer(artifact, batch_sizes=(64, 1024)), artifact)
     judged = judge(corpus, score, progress)
-    report = measure(corpus, judged, read_plan(), HELD_OUT)
+    report = measure(corpus, judged, read_plan(), artifact.manifest.held_out)
     limits = report["rates"]["0.001"]["thresholds"]
     report |= {
         "model": artifact.version,

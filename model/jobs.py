@@ -37,6 +37,8 @@ class JobSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: int = 0
     labels: list[dict[str, str]] = []  # [{"name", "label": generated|malicious|benign|unsure}]
     seen: list[str] = []
+    held_out: int = 0  # train: the fold of families that does not teach; -1: all teach
+    start: str = ""  # train: an artifact folder or version to go on from, at a quarter of the rate
 
 
 def parse(settings: dict[str, Any]) -> JobSettings:
@@ -117,6 +119,8 @@ def _seed(settings: JobSettings, path: Path, progress: Progress) -> None:
 
 
 def _segments(settings: JobSettings, path: Path, run: Path, progress: Progress, cancelled: Callable[[], bool]) -> None:
+    from model.network import Shape
+    from model.registry import load_named
     from model.release import release
     from model.train import Plan
 
@@ -125,7 +129,14 @@ def _segments(settings: JobSettings, path: Path, run: Path, progress: Progress, 
         plan = msgspec.structs.replace(plan, epochs=settings.epochs or plan.epochs, minutes=settings.minutes)
     if settings.batch_size:
         plan = msgspec.structs.replace(plan, batch_size=settings.batch_size)
-    release(settings.data, path, run / "checkpoint", plan, settings.rows, progress, cancelled)
+    start = load_named(settings.start) if settings.start else None
+    if start is not None:
+        try:
+            shape = msgspec.convert(start.manifest.metrics["plan"]["shape"], Shape)
+        except (KeyError, msgspec.ValidationError) as error:
+            raise BadSettings(f"training settings: start {settings.start}, expected a trained `segments`") from error
+        plan = msgspec.structs.replace(plan, rate=plan.rate / 4, shape=shape)
+    release(settings.data, path, run / "checkpoint", plan, settings.rows, progress, cancelled, settings.held_out, start)
 
 
 def _both(first: Progress, second: Progress) -> Progress:

@@ -74,6 +74,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     splits: dict[str, str] = {}  # SHA-256 of each split's names
     sources: list[Source] = []
     parent: str = ""  # the version this was fine-tuned from
+    held_out: int = 0  # the fold of families that it never saw; -1: it saw all
     notes: str = ""
 
     def policy_thresholds(self) -> Thresholds:

@@ -150,3 +150,11 @@ class Registry:
 def newest(versions: Versions) -> str:
     """The version to serve of a release: by name, the seed network last."""
     return max(versions, key=lambda version: (not version.startswith("seed"), version))
+
+
+def load_named(name: str | None) -> Artifact:
+    """An artifact by its folder or its released version (None: the newest release); raises `BadArtifact`."""
+    released = [path.name for path in RELEASED.iterdir() if path.is_dir()]
+    if name is None:
+        name = newest(released)
+    return Artifact.load(RELEASED / name if name in released else Path(name))

@@ -11,7 +11,7 @@ import numpy as np
 from model.artifact import Artifact, save
 from model.calibrate import BASE_RATE, Tuned, tune
 from model.dataset import DGA, ENCODING, JUDGE, LEFT_OUT, TEACH, TUNE, Corpus
-from model.evaluate import evaluation, load_corpus, tune_rows
+from model.evaluate import HELD_OUT, evaluation, load_corpus, tune_rows
 from model.explain import write_profiles
 from model.manifest import FORMAT, Limits, Manifest, Platt, Source, Threshold
 from model.sampling import Sampler
@@ -22,25 +22,34 @@ PROFILED = 100  # names of a family that make a profile
 
 
 def release(
-    data: str, path: Path, run: Path, plan: Plan, rows: int, progress: Progress, cancelled: Callable[[], bool]
-) -> Manifest:
+    data: str, path: Path, run: Path, plan: Plan, rows: int, progress: Progress, cancelled: Callable[[], bool],
+    held_out: int = HELD_OUT, start: Artifact | None = None,
+) -> Manifest:  # fmt: skip
     """Train by the plan on at most `rows` names of each kind (0: all) and write the judged artifact to `path`.
 
-    Raises `model.train.Cancelled`; the run goes on from its checkpoint when asked again.
+    `held_out`: the fold of families that does not teach (-1: all teach). `start`: an artifact to begin from instead
+    of a new network. Raises `model.train.Cancelled`; the run goes on from its checkpoint when asked again.
     """
-    corpus = load_corpus(data, progress)
-    network = train(Sampler(sampled(corpus, rows, plan.seed), plan.seed), plan, run, progress, cancelled)
-    return finish(network, corpus, path, history(run), plan, progress)
+    corpus = load_corpus(data, progress, held_out)
+    sampler = Sampler(sampled(corpus, rows, plan.seed), plan.seed)
+    network = train(sampler, plan, run, progress, cancelled, start=start.network if start else None)
+    return finish(network, corpus, path, history(run), plan, progress, held_out, start.version if start else "")
 
 
 def finish(
-    network: Any, corpus: Corpus, path: Path, lines: list[dict[str, Any]], plan: Plan, progress: Progress
-) -> Manifest:
+    network: Any, corpus: Corpus, path: Path, lines: list[dict[str, Any]], plan: Plan, progress: Progress,
+    held_out: int = HELD_OUT, parent: str = "",
+) -> Manifest:  # fmt: skip
     """Calibrate, set thresholds, judge, and write the artifact."""
     blank = Threshold(None)
+
+    def described(tuned: Tuned | None, limits: Limits, metrics: dict[str, Any]) -> Manifest:
+        manifest = manifest_of(path.name, corpus, plan, tuned, limits, metrics)
+        return msgspec.structs.replace(manifest, held_out=held_out, parent=parent)
+
     with tempfile.TemporaryDirectory() as scratch:
         draft = Path(scratch) / path.name
-        save(draft, network, manifest_of(path.name, corpus, plan, None, Limits(blank, blank, blank), {}))
+        save(draft, network, described(None, Limits(blank, blank, blank), {}))
         artifact = Artifact.load(draft)
     scorer = Scorer(artifact, batch_sizes=(64, 1024))
     chosen = tune_rows(corpus)
@@ -49,9 +58,9 @@ def finish(
     )
     tuned = tune(corpus, chosen, logits)
     limits = limits_of(tuned)
-    judged_as = artifact._replace(manifest=manifest_of(path.name, corpus, plan, tuned, limits, {}))
+    judged_as = artifact._replace(manifest=described(tuned, limits, {}))
     report, _ = evaluation(judged_as, corpus, progress)
-    manifest = manifest_of(path.name, corpus, plan, tuned, measured(limits, report["tiers"]), headline(report))
+    manifest = described(tuned, measured(limits, report["tiers"]), headline(report))
     return save(path, network, manifest, lines, report)
 
 
@@ -111,7 +120,7 @@ def manifest_of(
         metrics=metrics | {"plan": msgspec.to_builtins(plan)}, digests={},
         splits={name: corpus.digest(part) for name, part in (("teach", TEACH), ("tune", TUNE), ("judge", JUDGE))},
         sources=[Source(s.path, s.licence, s.use, int(n)) for s, n in zip(corpus.sources, counts, strict=True)],
-        notes="Character CNN, two heads. Fold 0 of the families was held out.",
+        notes="Character CNN, two heads.",
     )  # fmt: skip
 
 

@@ -1,16 +1,19 @@
 """Training jobs from settings to a registry, in process and on a cluster."""
 
+import functools
 import os
 import random
 import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from model.jobs import BadSettings, JobSettings, new_version, parse, work
+from model.network import Shape
 from model.registry import Registry
-from model.train import Cancelled
+from model.train import Cancelled, Plan
 from tests.model_fixtures import write
 
 LABELS = [{"name": "qzx9k2v7.info", "label": "generated"}]
@@ -67,10 +70,19 @@ def test_retraining_adds_a_child_of_the_serving_model(registry: str, tmp_path: P
     assert (version, found.parent) == ("tuned-1", "b-1") and lines and Registry(registry).serving() == "b-1"
 
 
-def test_training_makes_a_calibrated_judged_artifact(registry: str, data: Path, tmp_path: Path) -> None:
-    settings = parse({"kind": "train", "data": str(data), "epochs": 1, "minutes": 0.02})
+def test_training_makes_a_calibrated_judged_artifact(
+    registry: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape = Shape(channels=16, dense=16, grams=127)
+    monkeypatch.setattr("model.train.Plan", functools.partial(Plan, blocks=2, grammars=300, shape=shape))
+    settings = parse({"kind": "train", "data": str(data), "epochs": 1})
     version = work(settings, registry, tmp_path / "run", "segments-1", lambda line: None, lambda: False)
+    first = Registry(registry).get(version).manifest
+    assert (first.held_out, first.parent) == (0, "")
+    on = msgspec.structs.replace(settings, start=f"{registry}/{version}", held_out=-1)
+    version = work(on, registry, tmp_path / "on", "segments-2", lambda line: None, lambda: False)
     manifest = Registry(registry).get(version).manifest
+    assert (manifest.held_out, manifest.parent, manifest.metrics["plan"]["rate"]) == (-1, "segments-1", 5e-4)
     assert set(manifest.splits) == {"teach", "tune", "judge"} and manifest.calibration["generated"].slope > 0
     assert manifest.thresholds.block.benign == manifest.thresholds.alert_score.benign
     assert [source.use for source in manifest.sources] == ["teach"] * 3

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.dataset import Corpus, build, collect
-from model.encoding import SEGMENT
+from model.dataset import Corpus, collect
+from model.dataset import build as corpus_of
+from model.encoding import SEGMENT, encoder
 from model.families import Family
 from model.grammars import KINDS, draw, sample
-from model.network import Shape, masked_loss
+from model.network import Shape, build, masked_loss
 from model.sampling import SHARES, Sampler
 from model.sources import Source
 from model.train import Cancelled, Plan, history, rate_at, train
@@ -37,7 +38,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
         + "".join("".join(rng.choices("bcdfghjkqxz", k=14)) + f".biz,{'ab'[i % 10 == 0]}\n" for i in range(600))
     )
     (data / "feed.txt").write_text("".join(f"login-{rng.choice(words)}{i}.top\n" for i in range(300)))
-    return build(collect(SOURCES, data), SOURCES, {"a": Family("a", 1, "letters", 1)}, held_out=0)
+    return corpus_of(collect(SOURCES, data), SOURCES, {"a": Family("a", 1, "letters", 1)}, held_out=0)
 
 
 @pytest.fixture
@@ -93,6 +94,17 @@ def test_batches_hold_every_row_once_at_a_width_that_fits(sampler: Sampler) -> N
     batches = sampler.batches(4096, 256, (24, 48, 96))
     assert sum(len(batch.x) for batch in batches) == pytest.approx(4096, abs=8)
     assert {batch.x.shape[1] for batch in batches} <= {24, 48, 96}
+
+
+def test_padding_changes_no_score_and_grams_only_the_malicious_one() -> None:
+    network = build(Shape())
+    x = encoder("segments-96")(["login-bank.example.top", "a.b.co.uk", "x.com"]).astype(np.int32)
+    scores = np.asarray(network(x))
+    assert np.abs(np.asarray(network(x[:, :24])) - scores).max() < 1e-5
+    table = network.get_layer("grams_4")
+    table.set_weights([table.get_weights()[0] + 1.0])
+    moved = np.abs(np.asarray(network(x)) - scores)  # (3, 2)
+    assert moved[:, 0].max() < 1e-6 and moved[:, 1].min() > 1e-3
 
 
 def test_a_masked_head_has_no_loss() -> None:
