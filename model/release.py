@@ -61,7 +61,15 @@ def finish(
     judged_as = artifact._replace(manifest=described(tuned, limits, {}))
     report, _ = evaluation(judged_as, corpus, progress)
     manifest = described(tuned, measured(limits, report["tiers"]), headline(report))
-    return save(path, network, manifest, lines, report)
+    return save(path, network, manifest, lines, nameless(report))
+
+
+def nameless(report: dict[str, Any]) -> dict[str, Any]:
+    """The report without the names it gives as examples: an artifact is published, rows of lists are not."""
+    out = dict(report)
+    for table, names in (("tiers", "examples"), ("hard_benign", "highest")):
+        out[table] = {key: {k: v for k, v in found.items() if k != names} for key, found in report[table].items()}
+    return out
 
 
 def limits_of(tuned: Tuned) -> Limits:

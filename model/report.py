@@ -38,6 +38,12 @@ def as_text(report: dict[str, Any]) -> str:
     for rate, found in report["rates"].items():
         at = {head: found["thresholds"][head]["stratum"] for head in ("generated", "malicious")}
         lines.append(f"- at {rate}: generated {at['generated']}, malicious {at['malicious']}")
+    lines += ["", "## Hard benign names", "", "Flagged at the strictest thresholds of 0.001, the hardest first.", "",
+              "| kind or source | names | generated | malicious |", "|---|---:|---:|---:|"]  # fmt: skip
+    hard = report["hard_benign"]
+    for kind in sorted(hard, key=lambda kind: -hard[kind]["generated"]):
+        found = hard[kind]
+        lines.append(f"| {kind} | {found['names']:,} | {found['generated']:.4f} | {found['malicious']:.4f} |")
     lines += ["", "## Tiers", "", "| tier | benign | false positives | 95 % bound | generated names flagged |",
               "|---|---:|---:|---:|---:|"]  # fmt: skip
     for tier, found in report["tiers"].items():
