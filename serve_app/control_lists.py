@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute
 from serve_app.control_calls import Call, Desk, route
 from serve_app.wire import WireError
 from verdicts import list_formats, tokens
-from verdicts.lists import LIST_KIND, PREVALENCE_KIND, entry, ranking, removal, split_key
+from verdicts.lists import LIST_KIND, PREVALENCE_KIND, Lists, entry, ranking, removal, split_key
 from verdicts.names import shown
 from verdicts.policy import LIST_NAMES
 from verdicts.store import Document
@@ -131,10 +131,13 @@ async def import_(call: Call) -> Any:
 
 
 async def export(call: Call) -> Any:
-    """Every entry of a list, as text that `import` takes."""
+    """Every entry of a list, as text that `import` takes; of the prevalence list, the most popular first."""
+    if call.text("list") == PREVALENCE_KIND:
+        runs = await call.desk.read(lambda store: {d.key: d.body or {} for d in store.scan(PREVALENCE_KIND)})
+        return {"list": PREVALENCE_KIND, "text": "".join(f"{name}\n" for name in Lists(None, runs).ranked())}
     kind = _list(call)
     if not kind:
-        raise WireError("malformed", f"list: missing, expected one of {', '.join(LIST_NAMES)}")
+        raise WireError("malformed", f"list: missing, expected one of {', '.join((*LIST_NAMES, PREVALENCE_KIND))}")
     keys = await call.desk.read(lambda store: list(itertools.islice(store.keys(LIST_KIND, f"{kind}/"), MAX_SCAN)))
     return {"list": kind, "text": "".join(f"{key.partition('/')[2]}\n" for key in keys)}
 

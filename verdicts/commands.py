@@ -42,7 +42,7 @@ def lists(context: click.Context, url: str | None, token_file: Path | None, stor
                 f"{token_file} is not there: name a cluster with --url and --token-file, or a --store"
             )
     if url is not None and token_file is not None:
-        context.obj = Remote(url, token_file.read_text().strip(), _now())
+        context.obj = Remote(url, token_file.read_text().strip())
     else:
         with _told():
             context.obj = Direct(store_url or "", getpass.getuser(), _now())

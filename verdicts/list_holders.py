@@ -80,10 +80,9 @@ class Direct:
 class Remote:
     """A running cluster, by its control API."""
 
-    def __init__(self, url: str, token: str, now: int) -> None:
+    def __init__(self, url: str, token: str) -> None:
         headers = {"Authorization": f"Bearer {token}"}
         self._http = httpx.Client(base_url=url, headers=headers, timeout=120.0, trust_env=False)
-        self._now = now
 
     def show(self, list_name: str, contains: str) -> Iterator[dict[str, Any]]:
         after: str | None = ""
@@ -108,7 +107,8 @@ class Remote:
         return int(self._call("POST", "/v1/lists/import", json=wanted)["entries"])
 
     def ranked(self) -> list[str]:
-        raise Refused("the prevalence list is exported from the store alone: name it with --store")
+        text: str = self._call("GET", "/v1/lists/export", params={"list": PREVALENCE_KIND})["text"]
+        return text.splitlines()
 
     def close(self) -> None:
         self._http.close()

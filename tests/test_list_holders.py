@@ -1,0 +1,128 @@
+"""`verdict lists` with a cluster and with a store: one contract for both ends."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+from click.testing import CliRunner, Result
+
+from serve_app.routes import application
+from tests.control_setup import Setup
+from verdicts.commands import lists
+from verdicts.list_formats import Row
+from verdicts.list_holders import Direct, Holder, Refused, Remote
+
+NOW = 1_800_000_000_000
+LATER = NOW + 10**12
+
+
+class Cluster:
+    """An ingress replica that really listens, with a store behind it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.setup = Setup(folder)
+        self._socket = socket.socket()
+        self._socket.bind(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self._socket.listen()  # who connects before the server runs waits for it
+        config = uvicorn.Config(application(self.setup.contexts[0]), log_level="error", lifespan="off")
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],))
+        self._thread.start()
+
+    def token(self, role: str) -> str:
+        return self.setup.tokens[role].text
+
+    def close(self) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+        self._socket.close()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    running = Cluster(tmp_path)
+    yield running
+    running.close()
+
+
+@pytest.fixture(params=["direct", "remote"])
+def holder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Holder]:
+    if request.param == "remote":
+        cluster = request.getfixturevalue("cluster")
+        opened: Holder = Remote(cluster.url, cluster.token("analyst"))
+    else:
+        opened = Direct(f"sqlite:///{tmp_path}/alone.db", "ann", NOW)
+        opened._store.initialise()
+    yield opened
+    opened.close()
+
+
+def test_what_was_added_is_shown_with_note_and_expiry(holder: Holder) -> None:
+    rows = [Row("a.org"), Row("b.net", "of its own", LATER + 5)]
+    assert holder.add("blocklist", rows, "for all", LATER) == 2
+    shown = {item["suffix"]: (item["list"], item["note"], item["expires"]) for item in holder.show("blocklist", "")}
+    assert shown == {"a.org": ("blocklist", "for all", LATER), "b.net": ("blocklist", "of its own", LATER + 5)}
+    assert {item["author"] for item in holder.show("", "")} <= {"ann", "the-analyst"}
+
+
+def test_what_was_removed_is_gone(holder: Holder) -> None:
+    holder.add("benign", [Row("a.org"), Row("b.org")], "", None)
+    assert holder.remove("benign", ["a.org"], "moved") == 1
+    assert [item["suffix"] for item in holder.show("benign", "")] == ["b.org"]
+
+
+def test_a_list_longer_than_a_request_and_a_page_comes_back_whole(
+    holder: Holder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("verdicts.list_holders.CHUNK", 7)
+    monkeypatch.setattr("verdicts.list_holders.PAGE", 6)
+    wanted = [f"n{number:02d}.org" for number in range(20)]
+    assert holder.add("blocklist", [Row(name) for name in wanted], "", None) == 20
+    assert [item["suffix"] for item in holder.show("blocklist", "")] == wanted
+    assert [item["suffix"] for item in holder.show("blocklist", "n1")] == wanted[10:]
+
+
+def test_the_prevalence_list_comes_back_in_its_order(holder: Holder) -> None:
+    holder.rank(["c.org", "a.org", "b.org"], "top")
+    assert holder.rank(["b.org", "a.org"], "top") == 2
+    assert holder.ranked() == ["b.org", "a.org"]
+
+
+def test_a_cluster_that_refuses_says_why(cluster: Cluster) -> None:
+    remote = Remote(cluster.url, cluster.token("viewer"))
+    with pytest.raises(Refused, match=r"403 .*analyst"):
+        remote.add("benign", [Row("a.org")], "", None)
+    remote.close()
+    stranger = Remote(cluster.url, "no-such-token")
+    with pytest.raises(Refused, match="401"):
+        list(stranger.show("", ""))
+    stranger.close()
+
+
+def test_a_cluster_that_is_away_is_named() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+    remote = Remote(url, "token")
+    with pytest.raises(Refused, match=url):
+        remote.remove("benign", ["a.org"], "")
+    remote.close()
+
+
+def test_the_command_speaks_to_the_cluster(cluster: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(cluster.token("analyst") + "\n")
+
+    def run(*arguments: str, given: str = "") -> Result:
+        where = ["--url", cluster.url, "--token-file", str(tmp_path / "token")]
+        return CliRunner().invoke(lists, [*where, *arguments], input=given)
+
+    assert run("import", "blocklist", "-", given="bad.org\nco.uk\n").output.endswith("1 left out\n")
+    assert run("export", "blocklist", "--form", "hosts").output == "0.0.0.0 bad.org\n"
+    assert run("import", "prevalence", "-", given="1,b.org\n2,a.org\n").exit_code == 0
+    assert run("export", "prevalence").output == "b.org\na.org\n"
+    cluster.setup.follow()
+    assert cluster.setup.followers[0].view.lists.match("www.bad.org") is not None
