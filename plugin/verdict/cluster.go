@@ -31,6 +31,13 @@ type cluster struct {
 	take      func(*frame) // hands over what a probe brought
 	ctx       context.Context
 	running   sync.WaitGroup
+	hopeless  hopeless
+}
+
+func newCluster(ctx context.Context, timeout time.Duration, take func(*frame)) *cluster {
+	c := &cluster{timeout: timeout, limit: max(lateFactor*timeout, lateLeast), take: take, ctx: ctx}
+	c.hopeless.set(false)
+	return c
 }
 
 // blocked returns why no endpoint may be asked, or reasonNone.
@@ -167,6 +174,7 @@ func (c *cluster) failed(e *endpoint, why reason, retryAfter time.Duration) {
 	log.Warningf("Endpoint %s is not asked any more: %s", e.url, why)
 	breakerOpened.WithLabelValues(e.url, why.String()).Inc()
 	breakerOpen.WithLabelValues(e.url).Set(1)
+	c.hopeless.follow(c)
 	c.running.Go(func() { c.probe(e) })
 }
 
@@ -192,6 +200,7 @@ func (c *cluster) probe(e *endpoint) {
 		pause = e.breaker.probed(reasonOf(err), retryAfterOf(err))
 	}
 	breakerOpen.WithLabelValues(e.url).Set(0)
+	c.hopeless.follow(c)
 	log.Infof("Endpoint %s is asked again", e.url)
 }
 

@@ -1,7 +1,9 @@
 package verdict
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"testing"
@@ -59,6 +61,53 @@ func TestTheBreakerOpensOnSlownessBeforeTheAnswer(t *testing.T) {
 	eventually(t, "open", func() bool { return e.cluster.blocked() == reasonBreaker })
 	if took := time.Since(began); took > lateLeast {
 		t.Errorf("open after %s, expected before the frames are given up", took)
+	}
+}
+
+func TestOneSlowFrameDoesNotOpenTheBreaker(t *testing.T) {
+	s := newStub(t)
+	s.set(func() {
+		s.fault = func(_ http.ResponseWriter, r *http.Request, answer func()) {
+			body, _ := io.ReadAll(r.Body)
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			if bytes.Contains(body, []byte("slow.example.org")) {
+				time.Sleep(100 * time.Millisecond)
+			}
+			answer()
+		}
+	})
+	config := testConfig(t, s.URL)
+	config.timeout = 50 * time.Millisecond
+	e := newTestEngine(t, config)
+	j := e.judge([]byte("slow.example.org"))
+	e.await(&j, time.Now().Add(20*time.Second))
+	if j.verdict == nil || e.cluster.blocked() != reasonNone {
+		t.Errorf("verdict %v (%v), endpoint blocked by %v", j.verdict, j.reason, e.cluster.blocked())
+	}
+}
+
+func TestNobodyWaitsForAClusterThatWasGivenUp(t *testing.T) {
+	s := newStub(t)
+	s.set(func() { s.fault = hang(t) })
+	config := testConfig(t, s.URL)
+	config.timeout, config.wait, config.frame = 50*time.Millisecond, 0, 1
+	e := newTestEngine(t, config)
+	for i := range openAfter {
+		j := e.judge(fmt.Appendf(nil, "n%d.example.org", i))
+		defer e.await(&j, time.Now())
+		if i == openAfter-1 {
+			e.await(&j, time.Now().Add(time.Hour)) // frames are given up after a second: the breaker's word comes first
+			if j.reason != reasonBreaker {
+				t.Errorf("reason %v, expected breaker", j.reason)
+			}
+		}
+	}
+	s.set(func() { s.fault = nil })
+	eventually(t, "closed by a probe", func() bool { return e.cluster.blocked() == reasonNone })
+	j := e.judge([]byte("example.org"))
+	e.await(&j, time.Now().Add(20*time.Second))
+	if j.verdict == nil {
+		t.Errorf("%v once the cluster answers again", j.reason)
 	}
 }
 

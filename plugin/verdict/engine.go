@@ -46,10 +46,7 @@ func newEngine(config engineConfig, tlsConfig *tls.Config) (*engine, error) {
 	e.cache = newCache(config.capacity, config.maxTTL)
 	e.follower = &follower{cache: e.cache}
 	e.directives.Store(&directives{})
-	e.cluster = &cluster{
-		timeout: config.timeout, limit: max(lateFactor*config.timeout, lateLeast),
-		take: func(f *frame) { e.take(f) }, ctx: ctx,
-	}
+	e.cluster = newCluster(ctx, config.timeout, e.take)
 	e.cluster.token.Store(&token)
 	for _, url := range config.urls() {
 		e.cluster.endpoints = append(e.cluster.endpoints, newEndpoint(url, tlsConfig, config.maxConcurrent+4))

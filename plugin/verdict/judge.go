@@ -23,7 +23,8 @@ func (j *judgement) settle() {
 	j.verdict, j.reason, j.flight = j.flight.verdict, j.flight.reason, nil
 }
 
-// await waits until the judgement is there or the deadline has come. The flight goes on without its waiter.
+// await waits until the judgement is there, the deadline has come, or the breakers of all endpoints have opened: what
+// is in flight then will hardly come in time either. The flight goes on without its waiter.
 func (e *engine) await(j *judgement, deadline time.Time) {
 	if j.landed() {
 		return
@@ -39,6 +40,10 @@ func (e *engine) await(j *judgement, deadline time.Time) {
 	select {
 	case <-j.flight.done:
 		j.settle()
+	case <-e.cluster.hopeless.wait():
+		if !j.landed() {
+			j.reason, j.flight = reasonBreaker, nil
+		}
 	case <-timer.C:
 		j.reason, j.flight = reasonTimeout, nil
 	}
