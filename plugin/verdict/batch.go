@@ -23,6 +23,12 @@ type batch struct {
 	count     int    // rows
 	queries   uint64 // sum of the rows' counts
 	discarded uint64
+	sent      bool // at least once: it may be on the cluster's disk, whatever came back
+}
+
+// hollow makes a batch that keeps its number and accounts for its queries as discarded.
+func (b *batch) hollow() {
+	b.rows, b.count, b.queries, b.discarded = nil, 0, 0, b.queries+b.discarded
 }
 
 // appendRow appends one row as JSON; fields at their default are left out.

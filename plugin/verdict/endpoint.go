@@ -33,6 +33,7 @@ type endpoint struct {
 // failure is a request that brought nothing to believe, and why.
 type failure struct {
 	reason     reason
+	status     int // of the answer; 0 where there was none
 	retryAfter time.Duration
 	cause      error
 }
@@ -108,7 +109,7 @@ func reasonOfError(err error) reason {
 
 // refusal says why an answer that is not a 200 was given.
 func refusal(response *http.Response, body []byte) *failure {
-	f := &failure{reason: reasonError, cause: fmt.Errorf("%s: %.200q", response.Status, body)}
+	f := &failure{reason: reasonError, status: response.StatusCode, cause: fmt.Errorf("%s: %.200q", response.Status, body)}
 	switch response.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		f.reason = reasonUnauthorised

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -17,9 +18,10 @@ const (
 	maxNotedRows = 65_536          // summed within a second; what would need more is discarded and counted
 )
 
-// reporter sends what queries became of: numbered batches, kept until acknowledged, within a bound, the oldest
-// discarded first. What is discarded is counted in the next batch, so that for each boot the sum of `seen` over the
-// batches is the number of queries.
+// reporter sends what queries became of: numbered batches, one at a time, kept until acknowledged, within a bound, the
+// oldest discarded first. What is discarded is counted in the next batch, so that for each boot the sum of `seen` over
+// the batches is the number of queries. Therefore the batch that was sent and not acknowledged is never discarded: if it
+// did arrive, its queries would be counted twice. Sent again, it is the same batch.
 type reporter struct {
 	cluster *cluster
 	notes   *observations
@@ -69,11 +71,10 @@ func (r *reporter) cut() {
 	if now.count > 0 || now.discarded > 0 || len(r.kept) == 0 {
 		r.keep(now)
 	}
-	for r.octets > maxKeptOctets && len(r.kept) > 1 {
-		lost := r.kept[0].queries + r.kept[0].discarded
-		r.carried += lost
-		discardedTotal.Add(float64(r.kept[0].queries))
-		r.drop(r.kept[0])
+	for lost := r.spare(); lost != nil && r.octets > maxKeptOctets; lost = r.spare() {
+		r.carried += lost.queries + lost.discarded
+		discardedTotal.Add(float64(lost.queries))
+		r.drop(lost)
 	}
 	select {
 	case r.wake <- struct{}{}:
@@ -88,7 +89,17 @@ func (r *reporter) keep(b *batch) {
 	r.octets += len(b.rows)
 }
 
-// drop forgets a batch; the caller holds the lock. The sender's batch may have been dropped meanwhile.
+// spare is the oldest batch that may be discarded: it was never sent, and it is not the newest.
+func (r *reporter) spare() *batch {
+	for _, b := range r.kept[:max(0, len(r.kept)-1)] {
+		if !b.sent {
+			return b
+		}
+	}
+	return nil
+}
+
+// drop forgets a batch; the caller holds the lock.
 func (r *reporter) drop(b *batch) {
 	for i, kept := range r.kept {
 		if kept == b {
@@ -99,19 +110,26 @@ func (r *reporter) drop(b *batch) {
 	}
 }
 
-func (r *reporter) oldest() *batch {
+// next is the batch to be sent.
+func (r *reporter) next() *batch {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.kept) == 0 {
 		return nil
 	}
+	r.kept[0].sent = true
 	return r.kept[0]
 }
 
 // flush sends what is kept, oldest first, until all is acknowledged or one fails.
 func (r *reporter) flush(ctx context.Context) error {
-	for b := r.oldest(); b != nil; b = r.oldest() {
-		if err := r.send(ctx, b); err != nil {
+	for b := r.next(); b != nil; b = r.next() {
+		err := r.send(ctx, b)
+		if unacceptable(err) && r.hollow(b) {
+			log.Errorf("Report %d is not what the cluster takes; its outcomes are discarded and counted: %v", b.number, err)
+			continue
+		}
+		if err != nil {
 			return err
 		}
 		r.mu.Lock()
@@ -119,6 +137,27 @@ func (r *reporter) flush(ctx context.Context) error {
 		r.mu.Unlock()
 	}
 	return nil
+}
+
+// unacceptable tells whether a batch will never be taken as it is. Sent again and again, it would keep all later ones and
+// the replies to them, which bring the lists' changes, from passing.
+func unacceptable(err error) bool {
+	var f *failure
+	return errors.As(err, &f) && (f.status == http.StatusBadRequest || f.status == http.StatusRequestEntityTooLarge)
+}
+
+// hollow gives a batch's rows up; false where there were none. Its number stays: if an earlier try did arrive, the
+// cluster knows this one for it.
+func (r *reporter) hollow(b *batch) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if b.count == 0 {
+		return false
+	}
+	discardedTotal.Add(float64(b.queries))
+	r.octets -= len(b.rows)
+	b.hollow()
+	return true
 }
 
 func (r *reporter) send(ctx context.Context, b *batch) error {

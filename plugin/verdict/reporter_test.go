@@ -1,8 +1,11 @@
 package verdict
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"testing"
 )
@@ -29,18 +32,40 @@ func TestReportsAreKeptUntilAcknowledged(t *testing.T) {
 	eventually(t, "the row arrived", func() bool { return len(s.rows("example.org")) == 1 })
 }
 
+// full makes the reporter's next cut find the bound reached.
+func full(r *reporter) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.octets = maxKeptOctets + 1
+}
+
+// another is a second reporter beside the engine's, for a test to cut and to flush.
+func another(e *engine) *reporter {
+	r := newReporter(e.cluster, nil, e.told)
+	r.head = func() head {
+		h := e.head()
+		h.Boot = r.boot
+		return h
+	}
+	return r
+}
+
+func noteFive(r *reporter, batch int) {
+	for range 5 {
+		r.notes.note(uint64(batch), fmt.Sprintf("n%d.example.org", batch), 1, clientOf(&udpWriter{}), &outcome{verdict: nothing}, 1, nil)
+	}
+}
+
 func TestTheOldestReportsAreDiscardedAndCounted(t *testing.T) {
 	s := newStub(t)
 	e := newTestEngine(t, testConfig(t, s.URL))
-	r := newReporter(e.cluster, e.head, e.told)
+	r := another(e)
 	for i := range 3 {
-		for range 5 {
-			r.notes.note(uint64(i), fmt.Sprintf("n%d.example.org", i), 1, clientOf(&udpWriter{}), &outcome{verdict: nothing}, 1, nil)
-		}
+		noteFive(r, i)
 		r.cut()
 	}
 	first := r.kept[0]
-	r.octets += maxKeptOctets - r.octets + 1 - len(first.rows) + len(first.rows)
+	full(r)
 	r.cut()
 	if r.kept[0] == first {
 		t.Fatal("the oldest batch is still kept")
@@ -54,10 +79,107 @@ func TestTheOldestReportsAreDiscardedAndCounted(t *testing.T) {
 	}
 }
 
+// However acknowledgements are lost and batches discarded, the cluster's books say each query once.
+func TestABatchWhoseAcknowledgementWasLostIsNotDiscardedToo(t *testing.T) {
+	s := newStub(t)
+	e := newTestEngine(t, testConfig(t, s.URL))
+	eventually(t, "the engine's first report", func() bool { return e.answered.Load() })
+	stored, lose := map[uint64]goldenBatch{}, true
+	s.set(func() {
+		s.batches = nil
+		s.reports = func(w http.ResponseWriter, r *http.Request) {
+			var b goldenBatch
+			if json.NewDecoder(r.Body).Decode(&b) != nil {
+				t.Error("not a batch")
+			}
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if _, ok := stored[b.Batch]; !ok && b.Boot != e.reporter.boot {
+				stored[b.Batch] = b
+			}
+			if lose {
+				hijacked(w, "") // on disk, and nobody learns of it
+				return
+			}
+			fmt.Fprint(w, `{"epoch":1,"generation":"g1"}`)
+		}
+	})
+	r := another(e)
+	for i := range 4 {
+		noteFive(r, i)
+		r.cut()
+	}
+	if err := r.flush(context.Background()); err == nil {
+		t.Fatal("acknowledged")
+	}
+	full(r)
+	noteFive(r, 4)
+	r.cut()
+	s.set(func() { lose = false })
+	if err := r.flush(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	r.cut()
+	if err := r.flush(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var seen, counted, discarded uint64
+	for _, b := range stored {
+		seen, discarded = seen+b.Seen, discarded+b.Discarded
+		for _, row := range b.Rows {
+			counted += uint64(*row.Count)
+		}
+	}
+	if seen != 25 || counted+discarded != 25 || discarded == 0 {
+		t.Errorf("seen %d, counted %d, discarded %d: expected 25 queries, each once, and some discarded", seen, counted, discarded)
+	}
+}
+
+func TestARefusedBatchIsGivenUpAndCounted(t *testing.T) {
+	for _, status := range []int{http.StatusBadRequest, http.StatusRequestEntityTooLarge} {
+		s := newStub(t)
+		e := newTestEngine(t, testConfig(t, s.URL))
+		eventually(t, "the engine's first report", func() bool { return e.answered.Load() })
+		s.set(func() {
+			s.batches = nil
+			s.reports = func(w http.ResponseWriter, r *http.Request) {
+				body, _ := io.ReadAll(r.Body)
+				if bytes.Contains(body, []byte("n0.example.org")) {
+					http.Error(w, `{"code":"malformed"}`, status)
+					return
+				}
+				r.Body = io.NopCloser(bytes.NewReader(body))
+				s.acknowledge(w, r)
+			}
+		})
+		r := another(e)
+		for i := range 2 {
+			noteFive(r, i)
+			r.cut()
+		}
+		if err := r.flush(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		s.mu.Lock()
+		var seen, discarded uint64
+		for _, b := range s.batches {
+			if b.Boot == r.boot {
+				seen, discarded = seen+b.Seen, discarded+b.Discarded
+			}
+		}
+		s.mu.Unlock()
+		if octets, batches := r.pending(); seen != 10 || discarded != 5 || octets != 0 || batches != 0 {
+			t.Errorf("%d: seen %d, discarded %d, %d octets in %d batches kept", status, seen, discarded, octets, batches)
+		}
+	}
+}
+
 func TestABatchIsCutToItsRowsAndOctets(t *testing.T) {
 	s := newStub(t)
 	e := newTestEngine(t, testConfig(t, s.URL))
-	r := newReporter(e.cluster, e.head, e.told)
+	r := another(e)
 	for i := range maxRows + 10 {
 		r.notes.note(uint64(i)<<32, fmt.Sprintf("n%d.example.org", i), 1, clientOf(&udpWriter{}), &outcome{verdict: nothing}, 1, nil)
 	}
@@ -65,7 +187,7 @@ func TestABatchIsCutToItsRowsAndOctets(t *testing.T) {
 	var rows int
 	for i, b := range r.kept {
 		var body map[string]any
-		if err := json.Unmarshal(b.body(e.head()), &body); err != nil {
+		if err := json.Unmarshal(b.body(r.head()), &body); err != nil {
 			t.Fatal(err)
 		}
 		if b.count > maxRows || len(b.rows) > maxBatchOctets+4096 || b.number != uint64(i+1) {
