@@ -2,19 +2,40 @@ package verdict
 
 import (
 	"context"
+	"sync"
 
 	"github.com/miekg/dns"
 )
 
 // capture keeps the chain's reply until the verdict is there. It is the chain's context too, so that a look-up that
 // the chain makes for this query through the whole server (file and template follow aliases so) is known for one: it
-// is no query of the client's, and what it finds is judged as this reply's alias targets. It is not pooled: plugins
-// such as cache keep the writer for a prefetch after they have returned.
+// is no query of the client's, and what it finds is judged as this reply's alias targets.
 type capture struct {
 	dns.ResponseWriter
 	context.Context
 	reply  *dns.Msg
 	passed bool // something went to the client directly
+}
+
+// captureBlock is the captures of some queries in one allocation. Each is used once: plugins such as cache keep writer
+// and context for a refresh after they have returned, so one that was handed out never comes back.
+type captureBlock struct {
+	used     int
+	captures [captureBlockSize]capture
+}
+
+const captureBlockSize = 32
+
+var captureBlocks = sync.Pool{New: func() any { return new(captureBlock) }}
+
+func newCapture(ctx context.Context, w dns.ResponseWriter) *capture {
+	b := captureBlocks.Get().(*captureBlock)
+	c := &b.captures[b.used]
+	if b.used++; b.used < captureBlockSize {
+		captureBlocks.Put(b)
+	}
+	c.ResponseWriter, c.Context = w, ctx
+	return c
 }
 
 type captureKey struct{}

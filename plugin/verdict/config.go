@@ -64,14 +64,14 @@ var properties = map[string]func(*caddy.Controller, *settings) error{
 	"resolver":       parseResolver,
 	"mode":           parseMode,
 	"timeout":        parseTimeout,
-	"on_error":       parseOnError,
-	"upstream":       parseUpstream,
+	"on_error":       either("pass", "servfail", func(s *stanza) *bool { return &s.servfail }),
+	"upstream":       either("parallel", "hold", func(s *stanza) *bool { return &s.hold }),
 	"cache":          parseCache,
 	"frame":          parseFrame,
 	"max_concurrent": parseMaxConcurrent,
 	"except":         parseExcept,
-	"dnssec":         parseDNSSEC,
-	"targets":        parseTargets,
+	"dnssec":         either("forge", "refuse", func(s *stanza) *bool { return &s.refuseDO }),
+	"targets":        either("lists", "all", func(s *stanza) *bool { return &s.targetAll }),
 }
 
 // parse reads the one stanza of a server block.

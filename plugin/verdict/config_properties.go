@@ -57,18 +57,6 @@ func parseTimeout(c *caddy.Controller, s *settings) (err error) {
 	return err
 }
 
-func parseOnError(c *caddy.Controller, s *settings) error {
-	i, err := choice(c, "pass", "servfail")
-	s.stanza.servfail = i == 1
-	return err
-}
-
-func parseUpstream(c *caddy.Controller, s *settings) error {
-	i, err := choice(c, "parallel", "hold")
-	s.stanza.hold = i == 1
-	return err
-}
-
 func parseCache(c *caddy.Controller, s *settings) (err error) {
 	if s.engine.capacity, err = number(c, shardCount, 1<<28); err != nil {
 		return err
@@ -109,16 +97,4 @@ func parseExcept(c *caddy.Controller, s *settings) error {
 		s.stanza.except = append(s.stanza.except, zones...)
 	}
 	return nil
-}
-
-func parseDNSSEC(c *caddy.Controller, s *settings) error {
-	i, err := choice(c, "forge", "refuse")
-	s.stanza.refuseDO = i == 1
-	return err
-}
-
-func parseTargets(c *caddy.Controller, s *settings) error {
-	i, err := choice(c, "lists", "all")
-	s.stanza.targetAll = i == 1
-	return err
 }

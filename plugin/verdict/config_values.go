@@ -32,6 +32,15 @@ func choice(c *caddy.Controller, words ...string) (int, error) {
 	return i, nil
 }
 
+// either reads a property that is off or on, each by its word.
+func either(off, on string, field func(*stanza) *bool) func(*caddy.Controller, *settings) error {
+	return func(c *caddy.Controller, s *settings) error {
+		i, err := choice(c, off, on)
+		*field(&s.stanza) = i == 1
+		return err
+	}
+}
+
 func number(c *caddy.Controller, least, most int) (int, error) {
 	property := c.Val()
 	if !c.NextArg() {

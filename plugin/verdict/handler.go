@@ -86,7 +86,7 @@ func judged(r *dns.Msg) bool {
 
 // watch serves a query in monitor mode: the reply leaves at once, the record follows when the verdicts are there.
 func (h *Handler) watch(q *query) (int, error) {
-	c := &capture{ResponseWriter: q.w, Context: q.ctx}
+	c := newCapture(q.ctx, q.w)
 	rcode, err := plugin.NextOrFailure(h.Name(), h.Next, c, c, q.r)
 	var b buffers
 	found, sent := h.contents(q, c, &b, rcode)
@@ -117,7 +117,7 @@ func (h *Handler) watchLate(q query, found contents, sent int) {
 // enforce serves a query whose own verdict lets it pass or is still on its way: the chain looks the answer up, then
 // answer and verdicts meet.
 func (h *Handler) enforce(q *query) (int, error) {
-	c := &capture{ResponseWriter: q.w, Context: q.ctx}
+	c := newCapture(q.ctx, q.w)
 	rcode, err := plugin.NextOrFailure(h.Name(), h.Next, c, c, q.r)
 	var b buffers
 	found, sent := h.contents(q, c, &b, rcode)
