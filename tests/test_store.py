@@ -429,3 +429,26 @@ def test_setting_up_twice_keeps_the_generation(url: str, store: Store) -> None:
     before = store.epoch()
     store.initialise()
     assert store.epoch() == before
+
+
+def test_forgetting_removes_a_kind_with_its_history_and_nothing_else(store: Store) -> None:
+    store.commit([Document("incident", "old", {"client": "192.0.2.1"})], "verdict")
+    store.commit([Document("incident", "old", {"client": "192.0.2.1", "state": "closed"})], "ann")
+    store.commit([Document("list", "benign/a.org", {})], "ann")
+    settled(store)
+    before = max(document.time for document in store.history()) + 1
+    assert store.forget("incident", before - 3_600_000) == 0
+    assert store.get("incident", "old") is not None
+    epoch = store.epoch()
+    assert store.forget("incident", before) == 1
+    settled(store)
+    assert store.get("incident", "old") is None and list(store.scan("incident")) == []
+    assert [document.key for document in store.history()] == ["benign/a.org"]
+    assert store.epoch() == epoch
+    store.commit([Document("incident", "new", {})], "verdict")
+    assert [document.key for document in store.scan("incident")] == ["new"]
+
+
+def test_a_decision_is_never_forgotten(store: Store) -> None:
+    with pytest.raises(ValueError, match="decision"):
+        store.forget("list", now())

@@ -11,6 +11,7 @@ import msgspec
 
 from verdicts import privacy
 from verdicts.drain import Drain, entry
+from verdicts.incidents import KIND as INCIDENT
 from verdicts.observations import Batch
 from verdicts.reporters import Reporters
 from verdicts.spool import new_spool
@@ -109,6 +110,7 @@ class Keeper:
         if time.monotonic() - self._retained_at > RETAIN_EVERY_S or not self._retained_at:
             self._retained_at = time.monotonic()
             self.store.retain(now - self._retention_ms)
+            self.store.forget(INCIDENT, now - self._retention_ms)  # its evidence is rows of the log
         for chore in self._chores:
             chore(self.store)
 

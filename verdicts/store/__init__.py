@@ -207,6 +207,11 @@ class StateStore(Protocol):
         `before`: only those of commits before this time (Unix milliseconds).
         """
 
+    def forget(self, kind: str, before: int) -> int:
+        """Remove the documents of a kind that were last written before a time (Unix milliseconds), and what its
+        history holds from before it; return how many documents went. Leaves no trace and moves no epoch: it is for
+        kinds that hold what the log held, never for a decision."""
+
 
 class Store(LogStore, StateStore, Protocol):
     """Both, and a way to set up, check and close."""

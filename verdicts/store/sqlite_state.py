@@ -111,6 +111,17 @@ class State:
         )
         return [_document(row) for row in rows]
 
+    def forget(self, kind: str, before: int) -> int:
+        """Remove a kind's documents and history from before a time; see `StateStore.forget`."""
+        if kind in DECISION_KINDS:
+            raise ValueError(f"kind {kind!r}: a decision is not forgotten")
+        with self._transaction() as db:
+            gone = db.execute("DELETE FROM documents WHERE kind = ? AND time < ?", (kind, before)).rowcount
+            db.execute(
+                "DELETE FROM changes WHERE kind = ? AND id IN (SELECT id FROM commits WHERE time < ?)", (kind, before)
+            )
+        return gone
+
     def _documents(self, where: str, values: tuple[Any, ...]) -> list[Document]:
         rows = self._read(
             f"SELECT kind, key, body, epoch, time, author, note, NULL FROM documents WHERE {where}", values
