@@ -1,6 +1,7 @@
 """The VerdictLog deployment: keeps what resolvers report and what people decide (a thin shell over `Keeper`)."""
 
 import asyncio
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ class VerdictLog:
         retention_days: float = 30.0,
         alerts_file: str = "",
     ) -> None:
+        logging.raiseExceptions = False  # as in the ingress: a log that the disk refuses must not hold up reports
         key = privacy.read_key(Path(client_key_file)) if client_privacy == "keyed" else b""
         anonymise = privacy.anonymiser(client_privacy, key)
         watch = Watch(read_sinks(Path(alerts_file)) if alerts_file else ())

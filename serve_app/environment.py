@@ -25,11 +25,15 @@ class BadEnvironment(ValueError):
 
 
 class Ingress(NamedTuple):
-    """How questions come in. `replica_ports` are those of ingress replicas, first to last."""
+    """How questions come in. `replica_ports` and `grpc_ports` are those of ingress replicas, first to last.
+
+    Two clusters of one machine that shared ports would answer each other's callers.
+    """
 
     directory: Path  # private; sockets, configuration and tokens lie in it
     replica_ports: tuple[int, int] = (30_000, 31_000)
     grpc_ports: tuple[int, int] = (40_000, 41_000)
+    fallback_ports: tuple[int, int] = (8500, 9500)  # HTTP and gRPC, of the proxy used while there is no replica
     threads: int = 1  # of HAProxy
     max_requests: int = 256  # at work at one time, before HAProxy answers 503
     max_body: int = 16 << 20  # bytes
@@ -51,11 +55,19 @@ def variables(ingress: Ingress, present: Mapping[str, str] = os.environ) -> dict
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(ingress.replica_ports[1]),
         "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(ingress.grpc_ports[0]),
         "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(ingress.grpc_ports[1]),
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(ingress.fallback_ports[0]),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(ingress.fallback_ports[1]),
         "RAY_AUTH_MODE": "token",  # for Ray's own ports; without it whoever reaches them runs code here
         "RAY_AUTH_TOKEN_PATH": str(_ray_token(directory)),
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "3",  # HAProxy hears of a leaving replica in a tenth of it
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",  # a busy machine takes longer than Serve's five seconds
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",  # three in a row that fail: HAProxy is started anew
+        "RAY_worker_niceness": "0",  # Ray's 15 lets any other program starve replicas that have 100 ms to answer
         "RAY_USAGE_STATS_ENABLED": "0",
+        # Ray's three Prometheus servers tell whoever asks; these ports cannot be bound, and the third is switched off.
+        "AUTOSCALER_METRIC_PORT": "65536",
+        "DASHBOARD_METRIC_PORT": "65536",
+        "RAY_enable_metrics_collection": "0",
         "TF_CPP_MIN_LOG_LEVEL": "2",
     }
     if ingress.tls:
@@ -101,6 +113,8 @@ def _haproxy(ingress: Ingress, directory: Path) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(directory / CONFIG),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(directory / "a.sock"),
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(directory / "d.sock"),
+        # It would send its log to whoever listens at the port of syslog; nobody does at this path.
+        "RAY_SERVE_HAPROXY_LOG_TARGET": str(directory / "no-log"),
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(directory),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(directory / "server-state"),
         "RAY_SERVE_HAPROXY_NBTHREAD": str(ingress.threads),

@@ -1,6 +1,7 @@
 """The ingress deployment: the HTTP routes on one side, the handles of the graph on the other."""
 
 import asyncio
+import logging
 import time
 from typing import Any
 
@@ -69,6 +70,9 @@ class Ingress:
     """Authenticates, limits, matches with the lists, asks the model, decides."""
 
     def __init__(self, settings: Settings, preprocessor: Any, verdict_log: Any) -> None:
+        # Lines of the access log are written a thousand at a time. On a full disk each would print a trace of its own
+        # to standard error, which holds up every answer for seconds.
+        logging.raiseExceptions = False
         replica = serve.get_replica_context().replica_id.unique_id
         snapshot = settings.snapshot or f"{settings.spool_dir}/snapshot.json"
         follower = Follower(settings.store_url, snapshot)
