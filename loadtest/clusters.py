@@ -55,7 +55,9 @@ def running(
     issued = issue(url)
     first = free_port()
     short = short_directory()
-    chosen = Ingress(short, replica_ports=(first, first + 20), **(ingress or {}))
+    chosen = Ingress(
+        short, replica_ports=(first, first + 20), fallback_ports=(first + 21, first + 22), **(ingress or {})
+    )
     settings = {
         "store_url": url,
         "registry": str(folder / "models"),

@@ -9,11 +9,11 @@ from typing import Any
 
 import yaml
 
+from serve_app import patience
 from serve_app.environment import Ingress, end_haproxy, variables
 from serve_app.loopback import ALONE
 from serve_app.settings import settings_of
 
-STARTS = 3
 SERVE_YAML = Path(__file__).with_name("serve.yaml")
 
 
@@ -37,23 +37,26 @@ def configuration(
     return found
 
 
-def start(ingress: Ingress, **ray_options: Any) -> None:
+def start(ingress: Ingress, say: Callable[[str], None] = print, **ray_options: Any) -> None:
     """Start Ray in this process, on this machine alone. `ray_options` go to `ray.init`.
 
-    The variables are set first, because Ray's modules read them when they are imported.
+    The variables are set first, because Ray's modules read them when they are imported. `say` hears of a start that
+    is tried once more because the machine was too busy for it.
     """
-    os.environ.update(variables(ingress) | ALONE)
+    os.environ.update(variables(ingress) | ALONE | patience.VARIABLES)
     import ray
 
+    patience.be_patient()
     options = {"include_dashboard": False, "log_to_driver": False, "_node_ip_address": "127.0.0.1", **ray_options}
-    for turn in range(STARTS):
+    for turn in range(1, patience.TRIES + 1):
         try:
             ray.init(**options)
             return
-        except Exception as error:  # Ray gives its processes 30 seconds, which a busy machine may not, and says just so
+        except Exception as error:
             ray.shutdown()
-            if "timed out during startup" not in str(error) or turn + 1 == STARTS:
+            if patience.BUSY not in str(error) or turn == patience.TRIES:
                 raise
+            say(f"Ray's own processes were not up in time on a busy machine; try {turn + 1} of {patience.TRIES}")
 
 
 def deploy(

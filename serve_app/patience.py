@@ -1,0 +1,49 @@
+"""Lets Ray wait for its own processes longer than the half minute that is written into it.
+
+A machine that builds or installs something meanwhile is slow, not broken.
+"""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+PATIENCE_S = 120.0
+VARIABLES = {"RAY_agent_register_timeout_ms": str(int(PATIENCE_S * 1000))}  # to be set before Ray is imported
+TRIES = 3
+BUSY = "timed out during startup"  # what Ray says when its time is over
+
+
+def be_patient(patience_s: float = PATIENCE_S) -> None:
+    """From now on Ray asks for its node until it is there, or until its node manager has ended."""
+    from ray._private import services
+
+    ask = services.get_node
+    if ask.__name__ == "ask_patiently":
+        return
+
+    def ask_patiently(*arguments: Any, **options: Any) -> Any:
+        end = time.monotonic() + patience_s
+        while True:
+            try:
+                return ask(*arguments, **options)
+            except RuntimeError:
+                if time.monotonic() > end or not raylet_lives():
+                    raise
+                time.sleep(0.2)
+
+    services.get_node = ask_patiently
+
+
+def raylet_lives() -> bool:
+    """Whether Ray's node manager, which is a child of this process, still runs."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (entry / "stat").read_text()
+        except OSError:
+            continue
+        name, _, rest = fields.partition("(")[2].rpartition(") ")
+        state, parent = rest.split()[:2]
+        if name == "raylet" and int(parent) == os.getpid() and state not in "ZX":
+            return True
+    return False
