@@ -57,19 +57,19 @@ def wire(behaviour: Behaviour) -> Bring:
 
 
 @contextlib.contextmanager
-def _signalled(rig: Rig, titles: tuple[str, ...], number: int) -> Iterator[None]:
+def _killed(rig: Rig, titles: tuple[str, ...], most: int | None) -> Iterator[None]:
     found = [pid for title in titles for pid in rig.processes(title)]
     if not found:
         raise NotPossible(f"no process {' or '.join(titles)}")
-    for pid in found:
+    for pid in found[:most]:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
+            os.kill(pid, signal.SIGKILL)
     yield
 
 
-def kill(*titles: str) -> Bring:
-    """Kill the cluster's processes of these titles, for good."""
-    return lambda rig, seconds: _signalled(rig, titles, signal.SIGKILL)
+def kill(*titles: str, most: int | None = None) -> Bring:
+    """Kill the cluster's processes of these titles, `most` at most, for good."""
+    return lambda rig, seconds: _killed(rig, titles, most)
 
 
 @contextlib.contextmanager
@@ -204,7 +204,8 @@ FAULTS = (
     Fault("cluster full (503)", FAIL_OPEN, wire(_answer(503, b'{"code":"unavailable","message":"full"}'))),
     Fault("classifier killed", FAIL_OPEN, kill(REPLICA + "Classifier"), short=True),
     Fault("preprocessor killed", FAIL_OPEN, kill(REPLICA + "Preprocessor")),
-    Fault("ingress killed", FAIL_OPEN, kill(REPLICA + "Ingress")),
+    Fault("one ingress killed", FAIL_OPEN, kill(REPLICA + "Ingress", most=1), short=True),
+    Fault("every ingress killed", FAIL_OPEN, kill(REPLICA + "Ingress")),
     Fault("log killed", NOTHING, kill(REPLICA + "VerdictLog"), short=True),
     Fault("log killed again", NOTHING, kill(REPLICA + "VerdictLog")),
     Fault("HAProxy killed", FAIL_OPEN, kill("haproxy")),
@@ -219,8 +220,7 @@ FAULTS = (
     Fault("bad Corefile at a reload", "keeps the former; clients notice nothing", bad_corefile, short=True),
     Fault("hostile names", "answered as any other; nothing is lost", hostile_names, short=True),
     Fault("flood of new names", "every query answered; memory bounded", only_time, flood=1500.0),
-    Fault("cluster killed", FAIL_OPEN, kill("serve_app.local.cluster", "raylet", "gcs_server", "ray::", "haproxy"),
-          recover_s=180.0),
+    Fault("cluster killed", FAIL_OPEN, kill(*WHOLE_CLUSTER), recover_s=180.0),
 )  # fmt: skip
 
 
