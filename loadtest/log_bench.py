@@ -38,6 +38,7 @@ BATCH_ROWS = 500
 BOOT = "c" * 32
 RATE_GOAL, BYTES_GOAL = 0.9, 0.35
 SPOOL_BYTES = 1 << 30
+STORM: list[str | int] = [429, "mixed", "reset", "half", 503]
 
 
 def batch_of(number: int, at: int) -> Batch:
@@ -75,8 +76,8 @@ def kills(url: str, rows: int, times: int) -> bool:
         target = f"{proxy.url}/?prefix={store.settings.prefix}&replicas=0"
         replica = start_keeper(target, spool, at)
         for number in range(1, batches + 1):
-            if number % 50 == 0:
-                proxy.faults += draw.choices([429, "mixed", "reset", "half", 503], k=draw.randrange(1, 6))
+            if number % 50 == 0 and not proxy.faults:  # storms that piled up would be one long outage
+                proxy.faults += draw.choices(STORM, k=draw.randrange(1, 6))
             if number in deaths:
                 send(replica, number)
                 time.sleep(draw.uniform(0, 0.3))  # it dies before, in or after the sync, the bulk or the trim
@@ -87,6 +88,8 @@ def kills(url: str, rows: int, times: int) -> bool:
                 replica.wait()
                 replica = start_keeper(target, spool, at)
         while send(replica, "status") and answer(replica) != "0":
+            if not proxy.faults and draw.random() < 0.05:
+                proxy.faults += draw.choices(STORM, k=draw.randrange(1, 6))
             time.sleep(0.5)
         replica.kill()
         replica.wait()

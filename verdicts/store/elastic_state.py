@@ -10,7 +10,7 @@ at last `head` moves to it, which is what readers take the epoch from. A large c
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -18,6 +18,7 @@ from elasticsearch import ConflictError, Elasticsearch, NotFoundError
 
 from verdicts.store import DECISION_KINDS, Conflict, Document, Epoch, Misconfigured, Unavailable
 from verdicts.store.elastic_client import ElasticSettings, translated
+from verdicts.store.elastic_forget import Forgets
 
 PART = 1000  # changes in one document, and documents in one request
 HEAD = "head"
@@ -38,7 +39,7 @@ class Change(msgspec.Struct):
 _changes = msgspec.json.Decoder(list[Change])
 
 
-class State:
+class State(Forgets):
     """The `StateStore` half of `ElasticStore`."""
 
     client: Elasticsearch
@@ -130,46 +131,6 @@ class State:
                 break
             after = hits[-1]["sort"]
         return found[:limit]
-
-    def forget(self, kind: str, before: int) -> int:
-        """Remove a kind's documents and history from before a time; see `StateStore.forget`."""
-        if kind in DECISION_KINDS:
-            raise ValueError(f"kind {kind!r}: a decision is not forgotten")
-        if self.readonly:
-            raise Misconfigured("store: opened for reading only")
-        old = {"range": {"time": {"lt": before}}}
-        gone = self._delete(self._state, [{"term": {"kind": kind}}, old])
-        # A commit of several kinds stays: it is a person's.
-        others: list[dict[str, Any]] = [{"term": {"kinds": other}} for other in sorted(DECISION_KINDS)]
-        self._delete(self._history, [{"term": {"kinds": kind}}, old], others)
-        return gone
-
-    def _delete(self, index: str, terms: list[dict[str, Any]], unless: Sequence[dict[str, Any]] = ()) -> int:
-        """Delete what matches, page by page, and spare what somebody writes meanwhile."""
-        query = {"bool": {"filter": terms, "must_not": list(unless)}}
-        gone = 0
-        while True:
-            with translated():
-                hits = self.client.search(
-                    index=index, query=query, size=PART, source=False, seq_no_primary_term=True
-                ).body["hits"]["hits"]  # fmt: skip
-                if not hits:
-                    return gone
-                operations = [
-                    {
-                        "delete": {
-                            "_id": hit["_id"],
-                            "if_seq_no": hit["_seq_no"],
-                            "if_primary_term": hit["_primary_term"],
-                        }
-                    }
-                    for hit in hits
-                ]
-                results = self.client.bulk(index=index, operations=operations, refresh=True).body["items"]
-            removed = sum(result["delete"]["status"] == 200 for result in results)
-            gone += removed
-            if not removed:  # others write all of them, or the server is busy: another time
-                return gone
 
     @property
     def _state(self) -> str:
