@@ -22,7 +22,7 @@ _DOT, _END, _UNDERSCORE = 0x2E, 0x0A, 0x5F
 
 def _words(ends: Iterable[str], width: int) -> NDArray[np.uint64]:
     """The last `width` octets of each text as one number."""
-    return np.frombuffer(b"".join(end.encode()[-width:] for end in ends), f"u{width}").astype(np.uint64)
+    return np.frombuffer(b"".join(end.encode()[-width:] for end in ends), f"<u{width}").astype(np.uint64)
 
 
 # A name whose last octets are not among these needs no look at its labels.
@@ -88,8 +88,8 @@ def _suspects(raw: bytes, count: int) -> list[int] | None:
     """The names that may be ineligible; None unless `raw` is `count` lines that `normalise` would leave as they are."""
     if raw.translate(None, _PLAIN):
         return None
-    padded = np.frombuffer(b"\0" * 8 + raw + b"\n", np.uint8)
-    octets = padded[8:]
+    padded = b"\0" * 8 + raw + b"\n"
+    octets = np.frombuffer(padded, np.uint8, offset=8)
     cuts = np.flatnonzero((octets == _DOT) | (octets == _END))
     is_end = octets[cuts] == _END
     ends = cuts[is_end]
@@ -104,9 +104,14 @@ def _suspects(raw: bytes, count: int) -> list[int] | None:
     return np.flatnonzero(single | (octets[starts] == _UNDERSCORE) | _ends_like_special(padded, ends)).tolist()
 
 
-def _ends_like_special(padded: NDArray[np.uint8], ends: NDArray[np.intp]) -> NDArray[np.bool_]:
+def _ends_like_special(padded: bytes, ends: NDArray[np.intp]) -> NDArray[np.bool_]:
     """For each name whether its last octets are those of a special-use zone; `padded` begins 8 octets early."""
-    last = padded[ends[:, None] + np.arange(8)]  # (N, 8): the 8 octets before each end
-    eight = np.ascontiguousarray(last).view(np.uint64)[:, 0]
-    four = np.ascontiguousarray(last[:, 4:]).view(np.uint32)[:, 0]
-    return np.isin(four, _LAST_FOUR) | np.isin(eight, _LAST_EIGHT)
+    windows: NDArray[np.uint64] = np.ndarray((len(padded) - 7,), "<u8", padded, strides=(1,))  # 8 octets from each on
+    eight = windows[ends]
+    four = eight >> np.uint64(32)
+    found = np.zeros(len(ends), bool)
+    for last in _LAST_FOUR:  # so few that np.isin, which sorts, takes five times as long
+        found |= four == last
+    for last in _LAST_EIGHT:
+        found |= eight == last
+    return found
