@@ -52,6 +52,8 @@ def deployed(folder: Path, device: str, replicas: int) -> Any:
     options = Options(str(folder / "models"), "seed-2020", (1, 16), 1024, 1, device, 1000)
     actor = {"num_cpus": 0.5, "num_gpus": 1}
     limits = {"max_ongoing_requests": 8, "max_queued_requests": 8, "health_check_period_s": 1}
+    if device == "auto":
+        limits["max_constructor_retry_count"] = 1  # a replica that finds no GPU finds none the second time either
     classifier = serve.deployment(Classifier).options(num_replicas=replicas, ray_actor_options=actor, **limits)
     return serve.run(classifier.bind(options), name="classifier", route_prefix=None)
 
