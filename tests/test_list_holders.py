@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from serve_app.routes import application
 from tests.control_setup import Setup
+from verdicts import tokens
 from verdicts.commands import lists
 from verdicts.list_formats import Row
 from verdicts.list_holders import Direct, Holder, Refused, Remote
@@ -33,7 +34,7 @@ class Cluster:
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],))
         self._thread.start()
 
-    def token(self, role: str) -> str:
+    def token(self, role: tokens.Role) -> str:
         return self.setup.tokens[role].text
 
     def close(self) -> None:
