@@ -147,9 +147,9 @@ class Notice(Component):
 
 
 class Exports(Component):
-    """Links that download what the filters in `query` leave."""
+    """Links that download: pairs of address and text."""
 
-    query = param.String(default="")
+    files = param.List(default=[])
 
     _esm = _module("exports")
 

@@ -1,4 +1,4 @@
-"""The filtered log as a file: CSV that no spreadsheet takes for formulas, or JSON lines; streamed page by page."""
+"""The filtered log or a vetted list as a file: CSV that no spreadsheet takes for formulas, or JSON lines."""
 
 import csv
 import io
@@ -10,8 +10,9 @@ from tornado.web import RequestHandler, authenticated
 
 from dashboard.data import Data, Failure
 from dashboard.filters import Filters
+from verdicts import list_formats
 from verdicts.records import Record
-from verdicts.store import Filter
+from verdicts.store import Document, Filter
 
 LIMIT = 200_000  # records in one file
 PAGE = 2_000
@@ -82,8 +83,8 @@ async def pages(data: Data, where: Filter, limit: int = LIMIT) -> AsyncIterator[
             return
 
 
-class ExportHandler(RequestHandler):
-    """`/export.csv` and `/export.json` with the query of the log's page; for people who are logged in."""
+class ForThoseLoggedIn(RequestHandler):
+    """What every download needs: a person who is logged in, and the store."""
 
     def initialize(self, data: Data) -> None:
         self.data = data
@@ -96,14 +97,31 @@ class ExportHandler(RequestHandler):
     def get_login_url(self) -> str:
         return "/login"
 
+    def attach(self, kind: str, filename: str) -> None:
+        """The headers of a file that a browser saves and never shows."""
+        self.set_header("Content-Type", "text/csv; charset=utf-8" if kind == "csv" else "application/x-ndjson")
+        self.set_header("Content-Disposition", f'attachment; filename="{filename}.{kind}"')
+        self.set_header("X-Content-Type-Options", "nosniff")
+
+    def failed(self, failure: Failure) -> None:
+        """Tell that the store gave no answer. Raises where a part was sent: a file cut short must not look whole."""
+        if self._headers_written:
+            raise failure
+        self.clear()
+        self.set_status(503)
+        self.set_header("Retry-After", "5")
+        self.finish({"code": "store", "message": str(failure)})
+
+
+class ExportHandler(ForThoseLoggedIn):
+    """`/export.csv` and `/export.json` with the query of the log's page."""
+
     @authenticated
     async def get(self, kind: str) -> None:
         filters = Filters()
         filters.restore({key: self.get_query_argument(key) for key in self.request.query_arguments})
         shape = csv_lines if kind == "csv" else json_lines
-        self.set_header("Content-Type", "text/csv; charset=utf-8" if kind == "csv" else "application/x-ndjson")
-        self.set_header("Content-Disposition", f'attachment; filename="verdict-queries.{kind}"')
-        self.set_header("X-Content-Type-Options", "nosniff")
+        self.attach(kind, "verdict-queries")
         try:
             if kind == "csv":
                 self.write(",".join(FIELDS) + "\r\n")
@@ -111,9 +129,24 @@ class ExportHandler(RequestHandler):
                 self.write(shape(records))
                 await self.flush()
         except Failure as failure:
-            if self._headers_written:
-                raise  # cuts the connection: a file that ends early must not look whole
-            self.clear()
-            self.set_status(503)
-            self.set_header("Retry-After", "5")
-            self.finish({"code": "store", "message": str(failure)})
+            self.failed(failure)
+
+
+class ListExportHandler(ForThoseLoggedIn):
+    """`/lists/LIST.csv`: one vetted list in the form that the lists page and `verdict lists import` take."""
+
+    @authenticated
+    async def get(self, kind: str) -> None:
+        self.attach("csv", f"verdict-{kind}")
+        try:
+            documents = await self.data.documents("list", f"{kind}/", keep=0)
+        except Failure as failure:
+            self.failed(failure)
+            return
+        self.write("".join(f"{line}\r\n" for line in list_formats.write(map(entry_of, documents), "csv")))
+
+
+def entry_of(document: Document) -> list_formats.Row:
+    """A list's entry as a row of its file."""
+    body = document.body or {}
+    return list_formats.Row(document.key.partition("/")[2], body.get("note") or document.note, body.get("expires"))

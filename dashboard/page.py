@@ -145,6 +145,16 @@ def panel(*objects: Any, **params: Any) -> Any:
     )
 
 
+def stack(*objects: Any, **params: Any) -> Any:
+    """Below each other, the whole width: the frame of a page, and of what a page shows and hides together."""
+    return pn.Column(*objects, sizing_mode="stretch_width", styles={"gap": "14px"}, margin=0, **params)
+
+
+def toolbar(*objects: Any) -> Any:
+    """Inputs and buttons in a row that wraps."""
+    return pn.FlexBox(*objects, gap="12px", align_items="center", sizing_mode="stretch_width", margin=0)
+
+
 def columns(*objects: Any, least: int = 420) -> Any:
     """Side by side where there is room for `least` pixels each, below each other on a phone."""
     return pn.FlexBox(*(_grown(item, least) for item in objects), gap="14px", sizing_mode="stretch_width", margin=0)

@@ -13,10 +13,11 @@ from tornado.websocket import WebSocketClosedError
 from dashboard.app import application
 from dashboard.client import Client
 from dashboard.data import Data
-from dashboard.export import ExportHandler
+from dashboard.export import ExportHandler, ListExportHandler
 from dashboard.pages import PAGES
 from dashboard.settings import Settings
 from dashboard.signin import Signin
+from verdicts.policy import LIST_NAMES
 
 ASSETS = Path(__file__).parent / "assets"
 UNUSED_SESSION_MS = 15_000  # a closed tab's session goes after this
@@ -44,6 +45,7 @@ def serve(settings: Settings, data: Data, client: Client, signin: Signin) -> Ser
     patterns = [
         (r"/healthz", Health),
         (r"/export\.(csv|json)", ExportHandler, {"data": data}),
+        (rf"/lists/({'|'.join(LIST_NAMES)})\.csv", ListExportHandler, {"data": data}),
         (r"/assets/(.*)", Assets, {"path": str(ASSETS)}),
     ]
     hosts = settings.allow_hosts or [f"{name}:{settings.port}" for name in ("127.0.0.1", "localhost", settings.address)]

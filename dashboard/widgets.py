@@ -10,7 +10,7 @@ from dashboard.filters import Filters
 
 LOW = {
     "& .MuiSelect-select": {"paddingTop": "7px", "paddingBottom": "7px"},
-    "& label:not(.MuiInputLabel-shrink)": {"top": "-8px"},
+    "& label:not(.MuiInputLabel-shrink)": {"top": "-16px"},
 }
 
 
@@ -44,7 +44,7 @@ def choice(filters: Filters, name: str, label: str, options: list[str], **params
 def score(filters: Filters, name: str, label: str) -> Any:
     """A bound of the score, 0 to 1; empty: none."""
     value = getattr(filters, name)
-    field = pmui.TextInput(label=label, value="" if value is None else str(value), size="small", margin=0, width=95)
+    field = pmui.TextInput(label=label, value="" if value is None else str(value), size="small", margin=0, width=120)
 
     def changed(event: Any) -> None:
         text = event.new.strip().replace(",", ".")

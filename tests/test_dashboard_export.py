@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dashboard.export import FIELDS, csv_lines, json_lines, safe
+from dashboard.export import FIELDS, csv_lines, entry_of, json_lines, safe
 from dashboard.sample import HOSTILE
 from tests.stores import observation, records
+from verdicts import list_formats
+from verdicts.store import Document
 
 FORMULAS = ["=1+1", "+1", "-1", "@sum(a)", "\t=1", "\r=1", "  =1", "\uff1d1", "\ufeff=1"]
 
@@ -43,3 +45,10 @@ def test_json_gives_back_what_was_stored() -> None:
     lines = json_lines(found)
     assert lines.isascii()
     assert [json.loads(line)["qname"] for line in lines.splitlines()] == [record.qname for record in found]
+
+
+def test_an_exported_list_is_imported_again_as_it_was() -> None:
+    document = Document("list", "benign/cdn.example.org", {"note": "ours, all of it", "expires": 1_800_000_000_000})
+    lines = list(list_formats.write([entry_of(document)], "csv"))
+    parsed = list_formats.parse(lines, list_formats.guess("\n".join(lines)))
+    assert (parsed.rows, parsed.problems) == ([entry_of(document)], [])

@@ -231,6 +231,15 @@ async def test_a_list_refuses_what_is_no_name_and_adds_nothing(stage: Stage) -> 
     assert list(stage.store.scan("list")) == []
 
 
+async def test_a_file_is_imported_and_what_is_no_name_is_told(stage: Stage) -> None:
+    lists = await stage.open(Lists)
+    lists.file.value = b"one.example.org\nnot..fine\n"
+    await lists.import_file()
+    assert [d.key for d in stage.store.scan("list")] == ["blocklist/one.example.org"]
+    assert [kind for _, kind in stage.told] == ["success", "warning"]
+    assert "1 rows left out" in stage.told[-1][0] and "line 2" in stage.told[-1][0]
+
+
 async def test_an_incident_is_acknowledged_assigned_and_closed(stage: Stage) -> None:
     body = {"client": "192.0.2.31", "state": "open", "start": stage.now - 200_000, "end": stage.now, "names": ["x"]}
     stage.store.commit([Document("incident", "one", body)], "cluster")

@@ -14,7 +14,7 @@ export const CELLS = {
   percent: (value) => percent(value),
   tier: (value) => tierSign(value),
   action: (value, row) => h("span", { class: !value || value === "passthru" ? "plain" : row.enforced ? "enforced" : "would", title: row.enforced || value === "passthru" ? null : "not enforced: the client got the upstream answer" }, visible(value)),
-  list: (value) => h("span", { class: `list list-${value}` }, visible(value)),
+  list: (value) => h("span", { class: `list list-${value}` }, value === "benign" ? "allowlist" : visible(value)),
   sure: (value, row) => h("span", { class: row.uncertain ? "uncertain" : "" }, row.uncertain ? h("span", { title: "uncertain: near the threshold", "aria-label": "uncertain" }, "\u26a0 ") : "", score(value)),
   bar: (value, row, column) => h("span", { class: "barcell" }, h("span", { class: `fill fill-${column.tier || row.tier || "none"}`, style: `width:${Math.max(1, (100 * value) / (column.max || 1))}%` }), h("span", { class: "n" }, number(value))),
   state: (value) => h("span", { class: `state state-${String(value).replace(/[^a-z]/g, "")}` }, visible(value)),

@@ -1,11 +1,11 @@
-// Downloads of the filtered log.
+// Links that download files.
 import { h, styled } from "./base.js"
 
 export async function render({ model, el }) {
   await styled(el)
   const root = h("span", { class: "component exports" })
   el.append(root)
-  const draw = () => root.replaceChildren("Export ", ...["csv", "json"].map((kind) => h("a", { href: `/export.${kind}?${model.query}`, download: "" }, kind.toUpperCase() + " ")))
-  model.on("query", draw)
+  const draw = () => root.replaceChildren("Export ", ...model.files.map(([href, text]) => h("a", { href, download: "" }, text + " ")))
+  model.on("files", draw)
   draw()
 }

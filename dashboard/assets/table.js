@@ -5,11 +5,11 @@ import { CELLS, NUMERIC } from "./cells.js"
 function cell(row, column) {
   const make = CELLS[column.kind] || CELLS.text
   const value = row[column.key]
-  return h("td", { class: `k-${column.kind || "text"}${NUMERIC.has(column.kind) ? " numeric" : ""}`, "data-label": column.label }, make(value, row, column))
+  return h("td", { role: "cell", class: `k-${column.kind || "text"}${NUMERIC.has(column.kind) ? " numeric" : ""}`, "data-label": column.label }, make(value, row, column))
 }
 
 function buttons(model, row, index, actions) {
-  return h("td", { class: "actions" }, actions.filter((a) => !a.when || row[a.when]).map((action) => h("button", {
+  return h("td", { role: "cell", class: "actions" }, actions.filter((a) => !a.when || row[a.when]).map((action) => h("button", {
     type: "button", class: `small ${action.style || ""}`, "aria-label": `${action.label} ${visible(row.qname || row.suffix || row.key || row.id || "")}`,
     onclick: (event) => { event.stopPropagation(); model.send_msg({ action: action.id, index, row }) },
   }, action.label)))
@@ -28,16 +28,16 @@ function draw(model, el) {
   }
   for (const column of columns) if (column.kind === "bar") column.max = Math.max(...model.rows.map((row) => row[column.key] || 0))
   const actions = model.actions
-  const head = h("tr", {}, model.multiple ? h("th", { scope: "col" }, h("input", { type: "checkbox", "aria-label": "all", checked: model.chosen.length === model.rows.length, onchange: (event) => { model.chosen = event.target.checked ? model.rows.map((_, i) => i) : [] } })) : null, columns.map((c) => h("th", { scope: "col", class: NUMERIC.has(c.kind) ? "numeric" : null }, c.label)),
-    actions.length ? h("th", { scope: "col" }, h("span", { class: "sr" }, "Actions")) : null)
+  const head = h("tr", { role: "row" }, model.multiple ? h("th", { role: "columnheader", scope: "col" }, h("input", { type: "checkbox", "aria-label": "all", checked: model.chosen.length === model.rows.length, onchange: (event) => { model.chosen = event.target.checked ? model.rows.map((_, i) => i) : [] } })) : null, columns.map((c) => h("th", { role: "columnheader", scope: "col", class: NUMERIC.has(c.kind) ? "numeric" : null }, c.label)),
+    actions.length ? h("th", { role: "columnheader", scope: "col" }, h("span", { class: "sr" }, "Actions")) : null)
   const rows = model.rows.map((row, index) => h("tr", {
-    "data-index": index, class: index === model.selected ? "selected" : row.style || null,
+    role: "row", "data-index": index, class: index === model.selected ? "selected" : row.style || null,
     tabindex: model.selectable ? "0" : null, "aria-current": index === model.selected ? "true" : null,
     onclick: model.selectable ? () => choose(model, index) : null,
     onkeydown: model.selectable ? (event) => { if (event.key === "Enter" && event.target.tagName === "TR") choose(model, index) } : null,
-  }, model.multiple ? h("td", {}, h("input", { type: "checkbox", "aria-label": `choose ${visible(row.key || row.qname || index)}`, checked: model.chosen.includes(index), onclick: (event) => { event.stopPropagation(); toggle(model, index) } })) : null,
+  }, model.multiple ? h("td", { role: "cell" }, h("input", { type: "checkbox", "aria-label": `choose ${visible(row.key || row.qname || index)}`, checked: model.chosen.includes(index), onclick: (event) => { event.stopPropagation(); toggle(model, index) } })) : null,
   columns.map((column) => cell(row, column)), actions.length ? buttons(model, row, index, actions) : null))
-  const table = h("table", { class: columns.length > 8 ? "verdict-table many" : "verdict-table" }, h("caption", { class: "sr" }, model.caption || "records"), h("thead", {}, head), h("tbody", {}, rows))
+  const table = h("table", { role: "table", class: "verdict-table" + (columns.length > 8 ? " many" : "") + (columns.some((c) => c.kind === "text") ? " prose" : "") }, h("caption", { class: "sr" }, model.caption || "records"), h("thead", { role: "rowgroup" }, head), h("tbody", { role: "rowgroup" }, rows))
   el.replaceChildren(title(model), h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": model.caption || "records" }, table))
   if (model.keys.length) el.querySelector("tr.selected")?.scrollIntoView({ block: "nearest" })
   if (focused !== undefined) el.querySelector(`tr[data-index="${focused}"]`)?.focus()

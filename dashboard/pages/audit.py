@@ -4,12 +4,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-import panel as pn
 import panel_material_ui as pmui
 
 from dashboard.components import LOADING, Choice, Component, Table
 from dashboard.decision import InForce
-from dashboard.page import Context, Page, panel, schedule
+from dashboard.page import Context, Page, panel, schedule, stack
 from verdicts.store import Document
 
 ROWS = 60
@@ -61,14 +60,11 @@ class Audit(Page):
     def view(self) -> Any:
         kinds = Choice({kind: shown for shown, kind in KINDS.items()}, value=self.kind, heading="Kind")
         kinds.param.watch(self._kind_changed, "value")
-        return pn.Column(
+        return stack(
             kinds,
             self.force,
             panel(self.table),
             self.older,
-            sizing_mode="stretch_width",
-            styles={"gap": "14px"},
-            margin=0,
         )
 
     def parts(self) -> Iterable[Component]:

@@ -9,7 +9,7 @@ import panel as pn
 
 from dashboard.components import READY, Component, Notice, Table, Tiles, TimeChart
 from dashboard.filters import before, interval_of
-from dashboard.page import Context, Page, columns, panel
+from dashboard.page import Context, Page, columns, panel, stack
 from dashboard.rows import LOG_COLUMNS, chart_of, log_row, share_rows, top_row
 from dashboard.widgets import range_bar, text
 
@@ -86,28 +86,22 @@ class Clients(Page):
             columns(panel(self.busiest), panel(self.riskiest)), sizing_mode="stretch_width", margin=0
         )
         self.subject = Notice(kind="title", status=READY)
-        self.one = pn.Column(
+        self.one = stack(
             self.subject,
             self.tiles,
             panel(self.chart),
             columns(panel(self.malicious), panel(self.missing), least=360),
             columns(panel(self.incidents), panel(self.replies), least=360),
             panel(self.log),
-            sizing_mode="stretch_width",
-            styles={"gap": "14px"},
-            margin=0,
         )
         self._choose()
 
     def view(self) -> Any:
         f = self.filters
-        return pn.Column(
+        return stack(
             range_bar(f, text(f, "client", "Client or prefix")),
             self.everyone,
             self.one,
-            sizing_mode="stretch_width",
-            styles={"gap": "14px"},
-            margin=0,
         )
 
     def parts(self) -> Iterable[Component]:

@@ -10,7 +10,7 @@ import panel_material_ui as pmui
 from dashboard.client import Refused
 from dashboard.components import READY, Component, Facts, Notice, Table, Tiles
 from dashboard.decision import Decision, InForce
-from dashboard.page import Context, Page, columns, panel, schedule
+from dashboard.page import Context, Page, columns, panel, schedule, stack, toolbar
 from dashboard.rows import top_row
 from dashboard.widgets import range_bar, text
 from verdicts.names import split
@@ -78,7 +78,7 @@ class Enforcement(Page):
             disabled=not self.may("analyst"),
             on_click=self._allow_chosen,
         )
-        switch = pn.FlexBox(
+        switch = toolbar(
             self.prefix,
             self.note,
             pmui.Button(
@@ -107,12 +107,8 @@ class Enforcement(Page):
                 on_click=lambda _: schedule(lambda: self.pause(False)),
                 **analyst,
             ),
-            gap="10px",
-            align_items="center",
-            sizing_mode="stretch_width",
-            margin=0,
         )
-        return pn.Column(
+        return stack(
             range_bar(f, text(f, "client", "Client or prefix"), allow),
             self.decision.force,
             self.tiles,
@@ -120,9 +116,6 @@ class Enforcement(Page):
             panel(self.policy, pn.Spacer(height=10), switch, self.trouble),
             self.force,
             self.decision.dialog,
-            sizing_mode="stretch_width",
-            styles={"gap": "14px"},
-            margin=0,
         )
 
     def parts(self) -> Iterable[Component]:

@@ -4,11 +4,9 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import panel as pn
-
 from dashboard.client import Refused
 from dashboard.components import READY, Component, Facts, Notice, Table
-from dashboard.page import Context, Page, columns, panel
+from dashboard.page import Context, Page, columns, panel, stack
 from dashboard.widgets import range_bar
 from verdicts.store import BatchState
 
@@ -67,14 +65,11 @@ class Health(Page):
         self.trouble = Notice(status=READY, kind="warn", visible=False)
 
     def view(self) -> Any:
-        return pn.Column(
+        return stack(
             range_bar(self.filters),
             self.trouble,
             panel(self.resolvers),
             columns(panel(self.deployments), panel(self.store), panel(self.reasons), least=320),
-            sizing_mode="stretch_width",
-            styles={"gap": "14px"},
-            margin=0,
         )
 
     def parts(self) -> Iterable[Component]:

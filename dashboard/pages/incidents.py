@@ -9,7 +9,7 @@ import panel_material_ui as pmui
 
 from dashboard.components import Choice, Component, Facts, Table, TimeChart
 from dashboard.filters import interval_of
-from dashboard.page import Context, Page, columns, panel, schedule
+from dashboard.page import Context, Page, columns, panel, schedule, stack, toolbar
 from dashboard.pages.clients import incident_row
 from dashboard.rows import LOG_COLUMNS, chart_of, log_row, top_row
 
@@ -77,16 +77,15 @@ class Incidents(Page):
     def view(self) -> Any:
         states = Choice({state: state for state in (*STATES, "all")}, value=self.state, heading="State")
         states.param.watch(self._state_changed, "value")
-        self.detail = pn.Column(
+        self.detail = stack(
             columns(panel(self.facts, pn.Spacer(height=10), self._buttons()), panel(self.chart), least=400),
             columns(panel(self.names), panel(self.log), least=440),
-            sizing_mode="stretch_width",
-            styles={"gap": "14px"},
-            margin=0,
             visible=bool(self.id),
         )
-        return pn.Column(
-            states, panel(self.table), self.detail, sizing_mode="stretch_width", styles={"gap": "14px"}, margin=0
+        return stack(
+            states,
+            panel(self.table),
+            self.detail,
         )
 
     def parts(self) -> Iterable[Component]:
@@ -135,7 +134,7 @@ class Incidents(Page):
 
     def _buttons(self) -> Any:
         make = {"size": "small", "variant": "outlined", "margin": 0, "disabled": not self.may("analyst")}
-        return pn.FlexBox(
+        return toolbar(
             pmui.Button(
                 label="Acknowledge",
                 icon="visibility",
@@ -162,10 +161,6 @@ class Incidents(Page):
                 on_click=lambda _: schedule(lambda: self.update({"state": "open"})),
                 **{**make, "variant": "text"},
             ),
-            gap="10px",
-            align_items="center",
-            sizing_mode="stretch_width",
-            margin=0,
         )
 
     async def update(self, changes: dict[str, str]) -> None:

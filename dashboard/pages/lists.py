@@ -1,22 +1,23 @@
 """Lists: what was vetted by whom and until when; adding, removing, importing, exporting."""
 
 import itertools
+import time
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode
 
-import panel as pn
 import panel_material_ui as pmui
 
-from dashboard.components import LOADING, Choice, Component, Table
+from dashboard.components import LOADING, READY, Choice, Component, Exports, Table
 from dashboard.decision import Decision, entries_of
-from dashboard.page import Context, Page, panel, schedule
+from dashboard.page import Context, Page, panel, schedule, stack, toolbar
 from dashboard.vetted import DURATIONS, SHOWN_LIST, entry_row
 from verdicts import names
 from verdicts.policy import LIST_NAMES
 from verdicts.store import Document, Store
 
 ROWS = 200
+MAX_FILE = 8 * 1024 * 1024  # octets
 SEARCHED = 300_000  # entries a search looks at
 
 
@@ -61,6 +62,16 @@ class Lists(Page):
             options=list(DURATIONS), value="for good", label="For how long", size="small", width=150, margin=0
         )
         self.note = pmui.TextInput(label="Why", size="small", width=300, margin=0)
+        self.file = pmui.FileInput(
+            label="Import a file",
+            accept=".txt,.csv,.rpz,.hosts,.list,text/plain,text/csv",
+            max_file_size=MAX_FILE,
+            variant="outlined",
+            size="small",
+            margin=0,
+            disabled=not self.may("analyst"),
+        )
+        self.file.param.watch(lambda _: schedule(self.import_file), "value")
 
     def address(self) -> str:
         pairs = {key: value for key, value in (("list", self.list), ("contains", self.contains)) if value}
@@ -90,23 +101,32 @@ class Lists(Page):
             disabled=not self.may("analyst"),
             on_click=lambda _: schedule(self.add),
         )
-        return pn.Column(
-            pn.FlexBox(chosen, search, remove, gap="12px", align_items="center", sizing_mode="stretch_width", margin=0),
+        return stack(
+            toolbar(
+                chosen,
+                search,
+                remove,
+                Exports(
+                    files=[[f"/lists/{kind}.csv", SHOWN_LIST[kind]] for kind in LIST_NAMES],
+                    sizing_mode=None,
+                    status=READY,
+                ),
+            ),
             self.decision.force,
             panel(self.table),
             panel(
-                pn.Column(
+                stack(
                     self.names,
-                    pn.FlexBox(self.importing, self.until, self.note, add, gap="12px", align_items="center", margin=0),
-                    sizing_mode="stretch_width",
-                    styles={"gap": "12px"},
-                    margin=0,
+                    toolbar(
+                        self.importing,
+                        self.until,
+                        self.note,
+                        add,
+                        self.file,
+                    ),
                 )
             ),
             self.decision.dialog,
-            sizing_mode="stretch_width",
-            styles={"gap": "14px"},
-            margin=0,
         )
 
     def parts(self) -> Iterable[Component]:
@@ -143,6 +163,26 @@ class Lists(Page):
             self.names.value = ""
             await self.reload()
             await self.decision.force.follow(int(reply.get("epoch", 0)))
+
+    async def import_file(self) -> None:
+        """Put every name of a file on the chosen list; what is no name is left out and told."""
+        if not self.file.value:
+            return
+        text, length = self.file.value.decode("utf-8", "replace"), DURATIONS[self.until.value]
+        expires = None if length is None else int(time.time() * 1000) + length
+        kind, note = self.importing.value, self.note.value.strip()
+        self.file.value = None
+        reply = await self.act(
+            self.context.control.import_list(kind, text, note, expires), f"Imported into the {SHOWN_LIST[kind]}"
+        )
+        if reply is None:
+            return
+        if reply.get("left_out"):
+            first = reply["problems"][0]
+            told = f"{reply['left_out']} rows left out; the first, line {first['line']}: {first['reason']}"
+            self.context.tell(told, "warning")
+        await self.reload()
+        await self.decision.force.follow(int(reply.get("epoch", 0)))
 
     async def remove_chosen(self) -> None:
         """Remove the chosen entries in one commit."""

@@ -13,7 +13,7 @@ from dashboard.client import Refused
 from dashboard.components import READY, Characters, Component, Facts, Notice, Table, TimeChart
 from dashboard.decision import Decision
 from dashboard.filters import interval_of
-from dashboard.page import Context, Page, columns, panel, schedule
+from dashboard.page import Context, Page, columns, panel, schedule, stack
 from dashboard.registration import Registration
 from dashboard.rows import LOG_COLUMNS, chart_of, log_row, share_rows, top_row
 from dashboard.vetted import SHOWN_LIST, entries_over, entry_row
@@ -112,7 +112,7 @@ class Lookup(Page):
             return pn.Column(
                 Notice(text=text, kind="warn" if self.problem else "info", status=READY), sizing_mode="stretch_width"
             )
-        return pn.Column(
+        return stack(
             Notice(text=self.asked if "*" in self.name else self.name, kind="title", status=READY),
             self._buttons(),
             self.decision.force,
@@ -130,9 +130,6 @@ class Lookup(Page):
             ),
             panel(self.log),
             self.decision.dialog,
-            sizing_mode="stretch_width",
-            styles={"gap": "14px"},
-            margin=0,
         )
 
     def parts(self) -> Iterable[Component]:

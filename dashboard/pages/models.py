@@ -10,7 +10,7 @@ import panel_material_ui as pmui
 
 from dashboard.client import Refused
 from dashboard.components import LOADING, READY, Component, Facts, Lines, Notice, Table
-from dashboard.page import Context, Page, columns, panel, schedule
+from dashboard.page import Context, Page, columns, panel, schedule, stack, toolbar
 from dashboard.training import (
     ACCURACIES,
     CURVES,
@@ -48,7 +48,7 @@ class Models(Page):
             selectable=True,
             on_message=self._model,
             actions=[{"id": "promote", "label": "Promote", "when": "idle"}] * admin
-            + [{"id": "replay", "label": "Replay a day"}] * analyst,
+            + [{"id": "replay", "label": "Replay"}] * analyst,
             columns=[
                 {"key": "version", "label": "Version", "kind": "word"},
                 {"key": "state", "label": "State", "kind": "state"},
@@ -119,7 +119,7 @@ class Models(Page):
             status=READY,
         )
         self.replayed = Table(
-            heading="Replay",
+            heading="Replay of the last day",
             caption="verdicts that would change",
             empty="No verdict would change.",
             status=READY,
@@ -169,7 +169,7 @@ class Models(Page):
             on_click=lambda _: schedule(self.roll_back),
             **served,
         )
-        form = pn.FlexBox(
+        form = toolbar(
             self.kind,
             self.network,
             self.data,
@@ -179,19 +179,18 @@ class Models(Page):
             self.minutes,
             self.seed,
             start,
-            gap="12px",
-            align_items="center",
-            sizing_mode="stretch_width",
-            margin=0,
         )
-        return pn.Column(
+        return stack(
             self.trouble,
             panel(form),
             columns(
                 panel(
                     self.models,
                     pn.Spacer(height=8),
-                    pn.FlexBox(self.note, back, gap="12px", align_items="center", margin=0),
+                    toolbar(
+                        self.note,
+                        back,
+                    ),
                 ),
                 panel(self.jobs),
                 least=440,
@@ -201,9 +200,6 @@ class Models(Page):
             panel(self.confusion),
             panel(self.fixed),
             self.replayed,
-            sizing_mode="stretch_width",
-            styles={"gap": "14px"},
-            margin=0,
         )
 
     def parts(self) -> Iterable[Component]:
@@ -355,7 +351,7 @@ def model_row(model: dict[str, Any], serving: str) -> dict[str, Any]:
         "idle": version != serving,
         "network": manifest.get("network", ""),
         "parent": manifest.get("parent", ""),
-        "block": f"\u2264 {bound:.1e}" if isinstance(bound, float) else "none: never blocks",
+        "block": f"\u2264 {bound:.1e}" if isinstance(bound, float) else "never blocks",
     }
 
 

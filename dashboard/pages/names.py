@@ -4,10 +4,8 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-import panel as pn
-
 from dashboard.components import Component, Table
-from dashboard.page import Context, Page, columns, panel
+from dashboard.page import Context, Page, columns, panel, stack
 from dashboard.rows import top_row
 from dashboard.widgets import range_bar, text
 
@@ -46,12 +44,9 @@ class Names(Page):
 
     def view(self) -> Any:
         f = self.filters
-        return pn.Column(
+        return stack(
             range_bar(f, text(f, "client", "Client or prefix")),
             columns(panel(self.malicious), panel(self.benign)),
-            sizing_mode="stretch_width",
-            styles={"gap": "14px"},
-            margin=0,
         )
 
     def parts(self) -> Iterable[Component]:

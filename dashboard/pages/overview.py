@@ -4,11 +4,9 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-import panel as pn
-
 from dashboard.components import Component, Table, Tiles, TimeChart
 from dashboard.filters import before, interval_of
-from dashboard.page import Context, Page, columns, panel
+from dashboard.page import Context, Page, columns, panel, stack
 from dashboard.rows import LOG_COLUMNS, chart_of, log_row, top_row
 from dashboard.widgets import range_bar
 
@@ -48,14 +46,11 @@ class Overview(Page):
         )
 
     def view(self) -> Any:
-        return pn.Column(
+        return stack(
             range_bar(self.filters),
             self.tiles,
             panel(self.chart),
             columns(panel(self.latest), panel(self.names), least=460),
-            sizing_mode="stretch_width",
-            styles={"gap": "14px"},
-            margin=0,
         )
 
     def parts(self) -> Iterable[Component]:

@@ -8,7 +8,7 @@ import panel_material_ui as pmui
 
 from dashboard.components import LOADING, Component, Exports, Table
 from dashboard.decision import Decision
-from dashboard.page import Context, Page, panel, schedule
+from dashboard.page import Context, Page, panel, schedule, stack
 from dashboard.rows import LOG_COLUMNS, log_row
 from dashboard.widgets import choice, range_bar, score, text
 from verdicts.observations import ACTIONS, LABELS, SOURCES, TIERS
@@ -66,7 +66,7 @@ class Queries(Page):
 
     def view(self) -> Any:
         f = self.filters
-        return pn.Column(
+        return stack(
             range_bar(f, self.live, self.exports),
             pn.FlexBox(
                 text(f, "qname", "Name, .suffix or wild*card", width=260),
@@ -86,9 +86,6 @@ class Queries(Page):
             panel(self.table),
             pmui.Row(self.newer, self.older, margin=0),
             self.decision.dialog,
-            sizing_mode="stretch_width",
-            styles={"gap": "12px"},
-            margin=0,
         )
 
     def parts(self) -> Iterable[Component]:
@@ -100,7 +97,8 @@ class Queries(Page):
         self.following = page.cursor
         self.newer.disabled = len(self.cursors) == 1
         self.older.disabled = page.cursor is None
-        self.exports.query = self.filters.query()
+        query = self.filters.query()
+        self.exports.files = [[f"/export.{kind}?{query}", kind.upper()] for kind in ("csv", "json")]
 
     async def start(self) -> None:
         await super().start()

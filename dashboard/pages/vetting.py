@@ -12,7 +12,7 @@ import panel_material_ui as pmui
 from dashboard.client import Refused
 from dashboard.components import READY, Characters, Component, Facts, Keys, Table
 from dashboard.decision import InForce
-from dashboard.page import Context, Page, columns, panel, schedule
+from dashboard.page import Context, Page, columns, panel, schedule, stack, toolbar
 from dashboard.pages.lookup import facts_of_verdict
 from dashboard.queue import CANDIDATES, DAILY, queue
 from dashboard.vetted import DURATIONS
@@ -89,30 +89,20 @@ class Vetting(Page):
         return self.path + (f"?daily={self.daily.value}" if self.daily.value != DAILY else "")
 
     def view(self) -> Any:
-        side = pn.Column(
+        side = stack(
             panel(self.keys),
             panel(self.why, pn.Spacer(height=10), self.characters),
-            sizing_mode="stretch_width",
-            styles={"gap": "14px"},
-            margin=0,
         )
         row = columns(panel(self.table), side, least=360)
         row[0].styles = {"flex": "2 1 560px", "min-width": "min(420px, 100%)"}
-        return pn.Column(
-            pn.FlexBox(
+        return stack(
+            toolbar(
                 self.daily,
                 self.duration,
                 self.note,
-                gap="12px",
-                align_items="center",
-                sizing_mode="stretch_width",
-                margin=0,
             ),
             self.force,
             row,
-            sizing_mode="stretch_width",
-            styles={"gap": "14px"},
-            margin=0,
         )
 
     def parts(self) -> Iterable[Component]:

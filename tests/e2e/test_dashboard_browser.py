@@ -104,7 +104,7 @@ def test_names_are_vetted_and_undone_by_single_keys(analyst: Visit) -> None:
 def test_an_incident_is_acknowledged(analyst: Visit) -> None:
     page = analyst.page
     analyst.go("/incidents?id=192.0.2.31-1")
-    page.get_by_role("button", name="Acknowledge").click()
+    page.get_by_role("button", name="Acknowledge", exact=True).click()
     page.locator("dd").filter(has_text="acknowledged").wait_for()
 
 
