@@ -1,24 +1,40 @@
-"""What `verdict up` opens to the machine: loopback alone, nothing unexpected, nothing without a credential."""
+"""What `verdict up` and `verdict serve` open: loopback alone, nothing unexpected, nothing without a credential."""
 
+import os
 import re
+import shutil
+import signal
 import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import pytest
+import yaml
 
 from loadtest.processes import descendants
+from model.registry import Registry
+from serve_app.cluster import configuration
+from serve_app.environment import short_directory
 from serve_app.local.options import Home
+from serve_app.local.ports import free_block
 from serve_app.local.processes import marked
-from tests.e2e.conftest import Stack
+from tests.e2e.conftest import START_S, Stack, free_ports
 from tests.listening import Listener, grpc_codes, http_status, listeners
+from verdicts.store import open_store
 
-pytestmark = [pytest.mark.long, pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.e2e, pytest.mark.cluster, pytest.mark.timeout(900)]
 
 # Who may listen, and what for. A new line here is a decision: is it needed, and who can use it?
 GRPC = {  # Ray's own servers; its token is asked for
     r"gcs_server": "the cluster's head",
     r"raylet": "the node's manager and its object manager",
-    r"python.* serve_app\.local\.cluster": "the driver",
+    r"python.* serve_app\.(local\.cluster|cli)": "the driver",
     r"ray::DashboardAgent": "the node's agent",
     r"ray::\S+": "a worker: controller, proxy, replica, actor, idle",
 }
@@ -26,34 +42,92 @@ RAY_HTTP = r"ray::DashboardAgent.*|ray::RuntimeEnvAgent.*"  # ask for Ray's toke
 SERVE_HTTP = r"haproxy.*|ray::ProxyActor.*|ray::ServeReplica.*"  # the application, which asks for its own
 
 
-@pytest.fixture(scope="module")
-def open_sockets(stack: Stack) -> list[Listener]:
-    pids = {*descendants(stack.process.pid), *marked(Home(stack.home.resolve()).mark)}
+class Exposed(NamedTuple):
+    """What listens of a running profile; the ports of the parts that it has."""
+
+    sockets: list[Listener]
+    http_port: int
+    dns_port: int = 0
+    dashboard_port: int = 0
+
+
+@pytest.fixture(scope="module", params=["up", "serve"])
+def exposed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exposed]:
+    if request.param == "up":
+        stack: Stack = request.getfixturevalue("stack")
+        pids = {*descendants(stack.process.pid), *marked(Home(stack.home.resolve()).mark)}
+        dashboard = urlsplit(stack.dashboard).port or 0
+        yield Exposed(seen(pids, stack.http_port), stack.http_port, stack.dns_port, dashboard)
+        return
+    with cluster_alone(tmp_path_factory.mktemp("serve")) as (pid, port):
+        yield Exposed(seen(descendants(pid), port), port)
+
+
+def seen(pids: Iterable[int], port: int) -> list[Listener]:
     found = listeners(pids)
-    assert any(socket.port == stack.http_port for socket in found)  # it sees what is surely there
+    assert any(socket.port == port for socket in found)  # it sees what is surely there
     return found
 
 
-def test_everything_listens_on_loopback_alone(open_sockets: list[Listener]) -> None:
-    assert [str(socket) for socket in open_sockets if not socket.loopback] == []
+@contextmanager
+def cluster_alone(folder: Path) -> Iterator[tuple[int, int]]:
+    """`verdict serve` with its own serve.yaml, but for where state lies: the process, and the port."""
+    open_store(f"sqlite://{folder}/verdict.db").initialise()
+    Registry(folder / "models").seed_from_released()
+    state = {
+        "store_url": f"sqlite://{folder}/verdict.db",
+        "registry": f"{folder}/models",
+        "spool_dir": f"{folder}/spool",
+    }
+    (folder / "serve.yaml").write_text(yaml.safe_dump(configuration(state)))
+    run, log = short_directory(), folder / "serve.log"
+    [port] = free_ports(1)
+    command = [sys.executable, "-m", "serve_app.cli", "serve", str(folder / "serve.yaml"), "--port", str(port)]
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [*command, "--run", str(run / "r")], stdout=out, stderr=subprocess.STDOUT, env=os.environ | apart()
+        )
+    try:
+        end = time.monotonic() + START_S
+        while "Ctrl-C stops" not in log.read_text():
+            assert process.poll() is None and time.monotonic() < end, log.read_text()
+            time.sleep(0.2)
+        yield process.pid, port
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+        shutil.rmtree(run, ignore_errors=True)
 
 
-def test_every_listener_is_expected_and_refuses_who_has_no_credential(
-    stack: Stack, open_sockets: list[Listener]
-) -> None:
-    wrong = [said for socket in open_sockets if (said := fault(stack, socket))]
+def apart() -> dict[str, str]:
+    """Ports of its own, since another cluster may run beside the tests."""
+    first = free_block(22)
+    return {
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(first + 19),
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(first + 20),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(first + 21),
+    }
+
+
+def test_everything_listens_on_loopback_alone(exposed: Exposed) -> None:
+    assert [str(socket) for socket in exposed.sockets if not socket.loopback] == []
+
+
+def test_every_listener_is_expected_and_refuses_who_has_no_credential(exposed: Exposed) -> None:
+    wrong = [said for socket in exposed.sockets if (said := fault(exposed, socket))]
     assert wrong == []
 
 
-def fault(stack: Stack, socket: Listener) -> str | None:
+def fault(exposed: Exposed, socket: Listener) -> str | None:
     """What is wrong with a listening socket, or None."""
-    if socket.port == stack.dns_port and socket.owner.startswith("coredns"):
+    if socket.port == exposed.dns_port and socket.owner.startswith("coredns"):
         return None  # DNS has no credentials; it is what this is for
     if socket.kind == "udp":
         return f"{socket}: unexpected"
     status = http_status(socket.port, "/v1/lists")
     if status is not None:
-        return None if _http_refuses(stack, socket, status) else f"{socket}: answers {status} without a credential"
+        return None if _http_refuses(exposed, socket, status) else f"{socket}: answers {status} without a credential"
     if not any(re.match(pattern, socket.owner) for pattern in GRPC):
         return f"{socket}: unexpected"
     codes = grpc_codes(socket.port)
@@ -61,8 +135,8 @@ def fault(stack: Stack, socket: Listener) -> str | None:
     return None if "OK" not in codes and "UNAUTHENTICATED" in codes else f"{socket}: says {sorted(codes)}"
 
 
-def _http_refuses(stack: Stack, socket: Listener, status: int) -> bool:
-    if stack.dashboard and f":{socket.port}/" in stack.dashboard:
+def _http_refuses(exposed: Exposed, socket: Listener, status: int) -> bool:
+    if socket.port == exposed.dashboard_port:
         return http_status(socket.port, "/") == 302 and status in (302, 404)  # to the log-in
     expected = re.match(SERVE_HTTP, socket.owner) or re.match(RAY_HTTP, socket.owner)
     return bool(expected) and status in (401, 403)
