@@ -1,4 +1,4 @@
-"""Frames joined into batches by their number of names, one batch at a time.
+"""Frames joined into batches by their number of names, one batch at a time or, where it pays, a few.
 
 `@serve.batch` cannot do this: it cuts a batch before the worker is free, so that without a wait every frame is a
 batch of its own under load, and with one an idle question pays it; what does not fit goes to the back of its queue.
@@ -10,7 +10,9 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar, cast
+
+LANE_NAMES = 256  # a further batch beside one that runs must be worth its cost; fewer names rather join the next
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -24,7 +26,8 @@ class _Waiting(NamedTuple, Generic[T, R]):
 
 
 class NameBatcher(Generic[T, R]):
-    """Runs `run` on batches of items of at most `max_names` names together (a larger item runs alone).
+    """Runs `run` on batches of items of at most `max_names` names together (a larger item runs alone), on up to
+    `lanes` batches at one time.
 
     `run` takes the items and returns as many results in order; if it raises, all of its batch raise.
     """
@@ -34,12 +37,15 @@ class NameBatcher(Generic[T, R]):
         run: Callable[[Sequence[T]], Awaitable[Sequence[R]]],
         max_names: int,
         clock: Callable[[], float] = time.time,
+        lanes: int = 1,
     ) -> None:
         self._run = run
         self._max_names = max_names
         self._clock = clock
         self._waiting: deque[_Waiting[T, R]] = deque()
-        self._worker: asyncio.Task[None] | None = None
+        self._waiting_names = 0
+        self._lanes = lanes
+        self._workers: set[asyncio.Task[None]] = set()
         self.names_in_flight = 0  # waiting or running
         self.expired = 0  # frames dropped since the start
 
@@ -47,20 +53,25 @@ class NameBatcher(Generic[T, R]):
         """The result of one item, or None when its deadline (`time.time()` seconds) passed before its turn."""
         waiting: _Waiting[T, R] = _Waiting(item, names, deadline, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
+        self._waiting_names += names
         self.names_in_flight += names
-        if self._worker is None:
-            self._worker = asyncio.create_task(self._work())
+        if not self._workers or (len(self._workers) < self._lanes and self._waiting_names >= LANE_NAMES):
+            worker = asyncio.create_task(self._work())
+            self._workers.add(worker)
+            worker.add_done_callback(self._workers.discard)
         try:
             return await waiting.future
         finally:
             self.names_in_flight -= names
 
     async def _work(self) -> None:
-        try:
-            while batch := self._next_batch():
-                await self._serve(batch)
-        finally:
-            self._worker = None
+        while (self._waiting_names >= LANE_NAMES or self._alone()) and (batch := self._next_batch()):
+            await self._serve(batch)
+        # Left before the callback: whoever asks next must see that nobody works.
+        self._workers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+
+    def _alone(self) -> bool:
+        return len(self._workers) == 1
 
     async def _serve(self, batch: list[_Waiting[T, R]]) -> None:
         try:
@@ -80,14 +91,19 @@ class NameBatcher(Generic[T, R]):
         while self._waiting:
             first = self._waiting[0]
             if first.future.done():  # cancelled: the caller hung up
-                self._waiting.popleft()
+                self._pop()
             elif first.deadline <= now:
-                self._waiting.popleft()
+                self._pop()
                 self.expired += 1
                 first.future.set_result(None)
             elif batch and total + first.names > self._max_names:
                 break
             else:
-                batch.append(self._waiting.popleft())
+                batch.append(self._pop())
                 total += first.names
         return batch
+
+    def _pop(self) -> _Waiting[T, R]:
+        first = self._waiting.popleft()
+        self._waiting_names -= first.names
+        return first

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ray.serve.metrics import Counter, Histogram
 
 from deployments.batching import NameBatcher
-from deployments.devices import claim
+from deployments.devices import Device, claim
 from deployments.messages import Recode, Scored
 from deployments.serving import Loaded, Serving
 from verdicts.policy import Thresholds
@@ -56,12 +56,16 @@ class Options(NamedTuple):
 class Classifier:
     """Scores frames of encoded names. Ready once its model has run on every batch size."""
 
-    def __init__(self, options: Options, claim_device: Callable[[str, int], object] = claim) -> None:
-        self.device = claim_device(options.device, options.tf_threads)
+    def __init__(self, options: Options, claim_device: Callable[[str, int], Device] = claim) -> None:
+        self.device = claim_device(options.device, 1)
         self._serving = Serving(options.registry, options.model, options.batch_sizes)
-        # TensorFlow computes here and not on the event loop, which meanwhile takes in the next batch.
-        self._compute = ThreadPoolExecutor(1, "tensorflow")
-        self._batcher: NameBatcher[tuple[Loaded, Rows], Scored] = NameBatcher(self._score, options.max_batch_names)
+        # TensorFlow computes here and not on the event loop, which meanwhile takes in the next batch. On a CPU each
+        # batch has one thread: two batches on a thread each cost less than two threads that wait for each other.
+        lanes = options.tf_threads if self.device.kind == "cpu" else 1
+        self._compute = ThreadPoolExecutor(lanes, "tensorflow")
+        self._batcher: NameBatcher[tuple[Loaded, Rows], Scored] = NameBatcher(
+            self._score, options.max_batch_names, lanes=lanes
+        )
         self._poll_s = options.model_poll_ms / 1000
         self._follower: asyncio.Task[None] | None = None
         self._metrics = BatchMetrics()

@@ -33,7 +33,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     max_names_in_flight: int = 16_384  # an ingress replica refuses a frame beyond this at once
     batch_sizes: tuple[int, ...] = (1, 16, 64, 256, 1024)  # the network is compiled for these and no others
     max_batch_names: int = 1024  # frames are joined up to this many names
-    tf_threads: int = 1  # of one classifier replica on a CPU
+    tf_threads: int = 2  # batches that one classifier replica computes at one time on a CPU, each on one thread
     device: Literal["auto", "cpu", "logical"] = "auto"  # logical: believe Ray's GPUs unseen (tests of placement)
 
     spool_bytes: int = 1024 * MIB

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from deployments.batching import NameBatcher
+from deployments.batching import LANE_NAMES, NameBatcher
 
 
 class Worker:
@@ -101,3 +101,20 @@ async def test_names_in_flight_counts_names_and_not_frames() -> None:
     worker.gate.set()
     await asyncio.gather(*asked)
     assert batcher.names_in_flight == 0
+
+
+async def test_a_further_lane_opens_for_many_names_and_not_for_few() -> None:
+    worker = Worker()
+    worker.gate.clear()
+    batcher = NameBatcher(worker.run, 1024, lanes=2)
+    asked = []
+    for item, names in (("a", 1), ("b", 1), ("c", LANE_NAMES), ("d", LANE_NAMES)):
+        asked.append(asyncio.create_task(batcher.submit(item, names, LATER)))
+        await asyncio.sleep(0.01)
+        if item == "b":
+            assert worker.batches == [["a"]]
+    assert worker.batches == [["a"], ["b", "c"]]  # and no third
+    worker.gate.set()
+    assert await asyncio.gather(*asked) == ["A", "B", "C", "D"]
+    assert worker.batches == [["a"], ["b", "c"], ["d"]]
+    assert await batcher.submit("e", 1, LATER) == "E" and batcher.names_in_flight == 0
