@@ -14,6 +14,7 @@ from model.dataset import BENIGN, DGA, FEED, JUDGE, TUNE, Corpus, build, collect
 from model.families import read_plan
 from model.hard import hard_benign
 from model.metrics import upper_bound
+from model.parts import parts
 from model.protocol import Judged, Progress, Score, calibration, judge, measure, robustness
 from model.report import as_text, plot
 from model.scorer import Scorer
@@ -80,6 +81,7 @@ def evaluation(artifact: Artifact, corpus: Corpus, progress: Progress) -> tuple[
         "judge_digest": corpus.digest(JUDGE),
         "calibration": calibration(corpus, judged, case_weights(corpus, judged.rows)),
         "robustness": robustness(corpus, judged, score, limits["generated"]["strictest"]),
+        "parts": parts(corpus, score, artifact.manifest.thresholds),
         "hard_benign": hard_benign(corpus, judged, *(limits[head]["strictest"] for head in ("generated", "malicious"))),
         "tiers": tiers(artifact, corpus, judged),
     }

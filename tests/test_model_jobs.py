@@ -1,6 +1,7 @@
 """Training jobs from settings to a registry, in process and on a cluster."""
 
 import functools
+import json
 import os
 import random
 import time
@@ -82,6 +83,10 @@ def test_training_makes_a_calibrated_judged_artifact(
     on = msgspec.structs.replace(settings, start=f"{registry}/{version}", held_out=-1)
     version = work(on, registry, tmp_path / "on", "segments-2", lambda line: None, lambda: False)
     manifest = Registry(registry).get(version).manifest
+    judged = json.loads((Path(registry) / version / "evaluation.json").read_text())
+    assert set(judged["parts"]) == {"train", "validation", "test"}
+    assert all(sum(part["confusion"].values()) == part["names"] > 0 for part in judged["parts"].values())
+    assert "highest" not in json.dumps(judged["hard_benign"])
     assert (manifest.held_out, manifest.parent, manifest.metrics["plan"]["rate"]) == (-1, "segments-1", 5e-4)
     assert set(manifest.splits) == {"teach", "tune", "judge"} and manifest.calibration["generated"].slope > 0
     assert manifest.thresholds.block.benign == manifest.thresholds.alert_score.benign
