@@ -20,6 +20,8 @@ class Outcome:
     names: int  # in frames answered with status 200
     statuses: Counter[int] = field(default_factory=Counter)
     latencies: list[float] = field(default_factory=list)
+    refusals: list[float] = field(default_factory=list)  # seconds until a 429 or 503, ascending after the run
+    unguided: int = 0  # of these without Retry-After
     lost: int = 0  # connections that broke with a question open
 
     @property
@@ -112,6 +114,9 @@ def closed_loop(
                 if status == 200:
                     outcome.names += names
                     outcome.latencies.append(now - connection.asked)
+                if status in (429, 503):
+                    outcome.refusals.append(now - connection.asked)
+                    outcome.unguided += b"\r\nretry-after:" not in connection.buffer.lower()
                 if status in (429, 503) and pause:
                     waiting.append((now + pause, connection))
                 else:
@@ -120,6 +125,7 @@ def closed_loop(
         for key in list(selector.get_map().values()):
             key.data.socket.close()
     outcome.latencies.sort()
+    outcome.refusals.sort()
     return outcome
 
 

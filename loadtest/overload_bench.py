@@ -16,7 +16,7 @@ from loadtest.cluster_bench import CONNECTIONS, bodies
 from loadtest.clusters import Running, running
 from loadtest.frames import Outcome, closed_loop, requests
 from loadtest.processes import resident_bytes
-from loadtest.stats import Report, Result, command_line, describe_machine
+from loadtest.stats import Report, Result, command_line, describe_machine, quantile
 
 SIZE = 256  # names in a frame, the plugin's default
 BUDGET_MS = 1000
@@ -50,7 +50,7 @@ def measure(cluster: Running, rounds: int, seconds: float) -> list[Result]:
         before = resident_bytes(os.getpid())
         pasts.append(closed_loop(cluster.address, asked, SIZE, callers * TIMES, seconds, PAUSE_S))
         growth.append((resident_bytes(os.getpid()) - before) / 2**20)
-        refused.append(1 - pasts[-1].statuses[200] / pasts[-1].statuses.total())
+        refused.append(len(pasts[-1].refusals) / pasts[-1].statuses.total())
     for outcome in (*peaks, *pasts):
         check(outcome)
     good = [outcome.names_a_second for outcome in pasts]
@@ -58,16 +58,22 @@ def measure(cluster: Running, rounds: int, seconds: float) -> list[Result]:
     return [
         Result("goodput at the peak", "names/s", peak),
         Result(f"goodput at {TIMES} times the callers", "names/s", good, "the peak", peak, "at least 0.95"),
-        Result("share told 429, 503 or 504", "of answers", refused),
+        Result("share refused (429, 503)", "of answers", refused),
+        Result("share expired (504)", "of answers", [o.statuses[504] / o.statuses.total() for o in pasts]),
+        Result(
+            "p99 of refusals", "ms", [1000 * quantile(o.refusals, 0.99) for o in pasts if o.refusals], goal="at once"
+        ),
         Result("p99 of good answers past saturation", "ms", [1000 * outcome.latency(0.99) for outcome in pasts]),
         Result("growth of memory past saturation", "MiB", growth, goal="none that lasts"),
     ]
 
 
 def check(outcome: Outcome) -> None:
-    """Every answer must be one of those that the contract knows, and no connection may break."""
+    """Every answer must be one of those that the contract knows, a refusal say when, and no connection break."""
     if outcome.lost or not set(outcome.statuses) <= TOLD:
         raise SystemExit(f"{dict(outcome.statuses)}, {outcome.lost} connections lost; expected {sorted(TOLD)} alone")
+    if outcome.unguided:
+        raise SystemExit(f"{outcome.unguided} of {len(outcome.refusals)} refusals without Retry-After")
 
 
 if __name__ == "__main__":
