@@ -36,7 +36,7 @@ chaos: .venv/dev.done  ## apply every failure of ARCHITECTURE.md under load, and
 	$(BIN)/python -m loadtest.chaos $(ARGS)
 
 screenshots: .venv/dev.done  ## all pages of the dashboard, light and dark, into docs/screenshots
-	$(BIN)/python -m dashboard.screenshots $(ARGS)
+	$(BIN)/python -m dashboard.screenshots --out docs/screenshots $(ARGS)
 
 locks: .venv/tools.done  ## renew the locks from pyproject.toml
 	for group in tools go; do $(BIN)/uv pip compile -q --upgrade --generate-hashes --no-header --no-annotate --group pyproject.toml:$$group -o locks/$$group.txt; done

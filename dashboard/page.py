@@ -155,11 +155,11 @@ def toolbar(*objects: Any) -> Any:
     return pn.FlexBox(*objects, gap="12px", align_items="center", sizing_mode="stretch_width", margin=0)
 
 
-def columns(*objects: Any, least: int = 420) -> Any:
-    """Side by side where there is room for `least` pixels each, below each other on a phone."""
-    return pn.FlexBox(*(_grown(item, least) for item in objects), gap="14px", sizing_mode="stretch_width", margin=0)
+def columns(*objects: Any, least: int = 420, shares: tuple[int, ...] = ()) -> Any:
+    """Side by side where there is room for `least` pixels each, below each other on a phone.
 
-
-def _grown(item: Any, least: int) -> Any:
-    item.styles = {"flex": f"1 1 {least}px", "min-width": f"min({least}px, 100%)"}
-    return item
+    `shares`: how the room beyond that is divided; without it evenly.
+    """
+    for item, share in zip(objects, shares or (1,) * len(objects), strict=True):
+        item.styles = {**item.styles, "flex": f"{share} 1 {least}px", "min-width": f"min({least}px, 100%)"}
+    return pn.FlexBox(*objects, gap="14px", sizing_mode="stretch_width", margin=0)

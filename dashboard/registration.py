@@ -126,5 +126,5 @@ class Registration:
         finally:
             self.button.param.update(disabled=False, loading=False)
 
-    def __panel__(self) -> Any:
+    def view(self) -> Any:
         return pn.Column(self.facts, self.button, sizing_mode="stretch_width", margin=0)

@@ -105,12 +105,12 @@ def _observation(draw: random.Random, second: int) -> Observation:
     if kind < 0.9:
         name = f"{draw.choice(WORDS)}{draw.choice(['', '', str(draw.randint(1, 9))])}.{draw.choice(ZONES)}"
         return _row(
-            draw, second, name, client, "none", "benign", draw.random() ** 6 * 0.3, draw.choice([1, 1, 1, 2, 3, 7])
+            draw, second, name, client, "none", "benign", _steady(name) ** 6 * 0.3, draw.choice([1, 1, 1, 2, 3, 7])
         )
     if kind < 0.94:
         words = draw.choice(WORDS), draw.choice(WORDS), draw.choice(["secure", "update", "verify"])
         name = f"{'-'.join(words)}.{draw.choice(ZONES)}"
-        return _row(draw, second, name, client, "alert", "malicious", draw.uniform(0.55, 0.93))
+        return _row(draw, second, name, client, "alert", "malicious", 0.55 + 0.38 * _steady(name))
     if kind < 0.975:
         machine = "".join(draw.choices(string.ascii_lowercase + string.digits, k=draw.randint(14, 22)))
         return _row(
@@ -135,6 +135,11 @@ def _observation(draw: random.Random, second: int) -> Observation:
         0.0,
         reason=draw.choice(["timeout", "timeout", "breaker"]),
     )
+
+
+def _steady(name: str) -> float:
+    # 0 to 1, the same for each query of a name, as a model's score is.
+    return random.Random(name).random()
 
 
 def _row(

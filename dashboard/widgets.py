@@ -8,15 +8,14 @@ import panel_material_ui as pmui
 from dashboard.components import TimeRange
 from dashboard.filters import Filters
 
-LOW = {
-    "& .MuiSelect-select": {"paddingTop": "7px", "paddingBottom": "7px"},
-    "& label:not(.MuiInputLabel-shrink)": {"top": "-16px"},
-}
+# A choice as low as a text field; its label lies outside what `sx` reaches.
+LOW = {"& .MuiSelect-select": {"paddingTop": "8px", "paddingBottom": "8px"}}
+LABEL = ".MuiInputLabel-root:not(.MuiInputLabel-shrink) { transform: translate(10px, 8px) !important; }"
 
 
 def range_bar(filters: Filters, *more: Any) -> Any:
     """The time range: a choice of lengths up to now, or two times in the viewer's zone."""
-    chosen = TimeRange(range=filters.range, start=filters.start, end=filters.end, sizing_mode=None, width=480)
+    chosen = TimeRange(range=filters.range, start=filters.start, end=filters.end, sizing_mode=None, width=420)
     chosen.link(filters, range="range", start="start", end="end", bidirectional=True)
     return pn.FlexBox(chosen, *more, gap="10px", align_items="center", sizing_mode="stretch_width", margin=0)
 
@@ -36,15 +35,16 @@ def choice(filters: Filters, name: str, label: str, options: list[str], **params
         options=options,
         description="",
         sx=LOW,
+        stylesheets=[LABEL],
         margin=0,
-        **{"width": 170, **params},
+        **{"width": 165, **params},
     )
 
 
 def score(filters: Filters, name: str, label: str) -> Any:
     """A bound of the score, 0 to 1; empty: none."""
     value = getattr(filters, name)
-    field = pmui.TextInput(label=label, value="" if value is None else str(value), size="small", margin=0, width=120)
+    field = pmui.TextInput(label=label, value="" if value is None else str(value), size="small", margin=0, width=105)
 
     def changed(event: Any) -> None:
         text = event.new.strip().replace(",", ".")

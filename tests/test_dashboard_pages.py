@@ -284,4 +284,5 @@ async def test_a_dead_store_is_told_and_found_again(stage: Stage) -> None:
 def test_a_difference_names_what_changed() -> None:
     assert difference({"a": 1, "b": 2}, {"a": 1, "b": 3}) == "b: 2 \u2192 3"
     assert difference({"a": 1}, None) == "removed"
-    assert difference(None, {"note": "x"}) == 'added {"note":"x"}'
+    assert difference(None, {"note": "why", "suffix": "example.org"}) == "added; suffix: example.org"
+    assert difference({"expires": None}, {"expires": 1_795_570_885_000}) == "expires: none \u2192 2026-11-25 01:41 UTC"

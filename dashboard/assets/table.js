@@ -5,7 +5,8 @@ import { CELLS, NUMERIC } from "./cells.js"
 function cell(row, column) {
   const make = CELLS[column.kind] || CELLS.text
   const value = row[column.key]
-  return h("td", { role: "cell", class: `k-${column.kind || "text"}${NUMERIC.has(column.kind) ? " numeric" : ""}`, "data-label": column.label }, make(value, row, column))
+  const blank = value === "" || value === null || value === undefined ? " blank" : ""
+  return h("td", { role: "cell", class: `k-${column.kind || "text"}${NUMERIC.has(column.kind) ? " numeric" : ""}${blank}`, "data-label": column.label }, make(value, row, column))
 }
 
 function buttons(model, row, index, actions) {

@@ -3,10 +3,12 @@ import { h, link, number, percent, short, styled, visible } from "./base.js"
 
 function change(tile) {
   if (tile.before === null || tile.before === undefined) return h("span", { class: "quiet" }, visible(tile.hint || "\u00a0"))
-  if (!tile.before) return h("span", { class: "quiet" }, tile.value ? "none the period before" : "as before")
+  if (!tile.before) return h("span", { class: "quiet" }, tile.value ? "none before" : "as before")
   const ratio = tile.value / tile.before - 1
-  const sign = Math.abs(ratio) < 0.005 ? "=" : ratio > 0 ? "\u2191" : "\u2193"
-  return h("span", { class: "quiet", title: `period before: ${number(tile.before)}` }, `${sign} ${ratio > 9.99 ? "\u00d7" + short(tile.value / tile.before) : percent(Math.abs(ratio))}`)
+  const title = `period before: ${number(tile.before)}`
+  if (Math.abs(ratio) < 0.0005) return h("span", { class: "quiet", title }, "as before")
+  const sign = ratio > 0 ? "\u2191" : "\u2193"
+  return h("span", { class: "quiet", title }, `${sign} ${ratio > 9.99 ? "\u00d7" + short(tile.value / tile.before) : percent(Math.abs(ratio))}`)
 }
 
 function draw(model, root) {

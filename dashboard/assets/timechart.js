@@ -55,7 +55,7 @@ function draw(model, root) {
   }
   const marks = ticks(start, end, width)
   const xAt = (t) => LEFT + ((width - LEFT - RIGHT) * (t - start)) / (end - start)
-  const axis = [0.5, 1].map((f) => [h("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y(top * f), y2: y(top * f) }), h("text", { class: "tick", x: LEFT - 6, y: y(top * f) + 4, "text-anchor": "end" }, short(top * f))]).flat()
+  const axis = [0.5, 1].filter((f) => Number.isInteger(top * f)).map((f) => [h("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y(top * f), y2: y(top * f) }), h("text", { class: "tick", x: LEFT - 6, y: y(top * f) + 4, "text-anchor": "end" }, short(top * f))]).flat()
   axis.push(h("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y(0), y2: y(0) }))
   for (const t of marks.at) axis.push(h("text", { class: "tick", x: Math.min(xAt(t), width - 30), y: height - 5, "text-anchor": "middle" }, marks.label(t)))
   const summary = `${model.heading}: ` + series.map((s) => `${s.label} ${number(s.values.reduce((a, b) => a + b, 0))}`).join(", ")

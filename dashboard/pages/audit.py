@@ -1,6 +1,7 @@
 """Audit: who changed what, and the way back."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -22,6 +23,8 @@ KINDS = {
     "incidents": "incident",
     "tokens": "token",
 }
+TIMES = frozenset({"time", "start", "end", "first", "last", "expires", "begun", "created"})  # Unix milliseconds
+BESIDE = frozenset({"author", "note"})  # columns of their own
 NEVER_UNDONE = frozenset({"token"})  # a revoked token stays revoked
 
 
@@ -119,19 +122,24 @@ def difference(old: dict[str, Any] | None, new: dict[str, Any] | None) -> str:
     if new is None:
         return "removed"
     if old is None:
-        fields = {key: value for key, value in new.items() if value not in (None, "", [], {})}
-        return "added" + (f" {_brief(fields)}" if fields else "")
-    changed = {key: value for key, value in new.items() if old.get(key) != value}
-    gone = [key for key in old if key not in new]
-    return (
-        "; ".join(
-            [f"{key}: {_brief(old.get(key))} \u2192 {_brief(value)}" for key, value in changed.items()]
-            + [f"{key} removed" for key in gone]
-        )
-        or "no change"
-    )
+        fields = [
+            f"{key}: {_brief(key, value)}"
+            for key, value in new.items()
+            if key not in BESIDE and value not in (None, "", [], {})
+        ]
+        return "; ".join(["added", *fields])
+    changed = [
+        f"{key}: {_brief(key, old.get(key))} \u2192 {_brief(key, value)}"
+        for key, value in new.items()
+        if old.get(key) != value
+    ]
+    return "; ".join(changed + [f"{key} removed" for key in old if key not in new]) or "no change"
 
 
-def _brief(value: Any) -> str:
-    text = msgspec.json.encode(value).decode()
+def _brief(key: str, value: Any) -> str:
+    if value is None:
+        return "none"
+    if key in TIMES and isinstance(value, int):
+        return f"{datetime.fromtimestamp(value / 1000, UTC):%Y-%m-%d %H:%M} UTC"
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     return text if len(text) <= 120 else text[:117] + "..."

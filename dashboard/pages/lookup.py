@@ -13,7 +13,7 @@ from dashboard.client import Refused
 from dashboard.components import READY, Characters, Component, Facts, Notice, Table, TimeChart
 from dashboard.decision import Decision
 from dashboard.filters import interval_of
-from dashboard.page import Context, Page, columns, panel, schedule, stack
+from dashboard.page import Context, Page, columns, panel, schedule, stack, toolbar
 from dashboard.registration import Registration
 from dashboard.rows import LOG_COLUMNS, chart_of, log_row, share_rows, top_row
 from dashboard.vetted import SHOWN_LIST, entries_over, entry_row
@@ -118,7 +118,7 @@ class Lookup(Page):
             self.decision.force,
             columns(
                 panel(self.why, pn.Spacer(height=12), self.characters),
-                panel(self.entries, pn.Spacer(height=12), self.registration),
+                panel(self.entries, pn.Spacer(height=12), self.registration.view()),
             ),
             range_bar(self.filters, self._scope()),
             panel(self.chart),
@@ -231,12 +231,11 @@ class Lookup(Page):
             return lambda _: self.decision.ask([self.name], kind)
 
         allowed = self.may("analyst") and "*" not in self.name
-        make = {"size": "small", "disabled": not allowed, "variant": "outlined"}
-        return pmui.Row(
+        make = {"size": "small", "disabled": not allowed, "variant": "outlined", "margin": 0}
+        return toolbar(
             pmui.Button(label="Allow\u2026", icon="check", color="success", on_click=ask("benign"), **make),
             pmui.Button(label="Block\u2026", icon="block", color="error", on_click=ask("blocklist"), **make),
             pmui.Button(label="Honeypot\u2026", icon="hive", color="warning", on_click=ask("honeypot"), **make),
-            margin=0,
         )
 
     def _scope(self) -> Any:

@@ -53,7 +53,6 @@ class Models(Page):
                 {"key": "version", "label": "Version", "kind": "word"},
                 {"key": "state", "label": "State", "kind": "state"},
                 {"key": "network", "label": "Network", "kind": "word"},
-                {"key": "parent", "label": "From", "kind": "text"},
                 {"key": "block", "label": "Block bound", "kind": "word"},
             ],
         )

@@ -69,8 +69,8 @@ class Queries(Page):
         return stack(
             range_bar(f, self.live, self.exports),
             pn.FlexBox(
-                text(f, "qname", "Name, .suffix or wild*card", width=260),
-                text(f, "client", "Client or prefix", width=190),
+                text(f, "qname", "Name, .suffix or wild*card", width=290),
+                text(f, "client", "Client or prefix", width=170),
                 choice(f, "tier", "Tier", list(TIERS)),
                 choice(f, "label", "Label", list(LABELS)),
                 choice(f, "action", "Action", list(ACTIONS)),

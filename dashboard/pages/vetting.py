@@ -93,8 +93,6 @@ class Vetting(Page):
             panel(self.keys),
             panel(self.why, pn.Spacer(height=10), self.characters),
         )
-        row = columns(panel(self.table), side, least=360)
-        row[0].styles = {"flex": "2 1 560px", "min-width": "min(420px, 100%)"}
         return stack(
             toolbar(
                 self.daily,
@@ -102,7 +100,7 @@ class Vetting(Page):
                 self.note,
             ),
             self.force,
-            row,
+            columns(panel(self.table), side, least=360, shares=(4, 1)),
         )
 
     def parts(self) -> Iterable[Component]:
