@@ -1,6 +1,8 @@
 """The cluster of one machine: Ray and Serve started in this process with our environment, and ended without a trace."""
 
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -48,9 +50,13 @@ def start(ingress: Ingress, say: Callable[[str], None] = print, **ray_options: A
 
     patience.be_patient()
     options = {"include_dashboard": False, "log_to_driver": False, "_node_ip_address": "127.0.0.1", **ray_options}
+    ours = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     for turn in range(1, patience.TRIES + 1):
         try:
             ray.init(**options)
+            if threading.current_thread() is threading.main_thread():
+                for number, handler in ours.items():  # Ray's own prints a trace and aborts: nothing would be ended
+                    signal.signal(number, handler)
             return
         except Exception as error:
             ray.shutdown()
