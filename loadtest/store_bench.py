@@ -116,6 +116,7 @@ def copy_day(store: SqliteStore, back: int) -> None:
             ("hours", "", "dim, count, score, generated, last - :shift"),
             ("tops", "field, key, ", "class, parent, count, enforced, score, generated, last - :shift"),
             ("days", "field, key, ", "class, count, enforced, score, generated, last - :shift"),
+            ("bad", "field, key, ", "dim, count, score, generated, last - :shift"),
             ("asked", "field, key, ", "class, client, count, enforced, score, generated, last - :shift"),
         ):
             db.execute(

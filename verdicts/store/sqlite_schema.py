@@ -3,7 +3,8 @@
 Layout: low-cardinality fields of a record are one row of `dims`, so that a roll-up row is three integers and a
 filter on them is a handful of dimension numbers. `records.id` is `batch << 15 | row`: it holds the record's text
 id without storing it, and a batch's records are one range of it. `minutes` and `hours` count queries by dimension,
-`tops` and `days` by qname, registered domain or client, `asked` by name and client.
+`tops` and `days` by qname, registered domain or client, `asked` by name and client, `bad` what was alerted or blocked
+by name or client and dimension.
 """
 
 import sqlite3
@@ -99,7 +100,29 @@ CREATE TABLE changes (id INTEGER NOT NULL, kind TEXT, key TEXT, body TEXT, previ
 CREATE INDEX changes_id ON changes (id);
 """
 
-MIGRATIONS = (_FIRST,)
+# Malicious names are many and rarely asked twice: a ranking of them groups all. The key comes first, so that the walk
+# is in the order of the groups and nothing is sorted; the dimension makes it answer `enforced`, a resolver or a source.
+_BAD = (
+    """
+CREATE TABLE bad (  -- by hour; see sqlite_log.BAD
+    field INTEGER, key TEXT, time INTEGER, dim INTEGER, count INTEGER NOT NULL, score REAL NOT NULL,
+    generated REAL NOT NULL, last INTEGER NOT NULL,
+    PRIMARY KEY (field, key, time, dim)
+) WITHOUT ROWID;
+"""
+    + "".join(
+        f"""
+INSERT INTO bad SELECT {field}, r.{key} AS k, r.time - r.time % 3600000 AS t, r.dim, sum(r.count), max(r.score),
+    max(r.generated), max(r.last)
+    FROM dims d CROSS JOIN records r ON r.dim = d.id
+    WHERE d.tier IN ('alert', 'block') OR d.label = 'malicious' GROUP BY k, t, r.dim;
+"""
+        for field, key in enumerate(("qname", "registered", "client"))
+    )
+    + "DROP INDEX tops_bad;\n"
+)
+
+MIGRATIONS = (_FIRST, _BAD)
 
 
 def migrate(connection: sqlite3.Connection) -> None:
