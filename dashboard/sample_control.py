@@ -33,7 +33,7 @@ class SampleControl(httpx.AsyncBaseTransport):
         role, author = request.headers.get("Verdict-Role", "viewer"), request.headers.get("Verdict-User", "")
         path = request.url.path.removeprefix("/v1/").split("/")
         writes = request.method != "GET" and path[0] != "explain"
-        needed = "admin" if path[0] in ("policy", "models") else "analyst"
+        needed = "admin" if path[0] in ("policy", "models") and path != ["policy", "pause"] else "analyst"
         if writes and RANK.index(role) < RANK.index(needed):
             return httpx.Response(403, json={"code": "forbidden", "message": f"role {role}: expected {needed}"})
         answer = getattr(self, f"_{path[0]}")(request.method, path[1:], body, author)

@@ -112,9 +112,9 @@ class Enforcement(Page):
             range_bar(f, text(f, "client", "Client or prefix"), allow),
             self.decision.force,
             self.tiles,
-            columns(panel(self.names), panel(self.clients), least=330, shares=(4, 1)),
             panel(self.policy, pn.Spacer(height=10), switch, self.trouble),
             self.force,
+            columns(panel(self.names), panel(self.clients), least=330, shares=(4, 1)),
             self.decision.dialog,
         )
 

@@ -39,18 +39,19 @@ def analyst(browser: Any, demo: str) -> Iterator[Visit]:
     visit.context.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_page_is_accessible_and_asks_nobody_else(browser: Any, demo: str, scheme: str) -> None:
-    visit = Visit(browser, demo, scheme)
+@pytest.fixture(scope="module", params=["light", "dark"])
+def reader(browser: Any, demo: str, request: pytest.FixtureRequest) -> Iterator[Visit]:
+    visit = Visit(browser, demo, request.param)
     visit.log_in("root")
-    found = {}
-    for path in PAGES:
-        visit.go(WITH_DATA.get(path, path))
-        if problems := visit.axe():
-            found[path] = problems
-    assert found == {}
-    assert visit.wrong == []
+    yield visit
     visit.context.close()
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_is_accessible_and_asks_nobody_else(reader: Visit, path: str) -> None:
+    reader.wrong.clear()
+    reader.go(WITH_DATA.get(path, path))
+    assert (reader.axe(), reader.wrong) == ([], [])
 
 
 def test_no_page_is_wider_than_a_phone(browser: Any, demo: str) -> None:
