@@ -20,6 +20,7 @@ _LOCAL_HOSTS = frozenset(
     "localhost localhost.localdomain local broadcasthost ip6-localhost ip6-loopback ip6-localnet ip6-mcastprefix"
     " ip6-allnodes ip6-allrouters ip6-allhosts".split()
 )
+_QUOTED = tuple("=+-@\t\r'")  # as first character of a cell: a formula, or our quote
 _ADGUARD = re.compile(r"(@@)?\|\|([^/^$|\s]+)\^(?:\$(.*))?").fullmatch
 
 
@@ -196,9 +197,7 @@ def _csv_row(cells: list[str], columns: dict[str, int]) -> Row | BadRow:
     expires = cell("expires")
     if expires and not expires.isdigit():
         return BadRow(f"expires {names.shown(expires)}: expected Unix milliseconds")
-    # An export puts a quote before a cell that a spreadsheet would take for a formula.
-    note = cell("note").removeprefix("'")
-    return Row(_undotted(cells[columns["name"]].strip().removeprefix("'")), note, int(expires) if expires else None)
+    return Row(_undotted(_bare(cell("name"))), _bare(cell("note")), int(expires) if expires else None)
 
 
 def _top(lines: Iterable[str]) -> Found:
@@ -240,7 +239,7 @@ def write(rows: Iterable[Row], form: str) -> Iterator[str]:
             yield f"||{row.name}^"
         elif form == "csv":
             line = io.StringIO()
-            csv.writer(line, lineterminator="").writerow([row.name, _harmless(row.note), row.expires or ""])
+            csv.writer(line, lineterminator="").writerow([_harmless(row.name), _harmless(row.note), row.expires or ""])
             yield line.getvalue()
         elif form == "top":
             yield f"{row.rank or number},{row.name}"
@@ -249,8 +248,12 @@ def write(rows: Iterable[Row], form: str) -> Iterator[str]:
 
 
 def _harmless(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
-    return "'" + cell if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
+    """A cell that no spreadsheet takes for a formula: a quote before it, which `_bare` takes away."""
+    return "'" + cell if cell[:1] in _QUOTED else cell
+
+
+def _bare(cell: str) -> str:
+    return cell[1:] if cell[:1] == "'" and cell[1:2] in _QUOTED else cell
 
 
 def _undotted(name: str) -> str:
