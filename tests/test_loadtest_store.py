@@ -1,0 +1,58 @@
+"""The store benchmark's filling: interrupted and taken up again it holds what one run would have made."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from loadtest import store_bench
+from verdicts.records import Record
+from verdicts.store import Promise, Rejected
+from verdicts.store.sqlite import SqliteStore
+
+ROWS = 7 * 60
+TABLES = ("records", "minutes", "hours", "tops", "days", "asked", "bad")
+
+
+def filled(store: SqliteStore) -> dict[str, list[tuple[int, int]]]:
+    return {table: [tuple(row) for row in store._all(f"SELECT count(*), sum(count) FROM {table}")] for table in TABLES}
+
+
+@pytest.mark.parametrize("broken", ["append", "copy"])
+def test_an_interrupted_filling_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+    monkeypatch.setattr(store_bench, "BATCH_ROWS", 10)
+    monkeypatch.setattr(store_bench, "CALL_BATCHES", 2)
+    whole, store = SqliteStore(tmp_path / "whole.db"), SqliteStore(tmp_path / "broken.db")
+    for each in (whole, store):
+        each.initialise()
+    store_bench.fill(whole, ROWS)
+    with monkeypatch.context() as patch:
+        calls = 0
+        append, copy_day = store.append, store_bench.copy_day
+
+        def failing_append(records: Sequence[Record], promises: Sequence[Promise] = ()) -> list[Rejected]:
+            nonlocal calls
+            calls += 1
+            if calls == 2:
+                raise KeyboardInterrupt
+            return append(records, promises)
+
+        def failing_copy(store: SqliteStore, back: int) -> None:
+            if back == 3:
+                raise KeyboardInterrupt
+            copy_day(store, back)
+
+        if broken == "append":
+            patch.setattr(store, "append", failing_append)
+        else:
+            patch.setattr(store_bench, "copy_day", failing_copy)
+        with pytest.raises(KeyboardInterrupt):
+            store_bench.fill(store, ROWS)
+    assert 0 < store._all("SELECT count(*) FROM records")[0][0] < ROWS
+    store_bench.fill(store, ROWS)
+    assert filled(store) == filled(whole)
+    assert filled(store)["records"][0][0] == ROWS
+    store_bench.fill(store, ROWS)
+    assert filled(store) == filled(whole)
+    for each in (whole, store):
+        each.close()
