@@ -20,6 +20,7 @@ THEME = {
         "palette": {
             "primary": {"main": "#0b5cad"},
             "error": {"main": "#b3261e"},
+            "warning": {"main": "#8a5300"},  # the library's own orange is too faint on white
             "background": {"default": "#f7f9fb", "paper": "#ffffff"},
         }
     },

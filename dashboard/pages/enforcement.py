@@ -114,7 +114,7 @@ class Enforcement(Page):
             self.tiles,
             panel(self.policy, pn.Spacer(height=10), switch, self.trouble),
             self.force,
-            columns(panel(self.names), panel(self.clients), least=330, shares=(4, 1)),
+            columns(panel(self.names), panel(self.clients), least=330, shares=(9, 1)),
             self.decision.dialog,
         )
 

@@ -14,7 +14,8 @@ from tests.stores import batch_of, observation
 from verdicts.records import records_of
 from verdicts.store import open_store
 
-pytestmark = [pytest.mark.long, pytest.mark.browser, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+long = pytest.mark.long
 
 WITH_DATA = {"/lookup": "/lookup?q=tracker.example.net", "/incidents": "/incidents?id=192.0.2.31-1"}
 
@@ -47,6 +48,7 @@ def reader(browser: Any, demo: str, request: pytest.FixtureRequest) -> Iterator[
     visit.context.close()
 
 
+@long
 @pytest.mark.parametrize("path", PAGES)
 def test_a_page_is_accessible_and_asks_nobody_else(reader: Visit, path: str) -> None:
     reader.wrong.clear()
@@ -54,6 +56,7 @@ def test_a_page_is_accessible_and_asks_nobody_else(reader: Visit, path: str) -> 
     assert (reader.axe(), reader.wrong) == ([], [])
 
 
+@long
 def test_no_page_is_wider_than_a_phone(browser: Any, demo: str) -> None:
     visit = Visit(browser, demo, width=390, height=844)
     visit.log_in("ada")
@@ -67,6 +70,7 @@ def test_no_page_is_wider_than_a_phone(browser: Any, demo: str) -> None:
     visit.context.close()
 
 
+@long
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_name_is_text_wherever_it_is_shown(analyst: Visit, name: str) -> None:
     from urllib.parse import urlencode
@@ -77,6 +81,7 @@ def test_a_hostile_name_is_text_wherever_it_is_shown(analyst: Visit, name: str) 
     assert (made, analyst.wrong) == (0, [])
 
 
+@long
 def test_a_blocked_name_is_allowed_and_shown_in_force(analyst: Visit) -> None:
     page = analyst.page
     analyst.go("/")
@@ -90,6 +95,7 @@ def test_a_blocked_name_is_allowed_and_shown_in_force(analyst: Visit) -> None:
     page.get_by_role("row").filter(has_text="needed by accounting").wait_for()
 
 
+@long
 def test_names_are_vetted_and_undone_by_single_keys(analyst: Visit) -> None:
     page = analyst.page
     analyst.go("/vetting")
@@ -109,6 +115,7 @@ def test_an_incident_is_acknowledged(analyst: Visit) -> None:
     page.locator("dd").filter(has_text="acknowledged").wait_for()
 
 
+@long
 def test_a_change_is_undone_from_the_audit(analyst: Visit) -> None:
     page = analyst.page
     analyst.go("/lists")
@@ -127,6 +134,7 @@ def test_everything_is_paused_from_the_report(analyst: Visit) -> None:
     page.get_by_text("Everything is paused").wait_for()
 
 
+@long
 def test_a_training_is_watched_and_a_model_promoted(browser: Any, demo: str) -> None:
     visit = Visit(browser, demo)
     visit.log_in("root")
@@ -161,6 +169,7 @@ def test_a_filter_is_in_the_address_and_comes_back(analyst: Visit) -> None:
     assert set(page.locator("td.k-client").all_inner_texts()) == {"192.0.2.31"}
 
 
+@long
 def test_a_record_is_on_the_page_within_two_seconds_of_its_being_stored(browser: Any, tmp_path: Path) -> None:
     url = f"sqlite://{tmp_path}/verdict.db"
     store = open_store(url)
