@@ -1,4 +1,4 @@
-"""The character CNN: one small residual network over a name's segments, two heads, one of them also wide.
+"""The character CNN: one small residual network over a name's segments, two heads.
 
 Written with Keras 3 alone, so that it trains on any backend. Padding is masked after every convolution: the scores
 of a name do not depend on how far it is padded, and short names may run on a narrower graph.
@@ -7,8 +7,6 @@ of a name do not depend on how far it is padded, and short names may run on a na
 from typing import Any
 
 import msgspec
-
-from model.encoding import SEGMENT
 
 
 class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -19,8 +17,6 @@ class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     blocks: int = 3  # residual blocks after the pooling
     dense: int = 128
     dropout: float = 0.1
-    grams: int = 32_749  # rows of each table of hashed 3-, 4- and 5-grams, a prime; 0: no such tables
-    gram_width: int = 4  # numbers a row
 
 
 def build(shape: Shape = Shape()) -> Any:  # noqa: B008 - frozen
@@ -44,34 +40,9 @@ def build(shape: Shape = Shape()) -> Any:  # noqa: B008 - frozen
     total = ops.sum(x, axis=1)
     length = ops.sum(present, axis=1)
     mean = ops.divide(total, ops.maximum(length, 1.0))  # (B, C)
-    deep = layers.Concatenate()([peak, mean, ops.multiply(length, 1 / 16)])
-    deep = layers.Dropout(shape.dropout)(layers.Dense(shape.dense, activation="relu")(deep))
-    if not shape.grams:
-        return keras.Model(tokens, layers.Dense(2, name="logits")(deep), name="segments")
-    both = layers.Concatenate()([deep, *wide(tokens, shape)])
-    heads = [layers.Dense(1, name="generated")(deep), layers.Dense(1, name="malicious")(both)]
-    return keras.Model(tokens, layers.Concatenate(name="logits")(heads), name="segments")
-
-
-def wide(tokens: Any, shape: Shape) -> list[Any]:
-    """Sums of learnt rows over the hashed 3-, 4- and 5-grams of a name: tokens (B, W) -> three of (B, gram_width).
-
-    For the malicious head alone: feeds repeat brands and bait word by word, which a small convolution cannot hold,
-    while grams learnt of one generated family say nothing of the next. A character class has 6 bits, so that five
-    make one exact integer of 30; its remainder by a prime is the row.
-    """
-    from keras import layers, ops
-
-    classes = ops.mod(tokens, SEGMENT)  # (B, W)
-    code, sums = classes, []
-    for size in (2, 3, 4, 5):
-        later = ops.pad(classes[:, size - 1 :], ((0, 0), (0, size - 1)))
-        code = ops.add(ops.multiply(code, SEGMENT), later)
-        if size > 2:
-            table = layers.Embedding(shape.grams, shape.gram_width, name=f"grams_{size}")
-            whole = ops.expand_dims(ops.cast(ops.not_equal(later, 0), "float32"), -1)  # (B, W, 1)
-            sums.append(ops.sum(ops.multiply(table(ops.mod(code, shape.grams)), whole), axis=1))
-    return sums
+    x = layers.Concatenate()([peak, mean, ops.multiply(length, 1 / 16)])
+    x = layers.Dropout(shape.dropout)(layers.Dense(shape.dense, activation="relu")(x))
+    return keras.Model(tokens, layers.Dense(2, name="logits")(x), name="segments")
 
 
 def masked_loss(truth: Any, logits: Any) -> Any:

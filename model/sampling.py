@@ -17,7 +17,7 @@ from model.grammars import sample
 from verdicts.names import split
 
 WIDTH = 96
-SHARES = {"benign": 0.42, "dga": 0.21, "synthetic": 0.17, "feed": 0.2}
+SHARES = {"benign": 0.44, "dga": 0.22, "synthetic": 0.19, "feed": 0.15}
 TRUTH = {"benign": (0, 0), "dga": (1, 1), "synthetic": (1, -1), "feed": (-1, 2)}
 FAMILY_POWER = 0.3  # a family of n names weighs n ** 0.3
 GRAMMARS, NAMES_EACH = 20_000, 8  # of an epoch

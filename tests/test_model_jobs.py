@@ -74,7 +74,7 @@ def test_retraining_adds_a_child_of_the_serving_model(registry: str, tmp_path: P
 def test_training_makes_a_calibrated_judged_artifact(
     registry: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shape = Shape(channels=16, dense=16, grams=127)
+    shape = Shape(channels=16, dense=16)
     monkeypatch.setattr("model.train.Plan", functools.partial(Plan, blocks=2, grammars=300, shape=shape))
     settings = parse({"kind": "train", "data": str(data), "epochs": 1})
     version = work(settings, registry, tmp_path / "run", "segments-1", lambda line: None, lambda: False)

@@ -96,15 +96,10 @@ def test_batches_hold_every_row_once_at_a_width_that_fits(sampler: Sampler) -> N
     assert {batch.x.shape[1] for batch in batches} <= {24, 48, 96}
 
 
-def test_padding_changes_no_score_and_grams_only_the_malicious_one() -> None:
+def test_padding_changes_no_score() -> None:
     network = build(Shape())
     x = encoder("segments-96")(["login-bank.example.top", "a.b.co.uk", "x.com"]).astype(np.int32)
-    scores = np.asarray(network(x))
-    assert np.abs(np.asarray(network(x[:, :24])) - scores).max() < 1e-5
-    table = network.get_layer("grams_4")
-    table.set_weights([table.get_weights()[0] + 1.0])
-    moved = np.abs(np.asarray(network(x)) - scores)  # (3, 2)
-    assert moved[:, 0].max() < 1e-6 and moved[:, 1].min() > 1e-3
+    assert np.abs(np.asarray(network(x[:, :24])) - np.asarray(network(x))).max() < 1e-5
 
 
 def test_a_masked_head_has_no_loss() -> None:
