@@ -6,7 +6,6 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-import panel as pn
 import panel_material_ui as pmui
 
 from dashboard.components import READY, Facts
@@ -126,5 +125,5 @@ class Registration:
         finally:
             self.button.param.update(disabled=False, loading=False)
 
-    def view(self) -> Any:
-        return pn.Column(self.facts, self.button, sizing_mode="stretch_width", margin=0)
+    def view(self) -> tuple[Any, Any]:
+        return self.facts, self.button

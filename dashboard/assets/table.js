@@ -5,8 +5,9 @@ import { CELLS, NUMERIC } from "./cells.js"
 function cell(row, column) {
   const make = CELLS[column.kind] || CELLS.text
   const value = row[column.key]
-  const blank = value === "" || value === null || value === undefined ? " blank" : ""
-  return h("td", { role: "cell", class: `k-${column.kind || "text"}${NUMERIC.has(column.kind) ? " numeric" : ""}${blank}`, "data-label": column.label }, make(value, row, column))
+  const made = make(value, row, column)
+  const blank = (made instanceof Node ? made.textContent : made) === "" ? " blank" : ""
+  return h("td", { role: "cell", class: `k-${column.kind || "text"}${NUMERIC.has(column.kind) ? " numeric" : ""}${blank}`, "data-label": column.label }, made)
 }
 
 function buttons(model, row, index, actions) {

@@ -25,6 +25,7 @@ KINDS = {
 }
 TIMES = frozenset({"time", "start", "end", "first", "last", "expires", "begun", "created"})  # Unix milliseconds
 BESIDE = frozenset({"author", "note"})  # columns of their own
+MANY = 4  # names of an incident: beyond these their number
 NEVER_UNDONE = frozenset({"token"})  # a revoked token stays revoked
 
 
@@ -141,5 +142,7 @@ def _brief(key: str, value: Any) -> str:
         return "none"
     if key in TIMES and isinstance(value, int):
         return f"{datetime.fromtimestamp(value / 1000, UTC):%Y-%m-%d %H:%M} UTC"
+    if isinstance(value, list) and len(value) > MANY and all(isinstance(item, str) for item in value):
+        return f"{len(value)} of them"
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     return text if len(text) <= 120 else text[:117] + "..."

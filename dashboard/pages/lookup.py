@@ -118,7 +118,7 @@ class Lookup(Page):
             self.decision.force,
             columns(
                 panel(self.why, pn.Spacer(height=12), self.characters),
-                panel(self.entries, pn.Spacer(height=12), self.registration.view()),
+                panel(self.entries, pn.Spacer(height=12), *self.registration.view()),
             ),
             range_bar(self.filters, self._scope()),
             panel(self.chart),
