@@ -58,6 +58,8 @@ class Serving:
         self._failed = ("", 0.0)
         self._former: Loaded | None = None
         self.trouble = ""
+        if model == FOLLOW:
+            self._registry.seed_if_empty()
         self.current = loader(self._registry, self._wanted(), batch_sizes)
 
     def for_encoding(self, encoding: str) -> Loaded | None:

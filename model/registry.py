@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from model.artifact import Artifact, BadArtifact, check_digests, is_version, read_manifest
+from model.artifact import NETWORK, Artifact, BadArtifact, check_digests, is_version, read_manifest
 from model.manifest import Manifest
 from model.remote import Remote
 
@@ -79,7 +79,7 @@ class Registry:
         manifest = read_manifest(directory)
         check_digests(directory, manifest)
         if manifest.version in self._versions():
-            if read_manifest(self.path(manifest.version)) != manifest:
+            if not _judges_alike(read_manifest(self.path(manifest.version)), manifest):
                 raise FileExistsError(f"model {manifest.version}: the registry holds another of this version")
             return manifest.version
         if self._remote is not None:
@@ -88,7 +88,12 @@ class Registry:
             staging = Path(tempfile.mkdtemp(prefix=".new-", dir=self.root))
             shutil.copytree(directory, staging, dirs_exist_ok=True)
             staging.chmod(0o755)
-            os.replace(staging, self.root / manifest.version)
+            try:
+                os.replace(staging, self.root / manifest.version)
+            except OSError:  # somebody else added it meanwhile
+                shutil.rmtree(staging, ignore_errors=True)
+                if manifest.version not in self._versions():
+                    raise
         return manifest.version
 
     def seed_from_released(self, released: Path = RELEASED) -> Versions:
@@ -97,6 +102,11 @@ class Registry:
         if not self._pointer() and versions:
             self._point([newest(versions)])
         return versions
+
+    def seed_if_empty(self) -> None:
+        """Seed a registry where nothing serves yet, as a new cluster's is."""
+        if not self._pointer():
+            self.seed_from_released()
 
     def serving(self) -> str:
         """The version that serves; raises `UnknownVersion` when none does yet."""
@@ -145,6 +155,15 @@ class Registry:
             os.fsync(file.fileno())
         os.chmod(file.name, 0o644)
         os.replace(file.name, self.root / POINTER)
+
+
+def _judges_alike(one: Manifest, other: Manifest) -> bool:
+    """Whether two manifests are of the same network and thresholds; an evaluation may have been written anew."""
+
+    def core(found: Manifest) -> tuple[object, ...]:
+        return found.digests.get(NETWORK), found.encoding, found.heads, found.calibration, found.thresholds
+
+    return core(one) == core(other)
 
 
 def newest(versions: Versions) -> str:

@@ -1,10 +1,12 @@
 """One pointer says which artifact serves."""
 
+import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from model.artifact import Artifact, BadArtifact
+from model.artifact import Artifact, BadArtifact, digest
 from model.registry import GuardFailed, Registry, UnknownVersion, newest
 from model.remote import NoRemote
 from tests.model_fixtures import write
@@ -35,6 +37,29 @@ def test_seeding_again_changes_nothing_that_serves(registry: Registry, released:
     registry.promote("b-2")
     registry.seed_from_released(released)
     assert registry.serving() == "b-2"
+
+
+def test_an_evaluation_written_anew_is_no_other_model(registry: Registry, released: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "b-2"
+    shutil.copytree(released / "b-2", copy)
+    (copy / "evaluation.json").write_text('{"anew": true}')
+    manifest = msgspec.json.decode((copy / "manifest.json").read_bytes())
+    manifest["digests"]["evaluation.json"] = digest(copy / "evaluation.json")
+    (copy / "manifest.json").write_bytes(msgspec.json.encode(manifest))
+    assert registry.add(copy) == "b-2"
+    manifest["thresholds"]["alert_score"]["value"] = 0.123
+    (copy / "manifest.json").write_bytes(msgspec.json.encode(manifest))
+    with pytest.raises(FileExistsError, match="holds another of this version"):
+        registry.add(copy)
+
+
+def test_an_empty_registry_is_seeded_once(tmp_path: Path) -> None:
+    registry = Registry(tmp_path)
+    registry.seed_if_empty()
+    assert registry.serving().startswith("segments")
+    registry.promote("seed-2020")
+    registry.seed_if_empty()
+    assert registry.serving() == "seed-2020"
 
 
 def test_rolling_back_serves_what_served_before(registry: Registry) -> None:
