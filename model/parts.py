@@ -12,11 +12,10 @@ from model.calibrate import case_weights, rebased
 from model.dataset import BENIGN, DGA, FEED, JUDGE, TEACH, TUNE, Corpus
 from model.manifest import Limits
 from model.metrics import reliability, threshold_at
-from model.protocol import RATES, Score
+from model.protocol import EDGES, RATES, Score
 
 PARTS = {"train": TEACH, "validation": TUNE, "test": JUDGE}
 SAMPLE = 40_000  # names of each kind and part
-EDGES = (0.0, 1e-4, 1e-3, 1e-2, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0 + 1e-6)
 
 
 def parts(corpus: Corpus, score: Score, limits: Limits) -> dict[str, Any]:

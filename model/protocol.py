@@ -31,6 +31,7 @@ PER_FAMILY = 1000  # names judged of a family, drawn with a fixed seed
 PER_SOURCE = 20_000
 PER_SUFFIX = 300  # names of each kind that a private suffix needs for an AUC of its own
 VARIED = 3000  # names of each kind in the robustness table
+EDGES = (0.0, 1e-4, 1e-3, 1e-2, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0 + 1e-6)  # of predicted probabilities
 Score = Callable[[Sequence[str]], NDArray[np.float32]]
 Progress = Callable[[dict[str, Any]], None]
 
@@ -174,7 +175,6 @@ def calibration(corpus: Corpus, judged: Judged, weights: NDArray[np.float64]) ->
     """Predicted against observed at the base rate, and log-loss against that of a constant; scores must be
     probabilities. `weights` as of `model.calibrate.case_weights`."""
     kind = corpus.kind[judged.rows]
-    edges = [0.0, 1e-4, 1e-3, 1e-2, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0 + 1e-6]
     report = {}
     for column, head in enumerate(("generated", "malicious")):
         chosen = np.flatnonzero(kind != FEED) if column == 0 else np.arange(len(kind))
@@ -186,7 +186,7 @@ def calibration(corpus: Corpus, judged: Judged, weights: NDArray[np.float64]) ->
             "base_rate": share,
             "log_loss": log_loss(judged.scores[chosen, column], truth, based),
             "log_loss_of_constant": log_loss(constant, truth, based),
-            "reliability": reliability(judged.scores[chosen, column], truth, based, edges),
+            "reliability": reliability(judged.scores[chosen, column], truth, based, EDGES),
         }
     return report
 

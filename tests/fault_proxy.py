@@ -134,15 +134,20 @@ class _Handler(BaseHTTPRequestHandler):
         self._reply(200, {"errors": True, "items": [result or next(rest) for result in results]})
 
     def _reply(self, status: int, body: dict[str, Any]) -> None:
-        raw = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("content-type", "application/vnd.elasticsearch+json;compatible-with=8")
-        self.send_header("x-elastic-product", "Elasticsearch")
-        self.send_header("content-length", str(len(raw)))
-        self.end_headers()
-        self.wfile.write(raw)
+        reply_as_elasticsearch(self, status, body)
 
     def log_message(self, *_: object) -> None: ...
+
+
+def reply_as_elasticsearch(to: BaseHTTPRequestHandler, status: int, body: Any) -> None:
+    """A whole answer in the form that the client takes for Elasticsearch's."""
+    raw = json.dumps(body).encode()
+    to.send_response(status)
+    to.send_header("content-type", "application/vnd.elasticsearch+json;compatible-with=8")
+    to.send_header("x-elastic-product", "Elasticsearch")
+    to.send_header("content-length", str(len(raw)))
+    to.end_headers()
+    to.wfile.write(raw)
 
 
 _PUT_OFF = (

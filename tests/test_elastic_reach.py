@@ -1,7 +1,6 @@
 """How the store reaches a server: the key that it sends, several hosts of which one is dead, a cloud id."""
 
 import base64
-import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fault_proxy import reply_as_elasticsearch
 from verdicts.store import Misconfigured
 from verdicts.store.elastic import ElasticStore
 
@@ -25,13 +25,7 @@ class Door(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         good = self.headers["authorization"] == f"ApiKey {KEY}"
         body = HEAD if good else {"error": {"type": "security_exception", "reason": "no such key"}, "status": 401}
-        raw = json.dumps(body).encode()
-        self.send_response(200 if good else 401)
-        self.send_header("content-type", "application/vnd.elasticsearch+json;compatible-with=8")
-        self.send_header("x-elastic-product", "Elasticsearch")
-        self.send_header("content-length", str(len(raw)))
-        self.end_headers()
-        self.wfile.write(raw)
+        reply_as_elasticsearch(self, 200 if good else 401, body)
 
     def log_message(self, *_: object) -> None: ...
 
