@@ -26,12 +26,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from loadtest import dnswire
 from loadtest.dns_load import write_queries
 from loadtest.processes import cpu_seconds, resident_bytes
 from loadtest.profiles import Profile, flat
 from loadtest.stats import Report, Result, command_line, compare, describe_machine, quantiles
 from loadtest.traffic import queries
+from verdicts import dnswire
 
 START_S = 30.0
 QUANTILES = (0.5, 0.99, 0.999)

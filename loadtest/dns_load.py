@@ -16,13 +16,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from loadtest.captures import BadCapture
-from loadtest.dnswire import BadMessage, qtype_number
 from loadtest.driver import Driver, NotLoopback, server_address
 from loadtest.judging import Expectation
 from loadtest.populations import BadPopulation, read_names
 from loadtest.profiles import BadProfile, Flood, Profile, flat
 from loadtest.traffic import Query, queries, replay
+from verdicts.captures import BadCapture
+from verdicts.dnswire import BadMessage, qtype_number
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from loadtest import dnswire
 from loadtest.judging import Expectation, blocked, problem
 from loadtest.stats import quantiles
 from loadtest.traffic import Query
+from verdicts import dnswire
 
 TIMEOUT_S = 2.0
 MAX_SOCKETS = 512  # clients beyond this share sockets

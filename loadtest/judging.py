@@ -3,8 +3,8 @@
 from collections.abc import Container
 from typing import NamedTuple
 
-from loadtest.dnswire import Reply
 from loadtest.traffic import Query
+from verdicts.dnswire import Reply
 
 # Extended DNS Errors that say "a policy answered": forged, blocked, censored, filtered (RFC 8914).
 POLICY_ERRORS = frozenset({4, 15, 16, 17})

@@ -21,7 +21,7 @@ from locust import FastHttpUser, User, constant, constant_pacing, events, task
 from locust.exception import StopUser
 from locust.runners import WorkerRunner
 
-from loadtest import dnswire, panel_session
+from loadtest import panel_session
 from loadtest.driver import server_address, source_address
 from loadtest.judging import Expectation, problem
 from loadtest.populations import read_names
@@ -29,6 +29,7 @@ from loadtest.profiles import Profile, flat
 from loadtest.thresholds import Figures, Limits, broken, verdict
 from loadtest.traffic import Query, queries, world
 from loadtest.wirecheck import frame_problem, single_problem
+from verdicts import dnswire
 
 DNS_TIMEOUT_S = 2.0
 GRACE_S = 5  # before limits are judged: the first requests compile and connect

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from loadtest.dnswire import parse_question, parse_reply, query
+from verdicts.dnswire import parse_question, parse_reply, query
 
 VERDICT = (
     '{"label":"benign","tier":"none","action":"passthru","cache_ttl":300,"source":"model","score":0.1,"generated":0.1}'

@@ -12,8 +12,8 @@ import threading
 import time
 from typing import NamedTuple
 
-from loadtest import dnswire
 from loadtest.judging import FAILED_RCODES, blocked
+from verdicts import dnswire
 
 EVERY_S = 0.05
 NOTICED_S = 0.05  # an answer as fast as this did not wait for a verdict that does not come

@@ -22,7 +22,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from loadtest import dnswire
 from loadtest.prober import ask
 from loadtest.processes import descendants
 from loadtest.proxy import FaultProxy
@@ -30,6 +29,7 @@ from serve_app import golang
 from serve_app.local.corefile import corefile
 from serve_app.local.options import Home, Options
 from serve_app.local.prepare import RESOLVER
+from verdicts import dnswire
 from verdicts.store import Filter, open_store
 
 START_S = 600.0

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from loadtest.captures import read_queries
 from loadtest.populations import (
     Dga,
     Zipf,
@@ -29,6 +28,7 @@ from loadtest.populations import (
     tunnel_name,
 )
 from loadtest.profiles import HOURLY, Flood, Profile, rate_at
+from verdicts.captures import read_queries
 
 Kind = Literal["benign", "malicious", "one-time", "service", "dga", "flood", "replay"]
 
@@ -98,7 +98,7 @@ def queries(profile: Profile, seed: int = 0, seconds: float = math.inf, made: Wo
 def replay(path: str, speed: float = 1.0) -> Iterator[Query]:
     """The queries of a dnstap file (frame streams) or a capture (pcap, pcapng), `speed` times as fast.
 
-    Raises `loadtest.captures.BadCapture` for anything else.
+    Raises `verdicts.captures.BadCapture` for anything else.
     """
     first: float | None = None
     for time, client, qname, qtype in read_queries(Path(path)):

@@ -12,10 +12,10 @@ import dns.rcode
 import pytest
 
 from loadtest import dns_load
-from loadtest.dnswire import Reply
 from loadtest.driver import Driver, NotLoopback, Outcome, server_address, source_address
 from loadtest.judging import Expectation, problem
 from loadtest.traffic import Query
+from verdicts.dnswire import Reply
 
 Behaviour = Callable[[dns.message.Message, str], list[bytes]]
 

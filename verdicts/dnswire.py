@@ -1,9 +1,10 @@
-"""The little of the DNS message format that a load driver needs: ask, and judge what comes back.
+"""The little of the DNS message format that recorded traffic and load drivers need: ask, and read what comes back.
 
 Names are in presentation form without the final dot, as `verdicts.names` writes them (`\\\\DDD` escapes); a driver
 sends millions, so this is written for speed. Standard library only.
 """
 
+import ipaddress
 import struct
 from typing import NamedTuple
 
@@ -12,8 +13,12 @@ QTYPES = {
     "DS": 43, "DNSKEY": 48, "SVCB": 64, "HTTPS": 65, "ANY": 255, "CAA": 257,
 }  # fmt: skip
 _QTYPE_NAMES = {number: name for name, number in QTYPES.items()}
-RCODES = ("NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED")
+RCODES = (
+    "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN", "YXRRSET", "NXRRSET", "NOTAUTH",
+    "NOTZONE",
+)  # fmt: skip
 _OPT, _EDE = 41, 15
+_A, _CNAME, _AAAA = 1, 5, 28
 _EDNS = struct.pack("!BHHIH", 0, _OPT, 1232, 0, 0)  # root, type, payload size, flags, no options
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
 
@@ -30,6 +35,16 @@ class Reply(NamedTuple):
     truncated: bool
     answers: int
     ede: tuple[int, ...]
+
+
+class Answer(NamedTuple):
+    """What a client got: the question of a reply, its rcode, the addresses and alias targets of its answer section."""
+
+    qname: str
+    qtype: str
+    rcode: str
+    addresses: tuple[str, ...]
+    targets: tuple[str, ...]
 
 
 class Question(NamedTuple):
@@ -76,6 +91,29 @@ def parse_question(message: bytes) -> Question:
     return Question(number, _text(labels), _QTYPE_NAMES.get(qtype, f"TYPE{qtype}"), bool(flags & 0x8000))
 
 
+def parse_answer(message: bytes) -> Answer:
+    """The question and the answer section of a reply; records of the class IN alone."""
+    asked = parse_question(message)
+    if not asked.reply:
+        raise BadMessage("a query where a reply was expected")
+    _, flags, questions, answers, _, _ = _header(message)
+    addresses: list[str] = []
+    targets: list[str] = []
+    at = 12
+    for _ in range(questions):
+        at = _skip_name(message, at) + 4
+    for _ in range(answers):
+        start = _skip_name(message, at)
+        kind, group, _, length = struct.unpack("!HHIH", _slice(message, start, 10))
+        data = _slice(message, start + 10, length)
+        if group == 1 and (kind, length) in ((_A, 4), (_AAAA, 16)):
+            addresses.append(str(ipaddress.ip_address(data)))
+        elif group == 1 and kind == _CNAME:
+            targets.append(_text(_compressed(message, start + 10)))
+        at = start + 10 + length
+    return Answer(asked.qname, asked.qtype, _rcode(flags & 15), tuple(addresses), tuple(targets))
+
+
 def parse_reply(message: bytes) -> Reply:
     """A reply's header, number of answer records and Extended DNS Errors."""
     number, flags, questions, answers, authority, additional = _header(message)
@@ -94,7 +132,11 @@ def parse_reply(message: bytes) -> Reply:
             extended = message[start + 4]
             ede += _extended_errors(message[start + 10 : at])
     code = (extended << 4) | (flags & 15)
-    return Reply(number, RCODES[code] if code < len(RCODES) else str(code), bool(flags & 0x200), answers, tuple(ede))
+    return Reply(number, _rcode(code), bool(flags & 0x200), answers, tuple(ede))
+
+
+def _rcode(code: int) -> str:
+    return RCODES[code] if code < len(RCODES) else str(code)
 
 
 def _extended_errors(options: bytes) -> list[int]:
@@ -141,6 +183,24 @@ def _labels(message: bytes, at: int) -> tuple[list[bytes], int]:
         found.append(_slice(message, at + 1, length))
         at += 1 + length
     return found, at + 1
+
+
+def _compressed(message: bytes, at: int) -> list[bytes]:
+    """The labels of a name that may point back, which each pointer must (RFC 1035 section 4.1.4)."""
+    found: list[bytes] = []
+    before = at
+    while length := _slice(message, at, 1)[0]:
+        if length >= 0xC0:
+            at = int.from_bytes(_slice(message, at, 2), "big") & 0x3FFF
+            if at >= before:
+                raise BadMessage(f"a name that points forward, to octet {at}")
+            before = at
+            continue
+        if length > 63:
+            raise BadMessage(f"a label of type {length >> 6}")
+        found.append(_slice(message, at + 1, length))
+        at += 1 + length
+    return found
 
 
 def _text(labels: list[bytes]) -> str:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest import dnswire
+from verdicts import dnswire
 
 
 @pytest.mark.parametrize("qtype", ["A", "AAAA", "HTTPS", "TXT", "PTR", "SRV", "MX", "CAA"])

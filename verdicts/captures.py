@@ -1,7 +1,8 @@
 """Queries recorded elsewhere: dnstap files (frame streams of protobuf) and captures (pcap, pcapng), plain or gzip.
 
-Only client queries are read: of dnstap the CLIENT_QUERY messages, of a capture the UDP datagrams to port 53. What is
-no DNS query is passed over; what is no such file is refused with `BadCapture`. Standard library only.
+`read_queries` reads client queries alone: of dnstap the CLIENT_QUERY messages, of a capture the UDP datagrams to port
+53. `dnstap_events` reads what a client asked and what it got. What is no DNS message is passed over; what is no such
+file is refused with `BadCapture`. Standard library only.
 """
 
 import gzip
@@ -9,14 +10,15 @@ import ipaddress
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import IO, NamedTuple, Protocol, cast
 
-from loadtest import dnswire
+from verdicts import dnswire
 
 MAX_FRAME = 1 << 20  # octets; a larger length is a damaged file, not a query
 _CONTENT_TYPE = b"protobuf:dnstap.Dnstap"
 _CONTROL_START = 2
-_CLIENT_QUERY = 5
+DNSTAP_MAGIC = b"\0\0\0\0"  # the escape before a frame stream's START frame
+_CLIENT_QUERY, _CLIENT_RESPONSE = 5, 6
 _PCAP = {  # byte order and time units a second
     b"\xd4\xc3\xb2\xa1": ("<", 1e6),
     b"\xa1\xb2\xc3\xd4": (">", 1e6),
@@ -30,6 +32,30 @@ class BadCapture(ValueError):
     """A file that is neither dnstap nor a capture, or is damaged; the message names it."""
 
 
+class CutShort(BadCapture):
+    """A file that ends inside a frame, as one does that is still being written."""
+
+
+class Reads(Protocol):
+    """The part of a file that a frame stream is read by."""
+
+    def read(self, length: int, /) -> bytes: ...
+
+
+class Event(NamedTuple):
+    """A client's query, or the reply it got, as a server recorded it."""
+
+    time: float  # Unix seconds
+    client: str  # its address, "" where it was not recorded
+    qname: str
+    qtype: str
+    reply: bool
+    rcode: str = ""  # of a reply
+    addresses: tuple[str, ...] = ()  # of a reply
+    targets: tuple[str, ...] = ()  # alias targets of a reply
+    server: str = ""  # what the server calls itself
+
+
 class Recorded(NamedTuple):
     """One recorded query: Unix seconds, the client's address, the question."""
 
@@ -41,14 +67,14 @@ class Recorded(NamedTuple):
 
 def read_queries(path: Path) -> Iterator[Recorded]:
     """The client queries of a file, in its order."""
-    with _opened(path) as file:
+    with opened(path) as file:
         magic = file.read(4)
         if magic in _PCAP:
             source = _pcap(file, *_PCAP[magic])
         elif magic == _PCAPNG:
             source = _pcapng(file)
-        elif magic == b"\0\0\0\0":
-            source = _dnstap(file)
+        elif magic == DNSTAP_MAGIC:
+            source = _client_queries(file)
         else:
             raise BadCapture(f"{path}: expected a dnstap file (frame streams), pcap or pcapng")
         try:
@@ -66,21 +92,58 @@ def read_queries(path: Path) -> Iterator[Recorded]:
 Message = tuple[float, str, bytes]
 
 
-def _opened(path: Path) -> IO[bytes]:
+def opened(path: Path) -> IO[bytes]:
+    """A file, unpacked where its name ends in `.gz`."""
     return cast(IO[bytes], gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
 
 
-def _exactly(file: IO[bytes], length: int) -> bytes:
+def _exactly(file: Reads, length: int) -> bytes:
     if not 0 <= length <= MAX_FRAME:
         raise BadCapture(f"a frame of {length} octets, expected 0 to {MAX_FRAME}")
     data = file.read(length)
     if len(data) != length:
-        raise BadCapture(f"{length} octets announced, {len(data)} there")
+        raise CutShort(f"{length} octets announced, {len(data)} there")
     return data
 
 
-def _dnstap(file: IO[bytes]) -> Iterator[Message]:
-    """Frame streams: a START frame (its escape is read already), data frames, perhaps a STOP frame."""
+def dnstap_events(file: Reads) -> Iterator[Event | BadCapture]:
+    """The client queries and replies of a dnstap file behind its magic; what is wrong with a message in its place.
+
+    A CLIENT_RESPONSE gives one event, the reply, whether or not it holds the query too. Raises `BadCapture` where
+    the frames themselves are damaged, which is where reading ends.
+    """
+    for server, message in _messages(file):
+        try:
+            event = _event(server, message)
+        except (dnswire.BadMessage, BadCapture) as error:
+            yield BadCapture(str(error))
+        else:
+            if event is not None:
+                yield event
+
+
+def _event(server: str, message: dict[int, int | bytes]) -> Event | None:
+    kind = message.get(1)
+    if kind == _CLIENT_QUERY and 10 in message:
+        asked = dnswire.parse_question(_octets(message[10]))
+        return Event(_time(message, 8), _address(message), asked.qname, asked.qtype, False, server=server)
+    if kind == _CLIENT_RESPONSE and 14 in message:
+        found = dnswire.parse_answer(_octets(message[14]))
+        time = _time(message, 12) or _time(message, 8)
+        return Event(
+            time, _address(message), found.qname, found.qtype, True, found.rcode, found.addresses, found.targets, server
+        )
+    return None
+
+
+def _client_queries(file: Reads) -> Iterator[Message]:
+    for _, message in _messages(file):
+        if message.get(1) == _CLIENT_QUERY and 10 in message:
+            yield _time(message, 8), _address(message) or "0.0.0.0", _octets(message[10])
+
+
+def _messages(file: Reads) -> Iterator[tuple[str, dict[int, int | bytes]]]:
+    """Server and message of frame streams: a START frame (its escape is read already), data frames, perhaps STOP."""
     control = _exactly(file, _length(file) or 0)
     if control[:4] != struct.pack("!I", _CONTROL_START) or _CONTENT_TYPE not in control:
         raise BadCapture(f"frame streams of another content, expected {_CONTENT_TYPE.decode()}")
@@ -88,19 +151,24 @@ def _dnstap(file: IO[bytes]) -> Iterator[Message]:
         if length == 0:  # a control frame: STOP, after which nothing comes
             return
         frame = _fields(_exactly(file, length))
-        message = _fields(_octets(frame.get(14)))
-        if message.get(1) == _CLIENT_QUERY and 10 in message:
-            address = _octets(message.get(4))
-            client = str(ipaddress.ip_address(address)) if len(address) in (4, 16) else "0.0.0.0"
-            yield _number(message.get(8)) + _number(message.get(9)) / 1e9, client, _octets(message[10])
+        yield _octets(frame.get(1)).decode("utf-8", "replace"), _fields(_octets(frame.get(14)))
 
 
-def _length(file: IO[bytes]) -> int | None:
+def _time(message: dict[int, int | bytes], field: int) -> float:
+    return _number(message.get(field)) + _number(message.get(field + 1)) / 1e9
+
+
+def _address(message: dict[int, int | bytes]) -> str:
+    address = _octets(message.get(4))
+    return str(ipaddress.ip_address(address)) if len(address) in (4, 16) else ""
+
+
+def _length(file: Reads) -> int | None:
     head = file.read(4)
     if not head:
         return None
     if len(head) < 4:
-        raise BadCapture("the file ends inside a length")
+        raise CutShort("the file ends inside a length")
     return int.from_bytes(head, "big")
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.captures import BadCapture, Recorded, read_queries
 from loadtest.traffic import replay
+from verdicts.captures import BadCapture, Recorded, read_queries
 
 DATA = Path(__file__).parent / "data"
 FORMS = ("queries.dnstap", "queries.pcap", "queries.pcapng")
