@@ -78,6 +78,9 @@ class Data:
     async def batches(self, start: int, end: int, keep: float = LIVE) -> list[Any]:
         return await self.ask(("reconcile", start, end), lambda s: list(s.reconcile(start, end)), keep)
 
+    async def discarded(self, start: int, end: int, keep: float = LIVE) -> int:
+        return await self.ask(("discarded", start, end), lambda s: s.discarded(start, end), keep)
+
     async def epoch(self) -> Epoch:
         return await self.ask(("epoch",), lambda s: s.epoch(), LIVE)
 

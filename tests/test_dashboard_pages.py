@@ -19,7 +19,7 @@ from dashboard.pages.overview import Overview
 from dashboard.pages.queries import Queries
 from dashboard.pages.vetting import Vetting
 from tests.dashboard_stage import Stage
-from verdicts.store import Document, Filter, Store, Unavailable, open_store
+from verdicts.store import Document, Filter, Promise, Store, Unavailable, open_store
 
 pytestmark = pytest.mark.anyio
 
@@ -65,6 +65,18 @@ async def test_the_overview_counts_queries_and_not_rows(stage: Stage) -> None:
         "href": "/queries",
     }
     assert sum(sum(series["values"]) for series in page.chart.chart["series"]) == stored
+
+
+async def test_what_was_discarded_is_counted_over_the_whole_range(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, traffic=False)
+    hour = 3_600_000
+    left_out = ((1, 1, 3), (2, 20 * hour, 4), (3, 30 * hour, 100))
+    promises = [Promise("edge-9", "f" * 32, number, stage.now - ago, 9, count, 0) for number, ago, count in left_out]
+    stage.store.append([], promises)
+    page = await stage.open(Overview, range="24h")
+    told = page.tiles.tiles[-1]
+    assert (told["label"], told["value"], told["before"]) == ("Discarded", 7, 100)
+    await stage.close()
 
 
 async def test_unknown_is_told_apart_from_passed(stage: Stage) -> None:

@@ -287,6 +287,15 @@ def test_reconciliation_tells_complete_batches_from_missing_rows(store: Store) -
     assert [(s.seen, s.discarded) for s in found] == [(20, 0), (20, 0), (4, 4)]
 
 
+def test_what_reports_left_out_is_summed_over_any_range(store: Store) -> None:
+    at = now()
+    month = 30 * 86_400_000
+    left_out = ((1, at - month, 5), (2, at - 1, 0), (3, at, 7), (4, at + 1, 11))
+    store.append([], [Promise("edge-1", BOOT, number, when, 20, count, 0) for number, when, count in left_out])
+    settled(store)
+    assert [store.discarded(*span) for span in ((at - month, at + 1), (at, at + 2), (0, 1))] == [12, 18, 0]
+
+
 def test_retention_removes_what_is_older_and_leaves_the_rest(store: Store) -> None:
     at = now()
     old = at - 10 * 86_400_000

@@ -89,6 +89,7 @@ def test_a_store_of_the_first_version_gets_its_malicious_roll_up(store: SqliteSt
     store.close()
     older = store._connect(create=False)  # the same store as version 1 left it
     older.execute("DROP TABLE bad")
+    older.execute("DROP INDEX batches_discarded")
     older.execute("CREATE INDEX tops_bad ON tops (field, time) WHERE class >= 2")
     older.execute("PRAGMA user_version = 1")
     migrate(older)

@@ -12,7 +12,6 @@ from dashboard.widgets import range_bar
 
 LATEST = 14
 NAMES = 10
-HOUR = 3_600_000  # milliseconds
 
 
 class Overview(Page):
@@ -85,9 +84,8 @@ class Overview(Page):
             data.totals(self.filters.where(enforced=True)),
             data.totals(self.filters.where(start=start, end=end, enforced=True), keep=30),
         )
-        hour = max(start, where.end - HOUR)  # batches are many: the count of a longer range would be slow
         discarded, discarded_then = await asyncio.gather(
-            self._discarded(hour, where.end, 2), self._discarded(2 * hour - where.end, hour, 30)
+            data.discarded(where.start, where.end), data.discarded(start, end, keep=30)
         )
         total, total_then = sum(now.values()), sum(then.values())
         return [
@@ -111,18 +109,8 @@ class Overview(Page):
             _tile(
                 "Unknown", labels.get("unknown", 0), labels_then.get("unknown", 0), "unknown", "/queries?label=unknown"
             ),
-            _tile(
-                "Discarded" if where.end - where.start <= HOUR else "Discarded, last hour",
-                discarded,
-                discarded_then,
-                "none",
-                "/health",
-            ),
+            _tile("Discarded", discarded, discarded_then, "none", "/health"),
         ]
-
-    async def _discarded(self, start: int, end: int, keep: float) -> int:
-        batches = await self.context.data.batches(start, end, keep)
-        return sum(batch.discarded for batch in batches)
 
     def _zoom(self, message: dict[str, Any]) -> None:
         if message.get("action") == "interval":

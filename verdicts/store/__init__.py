@@ -147,6 +147,9 @@ class LogStore(Protocol):
     def reconcile(self, start: int, end: int) -> Iterator[BatchState]:
         """Each batch reported in the range, with what was stored of it."""
 
+    def discarded(self, start: int, end: int) -> int:
+        """How many queries the reports of the range had to leave out: seen, and in no record."""
+
     def retain(self, before: int) -> int:
         """Remove records older than `before` (Unix milliseconds), whole indices where the store has them;
         return how many records or indices went."""

@@ -31,7 +31,7 @@ TOP_ORDERS = {"count": "count", "clients": "clients", "score": "score", "enforce
 
 
 class LogReads:
-    """`search`, `histogram`, `top` and `reconcile` of `ElasticStore`."""
+    """`search`, `histogram`, `top`, `reconcile` and `discarded` of `ElasticStore`."""
 
     client: Elasticsearch
     settings: ElasticSettings
@@ -101,6 +101,12 @@ class LogReads:
             if len(hits) < PAGE_BATCHES:
                 return
             after = hits[-1]["sort"]
+
+    def discarded(self, start: int, end: int) -> int:
+        """How many queries the reports of the range had to leave out."""
+        query = {"range": {"@timestamp": {"gte": start, "lt": end}}}
+        answer = self._search("batches", size=0, query=query, aggs={"n": {"sum": {"field": "discarded"}}})
+        return int(answer.get("aggregations", {}).get("n", {}).get("value", 0))
 
     def _counted(self, name: str, promises: list[dict[str, Any]]) -> dict[tuple[str, str, int], int]:
         """How many documents of each batch a set of indices holds."""

@@ -22,7 +22,7 @@ _RECORD = (
 
 
 class LogReads(Tops):
-    """`search`, `histogram`, `reconcile`, and by `Tops` `top`, of `SqliteStore`."""
+    """`search`, `histogram`, `reconcile`, `discarded`, and by `Tops` `top`, of `SqliteStore`."""
 
     def search(self, where: Filter, limit: int = 100, cursor: str | None = None) -> Page:
         """One page of records, newest first."""
@@ -83,6 +83,11 @@ class LogReads(Tops):
             start, end,
         )  # fmt: skip
         return (BatchState(*row) for row in rows)
+
+    def discarded(self, start: int, end: int) -> int:
+        """How many queries the reports of the range had to leave out."""
+        sql = "SELECT coalesce(sum(discarded), 0) FROM batches WHERE discarded > 0 AND time >= ? AND time < ?"
+        return int(self._all(sql, start, end)[0][0])
 
 
 def _record(row: tuple[Any, ...]) -> Record:
