@@ -173,7 +173,7 @@ def reload(rig: Rig, seconds: float) -> Iterator[None]:
 
 @contextlib.contextmanager
 def only_time(rig: Rig, seconds: float) -> Iterator[None]:
-    """Nothing but the flood on top."""
+    """Nothing, or the flood on top."""
     time.sleep(seconds)
     yield
 
@@ -192,10 +192,11 @@ REPLICA = "ServeReplica:verdict:"
 WHOLE_CLUSTER = ("serve_app.local.cluster", "raylet", "gcs_server", "ray::", "haproxy")
 
 FAULTS = (
+    Fault("none, for comparison", NOTHING, only_time, short=True),
     Fault("wire refused", FAIL_OPEN, wire(Behaviour("refuse")), short=True),
     Fault("wire silent (half-open)", FAIL_OPEN, wire(Behaviour("silent")), short=True),
     Fault("wire reset", FAIL_OPEN, wire(Behaviour("reset"))),
-    Fault("replies slow (2 s)", FAIL_OPEN, wire(Behaviour("slow", delay=2.0))),
+    Fault("replies slow (2 s)", FAIL_OPEN, wire(Behaviour("slow", delay=2.0)), short=True),
     Fault("replies cut", FAIL_OPEN, wire(Behaviour("cut"))),
     Fault("replies corrupt", FAIL_OPEN, wire(Behaviour("corrupt")), short=True),
     Fault("no verdicts in the reply", FAIL_OPEN, wire(_answer(200, _SHORT_ARRAY))),

@@ -46,9 +46,9 @@ def ask(port: int, qname: str, timeout: float = PATIENCE_S) -> dnswire.Reply | N
 class Prober:
     """Probes on a thread of its own between `__enter__` and `__exit__`."""
 
-    def __init__(self, port: int, zone: str) -> None:
+    def __init__(self, port: int, zone: str, patience: float = PATIENCE_S) -> None:
         self.probes: list[Probe] = []
-        self._port, self._zone = port, zone
+        self._port, self._zone, self._patience = port, zone, patience
         self._label = f"{random.randrange(16**8):08x}"
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -64,7 +64,7 @@ class Prober:
     def _run(self) -> None:
         for number in itertools.count():
             start = time.monotonic()
-            reply = ask(self._port, f"p{number}-{self._label}.{self._zone}")
+            reply = ask(self._port, f"p{number}-{self._label}.{self._zone}", self._patience)
             taken = time.monotonic() - start
             answered = reply is not None and reply.rcode not in FAILED_RCODES
             self.probes.append(Probe(start, taken, answered, reply is not None and blocked(reply)))

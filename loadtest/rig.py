@@ -2,8 +2,8 @@
 
     client -> CoreDNS, plugin verdict -> FaultProxy -> cluster -> store
 
-Everything is real and of this repository, in a home of its own, on free ports of loopback; all of it is gone when the
-rig is left.
+Everything is real and of this repository, on free ports of loopback. `rig` starts all of it in a home of its own, and
+nothing is left of it; `beside` starts the CoreDNS and the wire beside a `verdict up` that runs already.
 """
 
 import contextlib
@@ -35,6 +35,7 @@ from verdicts.store import Filter, open_store
 START_S = 600.0
 STILL_S = 3.0  # the plugin reports each second
 DISK_MIB = 512
+COREFILE, COREDNS_LOG = "chaos.Corefile", "chaos-coredns.log"
 
 
 class NotRunning(Exception):
@@ -56,38 +57,44 @@ class Books(NamedTuple):
 
 @dataclass
 class Rig:
-    """The running parts. `home` is the home of `verdict up`."""
+    """The running parts. `home` is the home of `verdict up`, `root` its process; `folder` holds the CoreDNS's files."""
 
     home: Path
+    folder: Path
     dns_port: int
     http_port: int
     proxy: FaultProxy
-    corefile: Path
     binary: Path
-    cluster: "subprocess.Popen[bytes]"
+    root: int
     coredns: "subprocess.Popen[bytes]"
     started: int = field(default_factory=lambda: int(time.time() * 1000))
     answered: int = 0  # queries of `ask` that were answered
+    _still: tuple[Books | None, float] = (None, 0.0)  # what the log held, and since when (monotonic) it holds that
 
     def ask(self, qname: str) -> dnswire.Reply | None:
         """One query outside the load, accounted for."""
         reply = ask(self.dns_port, qname)
         self.answered += reply is not None
+        self._still = (None, 0.0)
         return reply
 
+    @property
+    def corefile(self) -> Path:
+        return self.folder / COREFILE
+
     def start_coredns(self) -> None:
-        """Start CoreDNS (again) and wait for its first answer."""
-        self.coredns = _start_coredns(self.binary, self.corefile, self.home)
-        log = self.home / "coredns.log"
+        """Start CoreDNS again and wait for its first answer."""
+        self.coredns = _start_coredns(self.binary, self.folder)
+        self.await_answer()
+
+    def await_answer(self) -> None:
+        """Wait until CoreDNS answers."""
+        log = self.folder / COREDNS_LOG
         wait_until(lambda: self.ask("wikipedia.org") is not None, 20, lambda: NotRunning(f"CoreDNS: {_tail(log)}"))
 
     def processes(self, title: str) -> list[int]:
         """The processes of the cluster whose command line holds `title`, such as `ServeReplica:verdict:Classifier`."""
-        return [pid for pid in descendants(self.cluster.pid) if title in command_of(pid)]
-
-    def ready(self) -> bool:
-        """Whether the cluster says that it can give verdicts (asked past the proxy)."""
-        return _status(f"http://127.0.0.1:{self.http_port}/readyz") == 200
+        return [pid for pid in descendants(self.root) if title in command_of(pid)]
 
     def books(self) -> Books:
         """Reconcile the log: every batch of this run, and the sum of the counts of its records."""
@@ -106,42 +113,59 @@ class Rig:
 
     def settled(self, seconds: float, seen: int = 0) -> Books:
         """Wait until the log has everything: `seen` queries at least, nothing missing, and no change for STILL_S."""
-        books, since = self.books(), time.monotonic()
-        end = since + seconds
-        while time.monotonic() - since < STILL_S or books.missing or books.seen < seen:
-            if time.monotonic() > end:
+        end = time.monotonic() + seconds
+        while True:
+            books, now = self.books(), time.monotonic()
+            if books != self._still[0]:
+                self._still = (books, now)
+            if (now - self._still[1] >= STILL_S and not books.missing and books.seen >= seen) or now > end:
                 return books
             time.sleep(0.5)
-            now = self.books()
-            books, since = (books, since) if now == books else (now, time.monotonic())
-        return books
 
 
 @contextlib.contextmanager
 def rig(mode: str = "enforce", say: Callable[[str], None] = lambda _: None) -> Iterator[Rig]:
     """Start everything in a folder of its own (on a small disk where that can be mounted), leave nothing behind."""
-    say("building CoreDNS")
-    binary = golang.build()
     with contextlib.ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vchaos-")))
         if _small_disk(home):
             stack.callback(subprocess.run, ["umount", "-l", str(home)])
-        dns_port, http_port = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM)
+        http_port = free_port(socket.SOCK_STREAM)
         say("starting the cluster")
         cluster = _start_cluster(home, http_port)
         stack.callback(_stop, cluster, 60)
-        proxy = stack.enter_context(FaultProxy(("127.0.0.1", http_port)))
-        corefile = _corefile(home, dns_port, proxy.port, mode)
-        made = Rig(home, dns_port, http_port, proxy, corefile, binary, cluster, cluster)
         wait_until(
-            lambda: made.ready() or cluster.poll() is not None, START_S, lambda: NotRunning(_tail(home / "up.log"))
+            lambda: ready(http_port) or cluster.poll() is not None, START_S, lambda: NotRunning(_tail(home / "up.log"))
         )
         if cluster.poll() is not None:
             raise NotRunning(f"verdict up ended with {cluster.returncode}: {_tail(home / 'up.log')}")
+        yield stack.enter_context(beside(cluster.pid, home, http_port, home, mode, say))
+
+
+@contextlib.contextmanager
+def beside(
+    root: int, home: Path, http_port: int, folder: Path, mode: str = "enforce",
+    say: Callable[[str], None] = lambda _: None,
+) -> Iterator[Rig]:  # fmt: skip
+    """Start a CoreDNS with a faulty wire beside the running `verdict up` that has this process, home and HTTP port."""
+    say("building CoreDNS")
+    binary = golang.build()
+    dns_port = free_port(socket.SOCK_DGRAM)
+    with FaultProxy(("127.0.0.1", http_port)) as proxy:
+        options = Options(home, dns_port=dns_port, http_port=proxy.port, mode=mode)
+        (folder / COREFILE).write_text(corefile(options, Home(home), None))
         say("starting CoreDNS")
-        made.start_coredns()
-        stack.callback(lambda: _stop(made.coredns, 10))
-        yield made
+        made = Rig(home, folder, dns_port, http_port, proxy, binary, root, _start_coredns(binary, folder))
+        try:
+            made.await_answer()
+            yield made
+        finally:
+            _stop(made.coredns, 10)  # what it has not reported yet goes out first
+
+
+def ready(http_port: int) -> bool:
+    """Whether the cluster at this port of loopback says that it can give verdicts."""
+    return _status(f"http://127.0.0.1:{http_port}/readyz") == 200
 
 
 def wait_until(
@@ -190,17 +214,9 @@ def _start_cluster(home: Path, http_port: int) -> "subprocess.Popen[bytes]":
         )  # fmt: skip
 
 
-def _corefile(home: Path, dns_port: int, endpoint_port: int, mode: str) -> Path:
-    """The Corefile of `verdict up`, asking through the proxy."""
-    options = Options(home, dns_port=dns_port, http_port=endpoint_port, mode=mode)
-    path = home / "chaos.Corefile"
-    path.write_text(corefile(options, Home(home), None))
-    return path
-
-
-def _start_coredns(binary: Path, corefile: Path, home: Path) -> "subprocess.Popen[bytes]":
-    with (home / "coredns.log").open("ab") as log:
-        return subprocess.Popen([str(binary), "-conf", str(corefile)], stdout=log, stderr=subprocess.STDOUT)
+def _start_coredns(binary: Path, folder: Path) -> "subprocess.Popen[bytes]":
+    with (folder / COREDNS_LOG).open("ab") as log:
+        return subprocess.Popen([str(binary), "-conf", str(folder / COREFILE)], stdout=log, stderr=subprocess.STDOUT)
 
 
 def _stop(process: "subprocess.Popen[bytes]", patience: float) -> None:
