@@ -5,7 +5,9 @@
     locust -f loadtest/locustfile.py,loadtest/shapes/steps.py Frames --host http://127.0.0.1:8000 --headless
 
 Without `--headless` it serves a web page on port 8089. User classes: Frames (the plugin's way), Single (the 2020
-client's way), Resolver (DNS), Analyst (dashboard). The exit status is 1 when a limit was broken.
+client's way), Resolver (DNS), Analyst (dashboard). The exit status is 1 when a limit was broken. Over several
+processes or machines: the same command with `--master --expect-workers N` once and with `--worker --master-host
+ADDRESS` N times; each worker makes queries of its own from the same names.
 """
 
 import itertools
@@ -13,6 +15,7 @@ import random
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,8 @@ from loadtest.wirecheck import frame_problem, single_problem
 from verdicts import dnswire
 
 DNS_TIMEOUT_S = 2.0
+WORKER_SEEDS = 1_000_003  # between the seeds of two workers
+WATCH_S = 0.5
 GRACE_S = 5  # before limits are judged: the first requests compile and connect
 
 
@@ -44,6 +49,8 @@ def _options(parser: Any) -> None:
     group.add_argument("--budget-ms", type=int, default=1000, help="how long a frame may take")
     group.add_argument("--pace", type=float, default=0.0, help="seconds between the starts of a user's requests")
     group.add_argument("--names", type=int, default=20_000, help="benign names in the population")
+    group.add_argument("--benign", default="", help="file of benign names to use instead of made ones")
+    group.add_argument("--malicious", default="", help="file of malicious names to use instead of made ones")
     group.add_argument("--seed", type=int, default=0, help="of the traffic")
     group.add_argument("--listed", default="", help="file of names on the blocklist: these must be blocked")
     group.add_argument("--enforcing", action="store_true", help="the resolver enforces")
@@ -56,6 +63,10 @@ def _options(parser: Any) -> None:
     )
     group.add_argument("--max-failed", type=float, default=0.01, help="share of failed requests that ends the run")
     group.add_argument("--max-p99-ms", type=float, default=1000.0, help="99th percentile that ends the run")
+    group.add_argument("--shape-users", type=int, default=0, help="most users of a shape, instead of its own number")
+    group.add_argument("--shape-seconds", type=float, default=0, help="how long a shape lasts, instead of its own time")
+    group.add_argument("--remote", action="store_true", help="the resolver is elsewhere, and its owner agrees")
+    group.add_argument("--max-requests", type=int, default=0, help="end the run when so many were made (0: never)")
     group.add_argument("--min-rps", type=float, default=0.0, help="requests a second the run must reach")
 
 
@@ -63,26 +74,45 @@ def _options(parser: Any) -> None:
 def _prepare(environment: Any, **_: Any) -> None:
     """Make the traffic once for all users, and watch the limits."""
     options = environment.parsed_options
-    profile = flat(Profile(rate=1000, benign=options.names, clients=500))
-    environment.traffic = queries(profile, options.seed, made=world(profile, options.seed))
+    files = {"benign_file": options.benign, "malicious_file": options.malicious}
+    profile = flat(Profile(rate=1000, benign=options.names, clients=500, **files))
+    environment.world = world(profile, options.seed)
+    environment.traffic = queries(profile, options.seed, made=environment.world)
     listed = frozenset(read_names(options.listed)) if options.listed else frozenset()
     environment.expected = Expectation(listed, options.enforcing)
 
 
 @events.test_start.add_listener  # type: ignore[untyped-decorator]
 def _watch(environment: Any, **_: Any) -> None:
-    if not isinstance(environment.runner, WorkerRunner):
+    if isinstance(environment.runner, WorkerRunner):  # the same names, but no worker's one-time names are another's
+        made, number = environment.world, environment.runner.worker_index + 1
+        environment.traffic = queries(made.profile, made=replace(made, seed=made.seed + WORKER_SEEDS * number))
+    else:
         gevent.spawn(_watch_limits, environment)
 
 
 def _watch_limits(environment: Any) -> None:
-    gevent.sleep(GRACE_S)
-    environment.stats.reset_all()
-    while environment.runner.state in ("running", "spawning"):
+    """End the run when a limit is broken or enough was asked; the first seconds are not judged, nor counted."""
+    options, judged_from = environment.parsed_options, time.monotonic() + GRACE_S
+    while environment.runner.state in ("ready", "running", "spawning"):
+        gevent.sleep(WATCH_S)
+        if 0 < options.max_requests <= environment.stats.total.num_requests:
+            environment.runner.quit()
+            return
+        if time.monotonic() < judged_from:
+            continue
+        if judged_from and not _brief(options):
+            environment.stats.reset_all()
+        judged_from = 0.0
         if broken(_limits(environment), _figures(environment)):
             environment.runner.quit()
             return
-        gevent.sleep(1)
+
+
+def _brief(options: Any) -> bool:
+    """Whether the run is so short that its first seconds are much of it."""
+    seconds = float(options.shape_seconds or options.run_time or 0)
+    return 0 < seconds < 4 * GRACE_S or options.max_requests > 0
 
 
 @events.quitting.add_listener  # type: ignore[untyped-decorator]
@@ -161,7 +191,7 @@ class Resolver(User):  # type: ignore[misc]
     def on_start(self) -> None:
         options = self.environment.parsed_options
         self.wait_time = constant_pacing(options.pace or 0.02).__get__(self)
-        server = server_address(options.dns)
+        server = server_address(options.dns, options.remote)
         number = next(Resolver._numbers)
         self.socket = socket.socket(socket.AF_INET6 if ":" in server[0] else socket.AF_INET, socket.SOCK_DGRAM)
         source = source_address(f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}", server[0])

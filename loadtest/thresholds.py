@@ -6,7 +6,7 @@ MIN_REQUESTS = 100  # fewer say nothing about a share or a quantile
 
 
 class Limits(NamedTuple):
-    """What still counts as held. `p99_ms` over all requests of the last seconds; `min_rps` only at the end."""
+    """What still counts as held. `p99_ms` over all requests but the first seconds'; `min_rps` only at the end."""
 
     failed_share: float = 0.01
     p99_ms: float = 1000.0

@@ -1,6 +1,8 @@
 """The locust users, their limits and shapes; locust itself runs headless against a resolver of the test's own."""
 
 import json
+import re
+import socket
 import subprocess
 import sys
 import threading
@@ -10,6 +12,7 @@ import pytest
 
 from loadtest.panel_session import NotServed, session_token
 from loadtest.recorded import RecordedCluster, Recording
+from loadtest.rig import free_port
 from loadtest.shapes import stages
 from loadtest.thresholds import Figures, Limits, broken, verdict
 from loadtest.wirecheck import frame_problem, single_problem, verdict_problem
@@ -54,16 +57,26 @@ def test_the_last_line_says_held() -> None:
     assert verdict(Limits(), Figures(200, 0, 5, 50)) == "HELD: 200 requests, 0 failed, p99 5 ms, 50.0/s"
 
 
-@pytest.mark.parametrize("shape", [stages.ramp(), stages.steps(), stages.day(), stages.flood()])
-def test_a_shape_moves_forward_has_users_and_ends(shape: list[stages.Stage]) -> None:
-    assert all(a.end < b.end for a, b in zip(shape, shape[1:], strict=False))
-    assert all(stage.users >= 1 and stage.rate > 0 for stage in shape)
-    assert stages.at(shape, 0) is not None and stages.at(shape, shape[-1].end) is None
+SHAPES = {"ramp": stages.ramp, "steps": stages.steps, "day": stages.day, "flood": stages.flood}
+
+
+@pytest.mark.parametrize("most", [1, 8, 64, 100])
+@pytest.mark.parametrize("shape", SHAPES.values())
+def test_a_shape_moves_forward_has_its_most_users_and_ends(shape: stages.Shape, most: int) -> None:
+    found = shape(most, 60.0)
+    assert all(a.end < b.end for a, b in zip(found, found[1:], strict=False)) and found[-1].end == pytest.approx(60)
+    assert max(stage.users for stage in found) == most
+    assert all(stage.users >= 1 and stage.rate > 0 for stage in found)
+    assert stages.at(found, 0) is not None and stages.at(found, found[-1].end) is None
 
 
 def test_the_flood_returns_to_what_was_usual() -> None:
-    first, peak, last = stages.flood()
-    assert first.users == last.users < peak.users
+    first, peak, last = stages.flood(128, 90)
+    assert (first.users, peak.users, last.users) == (4, 128, 4)
+
+
+def test_steps_double() -> None:
+    assert [stage.users for stage in stages.steps(24, 60)] == [1, 2, 4, 8, 16, 24]
 
 
 def test_a_frame_in_order_is_no_problem() -> None:
@@ -105,9 +118,14 @@ def test_a_page_without_a_session_is_not_served() -> None:
 def run_locust(user: str, *more: str) -> subprocess.CompletedProcess[str]:
     command = [
         sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", user, "--headless", "-u", "5", "-r", "5",
-        "-t", "2s", "--names", "200", "--max-p99-ms", "5000", *more,
+        "-t", "90s", "--max-requests", "120", "--names", "200", "--max-p99-ms", "5000", *more,
     ]  # fmt: skip
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+def locust(*arguments: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "locust", "--headless", "--names", "200", "--max-p99-ms", "9000", *arguments]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def resolver_options(resolver: Resolver, report: Path) -> list[str]:  # noqa: F811
@@ -136,3 +154,39 @@ def test_a_run_that_breaks_a_limit_fails_and_says_which(resolver: Resolver, tmp_
     done = run_locust("Resolver", *resolver_options(resolver, tmp_path / "report.html"))
     assert done.returncode == 1
     assert "BROKEN: 100.00% of requests failed, at most 1.00% allowed" in done.stdout and "SERVFAIL" in done.stdout
+
+
+def test_every_shape_runs_to_its_end(resolver: Resolver, tmp_path: Path) -> None:  # noqa: F811
+    """All four at one time: each reaches its most users, ends by itself, and judges."""
+    running = {
+        name: locust(
+            "-f", f"loadtest/locustfile.py,loadtest/shapes/{name}.py", "Resolver", "--shape-users", "6",
+            "--shape-seconds", "4", *resolver_options(resolver, tmp_path / f"{name}.html"),
+        )
+        for name in SHAPES
+    }  # fmt: skip
+    for name, process in running.items():
+        said, _ = process.communicate(timeout=120)
+        assert process.returncode == 0 and "HELD:" in said and "Shape test" in said, f"{name}: {said}"
+        assert re.search(r"(?:to|All) 6 users|\"Resolver\": 6", said), f"{name}: {said}"
+        assert (tmp_path / f"{name}.html").exists()
+
+
+def test_a_master_judges_what_its_worker_asked(resolver: Resolver, tmp_path: Path) -> None:  # noqa: F811
+    port = free_port(socket.SOCK_STREAM)
+    common = ["-f", "loadtest/locustfile.py", "Resolver", *resolver_options(resolver, tmp_path / "report.html")]
+    worker = locust(*common, "--worker", "--master-host", "127.0.0.1", "--master-port", str(port))
+    master = locust(
+        *common, "--master", "--master-bind-host", "127.0.0.1", "--master-bind-port", str(port),
+        "--expect-workers", "1", "--expect-workers-max-wait", "60", "-u", "5", "-r", "5", "-t", "90s",
+        "--max-requests", "120",
+    )  # fmt: skip
+    try:
+        said, _ = master.communicate(timeout=120)
+        assert master.returncode == 0 and re.search(r"HELD: [1-9]\d* requests, 0 failed", said), said
+        assert "Resolver" in (tmp_path / "report.html").read_text()
+        assert worker.wait(timeout=30) == 0
+    finally:
+        for process in (master, worker):
+            process.kill()
+            process.communicate()
