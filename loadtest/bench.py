@@ -1,9 +1,9 @@
-"""Runs the benchmarks and writes docs/benchmarks.md from what they report: tables, plots, machine, commands.
+"""Runs the benchmarks and writes docs/benchmarks.md and the README's figures from what they report.
 
     make bench                                  all parts, about an hour
     make bench ARGS="--quick"                   all parts, a minute each, to see that they work; writes nothing
     make bench ARGS="--only plugin,store"       these parts anew, the others as last measured
-    make bench ARGS="--render"                  only write the document from the last reports
+    make bench ARGS="--render"                  only write the documents from the last reports
 
 Each part is a program of its own, `python -m loadtest.MODULE --out FILE`; its report is kept in docs/benchmarks/.
 A part that fails or takes too long is named in the document's place for it, and the exit status is 1.
@@ -20,17 +20,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from loadtest.figures import rendered
 from loadtest.plots import draw
 from loadtest.stats import Report
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
+README = ROOT / "README.md"
 REPORTS = ROOT / "docs" / "benchmarks"
 QUICK_S = 180.0
 
 HEAD = """# Benchmarks
 
-Written by `make bench` from the reports in [benchmarks/](benchmarks/). Every figure stands under the command that
+Written by `make bench` from the reports in `docs/benchmarks`. Every figure stands under the command that
 measures it again. Two systems are compared in ABBA order on the same machine and the same input; a ratio is the median
 of the paired ratios with a 95 % bootstrap interval. Figures of other machines are not comparable: measure side by side.
 Load and system share the machine, so CPU seconds say more than rates do.
@@ -47,6 +49,7 @@ class Part(NamedTuple):
 
 
 PARTS = (
+    Part("clone", "loadtest.clone_bench", "How long does a new user wait, with nothing installed?"),
     Part("start", "loadtest.start_bench", "How long from the command to the first verdict?"),
     Part("cluster", "loadtest.cluster_bench", "How many names a second does the cluster judge, by frame size?", 1200.0),
     Part("overload", "loadtest.overload_bench", "What becomes of ten times the load that it can bear?"),
@@ -78,7 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{part.name}: {reason}", file=sys.stderr, flush=True)
     if not options.quick:
         DOCUMENT.write_text(document(failed), encoding="utf-8")
-        print(DOCUMENT.relative_to(ROOT))
+        README.write_text(rendered(README.read_text(encoding="utf-8")), encoding="utf-8")
+        print(DOCUMENT.relative_to(ROOT), README.relative_to(ROOT))
     return 1 if failed else 0
 
 

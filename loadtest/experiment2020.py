@@ -1,0 +1,44 @@
+"""The claim of 2020 and the honest split, measured anew for the README; needs the two lists.
+
+    python -m loadtest.experiment2020 --data DIR [--out docs/benchmarks/experiment2020.json]
+
+The same as `verdict train --network seed --rows 500 --data DIR` and `verdict evaluate --network seed --data DIR
+--seeds 3`, as one report. No part of `make bench`, because the lists are not in the repository.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from loadtest.stats import Report, Result, describe_machine
+from model.experiment2020 import load, repeat
+
+COMMAND = "python -m loadtest.experiment2020 --data DIR"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train eight small networks and report."""
+    parser = argparse.ArgumentParser(prog="python -m loadtest.experiment2020", description=__doc__.split("\n")[0])
+    parser.add_argument("--data", required=True, metavar="DIR", help="folder or URL of the two lists")
+    parser.add_argument("--out", metavar="FILE", help="where the report goes, as JSON")
+    options = parser.parse_args(arguments)
+    lists = load(options.data)
+    first = repeat(lists, 500, seeds=5, epochs=30, progress=_show)
+    whole = repeat(lists, None, seeds=3, epochs=15, progress=_show)
+    results = [
+        Result("repeated, first 500 rows", "% accuracy", [round(100 * run.test, 1) for run in first]),
+        Result("all rows, split at random", "% accuracy", [round(100 * run.test, 1) for run in whole]),
+    ]
+    report = Report("The experiment of 2020", COMMAND, results, describe_machine("tensorflow"))
+    report.save(options.out)
+    print(report.text())
+    return 0
+
+
+def _show(line: dict[str, object]) -> None:
+    if "seed" in line:
+        print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
