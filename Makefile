@@ -4,10 +4,10 @@ BIN := .venv/bin
 ARGS ?=
 # What to say when packages do not install: pip and uv name a package, not the reason.
 UNREACHED = { echo "Packages did not install (above). The first build fetches them from a package registry: check the network" \
-	"and PIP_INDEX_URL or UV_DEFAULT_INDEX." >&2; exit 1; }
+	"and PIP_INDEX_URL or UV_DEFAULT_INDEX; where it has a certificate authority of its own, PIP_CERT and SSL_CERT_FILE." >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long lint format bench chaos screenshots locks clean
+.PHONY: help run test test-long lint format bench chaos docs screenshots locks clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -37,6 +37,9 @@ bench: .venv/dev.done  ## measure, and write docs/benchmarks.md
 
 chaos: .venv/dev.done  ## apply every failure of ARCHITECTURE.md under load, and print what held
 	$(BIN)/python -m loadtest.chaos $(ARGS)
+
+docs: .venv/dev.done  ## build the documentation site into build/site; a broken link fails it
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict $(ARGS) && echo "build/site/index.html"
 
 screenshots: .venv/dev.done  ## all pages of the dashboard, light and dark, into docs/screenshots
 	$(BIN)/python -m dashboard.screenshots --out docs/screenshots $(ARGS)
