@@ -80,7 +80,7 @@ def test_parts_are_chosen_by_name() -> None:
 
 
 def test_an_unknown_part_is_refused() -> None:
-    with pytest.raises(ValueError, match="--only speed: expected some of start, cluster"):
+    with pytest.raises(ValueError, match="--only speed: expected some of clone, start"):
         chosen("speed")
 
 

@@ -12,7 +12,7 @@ from serve_app.local.prepare import BLOCKED
 from tests.e2e.conftest import Stack
 
 ROOT = Path(__file__).parent.parent.parent
-pytestmark = [pytest.mark.e2e, pytest.mark.cluster, pytest.mark.golang, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.e2e, pytest.mark.cluster, pytest.mark.golang, pytest.mark.timeout(900)]
 
 
 def run(user: str, *options: str) -> "subprocess.CompletedProcess[str]":
