@@ -38,8 +38,9 @@ def _pairs(_: click.Context, option: click.Parameter, values: tuple[str, ...]) -
 @click.option(
     "--allow-host", "allow_hosts", multiple=True, help="HOST:PORT that browsers use, for each name but the address."
 )
+@click.option("--oauth-issuer", default="", help="An OpenID Connect issuer's URL; it is asked for all the rest.")
 @click.option(
-    "--oauth-provider", default="", help="generic (OpenID Connect), azure, github, gitlab, google, okta, auth0."
+    "--oauth-provider", default="", help="Without an issuer: azure, github, gitlab, google, okta, auth0, generic."
 )
 @click.option("--oauth-key", default="", help="Client identifier at the provider.")
 @click.option("--oauth-secret-file", type=_FILE)
@@ -48,9 +49,11 @@ def _pairs(_: click.Context, option: click.Parameter, values: tuple[str, ...]) -
     "--oauth-extra",
     multiple=True,
     callback=_pairs,
-    help="TOKEN_URL=, AUTHORIZE_URL=, USER_URL=, scope= of the provider.",
+    help="scope=, USER_KEY= (claim of the name; email); of a generic provider AUTHORIZE_URL=, TOKEN_URL=, USER_URL=.",
 )
-@click.option("--role-claim", default="groups", show_default=True, help="Claim whose values are groups.")
+@click.option(
+    "--role-claim", default="groups", show_default=True, help="Claim whose values are groups; dots lead into objects."
+)
 @click.option("--role-group", "role_groups", multiple=True, callback=_pairs, help="GROUP=viewer|analyst|admin.")
 @click.option("--default-role", type=click.Choice(ROLES), help="Of people in no group; absent: they may not enter.")
 @click.option(
@@ -67,6 +70,8 @@ def main(**options: object) -> None:
     for group, role in settings.role_groups.items():
         if role not in ROLES:
             raise click.BadParameter(f"--role-group {group}={role}: expected one of {', '.join(ROLES)}")
+    if (settings.oauth_issuer or settings.oauth_provider) and not settings.oauth_key:
+        raise click.UsageError("--oauth-issuer and --oauth-provider need --oauth-key")
     if settings.control_url and settings.token_file is None:
         raise click.UsageError("--control-url needs --token-file")
     try:

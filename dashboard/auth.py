@@ -1,4 +1,4 @@
-"""Logging in: by password, by a link that holds it (as Jupyter's), or by an OpenID Connect provider."""
+"""Logging in by password, or by a link that holds it (as Jupyter's)."""
 
 import asyncio
 import html
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from bokeh.server.auth_provider import AuthProvider
 from tornado.web import RequestHandler
 
-from dashboard.accounts import ROLES, Account, Role
+from dashboard.accounts import Account, Role
 
 COOKIE = "user"  # where Panel reads the user's name; signed
 DAYS = 7
@@ -155,13 +155,3 @@ def local_path(target: str) -> str:
     if parts.scheme or parts.netloc or "\\" in target or not parts.path.startswith("/") or target.startswith("//"):
         return "/"
     return parts.path + (f"?{parts.query}" if parts.query else "")
-
-
-def role_of_claims(
-    claims: Mapping[str, Any], claim: str, groups: Mapping[str, Role], default: Role | None
-) -> Role | None:
-    """The highest role that the values of a claim (a group's name each) give; `default` where none does."""
-    value = claims.get(claim, ())
-    names = [value] if isinstance(value, str) else list(value)
-    roles = [groups[name] for name in names if name in groups]
-    return max(roles, key=ROLES.index) if roles else default

@@ -3,11 +3,13 @@
 import csv
 import io
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
-from tornado.web import RequestHandler, authenticated
+from panel.util import decode_token
+from tornado.web import HTTPError, RequestHandler, authenticated
 
+from dashboard.accounts import Role
 from dashboard.data import Data, Failure
 from dashboard.filters import Filters
 from verdicts import list_formats
@@ -83,16 +85,24 @@ async def pages(data: Data, where: Filter, limit: int = LIMIT) -> AsyncIterator[
             return
 
 
+def claims_of(handler: RequestHandler) -> dict[str, Any]:
+    """What the identity provider said of the person, as Panel keeps it in a signed cookie; empty without one."""
+    kept = handler.get_signed_cookie("id_token")
+    return dict(decode_token(kept.decode())) if kept else {}
+
+
 class ForThoseLoggedIn(RequestHandler):
-    """What every download needs: a person who is logged in, and the store."""
+    """What every download needs: a person who is logged in and has a role here, and the store."""
 
-    def initialize(self, data: Data) -> None:
-        self.data = data
+    def initialize(self, data: Data, role_of: Callable[[str | None, Any], Role | None]) -> None:
+        self.data, self.role_of = data, role_of
 
-    def get_current_user(self) -> str | None:
+    async def prepare(self) -> None:  # type: ignore[override]  # tornado awaits what it returns
         provider = self.application.auth_provider  # type: ignore[attr-defined]
-        user: str | None = provider.get_user(self)
-        return user
+        user = provider.get_user(self) if provider.get_user else await provider.get_user_async(self)
+        self.current_user: str | None = user
+        if user is not None and self.role_of(user, claims_of(self)) is None:
+            raise HTTPError(403, "no role here")
 
     def get_login_url(self) -> str:
         return "/login"

@@ -42,10 +42,11 @@ def serve(settings: Settings, data: Data, client: Client, signin: Signin) -> Ser
     # Every text a page shows goes through our components; nothing may come from another host.
     pn.extension(notifications=True)
     pages = dict.fromkeys(PAGES, application(data, client, signin.role_of))
+    downloads = {"data": data, "role_of": signin.role_of}
     patterns = [
         (r"/healthz", Health),
-        (r"/export\.(csv|json)", ExportHandler, {"data": data}),
-        (rf"/lists/({'|'.join(LIST_NAMES)})\.csv", ListExportHandler, {"data": data}),
+        (r"/export\.(csv|json)", ExportHandler, downloads),
+        (rf"/lists/({'|'.join(LIST_NAMES)})\.csv", ListExportHandler, downloads),
         (r"/assets/(.*)", Assets, {"path": str(ASSETS)}),
     ]
     hosts = settings.allow_hosts or [f"{name}:{settings.port}" for name in ("127.0.0.1", "localhost", settings.address)]

@@ -1,13 +1,13 @@
 """Which way of logging in the settings choose, with what the server must be told about it."""
 
-import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dashboard.accounts import Account, Role, load_or_generate
-from dashboard.auth import PasswordAuth, role_of_claims
+from dashboard.auth import PasswordAuth
+from dashboard.oauth import role_of, server_options
 from dashboard.settings import Settings
 
 
@@ -21,8 +21,10 @@ class Signin(NamedTuple):
 
 
 def signin_of(settings: Settings) -> Signin:
-    """OpenID Connect or another OAuth provider where one is set, else passwords."""
-    return _oauth(settings) if settings.oauth_provider else _passwords(settings)
+    """An OpenID Connect issuer or another OAuth provider where one is set, else passwords."""
+    if settings.oauth_issuer or settings.oauth_provider:
+        return Signin(secrets.token_hex(32), role_of(settings), server_options(settings))
+    return _passwords(settings)
 
 
 def _passwords(settings: Settings) -> Signin:
@@ -41,26 +43,3 @@ def _passwords(settings: Settings) -> Signin:
 def _bare_secret(path: Path) -> str:
     words = path.read_text(encoding="utf-8").split()
     return words[0] if len(words) == 1 else ""
-
-
-def _oauth(settings: Settings) -> Signin:
-    secret = (
-        settings.oauth_secret_file.read_text().strip()
-        if settings.oauth_secret_file
-        else os.environ.get("VERDICT_OAUTH_SECRET", "")
-    )
-
-    def role_of(_: str | None, claims: Mapping[str, Any] | None) -> Role | None:
-        return role_of_claims(claims or {}, settings.role_claim, settings.role_groups, settings.default_role)
-
-    def options() -> dict[str, Any]:
-        return {
-            "oauth_provider": settings.oauth_provider,
-            "oauth_key": settings.oauth_key,
-            "oauth_secret": secret,
-            "oauth_redirect_uri": settings.oauth_redirect_uri or None,
-            "oauth_extra_params": dict(settings.oauth_extra),
-            "oauth_encryption_key": None,
-        }
-
-    return Signin(secrets.token_hex(32), role_of, options)

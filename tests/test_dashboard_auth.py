@@ -7,9 +7,10 @@ import httpx
 import pytest
 
 from dashboard.accounts import BadAccounts, allows, hashed, load, load_or_generate
-from dashboard.auth import Attempts, local_path, role_of_claims
+from dashboard.auth import Attempts, local_path
 from dashboard.client import Client
 from dashboard.data import Data, reader_of
+from dashboard.oauth import role_of_claims
 from dashboard.server import serve
 from dashboard.settings import Settings
 from dashboard.signin import signin_of
@@ -132,6 +133,9 @@ def test_a_claims_highest_group_is_the_role() -> None:
     groups = {"soc": "analyst", "ops": "admin"}
     assert role_of_claims({"groups": ["soc", "ops", "x"]}, "groups", groups, None) == "admin"  # type: ignore[arg-type]
     assert role_of_claims({"groups": "soc"}, "groups", groups, None) == "analyst"  # type: ignore[arg-type]
+    nested = {"realm_access": {"roles": ["ops"]}}
+    assert role_of_claims(nested, "realm_access.roles", groups, None) == "admin"  # type: ignore[arg-type]
+    assert role_of_claims({"groups": 7}, "groups", groups, "viewer") == "viewer"  # type: ignore[arg-type]
     assert role_of_claims({}, "groups", groups, None) is None  # type: ignore[arg-type]
 
 

@@ -1,0 +1,160 @@
+"""Logging in at a real OpenID Connect provider: groups become roles, and the control API holds people to them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import panel as pn
+import pytest
+
+from dashboard.app import Session
+from dashboard.client import Refused
+from dashboard.oauth import NoIssuer, discover
+from dashboard.server import serve
+from dashboard.settings import Settings
+from dashboard.signin import signin_of
+from tests.dashboard_stage import Stage
+from tests.oidc_provider import CLIENT_ID, CLIENT_SECRET, Provider
+
+pytestmark = pytest.mark.anyio
+OF_PANEL = ("oauth_provider", "oauth_key", "oauth_secret", "oauth_redirect_uri", "oauth_extra_params", "cookie_secret")
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def settings_of_the_process() -> Iterator[None]:
+    """Panel keeps these for the whole process."""
+    before = {name: getattr(pn.config, name) for name in OF_PANEL}
+    yield
+    for name, value in before.items():
+        setattr(pn.config, name, value)
+
+
+class House:
+    """The dashboard before the real control API, with a provider beside it."""
+
+    def __init__(self, stage: Stage, sessions: list[Session]) -> None:
+        self.stage, self.sessions = stage, sessions
+        self.provider = Provider()
+
+    async def open(self, folder: Path) -> None:
+        (folder / "secret").write_text(CLIENT_SECRET + "\n")
+        settings = Settings(
+            store_url=self.stage.setup.url, port=0, oauth_issuer=self.provider.issuer, oauth_key=CLIENT_ID,
+            oauth_secret_file=folder / "secret", role_groups={"soc": "analyst", "ops": "admin", "all": "viewer"},
+        )  # fmt: skip
+        # Discovery asks over the network and waits, as at the start of the program: not on the provider's own loop.
+        signin = signin_of(settings)
+        options = await asyncio.to_thread(signin.server_options)
+        self.server = serve(
+            settings, self.stage.data, self.stage.client, signin._replace(server_options=lambda: options)
+        )
+        self.server.start()
+        self.address = f"http://127.0.0.1:{self.server.port}"
+        self.provider.redirect_uri = pn.config.oauth_redirect_uri = f"{self.address}/login"
+
+    async def close(self) -> None:
+        self.server.stop(wait=False)
+        self.server._http.stop()
+        self.provider.close()
+
+    def browser(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url=self.address, trust_env=False, timeout=60, follow_redirects=True)
+
+    async def enter(self, browser: httpx.AsyncClient, path: str = "/", **person: object) -> httpx.Response:
+        self.provider.person = person
+        return await browser.get(path)
+
+
+@pytest.fixture
+async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
+    sessions: list[Session] = []
+    show = Session.open
+
+    def noted(session: Session) -> object:
+        sessions.append(session)
+        return show(session)
+
+    monkeypatch.setattr(Session, "open", noted)
+    stage = Stage(tmp_path)
+    made = House(stage, sessions)
+    await made.open(tmp_path)
+    yield made
+    await made.close()
+    await stage.close()
+
+
+async def test_a_group_gives_a_role_that_the_control_api_enforces(house: House) -> None:
+    async with house.browser() as browser:
+        reply = await house.enter(browser, "/lists", email="ann@example.org", groups=["staff", "soc"])
+        assert (reply.status_code, reply.url.path) == (200, "/lists")
+    assert house.provider.asked[0]["scope"] == "openid email profile"
+    session = house.sessions[-1]
+    assert (session.router.user, session.router.role) == ("ann@example.org", "analyst")
+    control = session._context.control
+    await control.add([{"list": "blocklist", "suffix": "one.example.org"}], "seen")
+    entry = house.stage.store.get("list", "blocklist/one.example.org")
+    assert entry is not None and entry.author == "ann@example.org (the-admin)"
+    with pytest.raises(Refused, match="role analyst: expected admin"):
+        await control.set_policy({"block_action": "drop"}, "")
+
+
+async def test_a_viewer_of_the_provider_may_change_nothing(house: House) -> None:
+    async with house.browser() as browser:
+        await house.enter(browser, email="vic@example.org", groups="all")
+    session = house.sessions[-1]
+    assert session.router.role == "viewer"
+    with pytest.raises(Refused, match="role viewer: expected analyst"):
+        await session._context.control.add([{"list": "benign", "suffix": "one.example.org"}], "")
+    assert list(house.stage.store.scan("list")) == []
+
+
+async def test_who_has_no_role_sees_and_downloads_nothing(house: House) -> None:
+    async with house.browser() as browser:
+        reply = await house.enter(browser, email="eve@example.org", groups=["elsewhere"])
+        assert reply.status_code == 200 and house.sessions == []
+        for path in ("/export.csv", "/export.json", "/lists/blocklist.csv"):
+            assert (await browser.get(path)).status_code == 403
+
+
+async def test_who_has_a_role_downloads(house: House) -> None:
+    async with house.browser() as browser:
+        await house.enter(browser, email="vic@example.org", groups="all")
+        reply = await browser.get("/export.csv?range=1h")
+        assert reply.status_code == 200 and len(reply.text.splitlines()) > 10
+
+
+async def test_a_refusal_of_the_provider_is_told_as_text(house: House) -> None:
+    async with house.browser() as browser:
+        reply = await house.enter(browser)
+        assert reply.status_code == 401 and house.sessions == []
+        assert "access_denied" in reply.text and "<b>nobody" not in reply.text
+        assert "http" not in reply.text  # nothing of it comes from another host
+
+
+async def test_a_code_that_answers_no_question_of_ours_opens_nothing(house: House) -> None:
+    async with house.browser() as browser:
+        house.provider.codes["stolen"] = {"email": "ann@example.org", "groups": ["ops"]}
+        reply = await browser.get("/login?code=stolen&state=made-up")
+        assert reply.status_code == 401 and house.sessions == []
+
+
+async def test_logging_out_asks_nobody_else(house: House) -> None:
+    async with house.browser() as browser:
+        await house.enter(browser, email="ann@example.org", groups=["soc"])
+        reply = await browser.get("/logout")
+        assert "Logged out" in reply.text and "http" not in reply.text
+        house.provider.person = {}
+        assert (await browser.get("/")).status_code == 401
+
+
+async def test_an_issuer_that_does_not_answer_is_named(house: House) -> None:
+    with pytest.raises(NoIssuer, match=r"issuer http://127\.0\.0\.1:9: .*openid-configuration"):
+        await asyncio.to_thread(discover, "http://127.0.0.1:9")
+    with pytest.raises(NoIssuer, match="names another issuer"):
+        await asyncio.to_thread(discover, house.provider.issuer.replace("127.0.0.1", "localhost"))
