@@ -1,5 +1,6 @@
 """One session: the frame around the pages, the address bar, and the beat that keeps the page live."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -13,6 +14,8 @@ from dashboard.components import Nav, Router
 from dashboard.data import Data
 from dashboard.page import Context, Page, schedule
 from dashboard.pages import NAVIGATION, PAGES
+from dashboard.views import SavedViews
+from dashboard.visit import last_visit
 
 THEME = {
     "typography": {"fontSize": 12.5},
@@ -50,7 +53,8 @@ class Session:
 
     def __init__(self, data: Data, client: Client, user: str, role: Role) -> None:
         self.page: Page | None = None
-        self._context = Context(data, client.as_user(user, role), user, role, self.go, self.tell)
+        since = last_visit(pn.state.cookies, int(time.time() * 1000))
+        self._context = Context(data, client.as_user(user, role), user, role, self.go, self.tell, since)
         self._narrow = pn.state.cookies.get("narrow") == "1"
         scheme = pn.state.cookies.get("scheme", "")
         self.router = Router(
@@ -61,7 +65,8 @@ class Session:
             role=role,
             on_message=self._search,
         )
-        self._nav = Nav(url=self.router.url, items=[dict(item) for item in NAVIGATION])
+        self._nav = Nav(url=self.router.url, items=[dict(item) for item in NAVIGATION], on_message=self._view)
+        self.views = SavedViews(self._nav, data, self._context.control, self.tell)
         self.router.link(self._nav, url="url")
         self._main = pmui.Column(sizing_mode="stretch_width", margin=0)
         self.frame = pmui.Page(
@@ -101,6 +106,7 @@ class Session:
     async def _begin(self) -> None:
         if self.page is not None:
             await self.page.start()
+        await self.views.read()
         pn.state.add_periodic_callback(self._beat, period=1000)
 
     async def _beat(self) -> None:
@@ -131,6 +137,13 @@ class Session:
         if self.page is not None:
             self.page.stop()
             self.page = None
+
+    def _view(self, message: dict[str, Any]) -> None:
+        name = str(message.get("name", ""))
+        if message.get("action") == "save":
+            schedule(lambda: self.views.save(name, self.router.url))
+        elif message.get("action") == "forget":
+            schedule(lambda: self.views.forget(name))
 
     def _search(self, message: dict[str, Any]) -> None:
         if message.get("action") == "search":

@@ -148,6 +148,12 @@ class Control:
         """Vetting decisions (name, list or null, label or null, expires), in one commit."""
         return dict(await self.send("POST", "/v1/vetting", {"decisions": decisions, "note": note}))
 
+    async def save_view(self, name: str, address: str) -> Json:
+        return dict(await self.send("PUT", f"/v1/views/{quote(name, safe='')}", {"address": address}))
+
+    async def forget_view(self, name: str) -> Json:
+        return dict(await self.send("DELETE", f"/v1/views/{quote(name, safe='')}"))
+
     async def update_incident(self, key: str, changes: Json, note: str = "") -> Json:
         """Change state (open, acknowledged, closed) or assignee of an incident."""
         return dict(await self.send("POST", f"/v1/incidents/{quote(key, safe='')}", {**changes, "note": note}))

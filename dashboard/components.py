@@ -93,10 +93,11 @@ class Router(Component):
 
 
 class Nav(Component):
-    """The left navigation: path, label, icon of each page."""
+    """The left navigation: path, label, icon of each page; name, address, author, mine of each saved view."""
 
     url = param.String(default="/")
     items = param.List(default=[], item_type=dict)
+    views = param.List(default=[], item_type=dict)
 
     _esm = _module("nav")
 
@@ -135,6 +136,16 @@ class Lines(Component):
     unit = param.Boolean(default=False)
 
     _esm = _module("lines")
+
+
+class Since(Component):
+    """What changed since the last visit. `items`: text, href; `names`: rows of a ranking; `since` 0 hides it."""
+
+    since = param.Integer(default=0, doc="Unix milliseconds")
+    items = param.List(default=[], item_type=dict)
+    names = param.List(default=[], item_type=dict)
+
+    _esm = _module("since")
 
 
 class Notice(Component):

@@ -97,7 +97,7 @@ class ForThoseLoggedIn(RequestHandler):
     def initialize(self, data: Data, role_of: Callable[[str | None, Any], Role | None]) -> None:
         self.data, self.role_of = data, role_of
 
-    async def prepare(self) -> None:  # type: ignore[override]  # tornado awaits what it returns
+    async def prepare(self) -> None:
         provider = self.application.auth_provider  # type: ignore[attr-defined]
         user = provider.get_user(self) if provider.get_user else await provider.get_user_async(self)
         self.current_user: str | None = user

@@ -26,6 +26,7 @@ class Context(NamedTuple):
     role: Role
     go: Callable[[str], None]  # to an address of this application
     tell: Callable[[str, str], None]  # a message to the person: text, and success, error, warning or info
+    since: int = 0  # when the person's last visit ended, Unix milliseconds; 0: not known
 
 
 class Page:

@@ -10,7 +10,7 @@ DAILY = 50  # names a day, unless the person sets another number
 CANDIDATES = 500
 
 
-def queue(tops: Iterable[Top], decided: Collection[str], daily: int) -> list[dict[str, Any]]:
+def queue(tops: Iterable[Top], decided: Collection[str]) -> list[dict[str, Any]]:
     """The names to vet, the most important first: clients times score.
 
     `decided`: names with a label or a decision, and list entries; what lies under one of them is left out.
@@ -35,4 +35,4 @@ def queue(tops: Iterable[Top], decided: Collection[str], daily: int) -> list[dic
             }
         )
     rows.sort(key=lambda row: (-row["matters"], -row["count"], row["key"]))
-    return rows[:daily]
+    return rows

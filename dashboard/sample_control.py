@@ -16,6 +16,8 @@ from verdicts.policy import Policy
 from verdicts.store import Document, Store
 
 VOWELS = frozenset("aeiou.-")
+EPOCH_S = 3  # of a made-up training
+EPOCHS = 20
 RANK = ("viewer", "analyst", "admin")
 Json = dict[str, Any]
 
@@ -25,14 +27,15 @@ class SampleControl(httpx.AsyncBaseTransport):
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
         self._store, self._clock = store, clock
-        self._job_begun = clock()
+        self._jobs_begun = {"20261122-101500-a1b2c3": clock() - 8 * EPOCH_S}
+        self._cancelled: dict[str, int] = {}  # job: its epochs then
         self.serving = "cnn-2026-11-20"
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         body = msgspec.json.decode(request.content) if request.content else {}
         role, author = request.headers.get("Verdict-Role", "viewer"), request.headers.get("Verdict-User", "")
         path = request.url.path.removeprefix("/v1/").split("/")
-        writes = request.method != "GET" and path[0] != "explain"
+        writes = request.method != "GET" and path[0] not in ("explain", "views")
         needed = "admin" if path[0] in ("policy", "models") and path != ["policy", "pause"] else "analyst"
         if writes and RANK.index(role) < RANK.index(needed):
             return httpx.Response(403, json={"code": "forbidden", "message": f"role {role}: expected {needed}"})
@@ -143,23 +146,34 @@ class SampleControl(httpx.AsyncBaseTransport):
         manifests = [_manifest("cnn-2026-11-20", "segments", 8.1e-5), _manifest("seed", "seed", None)]
         if rest:
             manifest = next(m for m in manifests if m["version"] == rest[0])
-            return {"manifest": manifest, "history": _history(20), "evaluation": _evaluation()}
+            worse = 1.0 if manifest["network"] == "segments" else 1.8
+            return {"manifest": manifest, "history": _history(EPOCHS), "evaluation": _evaluation(worse)}
         return {"serving": self.serving, "models": manifests}
 
+    def _views(self, method: str, rest: list[str], body: Json, author: str) -> Json:
+        view = {"name": rest[0], "address": body.get("address", ""), "author": author}
+        return self._commit([Document("view", f"{author}/{rest[0]}", None if method == "DELETE" else view)], author, "")
+
     def _jobs(self, method: str, rest: list[str], body: Json, author: str) -> Json:
-        done = min(20, 8 + int((self._clock() - self._job_begun) / 5))
-        begun = int(self._job_begun * 1000) - 240_000
-        job = {
-            "id": "20261122-101500-a1b2c3",
-            "kind": "retrain",
-            "state": "running" if done < 20 else "done",
-            "started": begun,
-            "progress": _history(done)[-1],
-            "error": "",
-        }
         if method == "POST":
-            return {"id": job["id"]}
-        return {**job, "history": _history(done)} if rest else {"jobs": [job]}
+            number = f"{time.strftime('%Y%m%d-%H%M%S')}-{len(self._jobs_begun):06x}"
+            self._jobs_begun[number] = self._clock()
+            return {"id": number}
+        if method == "DELETE":
+            self._cancelled[rest[0]] = self._epochs(rest[0])
+        if rest:
+            return {**self._job(rest[0]), "history": _history(self._epochs(rest[0]))}
+        return {"jobs": [self._job(number) for number in reversed(self._jobs_begun)]}
+
+    def _epochs(self, number: str) -> int:
+        spent = int((self._clock() - self._jobs_begun[number]) / EPOCH_S)
+        return self._cancelled.get(number, min(EPOCHS, 1 + spent))
+
+    def _job(self, number: str) -> Json:
+        done = self._epochs(number)
+        state = "cancelled" if number in self._cancelled else "done" if done == EPOCHS else "running"
+        begun, progress = int(self._jobs_begun[number] * 1000), _history(done)[-1]
+        return {"id": number, "kind": "retrain", "state": state, "started": begun, "progress": progress, "error": ""}
 
 
 def _manifest(version: str, network: str, bound: float | None) -> Json:
@@ -178,7 +192,7 @@ def _history(epochs: int) -> list[Json]:
     return [
         {
             "epoch": e,
-            "epochs": 20,
+            "epochs": EPOCHS,
             "loss": 0.7 / (1 + 0.35 * e) + 0.05,
             "val_loss": 0.72 / (1 + 0.3 * e) + 0.07,
             "accuracy": 0.99 - 0.4 / (1 + e),
@@ -188,9 +202,10 @@ def _history(epochs: int) -> list[Json]:
     ]
 
 
-def _evaluation() -> Json:
+def _evaluation(worse: float) -> Json:
     parts = {}
-    for name, size, slip in (("train", 50_000, 1), ("validation", 10_000, 1.3), ("test", 40_000, 1.4)):
+    for name, size, good in (("train", 50_000, 1), ("validation", 10_000, 1.3), ("test", 40_000, 1.4)):
+        slip = good * worse
         half = size // 2
         confusion = {
             "true_negative": half - int(half * 0.001 * slip),

@@ -1,4 +1,4 @@
-"""Training and evaluation results as curves and rows; pure."""
+"""Models, training jobs and evaluations as curves and rows; pure."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,6 +11,7 @@ PARTS = {
     "judge": "test",
     "test": "test",
 }
+RUNNING = ("running", "pending", "queued")
 COUNTS = ("true_negative", "false_positive", "false_negative", "true_positive")
 CURVES = (("loss", "loss, training"), ("val_loss", "loss, validation"))
 ACCURACIES = (
@@ -121,3 +122,34 @@ def plain_facts(values: dict[str, Any], limit: int = 24) -> list[dict[str, Any]]
         text = f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else value
         facts.append({"label": key.replace("_", " "), "value": text})
     return facts[:limit]
+
+
+def model_row(model: dict[str, Any], serving: str) -> dict[str, Any]:
+    """One model as a row."""
+    manifest = model.get("manifest", model)
+    version = str(model.get("version") or manifest.get("version", ""))
+    block = ((manifest.get("thresholds") or {}).get("block")) or {}
+    bound = block.get("bound") if isinstance(block, dict) else None
+    return {
+        "version": version,
+        "state": "serving" if version == serving else "",
+        "idle": version != serving,
+        "network": manifest.get("network", ""),
+        "parent": manifest.get("parent", ""),
+        "block": f"\u2264 {bound:.1e}" if isinstance(bound, float) else "never blocks",
+    }
+
+
+def job_row(job: dict[str, Any]) -> dict[str, Any]:
+    """One job as a row."""
+    state = str(job.get("state", ""))
+    last = job.get("progress") or {}
+    return {
+        "id": str(job.get("id", "")),
+        "kind": job.get("kind", "train"),
+        "state": state,
+        "running": state in RUNNING,
+        "progress": 1.0 if state == "done" else progress_of([last]),
+        "time": job.get("started") or job.get("time"),
+        "error": job.get("error") or "",
+    }

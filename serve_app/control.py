@@ -10,12 +10,14 @@ from serve_app import (
     control_status,
     control_tokens,
     control_vetting,
+    control_views,
 )
 from serve_app.context import Context
 from serve_app.control_calls import Desk
 
 RESOURCES = (
     control_lists, control_policy, control_models, control_jobs, control_tokens, control_vetting, control_status,
+    control_views,
 )  # fmt: skip
 
 

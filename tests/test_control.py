@@ -36,6 +36,7 @@ READS = [
     "/v1/labels",
     "/v1/vetting",
     "/v1/incidents",
+    "/v1/views",
 ]
 WRITES: list[tuple[str, str, Any, str]] = [
     ("POST", "/v1/lists", BLOCK, "analyst"),

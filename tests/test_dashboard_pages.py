@@ -160,7 +160,9 @@ async def test_a_name_that_is_none_is_told_why(stage: Stage) -> None:
 async def test_look_up_with_all_below_counts_the_siblings(stage: Stage) -> None:
     alone = await stage.open(Lookup, q="example.net")
     wide = await stage.open(Lookup, q="example.net", below="1")
-    assert sum(row["count"] for row in wide.clients.rows) > sum(row["count"] for row in alone.clients.rows)
+    assert sum(row["count"] for row in wide.history.clients.rows) > sum(
+        row["count"] for row in alone.history.clients.rows
+    )
 
 
 async def test_what_enforcing_would_break_is_what_was_not_enforced(stage: Stage) -> None:

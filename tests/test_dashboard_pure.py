@@ -29,12 +29,12 @@ def top(name: str, clients: int, score: float) -> Top:
 
 def test_the_queue_takes_the_weightiest_and_lets_the_rest_expire() -> None:
     tops = [top("a.example.org", 1, 0.9), top("b.example.org", 10, 0.5), top("c.example.org", 2, 0.8)]
-    assert [row["key"] for row in queue(tops, [], 2)] == ["b.example.org", "c.example.org"]
+    assert [row["key"] for row in queue(tops, [])][:2] == ["b.example.org", "c.example.org"]
 
 
 def test_the_queue_leaves_out_what_was_decided_or_lies_under_a_decision() -> None:
     tops = [top("a.example.org", 1, 0.9), top("x.shop.example.com", 1, 0.9), top("new.example.net", 1, 0.9)]
-    assert [row["key"] for row in queue(tops, ["a.example.org", "shop.example.com"], 9)] == ["new.example.net"]
+    assert [row["key"] for row in queue(tops, ["a.example.org", "shop.example.com"])] == ["new.example.net"]
 
 
 def test_a_decision_on_the_registered_domain_is_one_entry() -> None:

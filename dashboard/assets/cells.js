@@ -1,7 +1,7 @@
 // One value in its kind: how names, clients, times, tiers and counts look wherever they stand.
 import { ago, copy, defanged, exactly, h, link, number, percent, score, tierSign, time, visible } from "./base.js"
 
-export const NUMERIC = new Set(["count", "score", "percent", "bar", "sure"])
+export const NUMERIC = new Set(["count", "score", "percent", "bar", "sure", "best"])
 
 export const CELLS = {
   text: (value) => h("bdi", {}, visible(value)),
@@ -23,6 +23,7 @@ export const CELLS = {
   link: (value, row, column) => (value ? h("a", { href: row[column.href || "href"] }, h("bdi", {}, visible(value))) : "\u2013"),
   word: (value) => h("bdi", {}, visible(value)),
   rule: (value) => h("bdi", { title: visible(value) }, visible(value)),
+  best: (value, row, column) => (row.best?.includes(column.key) ? h("strong", { class: "best" }, h("span", { class: "sr" }, "best: "), h("span", { "aria-hidden": "true" }, "\u2605 "), visible(value)) : visible(value)),
   code: (value) => h("code", {}, visible(value)),
   names: (value) => h("span", {}, (value || []).map((name, i) => [i ? ", " : "", link("/lookup", { q: name }, name)]).flat()),
 }

@@ -1,6 +1,7 @@
 // The top of every page and its address: links change the page without a reload, back and forward work; one field
 // takes a name or a client address, and the key / goes there.
 import { h, styled, visible, zone } from "./base.js"
+import { here } from "./visit.js"
 
 function watchLinks(model) {
   const click = (event) => {
@@ -66,6 +67,7 @@ export async function render({ model, el }) {
   title()
   model.on("dark", () => colour(model))
   model.on("remove", unwatch)
+  model.on("remove", here())
   model.zone = zone()
   colour(model)
 }

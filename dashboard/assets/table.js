@@ -2,10 +2,15 @@
 import { h, placeholder, styled, visible } from "./base.js"
 import { CELLS, NUMERIC } from "./cells.js"
 
-function cell(row, column) {
+function cell(model, row, column, index) {
   const make = CELLS[column.kind] || CELLS.text
   const value = row[column.key]
   const made = make(value, row, column)
+  if (row.alike && column.kind === "name") {
+    const open = row.names.length === 1
+    made.append(h("button", { type: "button", class: "alike", "aria-expanded": open ? "true" : "false", title: open ? "Show those alike as one again" : "Show those alike one by one",
+      onclick: (event) => { event.stopPropagation(); model.send_msg({ action: "alike", index, row }) } }, open ? `\u25be ${row.alike} alike` : `+ ${row.alike} alike`))
+  }
   const blank = (made instanceof Node ? made.textContent : made) === "" ? " blank" : ""
   return h("td", { role: "cell", class: `k-${column.kind || "text"}${NUMERIC.has(column.kind) ? " numeric" : ""}${blank}`, "data-label": column.label }, made)
 }
@@ -38,7 +43,7 @@ function draw(model, el) {
     onclick: model.selectable ? () => choose(model, index) : null,
     onkeydown: model.selectable ? (event) => { if (event.key === "Enter" && event.target.tagName === "TR") choose(model, index) } : null,
   }, model.multiple ? h("td", { role: "cell" }, h("input", { type: "checkbox", "aria-label": `choose ${visible(row.key || row.qname || index)}`, checked: model.chosen.includes(index), onclick: (event) => { event.stopPropagation(); toggle(model, index) } })) : null,
-  columns.map((column) => cell(row, column)), actions.length ? buttons(model, row, index, actions) : null))
+  columns.map((column) => cell(model, row, column, index)), actions.length ? buttons(model, row, index, actions) : null))
   const table = h("table", { role: "table", class: "verdict-table" + (columns.length > 8 ? " many" : "") + (columns.some((c) => c.kind === "text") ? " prose" : "") }, h("caption", { class: "sr" }, model.caption || "records"), h("thead", { role: "rowgroup" }, head), h("tbody", { role: "rowgroup" }, rows))
   el.replaceChildren(title(model), h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": model.caption || "records" }, table))
   if (model.keys.length) el.querySelector("tr.selected")?.scrollIntoView({ block: "nearest" })

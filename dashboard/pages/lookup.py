@@ -10,25 +10,17 @@ import panel as pn
 import panel_material_ui as pmui
 
 from dashboard.client import Refused
-from dashboard.components import READY, Characters, Component, Facts, Notice, Table, TimeChart
+from dashboard.components import READY, Characters, Component, Facts, Notice, Table
 from dashboard.decision import Decision
-from dashboard.filters import interval_of
+from dashboard.facts import facts_of_record, facts_of_verdict
+from dashboard.history import History
 from dashboard.page import Context, Page, columns, panel, schedule, stack, toolbar
 from dashboard.registration import Registration
-from dashboard.rows import LOG_COLUMNS, chart_of, log_row, share_rows, top_row
 from dashboard.vetted import SHOWN_LIST, entries_over, entry_row
 from dashboard.widgets import range_bar
 from verdicts import names
 from verdicts.store import Filter
 
-EXACT, BELOW, WILD = "this name", "and all below it", "wildcard"
-SHARE = [{"key": "key", "label": "", "kind": "text"}, {"key": "count", "label": "Queries", "kind": "bar"}]
-SIBLINGS = [
-    {"key": "key", "label": "Name", "kind": "name"},
-    {"key": "tier", "label": "Tier", "kind": "tier"},
-    {"key": "count", "label": "Queries", "kind": "bar"},
-    {"key": "clients", "label": "Clients", "kind": "count"},
-]
 ENTRY_ACTIONS = [{"id": "remove", "label": "Remove", "style": "danger"}]
 
 
@@ -64,39 +56,7 @@ class Lookup(Page):
                 {"key": "expires", "label": "Until", "kind": "until"},
             ],
         )
-        self.chart = TimeChart(heading="Queries", empty="No queries in this range.", tall=150, on_message=self._zoom)
-        self.clients = Table(
-            heading="Clients",
-            empty="None.",
-            caption="clients that asked",
-            columns=[
-                {"key": "key", "label": "Client", "kind": "client"},
-                {"key": "count", "label": "Queries", "kind": "bar"},
-                {"key": "last", "label": "Last", "kind": "ago"},
-            ],
-        )
-        self.models = Table(
-            heading="Verdicts by model",
-            empty="None.",
-            caption="verdicts by model version",
-            columns=[
-                {"key": "key", "label": "Model", "kind": "text"},
-                {"key": "tier", "label": "Tier", "kind": "tier"},
-                {"key": "count", "label": "Queries", "kind": "bar"},
-            ],
-        )
-        self.replies = Table(
-            heading="Replies",
-            empty="None.",
-            caption="response codes",
-            columns=[{**SHARE[0], "label": "Code"}, SHARE[1]],
-        )
-        self.siblings = Table(
-            heading="Siblings", empty="None.", caption="names under the registered domain", columns=SIBLINGS
-        )
-        self.log = Table(
-            heading="Latest queries", empty="None in this range.", caption="latest queries", columns=LOG_COLUMNS
-        )
+        self.history = History(self._zoom)
         self.registration = Registration(self)
 
     def address(self) -> str:
@@ -121,21 +81,14 @@ class Lookup(Page):
                 panel(self.entries, pn.Spacer(height=12), *self.registration.view()),
             ),
             range_bar(self.filters, self._scope()),
-            panel(self.chart),
-            columns(
-                panel(self.clients),
-                panel(self.models, pn.Spacer(height=12), self.replies),
-                panel(self.siblings),
-                least=330,
-            ),
-            panel(self.log),
+            *self.history.view(),
             self.decision.dialog,
         )
 
     def parts(self) -> Iterable[Component]:
         if not self.name:
             return ()
-        return self.why, self.entries, self.chart, self.clients, self.models, self.replies, self.siblings, self.log
+        return self.why, self.entries, *self.history.parts
 
     async def start(self) -> None:
         if self._is_client():
@@ -149,31 +102,14 @@ class Lookup(Page):
             await super().beat()
 
     async def read(self) -> None:
-        data, where = self.context.data, self.where()
-        interval = interval_of(where.start, where.end)
         registered = names.split(self.name).registered if "*" not in self.name else ""
-        buckets, unknown, page, clients = await asyncio.gather(
-            data.histogram(where, interval),
-            data.histogram(self.where(label=("unknown",)), interval),
-            data.search(where, 20),
-            data.top(where, "client", 10),
+        latest, entries = await asyncio.gather(
+            self.history.read(self.context.data, self.where, self.filters.where(registered=registered), self.name),
+            entries_over(self.context.data, self.name) if registered else _none(),
         )
-        models, rcodes, entries = await asyncio.gather(
-            self._by_model(where), data.totals(where, "rcode"), entries_over(data, self.name) if registered else _none()
-        )
-        self.chart.chart = chart_of(where.start, where.end, interval, buckets, unknown)
-        self.log.rows = [log_row(record) for record in page.records]
-        self.clients.rows = [top_row(top) for top in clients]
-        self.models.rows = models
-        self.replies.rows = share_rows(rcodes)
         self.entries.rows = [entry_row(entry) for entry in entries]
         if not self.why.facts:
-            self.why.facts = facts_of_record(page.records[0]) if page.records else []
-        if registered:
-            siblings = await data.top(self.filters.where(registered=registered), "qname", 12)
-            self.siblings.param.update(
-                rows=[top_row(top) for top in siblings if top.key != self.name], note=f"under {registered}"
-            )
+            self.why.facts = facts_of_record(latest) if latest is not None else []
 
     async def explain(self) -> None:
         """Ask the control API for the verdict as it would be now, with what each character did."""
@@ -193,13 +129,6 @@ class Lookup(Page):
         """The filter of the history: the name, with all below it where asked for."""
         name = f".{self.name}" if self.wide and "*" not in self.name else self.name
         return self.filters.where(name=name, **changes)
-
-    async def _by_model(self, where: Filter) -> list[dict[str, Any]]:
-        rows = []
-        for version in sorted(await self.context.data.totals(where, "model")):
-            totals = await self.context.data.totals(self.where(model=(version,)))
-            rows += [{"key": version or "(no model)", "tier": tier, "count": count} for tier, count in totals.items()]
-        return sorted(rows, key=lambda row: -row["count"])
 
     def _understood(self, text: str) -> tuple[str, str]:
         if not text or self._is_client():
@@ -269,47 +198,3 @@ class Lookup(Page):
 
 async def _none() -> list[Any]:
     return []
-
-
-def facts_of_verdict(verdict: dict[str, Any], explained: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-    """A verdict of the control API as facts, with the family that the explanation found nearest."""
-    nearest = (explained or {}).get("nearest")
-    return [
-        {
-            "label": "Now",
-            "value": verdict.get("tier", "none"),
-            "kind": "tier",
-            "more": f"\u2192 {verdict.get('action', 'passthru')}",
-        },
-        {"label": "Decided by", "value": verdict.get("source", "")},
-        {"label": "Rule", "value": verdict.get("rule", "") or "\u2013", "kind": "code"},
-        {"label": "Malicious", "value": verdict.get("score", 0.0), "kind": "score", "more": "calibrated probability"},
-        {
-            "label": "Machine-made",
-            "value": verdict.get("generated", 0.0),
-            "kind": "score",
-            "more": "calibrated probability",
-        },
-        *([{"label": "Resembles", "value": str(nearest.get("family", ""))}] if isinstance(nearest, dict) else []),
-    ]
-
-
-def facts_of_record(record: Any) -> list[dict[str, Any]]:
-    """The latest record of a name as facts."""
-    row = log_row(record)
-    facts = [
-        {
-            "label": "Last time",
-            "value": row["tier"],
-            "kind": "tier",
-            "more": f"\u2192 {row['action']}" + ("" if row["enforced"] else " (not enforced)"),
-        },
-        {"label": "When", "value": row["time"], "kind": "time"},
-        {"label": "Decided by", "value": row["source"]},
-        {"label": "Rule", "value": row["rule"] or "\u2013", "kind": "code"},
-        {"label": "Model", "value": row["model"] or "\u2013"},
-        {"label": "Malicious", "value": row["score"], "kind": "score", "more": "calibrated probability"},
-        {"label": "Machine-made", "value": row["generated"], "kind": "score", "more": "calibrated probability"},
-        {"label": "Reply", "value": row["rcode"] or "\u2013"},
-    ]
-    return facts + ([{"label": "No verdict", "value": row["reason"]}] if row["reason"] else [])

@@ -1,36 +1,28 @@
-"""Models: train, watch, judge, replay, promote, roll back."""
+"""Models: train, watch, judge, compare, replay, promote, roll back."""
 
 import asyncio
 import time
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import urlencode
 
 import panel as pn
 import panel_material_ui as pmui
 
 from dashboard.client import Refused
-from dashboard.components import LOADING, READY, Component, Facts, Lines, Notice, Table
+from dashboard.comparison import MOST, Comparison
+from dashboard.components import LOADING, READY, Component, Notice, Table
+from dashboard.model_detail import Detail
 from dashboard.page import Context, Page, columns, panel, schedule, stack, toolbar
-from dashboard.training import (
-    ACCURACIES,
-    CURVES,
-    confusion_rows,
-    curves,
-    fixed_rows,
-    plain_facts,
-    progress_of,
-    reliability,
-)
-from dashboard.widgets import number_of, whole
+from dashboard.training import job_row, model_row
+from dashboard.training_form import TrainingForm
 
 SHOWN = 200  # changed verdicts
 DAY = 86_400_000  # milliseconds
-RUNNING = ("running", "pending", "queued")
-RATE = {"kind": "percent"}
 
 
 class Models(Page):
-    """The registry and the training jobs; `?version=` opens one model, `?job=` one job."""
+    """The registry and the training jobs; `?version=` opens a model, `?job=` a job, `?compare=` several models."""
 
     path = "/models"
     title = "Models"
@@ -39,6 +31,7 @@ class Models(Page):
     def __init__(self, context: Context, query: dict[str, str]) -> None:
         super().__init__(context, query)
         self.version, self.job = query.get("version", ""), query.get("job", "")
+        self.versions = [version for version in query.get("compare", "").split(",") if version][:MOST]
         self.trouble = Notice(status=READY, kind="warn", visible=False)
         admin, analyst = self.may("admin"), self.may("analyst")
         self.models = Table(
@@ -46,6 +39,7 @@ class Models(Page):
             caption="models",
             empty="No model in the registry.",
             selectable=True,
+            multiple=True,
             on_message=self._model,
             actions=[{"id": "promote", "label": "Promote", "when": "idle"}] * admin
             + [{"id": "replay", "label": "Replay"}] * analyst,
@@ -72,51 +66,6 @@ class Models(Page):
                 {"key": "error", "label": "", "kind": "text"},
             ],
         )
-        self.loss = Lines(heading="Loss", xlabel="epoch or step", empty="Choose a job or a model.", status=READY)
-        self.accuracy = Lines(
-            heading="Accuracy",
-            xlabel="epoch or step",
-            empty="Choose a job or a model; not every training reports it.",
-            status=READY,
-        )
-        self.facts = Facts(heading="Model", empty="Choose a model.", status=READY)
-        self.confusion = Table(
-            heading="Confusion and metrics",
-            note="at the model's thresholds",
-            caption="confusion matrices",
-            empty="This model has no such evaluation.",
-            status=READY,
-            columns=[
-                {"key": "part", "label": "Names", "kind": "word"},
-                {"key": "tn", "label": "benign, passed", "kind": "count"},
-                {"key": "fp", "label": "benign, flagged", "kind": "count"},
-                {"key": "fn", "label": "malicious, passed", "kind": "count"},
-                {"key": "tp", "label": "malicious, flagged", "kind": "count"},
-                {"key": "accuracy", "label": "Accuracy", **RATE},
-                {"key": "precision", "label": "Precision", **RATE},
-                {"key": "recall", "label": "Recall", **RATE},
-                {"key": "fpr", "label": "False positives", **RATE},
-            ],
-        )
-        self.fixed = Table(
-            heading="At fixed false-positive rates",
-            caption="metrics at fixed false-positive rates",
-            empty="This model has no such evaluation.",
-            status=READY,
-            columns=[
-                {"key": "part", "label": "Names", "kind": "word"},
-                {"key": "fpr", "label": "False positives", **RATE},
-                {"key": "recall", "label": "Recall", **RATE},
-                {"key": "precision", "label": "Precision", **RATE},
-            ],
-        )
-        self.reliable = Lines(
-            heading="Reliability",
-            xlabel="probability said; height: share malicious",
-            unit=True,
-            empty="This model has no such evaluation.",
-            status=READY,
-        )
         self.replayed = Table(
             heading="Replay of the last day",
             caption="verdicts that would change",
@@ -131,57 +80,38 @@ class Models(Page):
                 {"key": "rule", "label": "Rule", "kind": "text"},
             ],
         )
-        self._inputs()
-
-    def _inputs(self) -> None:
-        small = {"size": "small", "margin": 0}
-        self.kind = pmui.Select(
-            label="What",
-            options={"retrain with labels": "retrain", "train anew": "train"},
-            value="retrain",
-            width=180,
-            **small,
-        )
-        self.network = pmui.Select(label="Network", options=["segments", "seed"], value="segments", width=140, **small)
-        self.data = pmui.TextInput(label="Training data (folder or URL)", width=260, **small)
-        self.epochs = whole("Epochs (0: its own)")
-        self.batch = whole("Batch size (0: its own)", 170)
-        self.rows = whole("Sample size (0: all)")
-        self.minutes = whole("Minutes (0: no limit)", 160)
-        self.seed = whole("Seed", 90)
-        self.note = pmui.TextInput(label="Why (promotion, roll-back)", width=240, **small)
+        self.detail = Detail()
+        self.form = TrainingForm(lambda: schedule(self.train), self.may("analyst"))
+        self.note = pmui.TextInput(label="Why (promotion, roll-back)", width=240, size="small", margin=0)
+        self.compared = Comparison()
 
     def address(self) -> str:
-        return self.path + (f"?job={self.job}" if self.job else f"?version={self.version}" if self.version else "")
+        pairs = {"job": self.job, "version": "" if self.job else self.version, "compare": ",".join(self.versions)}
+        query = urlencode({key: value for key, value in pairs.items() if value}, safe=",")
+        return self.path + ("?" + query if query else "")
 
     def view(self) -> Any:
-        allowed = {"size": "small", "margin": 0, "disabled": not self.may("analyst")}
-        served = {**allowed, "disabled": not self.may("admin")}
-        start = pmui.Button(
-            label="Start", icon="play_arrow", variant="contained", on_click=lambda _: schedule(self.train), **allowed
-        )
         back = pmui.Button(
             label="Roll back",
             icon="undo",
             variant="outlined",
             color="warning",
             on_click=lambda _: schedule(self.roll_back),
-            **served,
+            size="small",
+            margin=0,
+            disabled=not self.may("admin"),
         )
-        form = toolbar(
-            self.kind,
-            self.network,
-            self.data,
-            self.epochs,
-            self.batch,
-            self.rows,
-            self.minutes,
-            self.seed,
-            start,
+        compare = pmui.Button(
+            label="Compare chosen",
+            icon="compare",
+            variant="outlined",
+            size="small",
+            margin=0,
+            on_click=lambda _: self._compare_chosen(),
         )
         return stack(
             self.trouble,
-            panel(form),
+            panel(self.form.view()),
             columns(
                 panel(
                     self.models,
@@ -189,15 +119,14 @@ class Models(Page):
                     toolbar(
                         self.note,
                         back,
+                        compare,
                     ),
                 ),
                 panel(self.jobs),
                 least=440,
             ),
-            columns(panel(self.loss), panel(self.accuracy), least=380),
-            columns(panel(self.facts), panel(self.reliable), least=380),
-            panel(self.confusion),
-            panel(self.fixed),
+            self.compared.view(),
+            self.detail.view(),
             self.replayed,
         )
 
@@ -224,62 +153,44 @@ class Models(Page):
         )
         if self.job:
             await self.show_job()
-        elif chosen and self.facts.heading != f"Model {chosen}":
+        elif chosen and self.detail.version != chosen:
             await self.show_model(chosen)
+        if self.versions != self.compared.versions:
+            await self.compare(self.versions)
 
     async def show_model(self, version: str) -> None:
         """Show what is known of a model."""
         try:
-            model = await self.context.control.model(version)
+            self.detail.show_model(version, await self.context.control.model(version))
         except Refused as error:
             self.context.tell(str(error), "error")
-            return
-        manifest = model.get("manifest", model)
-        evaluation = model.get("evaluation") or {}
-        history = model.get("history") or []
-        self.facts.param.update(
-            heading=f"Model {version}",
-            facts=plain_facts(
-                {key: manifest.get(key) for key in ("network", "encoding", "base_rate", "parent", "notes")}
-                | (manifest.get("metrics") or {})
-                | evaluation
-            ),
-        )
-        self.loss.series, self.accuracy.series = curves(history, CURVES), curves(history, ACCURACIES)
-        self.confusion.rows, self.fixed.rows, self.reliable.series = (
-            confusion_rows(evaluation),
-            fixed_rows(evaluation),
-            reliability(evaluation),
-        )
 
     async def show_job(self) -> None:
         """Show how a job goes."""
         try:
-            job = await self.context.control.job(self.job)
+            self.detail.show_job(self.job, await self.context.control.job(self.job))
         except Refused as error:
             self.context.tell(str(error), "error")
             self.job = ""
+
+    async def compare(self, versions: list[str]) -> None:
+        """Show these versions side by side; fewer than two: none."""
+        try:
+            models = await asyncio.gather(*(self.context.control.model(version) for version in versions))
+        except Refused as error:
+            self.context.tell(str(error), "error")
+            self.versions = []
             return
-        lines = job.get("history") or []
-        self.loss.param.update(series=curves(lines, CURVES), heading=f"Loss, {self.job}")
-        self.accuracy.series = curves(lines, ACCURACIES)
+        self.compared.show(versions, models)
 
     async def train(self) -> None:
         """Start a training with the settings of the form."""
         try:
-            settings = {
-                "network": self.network.value,
-                "data": self.data.value.strip(),
-                "epochs": int(number_of(self.epochs)),
-                "batch_size": int(number_of(self.batch)),
-                "rows": int(number_of(self.rows)),
-                "minutes": number_of(self.minutes),
-                "seed": int(number_of(self.seed)),
-            }
+            settings = self.form.settings()
         except ValueError as error:
             self.context.tell(str(error), "error")
             return
-        reply = await self.act(self.context.control.start_job(self.kind.value, settings), "Training started")
+        reply = await self.act(self.context.control.start_job(self.form.kind.value, settings), "Training started")
         if reply:
             self._open_job(str(reply.get("id") or reply.get("job") or ""))
 
@@ -314,6 +225,15 @@ class Models(Page):
         if await self.act(self.context.control.cancel_job(number), "Cancelling") is not None:
             await self.reload()
 
+    def _compare_chosen(self) -> None:
+        chosen = [self.models.rows[at]["version"] for at in self.models.chosen if at < len(self.models.rows)]
+        if len(chosen) == 1 or len(chosen) > MOST:
+            self.context.tell(f"Choose two to {MOST} models in the table.", "info")
+            return
+        self.versions = chosen
+        self.context.go(self.address())
+        schedule(self.reload)
+
     def _open_job(self, number: str) -> None:
         self.job, self.version = number, ""
         self.context.go(self.address())
@@ -336,34 +256,3 @@ class Models(Page):
             self._open_job(number)
         elif message.get("action") == "cancel":
             schedule(lambda: self.cancel(number))
-
-
-def model_row(model: dict[str, Any], serving: str) -> dict[str, Any]:
-    """One model as a row."""
-    manifest = model.get("manifest", model)
-    version = str(model.get("version") or manifest.get("version", ""))
-    block = ((manifest.get("thresholds") or {}).get("block")) or {}
-    bound = block.get("bound") if isinstance(block, dict) else None
-    return {
-        "version": version,
-        "state": "serving" if version == serving else "",
-        "idle": version != serving,
-        "network": manifest.get("network", ""),
-        "parent": manifest.get("parent", ""),
-        "block": f"\u2264 {bound:.1e}" if isinstance(bound, float) else "never blocks",
-    }
-
-
-def job_row(job: dict[str, Any]) -> dict[str, Any]:
-    """One job as a row."""
-    state = str(job.get("state", ""))
-    last = job.get("progress") or {}
-    return {
-        "id": str(job.get("id", "")),
-        "kind": job.get("kind", "train"),
-        "state": state,
-        "running": state in RUNNING,
-        "progress": 1.0 if state == "done" else progress_of([last]),
-        "time": job.get("started") or job.get("time"),
-        "error": job.get("error") or "",
-    }

@@ -1,13 +1,16 @@
 """Overview: what the resolvers were asked and what became of it, live."""
 
 import asyncio
+import time
 from collections.abc import Iterable
 from typing import Any
 
-from dashboard.components import Component, Table, Tiles, TimeChart
+from dashboard.components import READY, Component, Since, Table, Tiles, TimeChart
+from dashboard.data import Failure
 from dashboard.filters import before, interval_of
 from dashboard.page import Context, Page, columns, panel, stack
 from dashboard.rows import LOG_COLUMNS, chart_of, log_row, top_row
+from dashboard.visit import news
 from dashboard.widgets import range_bar
 
 LATEST = 14
@@ -24,6 +27,7 @@ class Overview(Page):
     def __init__(self, context: Context, query: dict[str, str]) -> None:
         super().__init__(context, query)
         self.tiles = Tiles()
+        self.since = Since(since=context.since)
         self.chart = TimeChart(heading="Queries by tier", empty="No queries in this range.", on_message=self._zoom)
         self.latest = Table(
             heading="Latest",
@@ -48,9 +52,24 @@ class Overview(Page):
         return stack(
             range_bar(self.filters),
             self.tiles,
+            self.since,
             panel(self.chart),
             columns(panel(self.latest), panel(self.names), least=460),
         )
+
+    async def start(self) -> None:
+        await asyncio.gather(super().start(), self.read_news())
+
+    async def read_news(self) -> None:
+        """Once a visit to the page: what changed since the person was last here."""
+        if not self.context.since:
+            return
+        now = int(time.time() * 1000)
+        try:
+            items, names = await news(self.context.data, self.context.since, now, self.context.user)
+        except Failure:
+            return  # the rest of the page tells
+        self.since.param.update(items=items, names=names, status=READY)
 
     def parts(self) -> Iterable[Component]:
         return self.tiles, self.chart, self.latest, self.names

@@ -1,4 +1,4 @@
-"""Vetting: today's names, decided by single keys."""
+"""Vetting: today's names, those alike together, decided by single keys."""
 
 import asyncio
 import time
@@ -9,11 +9,12 @@ from urllib.parse import urlencode
 import panel as pn
 import panel_material_ui as pmui
 
+from dashboard.alike import grouped, laid_out
 from dashboard.client import Refused
 from dashboard.components import READY, Characters, Component, Facts, Keys, Table
 from dashboard.decision import InForce
+from dashboard.facts import facts_of_verdict
 from dashboard.page import Context, Page, columns, panel, schedule, stack, toolbar
-from dashboard.pages.lookup import facts_of_verdict
 from dashboard.queue import CANDIDATES, DAILY, queue
 from dashboard.vetted import DURATIONS
 
@@ -51,7 +52,13 @@ class Vetting(Page):
             width=130,
             margin=0,
         )
-        self.daily.param.watch(self._daily_changed, "value")
+        self.together = pmui.Switch(
+            label="Alike together", value=query.get("alone") != "1", size="small", margin=(4, 6)
+        )
+        for input in (self.daily, self.together):
+            input.param.watch(self._changed, "value")
+        self.opened: set[str] = set()  # groups whose names stand apart, by their first name
+        self.groups: list[dict[str, Any]] = []
         self.duration = pmui.Select(
             options=list(DURATIONS), value="30 days", label="List decisions last", size="small", width=170, margin=0
         )
@@ -62,7 +69,7 @@ class Vetting(Page):
             selectable=True,
             selected=0,
             multiple=self.may("analyst"),
-            keys=[*DECISIONS, UNDO, "o"] if self.may("analyst") else ["o"],
+            keys=[*DECISIONS, UNDO, "o", "l"] if self.may("analyst") else ["o", "l"],
             on_message=self._message,
             columns=[
                 {"key": "key", "label": "Name", "kind": "name"},
@@ -79,14 +86,17 @@ class Vetting(Page):
         self.force = InForce(context)
         self.keys = Keys(
             keys=[[key, what] for key, (what, _, _) in DECISIONS.items()]
-            + [["j k", "next, previous"], ["x", "choose several"], ["z", "undo"], ["o", "open"]],
+            + [["j k", "next, previous"], ["x", "choose several"], ["l", "list those alike"]]
+            + [["z", "undo"], ["o", "open"]],
             on_message=self._button,
         )
         self.table.param.watch(lambda _: schedule(self.explain), "selected")
         self._past: list[tuple[str, list[str]]] = []  # key and names of each decision, newest last
 
     def address(self) -> str:
-        return self.path + (f"?daily={self.daily.value}" if self.daily.value != DAILY else "")
+        pairs = {"daily": self.daily.value} if self.daily.value != DAILY else {}
+        pairs |= {} if self.together.value else {"alone": 1}
+        return self.path + ("?" + urlencode(pairs) if pairs else "")
 
     def view(self) -> Any:
         side = stack(
@@ -98,6 +108,7 @@ class Vetting(Page):
                 self.daily,
                 self.duration,
                 self.note,
+                self.together,
             ),
             self.force,
             columns(panel(self.table), side, least=360, shares=(4, 1)),
@@ -117,10 +128,25 @@ class Vetting(Page):
             data.ask(("suffixes",), lambda store: [d.key.partition("/")[2] for d in store.scan("list")], 2.0),
         )
         decided = {d.key for d in labels} | {d.key for d in decisions} | set(lists)
-        rows = queue(tops, decided, self.daily.value)
+        rows, daily = queue(tops, decided), self.daily.value
+        self.groups = grouped(rows, daily) if self.together.value else [{"members": [row]} for row in rows[:daily]]
+        self.lay_out()
+
+    def lay_out(self) -> None:
+        """Show the groups, the opened ones name by name."""
+        rows = laid_out(self.groups, self.opened)
         at = min(max(self.table.selected, 0), max(0, len(rows) - 1))
-        self.table.param.update(rows=rows, chosen=[], selected=at, note=f"{len(rows)} names")
+        known = sum(len(group["members"]) for group in self.groups)
+        note = f"{known} names" if known == len(self.groups) else f"{known} names, {len(self.groups)} that differ"
+        self.table.param.update(rows=rows, chosen=[], selected=at, note=note)
         schedule(self.explain)
+
+    def open_group(self, at: int) -> None:
+        """Show the names of the group in this row one by one, or together again."""
+        if at < len(self.table.rows) and self.table.rows[at]["alike"]:
+            self.opened ^= {self.table.rows[at]["key"]}
+            self.table.selected = at
+            self.lay_out()
 
     async def explain(self) -> None:
         """Show why the selected name has its verdict."""
@@ -153,9 +179,10 @@ class Vetting(Page):
         if reply is None:
             return
         self._past.append((key, chosen))
-        left = [row for row in self.table.rows if row["key"] not in chosen]
-        self.table.param.update(rows=left, chosen=[], selected=min(self.table.selected, max(0, len(left) - 1)))
-        await self.explain()
+        gone = set(chosen)
+        left = [[row for row in group["members"] if row["key"] not in gone] for group in self.groups]
+        self.groups = [{"members": members} for members in left if members]
+        self.lay_out()
         if kind:
             await self.force.follow(int(reply.get("epoch", 0)))
 
@@ -178,11 +205,15 @@ class Vetting(Page):
                     await self.context.control.undo(change.kind, change.key, change.epoch, change.time)
 
     def _message(self, message: dict[str, Any]) -> None:
+        if message.get("action") == "alike":
+            self.open_group(int(message["index"]))
         if message.get("action") != "key":
             return
         rows, key = self.table.rows, message["key"]
-        chosen = [rows[at]["key"] for at in message["chosen"] if at < len(rows)]
-        if key == UNDO:
+        chosen = list(dict.fromkeys(name for at in message["chosen"] if at < len(rows) for name in rows[at]["names"]))
+        if key == "l":
+            self.open_group(message["chosen"][0])
+        elif key == UNDO:
             schedule(self.undo)
         elif key == "o" and chosen:
             self.context.go("/lookup?" + urlencode({"q": chosen[0]}))
@@ -193,7 +224,7 @@ class Vetting(Page):
         at = self.table.chosen or [self.table.selected]
         self._message({"action": "key", "key": message.get("key"), "chosen": at})
 
-    def _daily_changed(self, _: Any) -> None:
+    def _changed(self, _: Any) -> None:
         self.context.go(self.address())
         schedule(self.reload)
 

@@ -1,0 +1,98 @@
+"""One model, or one training job: curves, figures, confusion matrices, reliability."""
+
+from typing import Any
+
+from dashboard.components import READY, Facts, Lines, Table
+from dashboard.page import columns, panel, stack
+from dashboard.training import (
+    ACCURACIES,
+    CURVES,
+    confusion_rows,
+    curves,
+    fixed_rows,
+    plain_facts,
+    reliability,
+)
+
+RATE = {"kind": "percent"}
+
+
+class Detail:
+    """The parts that show it; `version` is the model shown, empty for a job."""
+
+    def __init__(self) -> None:
+        self.version = ""
+        self.loss = Lines(heading="Loss", xlabel="epoch or step", empty="Choose a job or a model.", status=READY)
+        self.accuracy = Lines(
+            heading="Accuracy",
+            xlabel="epoch or step",
+            empty="Choose a job or a model; not every training reports it.",
+            status=READY,
+        )
+        self.facts = Facts(heading="Model", empty="Choose a model.", status=READY)
+        self.confusion = Table(
+            heading="Confusion and metrics",
+            note="at the model's thresholds",
+            caption="confusion matrices",
+            empty="This model has no such evaluation.",
+            status=READY,
+            columns=[
+                {"key": "part", "label": "Names", "kind": "word"},
+                {"key": "tn", "label": "benign, passed", "kind": "count"},
+                {"key": "fp", "label": "benign, flagged", "kind": "count"},
+                {"key": "fn", "label": "malicious, passed", "kind": "count"},
+                {"key": "tp", "label": "malicious, flagged", "kind": "count"},
+                {"key": "accuracy", "label": "Accuracy", **RATE},
+                {"key": "precision", "label": "Precision", **RATE},
+                {"key": "recall", "label": "Recall", **RATE},
+                {"key": "fpr", "label": "False positives", **RATE},
+            ],
+        )
+        self.fixed = Table(
+            heading="At fixed false-positive rates",
+            caption="metrics at fixed false-positive rates",
+            empty="This model has no such evaluation.",
+            status=READY,
+            columns=[
+                {"key": "part", "label": "Names", "kind": "word"},
+                {"key": "fpr", "label": "False positives", **RATE},
+                {"key": "recall", "label": "Recall", **RATE},
+                {"key": "precision", "label": "Precision", **RATE},
+            ],
+        )
+        self.reliable = Lines(
+            heading="Reliability",
+            xlabel="probability said; height: share malicious",
+            unit=True,
+            empty="This model has no such evaluation.",
+            status=READY,
+        )
+
+    def view(self) -> Any:
+        return stack(
+            columns(panel(self.loss), panel(self.accuracy), least=380),
+            columns(panel(self.facts), panel(self.reliable), least=380),
+            panel(self.confusion),
+            panel(self.fixed),
+        )
+
+    def show_model(self, version: str, model: dict[str, Any]) -> None:
+        """What the control API tells of a model: manifest, history of its training, evaluation."""
+        manifest, evaluation = model.get("manifest", model), model.get("evaluation") or {}
+        history = model.get("history") or []
+        plain = {key: manifest.get(key) for key in ("network", "encoding", "base_rate", "parent", "notes")}
+        self.version = version
+        self.facts.param.update(
+            heading=f"Model {version}", facts=plain_facts(plain | (manifest.get("metrics") or {}) | evaluation)
+        )
+        self.loss.param.update(series=curves(history, CURVES), heading="Loss")
+        self.accuracy.series = curves(history, ACCURACIES)
+        self.confusion.rows, self.fixed.rows = confusion_rows(evaluation), fixed_rows(evaluation)
+        self.reliable.series = reliability(evaluation)
+
+    def show_job(self, number: str, job: dict[str, Any]) -> None:
+        """How a training goes."""
+        lines = job.get("history") or []
+        self.version = ""
+        self.loss.param.update(series=curves(lines, CURVES), heading=f"Loss, {number}")
+        self.accuracy.series = curves(lines, ACCURACIES)

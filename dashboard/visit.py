@@ -1,0 +1,69 @@
+"""What changed since a person's last visit: incidents, what others decided, malicious names that are new."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+
+from dashboard.data import DAY, Data
+from dashboard.rows import Row, top_row
+from verdicts.store import Document, Filter
+
+GAP = 30 * 60_000  # milliseconds without a page open, after which a new visit begins
+LONGEST = 30 * DAY  # looked back at most
+WEEK = 7 * DAY
+CHANGES = 500
+NAMES = 8
+SHOWN_KINDS = {
+    "list": ("list entry", "list entries"),
+    "policy": ("change of the policy", "changes of the policy"),
+    "model": ("change of the serving model", "changes of the serving model"),
+    "vetting": ("name vetted", "names vetted"),
+}
+
+
+def last_visit(cookies: Mapping[str, str], now: int) -> int:
+    """When the visit before this one ended (Unix milliseconds), by what the browser keeps; 0: there was none."""
+    seen, before = (_number(cookies.get(name, "")) for name in ("seen", "before"))
+    ended = seen if seen and now - seen > GAP else before
+    return max(ended, now - LONGEST) if 0 < ended <= now else 0
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdecimal() and len(text) < 16 else 0
+
+
+async def news(data: Data, since: int, now: int, user: str) -> tuple[list[dict[str, str]], list[Row]]:
+    """What others changed, as sentences with the page that tells more; and the new malicious names as rows."""
+    changes, incidents, names = await asyncio.gather(
+        data.history("", "", CHANGES), data.documents("incident", keep=5), new_names(data, since, now)
+    )
+    begun = sum(int((item.body or {}).get("start") or item.time) > since for item in incidents)
+    items = [{"text": f"{begun} new incident{'s' * (begun > 1)}", "href": "/incidents"}] if begun else []
+    return items + by_others(changes, since, user), names
+
+
+def by_others(changes: Iterable[Document], since: int, user: str) -> list[dict[str, str]]:
+    """One sentence a kind of decision that others changed."""
+    found: dict[str, list[str]] = {}
+    for change in changes:
+        person = change.author.rpartition(" (")[0] or change.author
+        if change.time > since and change.kind in SHOWN_KINDS and person != user:
+            found.setdefault(change.kind, []).append(person)
+    items = []
+    for kind, people in found.items():
+        what = SHOWN_KINDS[kind][len(people) > 1]
+        items.append({"text": f"{len(people)} {what}, by {_people(people)}", "href": f"/audit?kind={kind}"})
+    return items
+
+
+def _people(people: list[str]) -> str:
+    named = sorted(set(people), key=lambda person: -people.count(person))
+    return ", ".join(named[:3]) + (f" and {len(named) - 3} more" if len(named) > 3 else "")
+
+
+async def new_names(data: Data, since: int, now: int) -> list[Row]:
+    """The malicious names asked for since then, by most clients first, that nobody asked for in the week before."""
+    where = Filter(since, now, label=("malicious",))
+    tops = await data.top(where, "qname", NAMES * 3, "clients", keep=60)
+    pages = await asyncio.gather(*(data.search(Filter(since - WEEK, since, name=top.key), 1, keep=300) for top in tops))
+    fresh = [top for top, page in zip(tops, pages, strict=True) if not page.records]
+    return [top_row(top) for top in fresh[:NAMES]]
