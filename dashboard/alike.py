@@ -30,7 +30,7 @@ def pattern(name: str, generated: float) -> str:
 
 
 def grouped(rows: Iterable[Row], limit: int) -> list[Row]:
-    """The first `limit` groups in the order of their first rows; each row gets `members`, its group, itself first."""
+    """The `limit` groups that matter most, by the sum of what their names matter; each with its `members`."""
     groups: dict[str, Row] = {}
     for row in rows:
         key = pattern(row["key"], row["generated"])
@@ -38,7 +38,7 @@ def grouped(rows: Iterable[Row], limit: int) -> list[Row]:
             groups[key]["members"].append(row)
         else:
             groups[key] = {**row, "members": [row]}
-    return list(groups.values())[:limit]
+    return sorted(groups.values(), key=lambda group: -sum(row["matters"] for row in group["members"]))[:limit]
 
 
 def laid_out(groups: Iterable[Row], opened: set[str]) -> list[Row]:
@@ -47,9 +47,11 @@ def laid_out(groups: Iterable[Row], opened: set[str]) -> list[Row]:
     for group in groups:
         first, *others = group["members"]
         shut = bool(others) and first["key"] not in opened
-        rows.append(
-            {**first, "alike": len(others), "names": [m["key"] for m in group["members"]] if shut else [first["key"]]}
-        )
+        row = {**first, "alike": len(others), "names": [first["key"]]}
+        if shut:
+            members = group["members"]
+            row |= {"names": [m["key"] for m in members], "count": sum(m["count"] for m in members)}
+        rows.append(row)
         if not shut:
             rows += [{**other, "style": "member", "alike": 0, "names": [other["key"]]} for other in others]
     return rows

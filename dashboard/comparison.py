@@ -80,7 +80,7 @@ def _plain(model: Json) -> dict[str, str]:
 def _rates(evaluation: Json) -> dict[str, float]:
     """The rates of an evaluation by a name that says on which names, at which setting."""
     found: dict[str, float] = {}
-    for row in confusion_rows(evaluation):
+    for row in reversed(confusion_rows(evaluation)):  # names held out first: they decide
         for key, what in (("recall", "recall"), ("precision", "precision"), ("fpr", "false positives")):
             if row[key] is not None:
                 found[f"{row['part']}, at the thresholds: {what}"] = row[key]

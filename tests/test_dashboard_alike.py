@@ -25,25 +25,22 @@ def test_which_names_are_alike(one: str, other: str, generated: float, alike: bo
     assert (pattern(one, generated) == pattern(other, generated)) is alike
 
 
-def rows(*keys: str, generated: float = 0.1) -> list[dict[str, object]]:
-    return [{"key": key, "generated": generated} for key in keys]
+def rows(**matters: float) -> list[dict[str, object]]:
+    return [{"key": f"{label}.x.com", "generated": 0.1, "count": 3, "matters": of} for label, of in matters.items()]
 
 
-def test_a_group_stands_where_its_first_name_stood_and_counts_as_one() -> None:
-    found = grouped(rows("b.x.com", "mail1.x.com", "a.x.com", "mail2.x.com", "c.x.com"), 3)
+def test_names_alike_matter_together_and_are_one_of_the_days_names() -> None:
+    found = grouped(rows(b=5, mail1=4, a=3, mail2=2, c=1), 3)
     assert [[m["key"] for m in g["members"]] for g in found] == [
-        ["b.x.com"],
-        ["mail1.x.com", "mail2.x.com"],
-        ["a.x.com"],
-    ]
+        ["mail1.x.com", "mail2.x.com"], ["b.x.com"], ["a.x.com"],
+    ]  # fmt: skip
 
 
 def test_a_shut_group_stands_for_all_its_names_and_an_open_one_for_each() -> None:
-    groups = grouped(rows("mail1.x.com", "mail2.x.com", "a.x.com"), 9)
+    groups = grouped(rows(mail1=4, mail2=2, a=3), 9)
     shut, single = laid_out(groups, set())
-    assert (shut["names"], shut["alike"]) == (["mail1.x.com", "mail2.x.com"], 1)
-    assert (single["names"], single["alike"]) == (["a.x.com"], 0)
+    assert (shut["names"], shut["alike"], shut["count"]) == (["mail1.x.com", "mail2.x.com"], 1, 6)
+    assert (single["names"], single["alike"], single["count"]) == (["a.x.com"], 0, 3)
     opened = laid_out(groups, {"mail1.x.com"})
-    assert [(row["key"], row["names"]) for row in opened] == [
-        (k, [k]) for k in ("mail1.x.com", "mail2.x.com", "a.x.com")
-    ]
+    keys = ("mail1.x.com", "mail2.x.com", "a.x.com")
+    assert [(row["key"], row["names"], row["count"]) for row in opened] == [(key, [key], 3) for key in keys]

@@ -111,7 +111,7 @@ class Vetting(Page):
                 self.together,
             ),
             self.force,
-            columns(panel(self.table), side, least=360, shares=(4, 1)),
+            columns(panel(self.table), side, least=310, shares=(12, 1)),
         )
 
     def parts(self) -> Iterable[Component]:
