@@ -18,7 +18,9 @@ from dashboard.pages.lookup import Lookup
 from dashboard.pages.overview import Overview
 from dashboard.pages.queries import Queries
 from dashboard.pages.vetting import Vetting
-from tests.dashboard_stage import Stage
+from tests.dashboard_stage import MINUTE, Stage
+from tests.stores import batch_of, observation
+from verdicts.records import records_of
 from verdicts.store import Document, Filter, Promise, Store, Unavailable, open_store
 
 pytestmark = pytest.mark.anyio
@@ -191,7 +193,7 @@ async def test_an_analyst_may_pause_and_may_not_switch(stage: Stage) -> None:
 
 
 async def test_the_queue_goes_by_clients_times_score(stage: Stage) -> None:
-    page = await stage.open(Vetting)
+    page = await stage.open(Vetting, alone="1")
     matters = [row["matters"] for row in page.table.rows]
     assert matters == sorted(matters, reverse=True) and len(matters) > 3
 
@@ -203,7 +205,7 @@ async def test_the_queue_goes_by_clients_times_score(stage: Stage) -> None:
 async def test_a_key_decides_and_undo_takes_all_of_it_back(
     stage: Stage, key: str, entry: str | None, label: str | None
 ) -> None:
-    page = await stage.open(Vetting)
+    page = await stage.open(Vetting, alone="1")
     name = page.table.rows[0]["key"]
     await page.decide(key, [name])
     assert name not in [row["key"] for row in page.table.rows]
@@ -217,12 +219,28 @@ async def test_a_key_decides_and_undo_takes_all_of_it_back(
 
 
 async def test_several_names_are_decided_at_once(stage: Stage) -> None:
-    page = await stage.open(Vetting)
+    page = await stage.open(Vetting, alone="1")
     chosen = [row["key"] for row in page.table.rows[:3]]
     before = stage.store.epoch().number
     await page.decide("b", chosen)
     assert stage.store.epoch().number == before + 1
     assert all(stage.store.get("list", f"blocklist/{name}") for name in chosen)
+
+
+async def test_a_key_on_names_alike_decides_all_of_them(stage: Stage) -> None:
+    bad = {"tier": "alert", "label": "malicious", "score": 0.9}
+    rows = [observation(f"pay{number}.shop.example.com", stage.now - MINUTE, **bad) for number in range(1, 4)]
+    stage.store.append(list(records_of(batch_of(rows))))
+    page = await stage.open(Vetting)
+    row, at = next((row, at) for at, row in enumerate(page.table.rows) if row["key"].endswith("shop.example.com"))
+    assert row["alike"] == 2
+    page._message({"action": "alike", "index": at})
+    assert len([row for row in page.table.rows if row["key"].startswith("pay")]) == 3
+    page._message({"action": "key", "key": "l", "chosen": [at]})
+    await page.decide("b", page.table.rows[at]["names"])
+    listed = {d.key for d in stage.store.scan("list")}
+    assert listed == {f"blocklist/pay{number}.shop.example.com" for number in range(1, 4)}
+    assert "shop.example.com" not in str(page.table.rows)
 
 
 async def test_any_change_is_undone_from_the_audit(stage: Stage) -> None:
