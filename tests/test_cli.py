@@ -57,7 +57,7 @@ def test_a_busy_port_stops_everything_before_it_starts(tmp_path: Path) -> None:
         other.listen(1)
         port = other.getsockname()[1]
         home = tmp_path / "home"
-        result = CliRunner().invoke(main, ["up", "--home", str(home), "--http-port", str(port)])
+        result = CliRunner().invoke(main, ["up", "--home", str(home), "--http-port", str(port), "--only", "cluster"])
     assert result.exit_code == 1 and f"port {port}" in result.output and "--http-port" in result.output
     assert not home.exists()
 

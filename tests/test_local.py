@@ -131,6 +131,16 @@ def test_a_home_is_for_one_run_at_a_time(tmp_path: Path) -> None:
         pass
 
 
+def test_parts_of_one_home_run_beside_each_other_but_none_twice(tmp_path: Path) -> None:
+    with opened(tmp_path / "home", ["cluster"]) as first, opened(tmp_path / "home", ["coredns"]) as second:
+        assert first.run != second.run
+        with pytest.raises(HomeBusy, match="runs the coredns"), opened(tmp_path / "home", ["coredns", "dashboard"]):
+            pass
+        with opened(tmp_path / "home", ["dashboard"]):
+            pass
+        assert first.run.is_dir() and second.run.is_dir()
+
+
 def test_the_sockets_folder_is_private_and_gone_afterwards(tmp_path: Path) -> None:
     with opened(tmp_path / "home") as ours:
         assert stat.S_IMODE(ours.run.stat().st_mode) == 0o700 and len(str(ours.run)) <= 28
@@ -139,9 +149,9 @@ def test_the_sockets_folder_is_private_and_gone_afterwards(tmp_path: Path) -> No
 
 def test_the_sockets_folder_of_a_killed_run_is_removed(tmp_path: Path) -> None:
     with opened(tmp_path / "home") as first:
-        record = first.home.run_record.read_text()
+        record = first.home.run_record("cluster").read_text()
     first.run.mkdir()
-    first.home.run_record.write_text(record)
+    first.home.run_record("cluster").write_text(record)
     with opened(tmp_path / "home"):
         assert not first.run.exists()
 
@@ -150,7 +160,7 @@ def test_a_damaged_record_removes_nothing(tmp_path: Path) -> None:
     (tmp_path / "precious").mkdir()
     with opened(tmp_path / "home") as ours:
         home = ours.home
-    home.run_record.write_text(str(tmp_path / "precious"))
+    home.run_record("cluster").write_text(str(tmp_path / "precious"))
     with opened(tmp_path / "home"):
         assert (tmp_path / "precious").is_dir()
 

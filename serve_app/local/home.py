@@ -1,22 +1,22 @@
-"""Opens a home for one `verdict up` at a time, and clears what a killed one left behind."""
+"""Opens a home, each part for one `verdict up` at a time, and clears what a killed one left behind."""
 
 import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from serve_app.local.options import Home
+from serve_app.local.options import PARTS, Home, Part
 from serve_app.local.processes import end_marked
 
 MAX_FOLDER = 10  # octets, so that the sockets below the run folder have paths of less than 108
 
 
 class HomeBusy(RuntimeError):
-    """Another `verdict up` has this home."""
+    """Another `verdict up` runs this part of the home."""
 
 
 class Opened(NamedTuple):
@@ -28,27 +28,38 @@ class Opened(NamedTuple):
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Opened]:
-    """Take the home, making it where it is absent. Raises `HomeBusy`, `OSError`."""
+def opened(path: Path, parts: Sequence[Part] = PARTS) -> Iterator[Opened]:
+    """Take these parts of the home, making it where it is absent. Raises `HomeBusy`, `OSError`."""
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
     home = Home(path.resolve())
     for folder in (home.logs, home.spool, home.models, home.resolver_token.parent):
         folder.mkdir(exist_ok=True, mode=0o700)
-    with home.lock.open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise HomeBusy(
-                f"another `verdict up` runs with {home.path}: stop it, or name another folder with --home"
-            ) from None
-        cleared = end_marked(home.mark)
-        _remove_run(home)
+    with ExitStack() as held:
+        for part in parts:
+            lock = held.enter_context(home.lock(part).open("a"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise HomeBusy(
+                    f"another `verdict up` runs the {part} of {home.path}: stop it, or name another folder with --home"
+                ) from None
+        cleared = sum(end_marked(home.mark_of(part)) for part in parts)
+        _remove_runs(home, parts)
         run = Path(tempfile.mkdtemp(prefix="verdict-", dir=_short_folder()))
-        home.run_record.write_text(f"{run}\n")
+        for part in parts:
+            home.run_record(part).write_text(f"{run}\n")
         try:
             yield Opened(home, run, cleared)
         finally:
-            _remove_run(home)
+            _remove_runs(home, parts)
+
+
+@contextmanager
+def alone(home: Home) -> Iterator[None]:
+    """Held while the home is prepared: parts that start at one time do it one after another."""
+    with home.lock("prepare").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _short_folder() -> Path:
@@ -57,12 +68,14 @@ def _short_folder() -> Path:
     return usual if len(os.fsencode(usual)) <= MAX_FOLDER else Path("/tmp")
 
 
-def _remove_run(home: Home) -> None:
-    try:
-        run = Path(home.run_record.read_text().strip())
-    except FileNotFoundError:
-        return
-    # The record could have been damaged: remove only what looks like ours.
-    if run.name.startswith("verdict-") and run.is_dir() and run.stat().st_uid == os.getuid():
-        shutil.rmtree(run, ignore_errors=True)
-    home.run_record.unlink(missing_ok=True)
+def _remove_runs(home: Home, parts: Sequence[Part]) -> None:
+    for part in parts:
+        record = home.run_record(part)
+        try:
+            run = Path(record.read_text().strip())
+        except FileNotFoundError:
+            continue
+        # The record could have been damaged: remove only what looks like ours.
+        if run.name.startswith("verdict-") and run.is_dir() and run.stat().st_uid == os.getuid():
+            shutil.rmtree(run, ignore_errors=True)
+        record.unlink(missing_ok=True)

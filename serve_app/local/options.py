@@ -28,8 +28,11 @@ class Home(NamedTuple):
 
     @property
     def mark(self) -> str:
-        """Names this home in the environment of every process started for it."""
+        """Names this home in the environment of every process started for it; those of a part are below it."""
         return hashlib.sha256(bytes(self.path)).hexdigest()[:16]
+
+    def mark_of(self, part: Part) -> str:
+        return f"{self.mark}/{part}"
 
     @property
     def store(self) -> Path:
@@ -67,14 +70,13 @@ class Home(NamedTuple):
     def password(self) -> Path:
         return self.path / "dashboard.password"
 
-    @property
-    def lock(self) -> Path:
-        return self.path / "lock"
+    def lock(self, what: str) -> Path:
+        """Held by whoever runs this part, or prepares the home."""
+        return self.path / f"lock.{what}"
 
-    @property
-    def run_record(self) -> Path:
-        """Names the short-lived folder of sockets, so that the next start can remove it."""
-        return self.path / "run"
+    def run_record(self, part: Part) -> Path:
+        """Names the short-lived folder of sockets, so that the next start of the part can remove it."""
+        return self.path / f"run.{part}"
 
     def log(self, part: str) -> Path:
         return self.logs / f"{part}.log"

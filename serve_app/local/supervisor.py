@@ -36,8 +36,8 @@ class Supervisor:
     can still report what it has answered. A second signal ends everything at once.
     """
 
-    def __init__(self, mark: str) -> None:
-        self._mark = mark
+    def __init__(self, *marks: str) -> None:
+        self._marks = marks
         self._children: list[Child] = []
         self._restarts: dict[str, list[float]] = {}
         self._read: dict[Path, int] = {}  # how much of a file of reports was read
@@ -73,7 +73,8 @@ class Supervisor:
                 child.wait()
         for child in order:
             child.wait()
-        end_marked(self._mark)
+        for mark in self._marks:
+            end_marked(mark)
 
     def wait_for(
         self, holds: Callable[[], bool], what: str, child: Child | None, patience_s: float = START_PATIENCE_S
@@ -140,7 +141,8 @@ class Supervisor:
     def _force(self, number: int, frame: FrameType | None) -> None:
         for child in self._children:
             child.strike()
-        end_marked(self._mark, patience_s=0.0)
+        for mark in self._marks:
+            end_marked(mark, patience_s=0.0)
         os._exit(128 + number)
 
 

@@ -12,7 +12,7 @@ from serve_app.local import cluster, ports
 from serve_app.local.announce import announcement, demonstration_names
 from serve_app.local.cluster import PORT_BLOCK, Plan
 from serve_app.local.corefile import corefile
-from serve_app.local.home import Opened, opened
+from serve_app.local.home import Opened, alone, opened
 from serve_app.local.options import LOOPBACK, Options
 from serve_app.local.prepare import prepare
 from serve_app.local.processes import Child
@@ -28,7 +28,7 @@ SLOW = ("timed out", "HAProxy", "Failed to start GCS")
 def up(options: Options) -> None:
     """Run everything until told to stop. Raises what the parts raise; each message names what was expected."""
     ports.check(ports.wanted(options))
-    with opened(options.home) as ours, Supervisor(ours.home.mark) as supervisor:
+    with opened(options.home, options.parts) as ours, Supervisor(*map(ours.home.mark_of, options.parts)) as supervisor:
         with Steps() as steps:
             if ours.cleared:
                 steps.console.print(f"Ended {ours.cleared} processes that a former run had left.")
@@ -43,7 +43,8 @@ def start(options: Options, ours: Opened, supervisor: Supervisor, steps: Steps) 
     home = ours.home
     building = Building(golang.build) if "coredns" in options.parts else None
     step = steps.begin("Preparing " + str(home.path))
-    fresh = prepare(home)
+    with alone(home):
+        fresh = prepare(home)
     step.done("a new store, with demonstration entries" if fresh else "its store, tokens and lists are there")
     cluster_up = start_cluster(options, ours, supervisor, steps) if "cluster" in options.parts else None
     if building is not None:
@@ -71,7 +72,7 @@ def start_cluster(options: Options, ours: Opened, supervisor: Supervisor, steps:
     path = ours.run / "plan.json"
     path.write_bytes(msgspec.json.encode(plan))
     argv = [sys.executable, "-m", cluster.__name__, str(path)]
-    child = Child("the cluster", argv, home.log("cluster"), home.mark, patience_s=45.0)
+    child = Child("the cluster", argv, home.log("cluster"), home.mark_of("cluster"), patience_s=45.0)
     supervisor.add(child)
 
     def wait() -> None:
@@ -110,7 +111,7 @@ def start_dashboard(options: Options, ours: Opened, supervisor: Supervisor, step
         "--control-url", f"http://{LOOPBACK}:{options.http_port}", "--token-file", str(home.admin_token),
         "--password-file", str(home.password),
     ]  # fmt: skip
-    child = Child("the dashboard", argv, home.log("dashboard"), home.mark, patience_s=5.0)
+    child = Child("the dashboard", argv, home.log("dashboard"), home.mark_of("dashboard"), patience_s=5.0)
     supervisor.add(child)
     supervisor.wait_for(lambda: dashboard_link(options, home) is not None, "the dashboard to serve", child)
     step.done(f"http://{LOOPBACK}:{options.dashboard_port}")
@@ -123,7 +124,11 @@ def start_coredns(options: Options, ours: Opened, supervisor: Supervisor, steps:
     upstream = choose(options.upstream)
     home.corefile.write_text(corefile(options, home, upstream))
     child = Child(
-        "CoreDNS", [str(binary), "-conf", str(home.corefile)], home.log("coredns"), home.mark, patience_s=10.0
+        "CoreDNS",
+        [str(binary), "-conf", str(home.corefile)],
+        home.log("coredns"),
+        home.mark_of("coredns"),
+        patience_s=10.0,
     )
     supervisor.add(child)
     supervisor.wait_for(lambda: resolver_ready(options.dns_port), "CoreDNS to answer", child)
