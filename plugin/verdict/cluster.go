@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,8 @@ type cluster struct {
 	token     atomic.Pointer[string]
 	wanted    atomic.Pointer[string] // a name that a breaker refused: the next probe asks it
 	turn      atomic.Uint32
+	boot      string // begins the id of every request
+	requests  atomic.Uint64
 	take      func(*frame) // hands over what a probe brought
 	ctx       context.Context
 	running   sync.WaitGroup
@@ -38,6 +41,11 @@ func newCluster(ctx context.Context, timeout time.Duration, take func(*frame)) *
 	c := &cluster{timeout: timeout, limit: max(lateFactor*timeout, lateLeast), take: take, ctx: ctx}
 	c.hopeless.set(false)
 	return c
+}
+
+// nextID names a request, so that one that failed can be found in the logs of plugin and cluster.
+func (c *cluster) nextID() string {
+	return c.boot + "-" + strconv.FormatUint(c.requests.Add(1), 10)
 }
 
 // blocked returns why no endpoint may be asked, or reasonNone.
@@ -109,9 +117,9 @@ func (c *cluster) ask(names []string) (*frame, error) {
 
 // askOne asks one endpoint and tells its breaker. Slowness is told when it is noticed, not when the answer comes.
 func (c *cluster) askOne(ctx context.Context, e *endpoint, names []string, body []byte) (*frame, error) {
-	started := time.Now()
-	late := time.AfterFunc(c.timeout, func() { c.failed(e, reasonTimeout, 0) })
-	answer, err := c.request(ctx, e, names, body)
+	started, id := time.Now(), c.nextID()
+	late := time.AfterFunc(c.timeout, func() { c.failed(e, id, reasonTimeout, 0) })
+	answer, err := c.request(ctx, e, id, names, body)
 	inTime := late.Stop()
 	frameSeconds.WithLabelValues(e.url).Observe(time.Since(started).Seconds())
 	why := reasonOf(err)
@@ -119,20 +127,20 @@ func (c *cluster) askOne(ctx context.Context, e *endpoint, names []string, body 
 	case why == reasonNone && inTime:
 		e.breaker.good()
 	case why != reasonNone && why != reasonShutdown && inTime:
-		c.failed(e, why, retryAfterOf(err))
+		c.failed(e, id, why, retryAfterOf(err))
 	}
 	framesTotal.WithLabelValues(e.url, resultOf(why, inTime)).Inc()
 	return answer, err
 }
 
-func (c *cluster) request(ctx context.Context, e *endpoint, names []string, body []byte) (*frame, error) {
-	reply, err := e.call(ctx, http.MethodPost, verdictsPath, *c.token.Load(), body, maxReplyOctets)
+func (c *cluster) request(ctx context.Context, e *endpoint, id string, names []string, body []byte) (*frame, error) {
+	reply, err := e.call(ctx, id, http.MethodPost, verdictsPath, *c.token.Load(), body, maxReplyOctets)
 	if err != nil {
 		return nil, err
 	}
 	f, err := decodeFrame(reply, names)
 	if err != nil {
-		return nil, &failure{reason: reasonMalformed, cause: err}
+		return nil, &failure{request: id, reason: reasonMalformed, cause: err}
 	}
 	return f, nil
 }
@@ -166,12 +174,12 @@ func retryAfterOf(err error) time.Duration {
 	return 0
 }
 
-// failed notes a bad frame; where that opens the breaker, probing begins.
-func (c *cluster) failed(e *endpoint, why reason, retryAfter time.Duration) {
+// failed notes a bad request; where that opens the breaker, probing begins.
+func (c *cluster) failed(e *endpoint, id string, why reason, retryAfter time.Duration) {
 	if c.ctx.Err() != nil || !e.breaker.failed(why, retryAfter) {
 		return
 	}
-	log.Warningf("Endpoint %s is not asked any more: %s", e.url, why)
+	log.Warningf("Endpoint %s is not asked any more: %s, last by request %s", e.url, why, id)
 	breakerOpened.WithLabelValues(e.url, why.String()).Inc()
 	breakerOpen.WithLabelValues(e.url).Set(1)
 	c.hopeless.follow(c)
@@ -192,7 +200,7 @@ func (c *cluster) probe(e *endpoint) {
 			names[0] = *wanted
 		}
 		ctx, cancel := context.WithTimeout(c.ctx, c.timeout)
-		answer, err := c.request(ctx, e, names, appendNames(nil, names))
+		answer, err := c.request(ctx, e, c.nextID(), names, appendNames(nil, names))
 		cancel()
 		if err == nil {
 			c.take(answer)
@@ -215,10 +223,11 @@ func (c *cluster) check() {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(c.ctx, checkLimit)
-		_, err := e.call(ctx, http.MethodGet, healthPath, *c.token.Load(), nil, errorBodyMost)
+		id := c.nextID()
+		_, err := e.call(ctx, id, http.MethodGet, healthPath, *c.token.Load(), nil, errorBodyMost)
 		cancel()
 		if err != nil {
-			c.failed(e, reasonError, 0)
+			c.failed(e, id, reasonError, 0)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -45,6 +46,28 @@ func TestTheBreakerOpensOnErrorsAndAProbeClosesIt(t *testing.T) {
 	eventually(t, "closed by a probe", func() bool { return e.cluster.blocked() == reasonNone })
 	if s.count("wanted.example.org") != 1 || e.lookup("wanted.example.org") == nil {
 		t.Error("expected the probe to ask the name that was refused, once")
+	}
+}
+
+func TestARequestThatFailedIsKnownByTheIDThatTheClusterSaw(t *testing.T) {
+	s := newStub(t)
+	var seen []string
+	s.set(func() {
+		s.fault = func(w http.ResponseWriter, r *http.Request, _ func()) {
+			seen = append(seen, r.Header.Get("X-Request-Id"))
+			http.Error(w, "", 500)
+		}
+	})
+	e := newTestEngine(t, testConfig(t, s.URL))
+	for range 2 {
+		_, err := e.cluster.ask([]string{"example.org"})
+		id := seen[len(seen)-1]
+		if err == nil || !strings.HasPrefix(id, e.reporter.boot[:8]+"-") || !strings.Contains(err.Error(), "(request "+id+")") {
+			t.Errorf("error %v, request id %q", err, id)
+		}
+	}
+	if seen[0] == seen[1] {
+		t.Errorf("two requests with the id %q", seen[0])
 	}
 }
 

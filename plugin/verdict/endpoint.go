@@ -30,15 +30,22 @@ type endpoint struct {
 	lastGood    atomic.Int64 // nanotime of the last good answer; 0 for never
 }
 
-// failure is a request that brought nothing to believe, and why.
+// failure is a request that brought nothing to believe, and why. `request` is its id, as the cluster's log has it.
 type failure struct {
+	request    string
 	reason     reason
 	status     int // of the answer; 0 where there was none
 	retryAfter time.Duration
 	cause      error
 }
 
-func (f *failure) Error() string { return f.reason.String() + ": " + f.cause.Error() }
+func (f *failure) Error() string {
+	said := f.reason.String() + ": " + f.cause.Error()
+	if f.request != "" {
+		said += " (request " + f.request + ")"
+	}
+	return said
+}
 func (f *failure) Unwrap() error { return f.cause }
 
 func newEndpoint(url string, config *tls.Config, connections int) *endpoint {
@@ -60,8 +67,17 @@ func newEndpoint(url string, config *tls.Config, connections int) *endpoint {
 	}}
 }
 
-// call makes one request and returns the whole body of a 200; any other outcome is a *failure.
-func (e *endpoint) call(ctx context.Context, method, path, token string, body []byte, most int64) ([]byte, error) {
+// call makes one request, known as id to the cluster's log, and returns the whole body of a 200; any other outcome is
+// a *failure.
+func (e *endpoint) call(ctx context.Context, id, method, path, token string, body []byte, most int64) ([]byte, error) {
+	answer, err := e.exchange(ctx, id, method, path, token, body, most)
+	if f, ok := err.(*failure); ok {
+		f.request = id
+	}
+	return answer, err
+}
+
+func (e *endpoint) exchange(ctx context.Context, id, method, path, token string, body []byte, most int64) ([]byte, error) {
 	e.outstanding.Add(1)
 	defer e.outstanding.Add(-1)
 	request, err := http.NewRequestWithContext(ctx, method, e.url+path, bytes.NewReader(body))
@@ -70,6 +86,7 @@ func (e *endpoint) call(ctx context.Context, method, path, token string, body []
 	}
 	request.Header.Set("Authorization", "Bearer "+token)
 	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("X-Request-Id", id)
 	// Every request may be repeated: verdicts change nothing and batches are numbered. An empty key says so to
 	// net/http, which then retries on a connection that the cluster closed while idle; it is not sent.
 	request.Header["Idempotency-Key"] = nil

@@ -53,6 +53,7 @@ func newEngine(config engineConfig, tlsConfig *tls.Config) (*engine, error) {
 	}
 	e.framer = newFramer(config.frame, config.wait, config.maxConcurrent, e.ask, e.lookup)
 	e.reporter = newReporter(e.cluster, e.head, e.told)
+	e.cluster.boot = e.reporter.boot[:8]
 	e.reporter.cut() // an empty batch first: it brings the epoch, the overrides and whether all is paused
 	e.running.Go(func() { e.reporter.run(ctx) })
 	e.running.Go(func() { e.tick(ctx) })

@@ -167,13 +167,14 @@ func (r *reporter) send(ctx context.Context, b *batch) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, reportLimit)
 	defer cancel()
-	reply, err := e.call(ctx, http.MethodPost, observationsPath, *r.cluster.token.Load(), b.body(r.head()), maxAckOctets)
+	id := r.cluster.nextID()
+	reply, err := e.call(ctx, id, http.MethodPost, observationsPath, *r.cluster.token.Load(), b.body(r.head()), maxAckOctets)
 	if err != nil {
 		return err
 	}
 	a, err := decodeAcknowledgement(reply)
 	if err != nil {
-		return &failure{reason: reasonMalformed, cause: err}
+		return &failure{request: id, reason: reasonMalformed, cause: err}
 	}
 	r.told(a)
 	return nil
