@@ -47,7 +47,7 @@ screenshots: .venv/dev.done  ## all pages of the dashboard, light and dark, into
 locks: .venv/tools.done  ## renew the locks from pyproject.toml
 	for group in tools go; do $(BIN)/uv pip compile -q --upgrade --generate-hashes --no-header --no-annotate --group pyproject.toml:$$group -o locks/$$group.txt; done
 	$(BIN)/uv pip compile -q --upgrade --generate-hashes --no-header pyproject.toml -o locks/run.txt
-	$(BIN)/uv pip compile -q --upgrade --generate-hashes --no-header --extra dev -c locks/run.txt pyproject.toml -o locks/dev.txt
+	for extra in dev gpu; do $(BIN)/uv pip compile -q --upgrade --generate-hashes --no-header --extra $$extra -c locks/run.txt pyproject.toml -o locks/$$extra.txt; done
 
 clean:  ## remove what was built and installed; the state in .verdict stays
 	rm -rf .venv build dist

@@ -1,5 +1,9 @@
-"""The environment variables of Ray and Ray Serve, in one place; they count only if set before Ray starts."""
+"""The environment variables of Ray and Ray Serve, in one place; they count only if set before Ray starts.
 
+Where something else starts Ray (`ray start`, KubeRay): `eval "$(python -m serve_app.environment DIRECTORY)"` before it.
+"""
+
+import argparse
 import os
 import secrets
 import shlex
@@ -8,7 +12,7 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,6 +43,7 @@ class Ingress(NamedTuple):
     max_body: int = 16 << 20  # bytes
     max_wait_s: int = 35  # a little above the largest budget
     tls: bool = False  # Serve's own `ssl_*` are set, which HAProxy cannot do
+    metrics_port: int = 0  # where Ray's Prometheus server listens, which asks nobody for a credential; 0: nowhere
 
 
 def variables(ingress: Ingress, present: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -64,10 +69,11 @@ def variables(ingress: Ingress, present: Mapping[str, str] = os.environ) -> dict
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",  # three in a row that fail: HAProxy is started anew
         "RAY_worker_niceness": "0",  # Ray's 15 lets any other program starve replicas that have 100 ms to answer
         "RAY_USAGE_STATS_ENABLED": "0",
-        # Ray's three Prometheus servers tell whoever asks; these ports cannot be bound, and the third is switched off.
+        # Ray's three Prometheus servers tell whoever asks. These two, of its autoscaler and its dashboard, say nothing
+        # of Serve: their port cannot be bound. The third is opened only where a port for it is named.
         "AUTOSCALER_METRIC_PORT": "65536",
         "DASHBOARD_METRIC_PORT": "65536",
-        "RAY_enable_metrics_collection": "0",
+        "RAY_enable_metrics_collection": "1" if ingress.metrics_port else "0",
         "TF_CPP_MIN_LOG_LEVEL": "2",
     }
     if ingress.tls:
@@ -159,3 +165,24 @@ def end_haproxy(directory: Path, patience_s: float = 3.0) -> int:
         while haproxies(directory) and time.monotonic() < end:
             time.sleep(0.05)
     return len(victims)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the variables as a shell takes them; those that are set already stay as they are."""
+    from serve_app import client_certificates, patience
+    from serve_app.loopback import HOOK
+
+    parser = argparse.ArgumentParser(prog="python -m serve_app.environment", description=main.__doc__)
+    parser.add_argument("directory", type=Path, help="private folder of sockets and of HAProxy's configuration")
+    parser.add_argument("--tls", action="store_true", help="ssl_certfile and ssl_keyfile are set in http_options")
+    parser.add_argument("--metrics-port", type=int, default=0, help="as in ray start --metrics-export-port; 0: closed")
+    given = parser.parse_args(arguments)
+    found = variables(Ingress(given.directory, tls=given.tls, metrics_port=given.metrics_port)) | patience.VARIABLES
+    if given.tls:
+        found[HOOK] = f"{client_certificates.__name__}.{client_certificates.require.__name__}"
+    for name, value in found.items():
+        print(f"export {name}={shlex.quote(value)}")
+
+
+if __name__ == "__main__":
+    main()

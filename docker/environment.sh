@@ -1,0 +1,5 @@
+# Sourced by every bash that is no terminal's (BASH_ENV): the variables of Ray, where something else than `verdict serve`
+# starts it. METRICS_PORT as in ray start --metrics-export-port.
+if [ -z "${RAY_SERVE_THROUGHPUT_OPTIMIZED:-}" ]; then
+  eval "$(/opt/verdict/.venv/bin/python -m serve_app.environment /run/verdict/i --metrics-port "${METRICS_PORT:-0}")"
+fi
