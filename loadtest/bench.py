@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from loadtest import sizing
 from loadtest.figures import rendered
 from loadtest.plots import draw
 from loadtest.stats import Report
@@ -82,6 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.quick:
         DOCUMENT.write_text(document(failed), encoding="utf-8")
         README.write_text(rendered(README.read_text(encoding="utf-8")), encoding="utf-8")
+        sizing.write()
         print(DOCUMENT.relative_to(ROOT), README.relative_to(ROOT))
     return 1 if failed else 0
 

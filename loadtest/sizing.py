@@ -1,0 +1,175 @@
+"""From clients to replicas: how many names a second a network asks the cluster for, and what that takes.
+
+    verdict bench size --clients 1000000
+    verdict bench size --queries-per-second 22000000 --new 0.02
+    python -m loadtest.sizing --write          the table of docs/sizing.md anew, from the present benchmarks
+
+Every cost comes from the reports in docs/benchmarks/, measured on the machine that they name; where yours differs,
+measure there (`make bench ARGS="--only cluster,plugin,model"`) and ask again. docs/sizing.md has the other sources.
+"""
+
+import argparse
+import math
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from loadtest.profiles import HOURLY
+from loadtest.stats import Report, number, table
+
+ROOT = Path(__file__).resolve().parent.parent
+REPORTS = ROOT / "docs" / "benchmarks"
+PAGE = ROOT / "docs" / "sizing.md"
+BEGIN, END = "<!-- from loadtest/sizing.py: begin -->\n", "<!-- from loadtest/sizing.py: end -->\n"
+
+DAY_S = 86_400
+QUERIES_A_DAY = 3000.0  # of one client
+NEW = 0.05  # share of queries whose name is in no verdict cache because nobody asked it lately
+REPEATED = 0.0017  # share of the others that a warm cache still asks for (plugin_waits_bench, Zipf)
+BURST = 1.5  # seconds above the busiest hour's mean
+BUSY = 0.6  # of a core or a GPU that may be used at the peak; the rest is for the loss of a part
+ROW_BYTES = 142  # of a record in Elasticsearch, docs/store.md
+CORES = 2  # of the machine of the reports
+MODEL, MEASURED = "segments-2026-11", "seed-2020"  # what serves, and what the cluster's benchmark ran
+FRAME = 256
+SPARE = 1  # replicas more than the load needs, so that one may die
+
+
+class Load(NamedTuple):
+    """What a network asks."""
+
+    queries: float  # a second, mean
+    peak: float  # queries a second in the busiest seconds
+    names: float  # a second at the peak that reach the cluster
+
+
+class Costs(NamedTuple):
+    """Core seconds of one query in CoreDNS, of one name on its way through the cluster, and in the network."""
+
+    query: float
+    path: float
+    network: float
+
+
+class Need(NamedTuple):
+    """What it takes. With GPUs the network's work is theirs and `cores` are those of the path."""
+
+    load: Load
+    resolver_cores: int
+    cores: int
+    gpus: int
+    rows_a_day: float
+
+    def row(self, name: str) -> dict[str, str]:
+        return {
+            "network": name,
+            "queries/s, mean": number(self.load.queries),
+            "queries/s, peak": number(self.load.peak),
+            "names/s asked, peak": number(self.load.names),
+            "cores of resolvers": f"{self.resolver_cores:,}",
+            "cores of the cluster": f"{self.cores:,}",
+            "GPUs": f"{self.gpus:,}" if self.gpus else "none",
+            "log a day, at most": f"{number(self.rows_a_day)} rows, {number(self.rows_a_day * ROW_BYTES / 1e9)} GB",
+        }
+
+
+def load_of(
+    clients: float = 0, queries_a_day: float = QUERIES_A_DAY, new: float = NEW, queries_a_second: float | None = None
+) -> Load:
+    """The load of this many clients, or of this many queries a second."""
+    mean = clients * queries_a_day / DAY_S if queries_a_second is None else queries_a_second
+    peak = mean * max(HOURLY) * BURST
+    return Load(mean, peak, peak * (new + (1 - new) * REPEATED))
+
+
+def costs(reports: Path = REPORTS) -> Costs:
+    """What the reports measured. The cluster's shares its cores with the load driver, so this is on the safe side."""
+    cluster, plugin, model = (Report.load(reports / f"{name}.json") for name in ("cluster", "plugin", "model"))
+    whole = CORES / _median(cluster, f"frames of {FRAME}: the cluster", "names/s")
+    measured = 1 / _median(model, f"{MEASURED}, batch of {FRAME}", "names/s")
+    served = 1 / _median(model, f"{MODEL}, batch of {FRAME}", "names/s")
+    return Costs(_median(plugin, "warm, with verdict", "CPU us/query") / 1e6, max(0.0, whole - measured), served)
+
+
+def need(load: Load, cost: Costs, gpu_names: float = 0.0) -> Need:
+    """What this load takes; `gpu_names` a second of one GPU, 0 for none."""
+    a_name = cost.path + (0 if gpu_names else cost.network)
+    gpus = math.ceil(load.names / (gpu_names * BUSY)) + SPARE if gpu_names else 0
+    return Need(
+        load,
+        max(1, math.ceil(load.peak * cost.query / BUSY)),
+        max(2, math.ceil(load.names * a_name / BUSY) + SPARE),
+        gpus,
+        load.queries * DAY_S,
+    )
+
+
+def page_table(cost: Costs) -> str:
+    """The four networks of docs/sizing.md."""
+    networks = [
+        ("10 thousand clients", load_of(10_000)),
+        ("1 million clients", load_of(1_000_000)),
+        ("100 million clients", load_of(100_000_000)),
+        ("a public resolver, 1.9 trillion queries a day", load_of(queries_a_second=1.9e12 / DAY_S)),
+    ]
+    costed = (
+        f"Costs: {cost.query * 1e6:.0f} us of a core a query in CoreDNS, {cost.path * 1e6:.0f} us a name on its way "
+        f"through the cluster, {cost.network * 1e6:.0f} us a name in `{MODEL}` on a CPU.\n"
+    )
+    return table([need(load, cost).row(name) for name, load in networks]) + "\n\n" + costed
+
+
+def write(page: Path = PAGE, reports: Path = REPORTS) -> None:
+    """Put the table of the present reports into the page."""
+    head, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    _, found, tail = rest.partition(END)
+    if not found:
+        raise ValueError(f"{page}: expected the lines {BEGIN.strip()!r} and {END.strip()!r}")
+    page.write_text(head + BEGIN + "\n" + page_table(costs(reports)) + "\n" + END + tail, encoding="utf-8")
+
+
+def _median(report: Report, name: str, unit: str) -> float:
+    for result in report.results:
+        if (result.name, result.unit) == (name, unit):
+            return statistics.median(result.values)
+    raise ValueError(f"report {report.title!r}: no result {name!r} in {unit}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print what a network takes."""
+    parser = argparse.ArgumentParser(
+        prog="verdict bench size", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--clients", type=_positive, default=10_000, help="people or devices that ask")
+    parser.add_argument("--queries-per-day", type=_positive, default=QUERIES_A_DAY, help="of one client")
+    parser.add_argument("--queries-per-second", type=_positive, help="mean of the whole network, instead of clients")
+    parser.add_argument("--new", type=_share, default=NEW, help="share of queries for names nobody asked lately")
+    parser.add_argument("--gpu-names", type=_positive, default=0.0, help="names a second of one GPU, as measured")
+    parser.add_argument("--write", action="store_true", help="write the table of docs/sizing.md anew instead")
+    given = parser.parse_args(arguments)
+    if given.write:
+        write()
+        return
+    load = load_of(given.clients, given.queries_per_day, given.new, given.queries_per_second)
+    for what, value in need(load, costs(), given.gpu_names).row("").items():
+        if value:
+            print(f"{what:24}{value}")
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text}: expected a number above 0")
+    return value
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected a share from 0 to 1")
+    return value
+
+
+if __name__ == "__main__":
+    main()
