@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 from deployments.messages import Recode, Scored
+from deployments.scaling import BUSY, METRIC, Busy
 from model.encoding import encoder
 
 # By value over gRPC with plain pickle: measured faster than Ray's object store and cloudpickle at frames of names.
@@ -22,6 +23,7 @@ class Preprocessor:
         self._classifier = classifier.options(**BY_VALUE)
         self._encoding = ""  # of the model the classifier served last; learnt from it
         self._names_in_flight = 0
+        self._busy = Busy(time.process_time)  # it computes on one core
 
     async def judge(self, names: bytes, deadline: float) -> Scored | None:
         """The scores of `"\\n"`-joined normalised names, or None when `deadline` (Unix seconds) has passed."""
@@ -52,4 +54,4 @@ class Preprocessor:
         return await self._classifier.status.remote()  # type: ignore[no-any-return]
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
-        return {"names_in_flight": float(self._names_in_flight)}
+        return {METRIC: float(self._names_in_flight), BUSY: self._busy.share()}

@@ -1,25 +1,49 @@
-"""How many replicas: by names in flight, since a frame may hold one name or a thousand."""
+"""How many replicas: by names in flight, since a frame may hold one name or a thousand.
+
+Names in flight say when there are too few replicas: they pile up. They do not say how many could go: with enough
+replicas next to nothing is in flight, however many names a second come. So a replica goes only where the others would
+not be too busy without it; else a constant load would have one go and come back for ever.
+"""
 
 import math
+import time
+from collections.abc import Callable
 from typing import Any
 
 from ray.serve.config import AutoscalingContext
 
-METRIC = "names_in_flight"  # what the replicas record
-SLACK = 0.7  # a smaller number of replicas must have room to spare before one goes, or it would come back at once
+METRIC, BUSY = "names_in_flight", "busy"  # what the replicas record
+SLACK = 0.7  # of the target, or of their time: fewer replicas must have room to spare before one goes
+
+
+class Busy:
+    """The share of time that something worked, 0 to 1, since it was last asked. `worked` gives seconds so far."""
+
+    def __init__(self, worked: Callable[[], float], clock: Callable[[], float] = time.monotonic) -> None:
+        self._worked, self._clock = worked, clock
+        self._last = (worked(), clock())
+
+    def share(self) -> float:
+        former, self._last = self._last, (self._worked(), self._clock())
+        passed = self._last[1] - former[1]
+        return min(1.0, (self._last[0] - former[0]) / passed) if passed > 0 else 0.0
 
 
 def names_in_flight(ctx: AutoscalingContext, target_names: int = 2048) -> tuple[int, dict[str, Any]]:
     """Ray Serve's custom policy: `target_names` in flight for each replica. Serve adds its delays and bounds."""
-    recorded = (ctx.aggregated_metrics or {}).get(METRIC, {})
-    names = sum(recorded.values())
+    recorded = ctx.aggregated_metrics or {}
+    names = sum(recorded.get(METRIC, {}).values())
     running = max(ctx.total_running_requests, 1.0)
     waiting = ctx.total_queued_requests * names / running  # at the callers; as large as those that run
-    return wanted(names + waiting, ctx.target_num_replicas, target_names), {}
+    busy = sum(recorded.get(BUSY, {}).values())
+    return wanted(names + waiting, ctx.target_num_replicas, target_names, busy), {}
 
 
-def wanted(names: float, present: int, target_names: int) -> int:
-    """Replicas for this many names in flight: more when the present ones are over target, fewer with slack."""
+def wanted(names: float, present: int, target_names: int, busy: float = 0.0) -> int:
+    """Replicas for this many names in flight and this much work (replicas that it would keep busy all the time).
+
+    More when the present ones are over target; fewer when those left have slack in both.
+    """
     if names > present * target_names:
         return math.ceil(names / target_names)
-    return max(1, min(present, math.ceil(names / (target_names * SLACK))))
+    return max(1, min(present, max(math.ceil(names / (target_names * SLACK)), math.ceil(busy / SLACK))))

@@ -1,6 +1,6 @@
 import pytest
 
-from deployments.scaling import wanted
+from deployments.scaling import Busy, wanted
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,25 @@ def test_a_load_that_wavers_by_a_tenth_moves_at_most_once_each_way(base: int) ->
         changes += after != present
         present = after
     assert changes <= 1
+
+
+@pytest.mark.parametrize(
+    "busy, present, expected",
+    [
+        (1.3, 2, 2),  # one alone would be over its time: nothing is in flight because there are two
+        (0.6, 2, 1),
+        (2.0, 2, 2),  # busy is no reason for more: names in flight are
+    ],
+)
+def test_a_replica_goes_only_if_the_others_have_time_for_its_work(busy: float, present: int, expected: int) -> None:
+    assert wanted(50, present, 1000, busy) == expected
+
+
+def test_busy_is_the_share_since_it_was_last_asked() -> None:
+    worked, now = 0.0, 100.0
+    busy = Busy(lambda: worked, lambda: now)
+    worked, now = 1.0, 104.0
+    assert busy.share() == 0.25
+    now = 108.0
+    assert busy.share() == 0.0
+    assert busy.share() == 0.0  # asked twice in one moment
