@@ -14,12 +14,15 @@ from ray.serve.metrics import Counter, Histogram
 from deployments.batching import NameBatcher
 from deployments.devices import Device, claim
 from deployments.messages import Recode, Scored
+from deployments.scaling import BUSY, METRIC, Busy
 from deployments.serving import Loaded, Serving
 from verdicts.policy import Thresholds
 
 log = logging.getLogger("ray.serve")
 
 Rows = NDArray[np.uint8]
+
+HERE_NAMES = 16  # on a CPU a batch of so few is over before another thread would have begun with it
 
 
 class BatchMetrics:
@@ -63,9 +66,12 @@ class Classifier:
         # batch has one thread: two batches on a thread each cost less than two threads that wait for each other.
         lanes = options.tf_threads if self.device.kind == "cpu" else 1
         self._compute = ThreadPoolExecutor(lanes, "tensorflow")
+        self._here_names = HERE_NAMES if self.device.kind == "cpu" else 0
         self._batcher: NameBatcher[tuple[Loaded, Rows], Scored] = NameBatcher(
             self._score, options.max_batch_names, lanes=lanes
         )
+        self._worked_s = 0.0  # of all lanes together
+        self._busy = Busy(lambda: self._worked_s / lanes)
         self._poll_s = options.model_poll_ms / 1000
         self._follower: asyncio.Task[None] | None = None
         self._metrics = BatchMetrics()
@@ -100,13 +106,17 @@ class Classifier:
         }
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
-        return {"names_in_flight": float(self._batcher.names_in_flight)}
+        return {METRIC: float(self._batcher.names_in_flight), BUSY: self._busy.share()}
 
     async def _score(self, batch: Sequence[tuple[Loaded, Rows]]) -> list[Scored]:
-        began = time.perf_counter()
-        scored = await asyncio.get_running_loop().run_in_executor(self._compute, score_batch, batch)
-        names = sum(len(rows) for _, rows in batch)
-        self._metrics.batch(names, time.perf_counter() - began, self._batcher.expired)
+        loop, began, names = asyncio.get_running_loop(), time.perf_counter(), sum(len(rows) for _, rows in batch)
+        if names <= self._here_names:
+            scored = score_batch(batch)
+        else:
+            scored = await loop.run_in_executor(self._compute, score_batch, batch)
+        seconds = time.perf_counter() - began
+        self._worked_s += seconds
+        loop.call_soon(self._metrics.batch, names, seconds, self._batcher.expired)  # once the answers are on their way
         return scored
 
     def _start_following(self) -> None:

@@ -41,11 +41,12 @@ def running(
     noop_width: int | None = None,
     num_cpus: float = 4,
     ingress: Mapping[str, Any] | None = None,
+    http_options: Mapping[str, Any] | None = None,
 ) -> Iterator[Running]:
     """Start the application with the released models and an SQLite store in `folder`, and end it afterwards.
 
-    `args` go over the application's settings, `deployments` (by name) over its YAML; `noop_width` puts the no-op
-    graph beside it under /noop.
+    `args` go over the application's settings, `deployments` (by name) and `http_options` over its YAML; `noop_width`
+    puts the no-op graph beside it under /noop.
     """
     from model.registry import Registry
 
@@ -56,7 +57,11 @@ def running(
     first = free_port()
     short = short_directory()
     chosen = Ingress(
-        short, replica_ports=(first, first + 20), fallback_ports=(first + 21, first + 22), **(ingress or {})
+        short,
+        replica_ports=(first, first + 20),
+        fallback_ports=(first + 21, first + 22),
+        tls="ssl_certfile" in (http_options or {}),
+        **(ingress or {}),
     )
     settings = {
         "store_url": url,
@@ -68,8 +73,9 @@ def running(
     found = cluster.configuration(settings, free_port())
     for deployment in found["applications"][0]["deployments"]:
         deployment.update((deployments or {}).get(deployment["name"], {}))
+    found["http_options"].update(http_options or {})
     if noop_width is not None:
-        found["applications"].append(noop(noop_width))
+        found["applications"].append(noop(noop_width, found["applications"][0]["deployments"]))
     try:
         cluster.start(chosen, num_cpus=num_cpus, object_store_memory=128 << 20)
         cluster.deploy(found)
@@ -89,17 +95,18 @@ def issue(url: str) -> tuple[str, str]:
     return resolver.text, admin.text
 
 
-def noop(width: int) -> dict[str, Any]:
-    """The no-op graph as an application of serve.yaml."""
-    quiet = {"logging_config": {"encoding": "JSON", "enable_access_log": False}}  # as the application's inner ones
+def noop(width: int, ours: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The no-op graph as an application of serve.yaml, each deployment with the options of ours: replicas, limits,
+    logs, autoscaling."""
+    options = {f"No{deployment['name']}": deployment for deployment in ours}
     return {
         "name": "noop",
         "route_prefix": "/noop",
         "import_path": "loadtest.noop:build",
         "args": {"width": width},
         "deployments": [
-            {"name": name, "ray_actor_options": {"num_cpus": 0.1}, "max_ongoing_requests": 256, **options}
-            for name, options in (("NoIngress", {}), ("NoPreprocessor", quiet), ("NoClassifier", quiet))
+            {**options[name], "name": name, "ray_actor_options": {"num_cpus": 0.1}}
+            for name in ("NoIngress", "NoPreprocessor", "NoClassifier")
         ],
     }
 
