@@ -5,10 +5,11 @@ from typing import Any
 
 import msgspec
 
-from serve_app.wire import STATUS_OF, Names, Question
+from serve_app.wire import MAX_BUDGET_DIGITS, STATUS_OF, Names, Question
 from verdicts.observations import Acknowledgement, Batch
 from verdicts.policy import Verdict
 
+METRICS_ERRORS = ("unauthorised", "forbidden", "not-found", "unavailable")
 OTHERS = (404, 405, 409)  # errors that these routes do not give
 
 
@@ -29,16 +30,17 @@ class Failure(msgspec.Struct):
 
 
 @lru_cache(maxsize=1)
-def document() -> dict[str, Any]:
-    """The OpenAPI 3.1 document of the resolvers' routes."""
+def document(max_names: int = 1024) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of the resolvers' routes; `max_names` in a frame."""
     types = (Names, FrameReply, Question, Verdict, Batch, Acknowledgement, Failure)
     schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    components["Names"]["properties"]["names"] |= {"minItems": 1, "maxItems": max_names}
     names, reply, question, verdict, batch, acknowledgement, failure = schemas
     budget = {
         "name": "Verdict-Budget-Ms",
         "in": "header",
         "description": "How long the caller waits, in milliseconds.",
-        "schema": {"type": "integer", "minimum": 1},
+        "schema": {"type": "integer", "minimum": 1, "maximum": 10**MAX_BUDGET_DIGITS - 1},
     }
     return {
         "openapi": "3.1.0",
@@ -52,8 +54,9 @@ def document() -> dict[str, Any]:
             "/v1/verdict": _post("Judge one name and record it", question, verdict, failure, [budget]),
             "/v1/observations": _post("Report what a resolver did", batch, acknowledgement, failure, []),
             "/healthz": _get("Is this replica alive?"),
-            "/readyz": _get("Can it judge, and what is stale since when?"),
+            "/readyz": _get("Can it judge, and what is stale since when?", "503"),
             "/openapi.json": _get("This document"),
+            "/metrics": _metrics(failure),
         },
     }
 
@@ -73,8 +76,22 @@ def _post(
     }
 
 
-def _get(summary: str) -> dict[str, Any]:
-    return {"get": {"summary": summary, "responses": {"200": {"description": "ok"}}}}
+def _get(summary: str, *others: str) -> dict[str, Any]:
+    form = {"application/json": {"schema": {"type": "object"}}}
+    answers = {status: {"description": summary, "content": form} for status in ("200", *others)}
+    return {"get": {"summary": summary, "responses": answers}}
+
+
+def _metrics(failure: dict[str, Any]) -> dict[str, Any]:
+    errors = {str(STATUS_OF[code]): _answer(code, failure) for code in METRICS_ERRORS}
+    text = {"description": "Prometheus's text form", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    return {
+        "get": {
+            "summary": "The metrics of all nodes, for Prometheus",
+            "security": [{"token": []}],
+            "responses": {"200": text, **errors},
+        }
+    }
 
 
 def _answer(description: str, schema: dict[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,7 @@ from starlette.responses import Response
 T = TypeVar("T")
 
 BUDGET_HEADER = "verdict-budget-ms"
-REQUEST_ID_HEADER = "x-request-id"
-MAX_REQUEST_ID = 128  # characters kept of the caller's id
+MAX_BUDGET_DIGITS = 18
 
 STATUS_OF = {  # each code has one status, for good
     "malformed": 400,
@@ -76,7 +75,7 @@ def budget_of(header: str | None, default: int, limit: int) -> float:
     """How long the caller waits, in seconds, from its budget header in milliseconds; at most `limit`."""
     if header is None:
         return default / 1000
-    if not (header.isascii() and header.isdigit() and len(header) <= 9 and int(header) > 0):
+    if not (header.isascii() and header.isdigit() and len(header) <= MAX_BUDGET_DIGITS and int(header) > 0):
         raise WireError("malformed", f"Verdict-Budget-Ms {header[:40]!r}: expected milliseconds, 1 or more")
     return min(int(header), limit) / 1000
 

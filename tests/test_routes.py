@@ -166,7 +166,7 @@ async def test_a_body_without_a_stated_length_is_cut_at_the_limit(setup: Setup) 
     assert (await setup.client.post("/v1/verdicts", content=endless(), headers=bearer)).status_code == 413
 
 
-@pytest.mark.parametrize("budget", ["0", "-1", "abc", "1e3", "9" * 10])
+@pytest.mark.parametrize("budget", ["0", "-1", "abc", "1e3", "9" * 19])
 async def test_a_bad_budget_is_malformed(setup: Setup, budget: str) -> None:
     reply = await setup.ask("/v1/verdicts", frame("a.org"), **{"Verdict-Budget-Ms": budget})
     assert reply.status_code == 400 and "Verdict-Budget-Ms" in reply.json()["message"]
