@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from serve_app import patience
+from serve_app import client_certificates, patience
 from serve_app.environment import Ingress, end_haproxy, variables
 from serve_app.loopback import ALONE
 from serve_app.settings import settings_of
@@ -45,11 +45,14 @@ def start(ingress: Ingress, say: Callable[[str], None] = print, **ray_options: A
     The variables are set first, because Ray's modules read them when they are imported. `say` hears of a start that
     is tried once more because the machine was too busy for it.
     """
-    os.environ.update(variables(ingress) | ALONE | patience.VARIABLES)
+    hook = client_certificates.ALONE if ingress.tls else {}
+    os.environ.update(variables(ingress) | ALONE | hook | patience.VARIABLES)
     import ray
 
     patience.be_patient()
     options = {"include_dashboard": False, "log_to_driver": False, "_node_ip_address": "127.0.0.1", **ray_options}
+    if ingress.metrics_port:
+        options["_metrics_export_port"] = ingress.metrics_port
     ours = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     for turn in range(1, patience.TRIES + 1):
         try:

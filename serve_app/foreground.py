@@ -1,6 +1,9 @@
 """`verdict serve`: the cluster in the foreground, from a configuration file."""
 
+import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -9,6 +12,7 @@ import yaml
 
 from serve_app.cluster import SERVE_YAML, NotDeployed, configuration, deploy, start, stop
 from serve_app.environment import BadEnvironment, Ingress
+from serve_app.existing import ADDRESS, joined
 from serve_app.settings import BadSettings
 
 
@@ -20,28 +24,38 @@ class _Stop(BaseException):
     pass
 
 
-def serve_until_stopped(path: Path | None, port: int | None, folder: Path) -> None:
-    """Run until SIGINT or SIGTERM. Raises `Refused`."""
+def serve_until_stopped(path: Path | None, port: int | None, folder: Path, metrics_port: int = 0) -> None:
+    """Run until SIGINT or SIGTERM, on the Ray cluster of RAY_ADDRESS or else one of its own. Raises `Refused`."""
     found = checked(path or SERVE_YAML, port)
+    address = os.environ.get(ADDRESS, "")
+    if address and metrics_port:
+        raise Refused(f"--metrics-port and {ADDRESS}: expected ray start --metrics-export-port, where that Ray starts")
+    ingress = Ingress(folder, tls="ssl_certfile" in found["http_options"], metrics_port=metrics_port)
+    names = [application["name"] for application in found["applications"]]
     try:
-        ingress = Ingress(folder, tls="ssl_certfile" in found["http_options"])
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _raise_stop)
-        try:
-            start(ingress)
-            deploy(found)
-            options = found["http_options"]
-            print(f"verdict serves at {options['host']}:{options['port']}; Ctrl-C stops it", flush=True)
-            while True:
-                signal.pause()
-        except _Stop:
-            pass
-        finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, signal.SIG_IGN)
-            stop(ingress)
+        _listen(_raise_stop)
+        with suppress(_Stop), joined(address, names) if address else alone(ingress):
+            try:
+                _listen(_raise_stop)  # Ray has set its own
+                deploy(found)
+                options = found["http_options"]
+                print(f"verdict serves at {options['host']}:{options['port']}; Ctrl-C stops it", flush=True)
+                while True:
+                    signal.pause()
+            finally:
+                _listen(signal.SIG_IGN)
     except (BadEnvironment, NotDeployed, OSError, ValueError) as error:
         raise Refused(str(error)) from error
+
+
+@contextmanager
+def alone(ingress: Ingress) -> Iterator[None]:
+    """A cluster of its own, on this machine."""
+    try:
+        start(ingress)
+        yield
+    finally:
+        stop(ingress)
 
 
 def checked(path: Path, port: int | None) -> dict[str, Any]:
@@ -54,6 +68,11 @@ def checked(path: Path, port: int | None) -> dict[str, Any]:
         raise Refused(f"{path}: {' '.join(str(error).split())}") from error
     except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise Refused(f"{path}: expected http_options and applications, as in {SERVE_YAML}") from error
+
+
+def _listen(handler: Any) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
 
 
 def _raise_stop(number: int, frame: FrameType | None) -> None:

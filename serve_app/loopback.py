@@ -7,9 +7,10 @@ the replica's own code, because a variable of `ALONE` names it.
 
 from typing import Any
 
+HOOK = "__RAY_WORKER_PROCESS_SETUP_HOOK_ENV_VAR"  # names a function that Ray runs first in each worker process
 ALONE = {  # environment variables, to be set before Ray is imported
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-    "__RAY_WORKER_PROCESS_SETUP_HOOK_ENV_VAR": "serve_app.loopback.bind",
+    HOOK: "serve_app.loopback.bind",
 }
 
 

@@ -1,5 +1,6 @@
 """The HTTP routes of the ingress: limits before parsing, credentials before work, errors in one form."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -11,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from serve_app import control, openapi
+from serve_app import control, exposition, openapi
 from serve_app.context import Context
 from serve_app.judge import judge_frame, judge_one
 from serve_app.wire import BUDGET_HEADER, WireError, budget_of, error_response, json_response, names_of, question_of
@@ -37,6 +38,7 @@ def application(context: Context) -> Starlette:
         Route("/healthz", handlers.guarded(handlers.healthz), methods=["GET"]),
         Route("/readyz", handlers.guarded(handlers.readyz), methods=["GET"]),
         Route("/openapi.json", handlers.guarded(handlers.openapi), methods=["GET"]),
+        Route("/metrics", handlers.guarded(handlers.metrics), methods=["GET"]),
         *control.routes(context),
     ]
     return Starlette(routes=routes, exception_handlers={HTTPException: _not_found, WireError: _wire_error})
@@ -126,7 +128,18 @@ class _Handlers:
         return json_response(state, 200 if state["ready"] else 503)
 
     async def openapi(self, request: Request) -> Response:
-        return json_response(openapi.document())
+        return json_response(openapi.document(self.context.settings.max_names))
+
+    async def metrics(self, request: Request) -> Response:
+        self._identify(request, "viewer")
+        nodes = await asyncio.to_thread(exposition.sources)
+        if not nodes:
+            raise WireError("not-found", "metrics: no node offers them; start the cluster with --metrics-port")
+        try:
+            text = await exposition.gather(nodes)
+        except exposition.NoAnswer as error:
+            raise WireError("unavailable", str(error)) from None
+        return Response(text, media_type=exposition.MEDIA_TYPE)
 
     def _identify(self, request: Request, *roles: str) -> Identity:
         return self.context.identify(request.headers.get("authorization"), *roles)

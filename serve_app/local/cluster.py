@@ -32,6 +32,7 @@ class Plan(msgspec.Struct, frozen=True):
     http_port: int
     replica_port: int  # first of a block of PORT_BLOCK
     report: str  # file that reports are appended to
+    metrics_port: int = 0
 
 
 class Report(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -95,7 +96,13 @@ def _ingress(plan: Plan) -> Any:
     from serve_app.environment import Ingress
 
     first = plan.replica_port
-    return Ingress(Path(plan.run) / "i", (first, first + 49), (first + 50, first + 99), (first + 100, first + 101))
+    return Ingress(
+        Path(plan.run) / "i",
+        (first, first + 49),
+        (first + 50, first + 99),
+        (first + 100, first + 101),
+        metrics_port=plan.metrics_port,
+    )
 
 
 def _start(plan: Plan) -> None:

@@ -19,6 +19,7 @@ class Options(NamedTuple):
     upstream: str = "auto"  # auto: a nameserver of this machine that answers; none: the built-in zone; else its address
     mode: str = "enforce"
     parts: tuple[Part, ...] = PARTS
+    metrics_port: int = 0  # 0: no metrics
 
 
 class Home(NamedTuple):

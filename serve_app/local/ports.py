@@ -29,7 +29,10 @@ def wanted(options: Options) -> list[Wanted]:
         "cluster": Wanted(options.http_port, "the cluster's HTTP", "--http-port"),
         "dashboard": Wanted(options.dashboard_port, "the dashboard", "--dashboard-port"),
     }
-    return [every[part] for part in every if part in options.parts]
+    found = [every[part] for part in every if part in options.parts]
+    if options.metrics_port:
+        found.append(Wanted(options.metrics_port, "metrics", "--metrics-port"))
+    return found
 
 
 def check(ports: Iterable[Wanted]) -> None:

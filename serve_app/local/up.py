@@ -67,7 +67,7 @@ def start_cluster(options: Options, ours: Opened, supervisor: Supervisor, steps:
     reports.touch()
     plan = Plan(
         str(home.path), str(ours.run), home.store_url, str(home.models), str(home.spool), str(home.logs / "serve"),
-        options.http_port, ports.free_block(PORT_BLOCK), str(reports),
+        options.http_port, ports.free_block(PORT_BLOCK), str(reports), options.metrics_port,
     )  # fmt: skip
     path = ours.run / "plan.json"
     path.write_bytes(msgspec.json.encode(plan))

@@ -1,0 +1,48 @@
+"""`verdict serve` on a Ray cluster that is there already: joined, deployed into, and left as it was."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from serve_app.environment import HAPROXY, BadEnvironment
+
+ADDRESS = "RAY_ADDRESS"  # the variable that names the cluster, as Ray's own commands read it
+# Without these the application runs, slower or less closed; they count only where they are set before Ray starts.
+WANTED = {"RAY_AUTH_MODE": "token", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", HAPROXY: "1"}
+
+
+@contextmanager
+def joined(address: str, applications: Sequence[str], say: Callable[[str], None] = print) -> Iterator[None]:
+    """A member of this cluster; at the end the applications are taken away, and Serve where it was not there before.
+
+    Raises `BadEnvironment` where nobody is at the address, or the token is not its. `say` hears what is missing there.
+    """
+    import ray
+    from ray import serve
+    from ray.serve.context import _get_global_client
+
+    try:
+        ray.init(address=address, log_to_driver=False)
+        there = ray.get(ray.remote(num_cpus=0)(_values).remote(list(WANTED)))
+    except Exception as error:
+        ray.shutdown()
+        raise BadEnvironment(f"{ADDRESS}={address}: {error}") from error
+    had_serve = _get_global_client(raise_if_no_controller_running=False) is not None
+    missing = [f"{name}={value}" for name, value in WANTED.items() if there[name] != value]
+    if missing:
+        say(f"The cluster at {address} was started without {', '.join(missing)}; see docs/cluster.md")
+    try:
+        yield
+    finally:
+        try:
+            client = _get_global_client(raise_if_no_controller_running=False)
+            if client is not None and had_serve:
+                client.delete_apps(list(applications))
+            elif client is not None:
+                serve.shutdown()
+        finally:
+            ray.shutdown()
+
+
+def _values(names: list[str]) -> dict[str, str | None]:
+    return {name: os.environ.get(name) for name in names}
