@@ -55,6 +55,7 @@ def alone(ingress: Ingress) -> Iterator[None]:
         start(ingress)
         yield
     finally:
+        _listen(signal.SIG_IGN)
         stop(ingress)
 
 

@@ -19,7 +19,7 @@ from serve_app.environment import end_haproxy, short_directory
 from serve_app.local.ports import free_block
 from tests.e2e.conftest import START_S, free_ports
 
-pytestmark = [pytest.mark.e2e, pytest.mark.cluster, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.e2e, pytest.mark.cluster, pytest.mark.timeout(900)]
 
 
 class Ray(NamedTuple):
