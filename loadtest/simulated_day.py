@@ -10,7 +10,6 @@ replicas that take START_S to load their model, and the ingress that refuses wha
 import argparse
 import json
 import math
-import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -191,4 +190,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -23,11 +23,12 @@ def require() -> None:
     """Let each HTTPS server of this process that knows authorities insist on a certificate of theirs."""
     import uvicorn
 
-    begin = uvicorn.Config.__init__
+    configuration: Any = uvicorn.Config
+    begin = configuration.__init__
 
     def begin_strictly(config: Any, *arguments: Any, **options: Any) -> None:
         if options.get("ssl_ca_certs"):
             options["ssl_cert_reqs"] = ssl.CERT_REQUIRED
         begin(config, *arguments, **options)
 
-    uvicorn.Config.__init__ = begin_strictly  # type: ignore[method-assign]
+    configuration.__init__ = begin_strictly
