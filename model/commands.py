@@ -144,12 +144,16 @@ def list_models(registry: str) -> None:
     """Versions, the serving one marked with *."""
     from model.registry import UnknownVersion
 
-    found = _registry(registry)
+    absent = "://" not in registry and not Path(registry).is_dir()
+    found = None if absent else _registry(registry)
+    manifests = found.list() if found else []
+    if not manifests:
+        click.echo(f"{registry}: no model yet; the first start of a cluster puts the released ones there", err=True)
     try:
-        serving = found.serving()
+        serving = found.serving() if found else ""
     except UnknownVersion:
         serving = ""
-    for manifest in found.list():
+    for manifest in manifests:
         mark = "*" if manifest.version == serving else " "
         click.echo(f"{mark} {manifest.version}\t{manifest.network}\t{manifest.notes}")
 

@@ -69,10 +69,12 @@ def binary() -> Path:
 def build() -> Path:
     """Build CoreDNS unless these sources were built before; return its path. Raises `NoGo`, `BuildFailed`.
 
-    The first build fetches modules from the Go module proxy; later ones need no network.
+    `build/coredns` leads to the newest, for people. The first build fetches modules from the Go module proxy; later
+    ones need no network.
     """
     target = binary()
     if target.exists():
+        _lead_to(target)
         return target
     BUILD.mkdir(exist_ok=True)
     new = target.with_suffix(f".{os.getpid()}")
@@ -91,7 +93,17 @@ def build() -> Path:
     for old in BUILD.glob("coredns-*"):
         if old != target and "." not in old.name:
             old.unlink(missing_ok=True)
+    _lead_to(target)
     return target
+
+
+def _lead_to(target: Path) -> None:
+    link = BUILD / "coredns"
+    if link.is_symlink() and os.readlink(link) == target.name:
+        return
+    new = BUILD / f".coredns.{os.getpid()}"
+    new.symlink_to(target.name)
+    new.replace(link)
 
 
 def lint() -> int:

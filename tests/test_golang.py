@@ -36,6 +36,7 @@ def test_the_plugin_passes_its_own_tests(go: Path) -> None:
 def test_coredns_builds_and_carries_the_plugin(go: Path) -> None:
     said = subprocess.run([str(golang.build()), "-plugins"], capture_output=True, text=True, check=True).stdout
     assert "verdict" in said.split()
+    assert (golang.BUILD / "coredns").resolve() == golang.build()  # as the documents name it
 
 
 def test_an_old_go_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,3 +74,8 @@ def test_the_experiment_of_2020_prints_each_seed_and_the_mean(tmp_path: Path) ->
 def test_missing_data_is_named() -> None:
     code, output = run(train, "--network", "seed", "--rows", "10", "--data", "/nonexistent")
     assert code == 1 and "/nonexistent/benign_domains.csv" in output
+
+
+def test_a_registry_that_is_not_there_is_said_and_not_made(tmp_path: Path) -> None:
+    code, output = run(models, "list", "--registry", str(tmp_path / "absent"))
+    assert code == 0 and "absent: no model yet" in output and not (tmp_path / "absent").exists()
