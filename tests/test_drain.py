@@ -54,6 +54,26 @@ def test_everything_arrives_once_the_store_takes_it(tmp_path: Path) -> None:
     assert len(waits) == 2 and 0 < waits[0] <= 0.1 < waits[1] * 2
 
 
+def test_a_store_that_takes_little_at_a_time_gets_each_record_once(tmp_path: Path) -> None:
+    """Else a bulk that never gets through whole would be offered from its start for ever."""
+
+    class Narrow(Moody):
+        def append(self, records: Sequence[Record], promises: Sequence[Promise]) -> list[Rejected]:
+            if len(records) > 600:
+                raise Unavailable("429")
+            return super().append(records, promises)
+
+    spool = new_spool(tmp_path, LIMIT)
+    for number in (1, 2, 3):
+        batch = batch_of([observation(f"{i}.example.com") for i in range(1000)], number)
+        spool.append(entry(now(), msgspec.json.encode(batch)))
+    store, waits = Narrow(), list[float]()
+    assert Drain(tmp_path, spool, LIMIT, store, wait=waits.append).step()
+    assert len(store.got) == len({record.id for record in store.got}) == 3000
+    assert [promise.batch for promise in store.promised] == [1, 2, 3]
+    assert len(waits) < 10
+
+
 def test_a_misconfiguration_pauses_and_says_so(tmp_path: Path) -> None:
     states: list[dict[str, Any]] = []
     drain = Drain(

@@ -17,6 +17,7 @@ from verdicts.store import Misconfigured, Promise, Rejected, Unavailable
 from verdicts.store.admission import FUTURE_MS, PAST_MS
 
 BULK_BYTES = 4 << 20  # of batches as they came; a few thousand records
+LEAST_RECORDS = 500  # that are offered at once, however often the store put them off
 FIRST_RETRY_S = 0.1
 LAST_RETRY_S = 10.0
 MISCONFIGURED_RETRY_S = 15.0
@@ -135,25 +136,35 @@ class Drain:
             spool.close(remove=True)
 
     def _deliver(self, records: list[Record], promises: list[Promise]) -> bool:
-        """Hand one bulk to the store, as often as it takes; False when stopped before."""
+        """Hand one bulk to the store, as often as it takes; False when stopped before.
+
+        What failed is offered again in halves: a store that puts off one call in three would else have to take the
+        whole of it in one go, and what it took of the last try would count for nothing.
+        """
         delay = FIRST_RETRY_S
+        at, size = 0, len(records)
         while not self._stopping.is_set():
+            part, rest = records[at : at + size], len(records) - at - size
             try:
-                rejected = self._store.append(records, promises)
+                # The promises come last: a batch that shows as promised has had its rows sent.
+                rejected = self._store.append(part, promises if rest <= 0 else [])
             except Misconfigured as error:
                 self._note("misconfigured", str(error))
                 self._wait(MISCONFIGURED_RETRY_S)
             except Unavailable as error:
                 self._note("unavailable", str(error))
+                size = min(size, max(len(part) // 2, LEAST_RECORDS))
                 self._wait(delay * random.uniform(0.5, 1.0))
                 delay = min(2 * delay, LAST_RETRY_S)
             else:
                 self._note("healthy", "")
-                self.stored += len(records) - len(rejected)
+                self.stored += len(part) - len(rejected)
                 self.dead += len(rejected)
                 for record, reason in rejected[:3]:
                     log.warning("record %s dead-lettered: %s", record.id, reason)
-                return True
+                if rest <= 0:
+                    return True
+                at, size, delay = at + size, 2 * size, FIRST_RETRY_S
         return False
 
     def _keep_bad(self, bad: list[bytes]) -> None:
