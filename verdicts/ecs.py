@@ -1,7 +1,12 @@
 """A record as an Elastic Common Schema document, and back (contract 3).
 
-An empty text is left out of the document; reading puts it back. `client.address` is always there, `client.ip` and
-`source.ip` where the client is an address (a hashed one is none).
+An empty text is left out of the document; reading puts it back. So is what the index answers for by another name
+(`elastic_schema`): `source.ip` is `client.ip`, `verdict.first` is `@timestamp`, `ml_is_dga.malicious_probability` is
+`verdict.generated`; and a `verdict.last` that is `@timestamp`. A client that is no address (a hashed one) stands in
+`client.address` instead of `client.ip`.
+
+Fields that seldom change come first and those that always do last, a name behind its parts: so the store's compression
+finds most of a document in the one before.
 """
 
 import ipaddress
@@ -15,34 +20,33 @@ _EVENT = {"version": ECS_VERSION}
 _OBSERVER_TYPE = "dns"
 
 
-def document_of(record: Record) -> dict[str, Any]:
-    """The ECS document of a record whose id is well-formed."""
+def document_of(record: Record, row: bool = False) -> dict[str, Any]:
+    """The ECS document of a record whose id is well-formed; `row`: with the row, which the id says too."""
     parsed = parse_id(record.id)
     assert parsed is not None  # a store refuses others before
     denied = record.enforced and record.action != "passthru"
     alert = record.label == "malicious"
-    question = {
-        "name": record.qname, "type": record.qtype, "registered_domain": record.registered,
-        "subdomain": record.subdomain, "top_level_domain": record.suffix,
-    }  # fmt: skip
-    dns: dict[str, Any] = {"question": _present(question)}
-    if record.rcode:
-        dns["response_code"] = record.rcode
     ips = [address for address in record.addresses if is_address(address)]
-    if ips:
-        dns["resolved_ip"] = ips
-    client: dict[str, Any] = {"address": record.client}
+    odd = [address for address in record.addresses if not is_address(address)]
     verdict = {
-        "label": record.label, "score": record.score, "generated": record.generated, "tier": record.tier,
-        "action": record.action, "enforced": record.enforced, "source": record.source, "rule": record.rule,
-        "model": record.model, "reason": record.reason, "mode": record.mode, "count": record.count,
-        "first": record.time, "last": record.last, "latency_sum": record.latency_sum,
-        "latency_max": record.latency_max, "boot": parsed[1], "batch": parsed[2], "row": parsed[3],
-        "targets": record.targets, "target_of": record.target_of,
+        "label": record.label, "tier": record.tier, "action": record.action, "enforced": record.enforced,
+        "source": record.source, "model": record.model, "reason": record.reason, "mode": record.mode,
+        "boot": parsed[1], "batch": parsed[2], "rule": record.rule, "targets": record.targets,
+        "target_of": record.target_of, "odd_addresses": odd, "latency_sum": record.latency_sum,
+        "latency_max": record.latency_max, "score": record.score, "generated": record.generated,
+        "count": record.count,
+    }  # fmt: skip
+    if record.last != record.time:
+        verdict["last"] = record.last
+    if row:
+        verdict["row"] = parsed[3]
+    question = {
+        "type": record.qtype, "top_level_domain": record.suffix, "subdomain": record.subdomain,
+        "registered_domain": record.registered, "name": record.qname,
     }  # fmt: skip
     document: dict[str, Any] = {
-        "@timestamp": record.time,
         "ecs": _EVENT,
+        "observer": {"name": record.resolver, "type": _OBSERVER_TYPE},
         "event": {
             "kind": "alert" if alert else "event",
             "category": ["network", "intrusion_detection"] if alert else ["network"],
@@ -51,31 +55,26 @@ def document_of(record: Record) -> dict[str, Any]:
             "outcome": "success" if record.rcode == "NOERROR" else "failure" if record.rcode else "unknown",
             "dataset": DATASET,
         },
-        "dns": dns,
-        "client": client,
-        "observer": {"name": record.resolver, "type": _OBSERVER_TYPE},
+        "ml_is_dga": {"malicious_prediction": int(alert)},
         "verdict": _present(verdict),
-        "ml_is_dga": {"malicious_prediction": int(alert), "malicious_probability": record.generated},
+        "@timestamp": record.time,
+        "client": {"ip": record.client} if is_address(record.client) else {"address": record.client},
+        "dns": _present({"response_code": record.rcode, "resolved_ip": ips}) | {"question": _present(question)},
     }
-    if is_address(record.client):
-        client["ip"] = record.client
-        document["source"] = {"ip": record.client}
     if record.count > 1:
         document["_doc_count"] = record.count  # 1 is the default, and less is not allowed
-    odd = [address for address in record.addresses if not is_address(address)]
-    if odd:
-        document["verdict"]["odd_addresses"] = odd
     return document
 
 
 def record_of(identifier: str, document: dict[str, Any]) -> Record:
     """The record that a document was made of."""
-    question, verdict = document["dns"]["question"], document["verdict"]
+    question, verdict, client = document["dns"]["question"], document["verdict"], document["client"]
+    time = document["@timestamp"]
     return Record(
-        id=identifier, time=document["@timestamp"], last=verdict["last"], count=verdict["count"],
+        id=identifier, time=time, last=verdict.get("last", time), count=verdict["count"],
         qname=question.get("name", ""), registered=question.get("registered_domain", ""),
         subdomain=question.get("subdomain", ""), suffix=question.get("top_level_domain", ""),
-        qtype=question.get("type", ""), client=document["client"].get("address", ""),
+        qtype=question.get("type", ""), client=client.get("ip") or client.get("address", ""),
         resolver=document["observer"]["name"], mode=verdict.get("mode", ""), label=verdict["label"],
         tier=verdict["tier"], action=verdict["action"], enforced=verdict["enforced"], source=verdict.get("source", ""),
         rule=verdict.get("rule", ""), model=verdict.get("model", ""), reason=verdict.get("reason", ""),

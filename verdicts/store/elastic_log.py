@@ -66,7 +66,9 @@ class LogWrites:
                 rejected.append(Rejected(record, reason))
                 continue
             index = index_of(prefix, "log", record.time, per)
-            items.append(Item(index, record.id, _encode(document_of(record)), record))
+            # Of one shard, `_seq_no` parts what has the same time.
+            document = document_of(record, row=self.settings.shards > 1)
+            items.append(Item(index, record.id, _encode(document), record))
         refused = self._create(items)
         rejected += [Rejected(item.record, reason) for item, reason in refused if item.record is not None]
         # Promises come last: a batch that shows as promised has had its rows sent.

@@ -16,7 +16,7 @@ from verdicts.store.elastic_client import ElasticSettings, translated
 
 FIELDS = {
     "qname": "dns.question.name", "registered": "dns.question.registered_domain",
-    "suffix": "dns.question.top_level_domain", "qtype": "dns.question.type", "client": "client.address",
+    "suffix": "dns.question.top_level_domain", "qtype": "dns.question.type", "client": "client.ip",
     "resolver": "observer.name", "mode": "verdict.mode",
     "label": "verdict.label", "tier": "verdict.tier", "action": "verdict.action", "enforced": "verdict.enforced",
     "source": "verdict.source", "rule": "verdict.rule", "model": "verdict.model", "reason": "verdict.reason",
@@ -26,8 +26,13 @@ LISTS = ("resolver", "qtype", "label", "tier", "action", "source", "rcode", "mod
 TIERS = ("none", "alert", "block")
 PAGE_BATCHES = 500
 MAX_VALUES = 1000  # of one field in a histogram
-SORT = ({"@timestamp": "desc"}, {"verdict.batch": "desc"}, {"verdict.row": "desc"}, {"verdict.boot": "desc"})
-TOP_ORDERS = {"count": "count", "clients": "clients", "score": "score", "enforced": "enforced>count"}
+SORT = (
+    {"@timestamp": "desc"}, {"verdict.batch": "desc"}, {"verdict.row": "desc"}, {"_seq_no": "desc"},
+    {"verdict.boot": "desc"},
+)  # fmt: skip
+TOP_ORDERS = {
+    "count": ("count",), "clients": ("clients", "others>clients"), "score": ("score",), "enforced": ("enforced>count",),
+}  # fmt: skip
 
 
 class LogReads:
@@ -47,13 +52,13 @@ class LogReads:
         """Counts per interval and value of `by`, in order of time and value."""
         if interval < 1:
             raise ValueError(f"interval {interval}: expected 1 millisecond or more")
-        values = {"terms": _terms(by, MAX_VALUES), "aggs": {"count": _COUNT}}
+        values = _by(by, {"size": MAX_VALUES}, {"count": _COUNT})
         times = {"field": "@timestamp", "fixed_interval": f"{interval}ms", "min_doc_count": 1}
-        answer = self._log(size=0, query=query_of(where), aggs={"t": {"date_histogram": times, "aggs": {"k": values}}})
+        answer = self._log(size=0, query=query_of(where), aggs={"t": {"date_histogram": times, "aggs": values}})
         return [
             Bucket(int(bucket["key"]), key, count)
             for bucket in _buckets(answer, "t")
-            for key, count in sorted((_key(value), int(value["count"]["value"])) for value in bucket["k"]["buckets"])
+            for key, count in sorted((_key(value), int(value["count"]["value"])) for value in _values(bucket))
             if count
         ]
 
@@ -61,22 +66,26 @@ class LogReads:
         """The highest values of the field `by`."""
         if order not in TOP_ORDERS:
             raise ValueError(f"order {order!r}: expected one of {', '.join(TOP_ORDERS)}")
-        terms = _terms(by, limit)
-        terms |= {
-            "shard_size": 10 * limit + 100,
-            "order": [{TOP_ORDERS[order]: "desc"}, {"count": "desc"}, {"_key": "asc"}],
-        }
+        terms = {
+            "size": max(limit, 1), "shard_size": 10 * limit + 100,
+            "order": [*({path: "desc"} for path in TOP_ORDERS[order]), {"count": "desc"}, {"_key": "asc"}],
+        }  # fmt: skip
         inner = {
             "count": _COUNT,
-            "clients": {"cardinality": {"field": "client.address", "precision_threshold": 3000}},
+            "clients": _distinct("client.ip"),
+            "others": {"filter": _NO_ADDRESS, "aggs": {"clients": _distinct("client.address")}},
             "score": {"max": {"field": "verdict.score"}},
             "generated": {"max": {"field": "verdict.generated"}},
-            "last": {"max": {"field": "verdict.last"}},
+            "first": {"max": {"field": "@timestamp"}},
+            "last": {"max": {"field": "verdict.last"}},  # where it is not the first
             "tiers": {"terms": {"field": "verdict.tier", "size": len(TIERS)}},
             "enforced": {"filter": {"term": {"verdict.enforced": True}}, "aggs": {"count": _COUNT}},
         }
-        answer = self._log(size=0, query=query_of(where), aggs={"k": {"terms": terms, "aggs": inner}})
-        return [_top(bucket) for bucket in _buckets(answer, "k")]
+        found = [
+            _top(bucket) for bucket in _values(self._log(size=0, query=query_of(where), aggs=_by(by, terms, inner)))
+        ]
+        found.sort(key=lambda top: (-getattr(top, order), -top.count, top.key))
+        return found[:limit]
 
     def reconcile(self, start: int, end: int) -> Iterator[BatchState]:
         """Each batch reported in the range, with what was stored of it."""
@@ -139,6 +148,11 @@ class LogReads:
 
 
 _COUNT = {"sum": {"field": "verdict.count"}}
+_NO_ADDRESS = {"bool": {"must_not": [{"exists": {"field": "client.ip"}}]}}
+
+
+def _distinct(field: str) -> dict[str, Any]:
+    return {"cardinality": {"field": field, "precision_threshold": 3000}}
 
 
 def query_of(where: Filter) -> dict[str, Any]:
@@ -178,7 +192,8 @@ def _name(name: str) -> list[dict[str, Any]]:
     if "*" in name:
         return [{"wildcard": {field: {"value": name.replace("\\", "\\\\").replace("?", "\\?")}}}]
     if not name.startswith("."):
-        return [{"term": {field: name}}]
+        # The name has no index, its registered domain has: whichever of its suffixes that was when it was written.
+        return [{"terms": {FIELDS["registered"]: names.suffixes(name) or [name]}}, {"term": {field: name}}]
     zone = name[1:]
     below = {"wildcard": {field: {"value": "*" + name.replace("\\", "\\\\").replace("?", "\\?")}}}
     found: list[dict[str, Any]] = [{"bool": {"should": [{"term": {field: zone}}, below], "minimum_should_match": 1}}]
@@ -187,13 +202,25 @@ def _name(name: str) -> list[dict[str, Any]]:
     return found
 
 
-def _terms(by: str, size: int) -> dict[str, Any]:
+def _by(by: str, terms: dict[str, Any], inner: dict[str, Any]) -> dict[str, Any]:
+    """Aggregations by a field's values; a client is an address or, where it is none, a text in a field of its own."""
     if by not in FIELDS:
         raise ValueError(f"field {by!r}: expected one of {', '.join(FIELDS)}")
-    terms: dict[str, Any] = {"field": FIELDS[by], "size": max(size, 1)}
+    known = {"field": FIELDS[by], **terms}
+    if by == "client":
+        other = {"field": "client.address", "missing": "", **terms}
+        rest = {"filter": _NO_ADDRESS, "aggs": {"k": {"terms": other, "aggs": inner}}}
+        return {"k": {"terms": known, "aggs": inner}, "rest": rest}
     if by != "enforced":
-        terms["missing"] = ""
-    return terms
+        known["missing"] = ""
+    return {"k": {"terms": known, "aggs": inner}}
+
+
+def _values(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    """The buckets of `_by` in a whole answer or in a bucket of one; there is none where there is no index."""
+    found = answer if "k" in answer else answer.get("aggregations", {})
+    parts = (found.get("k", {}), found.get("rest", {}).get("k", {}))
+    return [bucket for part in parts for bucket in part.get("buckets", [])]
 
 
 def _key(bucket: dict[str, Any]) -> str:
@@ -203,9 +230,11 @@ def _key(bucket: dict[str, Any]) -> str:
 def _top(bucket: dict[str, Any]) -> Top:
     tiers = {tier["key"] for tier in bucket["tiers"]["buckets"]}
     return Top(
-        key=_key(bucket), count=int(bucket["count"]["value"]), clients=int(bucket["clients"]["value"]),
+        key=_key(bucket), count=int(bucket["count"]["value"]),
+        clients=int(bucket["clients"]["value"]) + int(bucket["others"]["clients"]["value"]),
         score=bucket["score"]["value"] or 0.0, generated=bucket["generated"]["value"] or 0.0,
-        last=int(bucket["last"]["value"] or 0), tier=next((tier for tier in reversed(TIERS) if tier in tiers), "none"),
+        last=int(max(bucket["first"]["value"] or 0, bucket["last"]["value"] or 0)),
+        tier=next((tier for tier in reversed(TIERS) if tier in tiers), "none"),
         enforced=int(bucket["enforced"]["count"]["value"]),
     )  # fmt: skip
 
