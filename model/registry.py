@@ -132,6 +132,15 @@ class Registry:
         self._point(pointer[1:])
         return pointer[1]
 
+    def pointer(self) -> Versions:
+        """The version that serves, then those that served before, latest first; empty when none does yet."""
+        return self._pointer()
+
+    def point(self, versions: Versions) -> None:
+        """Set the whole pointer, as a backup had it. Raises `UnknownVersion` where its first is not there."""
+        self.path(versions[0])
+        self._point([version for version in versions if version in self._versions()])
+
     def _versions(self) -> Versions:
         names = self._remote.folders() if self._remote else [p.name for p in self.root.iterdir() if p.is_dir()]
         return sorted(filter(is_version, names))

@@ -7,7 +7,7 @@ import msgspec
 
 from verdicts.observations import Batch, Observation
 from verdicts.records import Record, records_of
-from verdicts.store import Filter, Promise
+from verdicts.store import Filter, Promise, Store
 
 BOOT = "0123456789abcdef" * 2
 MINUTE = 60_000
@@ -48,3 +48,10 @@ def around(at: int, **fields: object) -> Filter:
 def sqlite_url(folder: Path) -> str:
     """The URL of a store file in a folder."""
     return f"sqlite:///{folder}/verdict.db"
+
+
+def settled(store: Store) -> None:
+    """Make what was written visible to searches at once, which Elasticsearch does once a second."""
+    client = getattr(store, "client", None)
+    if client is not None:
+        client.indices.refresh(index=f"{store.settings.prefix}-*")  # type: ignore[attr-defined]

@@ -1,48 +1,13 @@
 """One contract, two stores: what holds of the embedded store holds of Elasticsearch (contract 4)."""
 
-import uuid
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
-from tests.elastic import shared_url
-from tests.stores import BOOT, MINUTE, around, now, observation, promise, records, sqlite_url
+from tests.stores import BOOT, MINUTE, around, now, observation, promise, records, settled
 from verdicts.store import Conflict, Document, Filter, Misconfigured, Promise, Store, Unavailable, open_store
 
 Make = Callable[..., Store]
-
-
-@pytest.fixture(params=["sqlite", pytest.param("elastic", marks=pytest.mark.elastic)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield sqlite_url(tmp_path)
-        return
-    prefix = f"t{uuid.uuid4().hex[:12]}"
-    found = f"{shared_url()}/?prefix={prefix}&replicas=0"
-    yield found
-    from verdicts.store.elastic import ElasticStore
-
-    cleaner = ElasticStore(found)
-    cleaner.client.indices.delete(index=f"{prefix}-*")
-    for name in ("log", "batches", "dead", "state", "history"):
-        cleaner.client.options(ignore_status=404).indices.delete_index_template(name=f"{prefix}-{name}")
-    cleaner.close()
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    opened = open_store(url)
-    opened.initialise()
-    yield opened
-    opened.close()
-
-
-def settled(store: Store) -> None:
-    """Make what was written visible to searches at once, which Elasticsearch does once a second."""
-    client = getattr(store, "client", None)
-    if client is not None:
-        client.indices.refresh(index=f"{store.settings.prefix}-*")  # type: ignore[attr-defined]
 
 
 # The log

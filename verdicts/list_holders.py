@@ -44,10 +44,10 @@ class Direct:
         for document in self._store.scan(LIST_KIND, f"{list_name}/" if list_name else ""):
             kind, _, suffix = document.key.partition("/")
             if contains in suffix:
+                body = document.body or {}
                 yield {
-                    "list": kind, "suffix": suffix, "author": document.author, "time": document.time,
-                    "note": (document.body or {}).get("note") or document.note,
-                    "expires": (document.body or {}).get("expires"),
+                    "list": kind, "suffix": suffix, "author": body.get("author") or document.author,
+                    "time": document.time, "note": body.get("note") or document.note, "expires": body.get("expires"),
                 }  # fmt: skip
 
     def add(self, list_name: str, rows: Iterable[list_formats.Row], note: str, expires: int | None) -> int:

@@ -1,0 +1,36 @@
+"""The two stores that one contract binds: a test that takes `store` or `url` runs on both."""
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.elastic import shared_url
+from tests.stores import sqlite_url
+from verdicts.store import Store, open_store
+
+
+@pytest.fixture(params=["sqlite", pytest.param("elastic", marks=pytest.mark.elastic)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield sqlite_url(tmp_path)
+        return
+    prefix = f"t{uuid.uuid4().hex[:12]}"
+    found = f"{shared_url()}/?prefix={prefix}&replicas=0"
+    yield found
+    from verdicts.store.elastic import ElasticStore
+
+    cleaner = ElasticStore(found)
+    cleaner.client.indices.delete(index=f"{prefix}-*")
+    for name in ("log", "batches", "dead", "state", "history"):
+        cleaner.client.options(ignore_status=404).indices.delete_index_template(name=f"{prefix}-{name}")
+    cleaner.close()
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    opened = open_store(url)
+    opened.initialise()
+    yield opened
+    opened.close()
