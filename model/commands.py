@@ -32,7 +32,7 @@ def classify(names: tuple[str, ...], model: str | None, as_objects: bool, explai
     from model.explain import explain
     from model.scorer import Scorer, set_threads
 
-    _quiet()
+    quiet()
     if threads is not None:
         set_threads(threads)  # before the artifact is loaded, for that computes
     artifact = _load(model)
@@ -76,7 +76,7 @@ def train(
     `--network seed --rows 500` repeats the published experiment of 2020 instead, over several seeds, and prints what
     came of it.
     """
-    _quiet()
+    quiet()
     if network == "seed" and rows:
         _repeat_2020(data, rows, epochs or 30, seeds)
         return
@@ -111,7 +111,7 @@ def evaluate(
 
     `--network seed` trains the network of 2020 on an honest random split of all names of its two lists instead.
     """
-    _quiet()
+    quiet()
     if network == "seed":
         _repeat_2020(data, None, epochs, seeds)
         return
@@ -168,7 +168,7 @@ def promote(version: str, force: bool, registry: str) -> None:
     from model.registry import GuardFailed, UnknownVersion
     from model.replay import guard
 
-    _quiet()
+    quiet()
     try:
         _registry(registry).promote(version, guard, force)
     except (GuardFailed, UnknownVersion, BadArtifact) as error:
@@ -183,7 +183,7 @@ def rollback(registry: str) -> None:
     from model.artifact import BadArtifact
     from model.registry import UnknownVersion
 
-    _quiet()
+    quiet()
     try:
         click.echo(f"{_registry(registry).rollback()} serves")
     except (UnknownVersion, BadArtifact) as error:
@@ -275,7 +275,7 @@ def _flush() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """Import TensorFlow without its start-up notes, which go to the process's standard error past Python's."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()

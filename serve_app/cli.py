@@ -21,7 +21,7 @@ PLACES = {
     "evaluate": Place("model.commands", "Evaluate a network."),
     "models": Place("model.commands", "List, promote and roll back models of a registry."),
     "lists": Place("verdicts.commands", "Show and change the vetted lists."),
-    "store": Place("verdicts.commands", "Create, check and reconcile a store."),
+    "store": Place("serve_app.store_commands", "Create, check, reconcile, back up and fill a store."),
     "tokens": Place("serve_app.token_commands", "Issue, list, rotate and revoke tokens."),
     "bench": Place("serve_app.commands", "Measure, and write the tables."),
 }

@@ -44,7 +44,7 @@ def lists(context: click.Context, url: str | None, token_file: Path | None, stor
     if url is not None and token_file is not None:
         context.obj = Remote(url, token_file.read_text().strip())
     else:
-        with _told():
+        with told():
             context.obj = Direct(store_url or "", getpass.getuser(), _now())
     context.call_on_close(context.obj.close)
 
@@ -61,7 +61,7 @@ _DAYS = click.option("--days", type=click.FloatRange(0, min_open=True), help="Un
 @click.pass_obj
 def show(holder: Holder, list_name: str | None, contains: str) -> None:
     """Print entries: list, suffix, author, expiry, note; tab separated."""
-    with _told():
+    with told():
         for found in holder.show(list_name or "", contains.lower()):
             expires = _day(found["expires"]) if found["expires"] else "-"
             note = ascii(found["note"] or "")[1:-1]
@@ -76,7 +76,7 @@ def show(holder: Holder, list_name: str | None, contains: str) -> None:
 @click.pass_obj
 def add(holder: Holder, list_name: str, suffixes: tuple[str, ...], note: str, days: float | None) -> None:
     """Add names; each stands for itself and all below it."""
-    with _told():
+    with told():
         parsed = list_formats.parse(suffixes)
         if parsed.problems:
             raise click.ClickException(parsed.problems[0].reason)
@@ -90,7 +90,7 @@ def add(holder: Holder, list_name: str, suffixes: tuple[str, ...], note: str, da
 @click.pass_obj
 def remove(holder: Holder, list_name: str, suffixes: tuple[str, ...], note: str) -> None:
     """Remove names."""
-    with _told():
+    with told():
         click.echo(f"{holder.remove(list_name, suffixes, note)} removed from {list_name}")
 
 
@@ -109,7 +109,7 @@ def import_(
 
     LIST may be `prevalence`: the popular names that the model may not block, most popular first; it is replaced.
     """
-    with _told():
+    with told():
         text = file.read().splitlines()
         form = list_formats.guess("\n".join(text[:200])) if form == "auto" else form
         parsed = list_formats.parse(text, form, limit)
@@ -131,7 +131,7 @@ def import_(
 @click.pass_obj
 def export(holder: Holder, list_name: str, form: str) -> None:
     """Print a whole list."""
-    with _told():
+    with told():
         if list_name == "prevalence":
             rows = [list_formats.Row(name) for name in holder.ranked()]
         else:
@@ -153,7 +153,7 @@ def store(context: click.Context, url: str | None) -> None:
 @click.pass_obj
 def init(url: str) -> None:
     """Create tables, or templates and indices; harmless when they are there."""
-    with _opened(url) as opened:
+    with opening(url) as opened:
         opened.initialise()
         epoch = opened.epoch()
         click.echo(f"ready: epoch {epoch.number} of generation {epoch.generation}")
@@ -163,7 +163,7 @@ def init(url: str) -> None:
 @click.pass_obj
 def check(url: str) -> None:
     """Say what is wrong, a line each; exit 1 when something is."""
-    with _opened(url, readonly=True) as opened:
+    with opening(url, readonly=True) as opened:
         problems = opened.check()
     for problem in problems:
         click.echo(problem)
@@ -183,7 +183,7 @@ def reconcile(url: str, days: float, every: bool) -> None:
     """
     now = _now()
     totals: Counter[str] = Counter()
-    with _opened(url, readonly=True) as opened:
+    with opening(url, readonly=True) as opened:
         for batch in opened.reconcile(now - int(days * DAY_MS), now + DAY_MS):
             state = state_of(batch, now)
             totals.update({state: 1, "rows": batch.rows, "stored": batch.stored, "seen": batch.seen})
@@ -208,8 +208,9 @@ def state_of(batch: BatchState, now: int) -> str:
 
 
 @contextmanager
-def _opened(url: str, readonly: bool = False) -> Iterator[Store]:
-    with _told():
+def opening(url: str, readonly: bool = False) -> Iterator[Store]:
+    """A store for one command, whose errors are told in a line."""
+    with told():
         opened = open_store(url, readonly)
         try:
             yield opened
@@ -218,7 +219,7 @@ def _opened(url: str, readonly: bool = False) -> Iterator[Store]:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def told() -> Iterator[None]:
     """Errors that a person can act on, in one line instead of a trace."""
     try:
         yield

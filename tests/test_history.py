@@ -1,0 +1,227 @@
+"""Logs from before Verdict: every form read, every event stored once however often its file comes."""
+
+import gzip
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dns.message
+import dns.rrset
+import msgspec
+import pytest
+
+from tests.stores import settled
+from verdicts.captures import Event
+from verdicts.collector_logs import BadLine, json_line, text_lines
+from verdicts.drain import promise_of
+from verdicts.history import MODE, BadHistory, Done, Source, Survey, batches, plan, survey
+from verdicts.policy import Policy, Thresholds, Verdict, decide
+from verdicts.records import Record, records_of
+from verdicts.store import Filter, Store
+
+AT = int(datetime.now(UTC).timestamp() * 1000) // 1000 * 1000 - 86_400_000
+
+
+def judge(names: Sequence[str]) -> tuple[list[Verdict], str]:
+    """Every name with a q in it is generated."""
+    limits = Thresholds(block=0.9)
+    return [decide(Policy(), limits, None, None, 0.95 if "q" in name else 0.1, 0.2) for name in names], "m1"
+
+
+def stamp(at: int) -> str:
+    return datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f") + "789Z"
+
+
+def line(qname: str = "www.example.net", at: int = AT, operation: str = "CLIENT_RESPONSE", **more: str) -> str:
+    """A line as DNS-collector's JSON mode writes it."""
+    answers = [{"rdatatype": "CNAME", "rdata": "t.example.net"}, {"rdatatype": "A", "rdata": "198.51.100.7"}]
+    return json.dumps({
+        "network": {"query-ip": more.get("client", "192.0.2.7"), "query-port": "5353"},
+        "dns": {"qname": qname, "qtype": "A", "rcode": "NOERROR", "resource-records": {"an": answers}},
+        "dnstap": {"operation": operation, "identity": more.get("server", "ns1"), "timestamp-rfc3339ns": stamp(at)},
+    }) + "\n"  # fmt: skip
+
+
+def put(store: Store, path: Path, known: dict[str, Done]) -> Survey:
+    """Import a file as `verdict store import` does, without its model."""
+    source = Source(path)
+    found = survey(source, known)
+    last = plan(found).number
+    for batch in batches(source, found, "", judge):
+        store.append(list(records_of(batch)), [promise_of(batch, AT)])
+        last = batch.batch
+    boot, ends, _, _ = plan(found)
+    known[boot] = Done(
+        path.name, source.form, "", found.replies, found.size, found.digest, ends, "whole", "m1", last, True
+    )
+    settled(store)
+    return found
+
+
+def stored(store: Store) -> list[Record]:
+    return store.search(Filter(AT - 86_400_000, AT + 86_400_000), 1000).records
+
+
+def test_a_reply_becomes_a_judged_record_that_says_it_was_imported(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "log.json"
+    path.write_text(line("QX.Example.net.") + line("qx.example.net") + line("www.example.net", server="ns2"))
+    put(store, path, {})
+    other, bad = sorted(stored(store), key=lambda record: record.count)
+    assert (bad.qname, bad.count, bad.resolver, bad.mode, bad.tier) == ("qx.example.net", 2, "ns1", MODE, "block")
+    assert (bad.action, bad.enforced, bad.model, bad.rcode) == ("passthru", False, "m1", "NOERROR")
+    assert (bad.addresses, bad.targets) == (["198.51.100.7"], ["t.example.net"])
+    assert (bad.time, bad.client, other.resolver) == (AT, "192.0.2.7", "ns2")
+    assert {state.missing for state in store.reconcile(AT - 1000, AT + 1000)} == {0}
+
+
+def test_a_file_that_comes_again_adds_nothing(store: Store, tmp_path: Path) -> None:
+    path, known = tmp_path / "log.json", dict[str, Done]()
+    path.write_text("".join(line(f"{i}.example.net") for i in range(20)))
+    put(store, path, known)
+    packed = tmp_path / "log.json.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    assert put(store, packed, known).prior is not None
+    put(store, path, {})  # as after a crash before the import was noted
+    assert len(stored(store)) == 20
+
+
+def test_a_file_that_grew_adds_what_is_new(store: Store, tmp_path: Path) -> None:
+    path, known = tmp_path / "log.json", dict[str, Done]()
+    path.write_text(line("a.example.net") * 3)
+    put(store, path, known)
+    with path.open("a") as file:
+        file.write(line("a.example.net") * 2 + line("b.example.net") + line("cut off")[:40])
+    found = put(store, path, known)
+    assert found.cut == "line 7: ends without an end of line"
+    assert sorted((record.qname, record.count) for record in stored(store)) == [
+        ("a.example.net", 2), ("a.example.net", 3), ("b.example.net", 1)
+    ]  # fmt: skip
+    [done] = known.values()
+    assert (done.ends, done.batches) == ([3, 6], 2)
+
+
+def test_an_import_that_crashed_and_whose_file_grew_is_completed_first(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "log.json"
+    path.write_text(line("a.example.net") * 3)
+    begun: dict[str, Done] = {}
+    put(store, path, begun)
+    [(boot, done)] = begun.items()
+    with path.open("a") as file:
+        file.write(line("a.example.net") * 2)
+    put(store, path, {boot: msgspec.structs.replace(done, complete=False, batches=0)})
+    assert sorted(record.count for record in stored(store)) == [2, 3]
+
+
+def test_replies_count_and_not_their_queries_too(tmp_path: Path) -> None:
+    path = tmp_path / "log.json"
+    path.write_text(line(operation="CLIENT_QUERY") + line() + line(operation="RESOLVER_RESPONSE"))
+    found = survey(Source(path), {})
+    assert (found.events, found.replies, found.others, found.left_out) == (1, True, 1, 0)
+    path.write_text(line(operation="CLIENT_QUERY"))
+    assert survey(Source(path), {}).events == 1
+
+
+def test_a_line_that_is_no_event_is_told_and_the_rest_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "log.json"
+    path.write_text(line() + "{oops\n" + line().replace('"qtype": "A", ', "") + line())
+    found = survey(Source(path), {})
+    assert [leftover.place for leftover in found.leftovers] == ["line 2", "line 3"] and found.events == 2
+
+
+def test_a_name_that_is_none_is_kept_as_it_came(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "log.json"
+    path.write_text(line("a..b") + line("<script>.example.net") + line("x" * 70 + ".net"))
+    put(store, path, {})
+    assert {record.qname for record in stored(store)} == {
+        "a..b", "\\060script\\062.example.net", "x" * 70 + ".net"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("content", [b"", b"\n \n"])
+def test_an_empty_file_is_refused_by_name(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(content)
+    with pytest.raises(BadHistory, match="log: empty, expected one of the forms dnstap, json, text"):
+        Source(tmp_path / "log")
+
+
+# The forms
+
+
+def test_a_dnstap_file_gives_replies_with_their_rcodes_and_addresses(tmp_path: Path) -> None:
+    reply = dns.message.make_response(dns.message.make_query("www.example.net", "A"))
+    reply.answer = [
+        dns.rrset.from_text("www.example.net.", 60, "IN", "CNAME", "t.example.net."),
+        dns.rrset.from_text("t.example.net.", 60, "IN", "A", "198.51.100.7"),
+    ]
+    path = tmp_path / "log.dnstap"
+    path.write_bytes(dnstap(frame(b"ns1", 6, b"\xc0\0\2\7", AT, reply.to_wire())))
+    source = Source(path)
+    assert source.form == "dnstap"
+    [event] = source.reading()
+    assert isinstance(event, Event) and event[1:] == (
+        "192.0.2.7", "www.example.net", "A", True, "NOERROR", ("198.51.100.7",), ("t.example.net",),
+        "ns1",
+    )  # fmt: skip
+
+
+def test_a_dnstap_file_that_is_cut_or_damaged_gives_what_came_before(tmp_path: Path) -> None:
+    reply = dns.message.make_response(dns.message.make_query("www.example.net", "A")).to_wire()
+    one = frame(b"ns1", 6, b"\xc0\0\2\7", AT, reply)
+    path = tmp_path / "log.dnstap"
+    path.write_bytes(dnstap(one, one)[:-20])
+    found = survey(Source(path), {})
+    assert found.events == 1 and "ends inside a frame" in found.cut
+    path.write_bytes(dnstap(one) + b"\xff\xff\xff\xff")
+    assert "damaged, and not read further" in survey(Source(path), {}).cut
+
+
+def test_the_text_form_is_read_by_its_directives() -> None:
+    read = text_lines()
+    said = f'{stamp(AT)} ns1 CLIENT_RESPONSE NXDOMAIN 2001:db8::7 53 IPv6 UDP 43b "a b.example.net" AAAA 0.01'
+    event = read(said)
+    assert event is not None and event[1:6] == ("2001:db8::7", "a b.example.net", "AAAA", True, "NXDOMAIN")
+    assert int(event.time * 1000) == AT
+    short = text_lines("timestamp-unixms operation queryip qname qtype answer-ips", ";")
+    event = short(f"{AT};CLIENT_RESPONSE;192.0.2.7;example.net;A;198.51.100.7,198.51.100.8")
+    assert event is not None and event.addresses == ("198.51.100.7", "198.51.100.8")
+    with pytest.raises(BadLine, match="3 fields, expected the 6"):
+        short("1;2;3")
+    with pytest.raises(ValueError, match="expected qname, qtype, operation and one of timestamp"):
+        text_lines("qname qtype")
+
+
+def test_flat_json_is_read_as_nested_json_is() -> None:
+    flat = json.dumps({
+        "dnstap.operation": "CLIENT_RESPONSE", "dnstap.identity": "ns1", "dnstap.timestamp-rfc3339ns": stamp(AT),
+        "network.query-ip": "192.0.2.7", "dns.qname": "www.example.net", "dns.qtype": "A", "dns.rcode": "NOERROR",
+        "dns.resource-records.an.rdatatypes": "CNAME|A", "dns.resource-records.an.rdatas": "t.example.net|198.51.100.7",
+    })  # fmt: skip
+    assert json_line(flat) == json_line(line())
+
+
+def field(number: int, value: bytes | int) -> bytes:
+    """A protobuf field."""
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def varint(value: int) -> bytes:
+    out = b""
+    while value > 127:
+        out, value = out + bytes([value & 127 | 128]), value >> 7
+    return out + bytes([value])
+
+
+def frame(identity: bytes, kind: int, client: bytes, at: int, message: bytes) -> bytes:
+    inner = field(1, kind) + field(4, client) + field(12, at // 1000) + field(14, message)
+    return field(1, identity) + field(14, inner) + field(15, 1)
+
+
+def dnstap(*frames: bytes) -> bytes:
+    """A file of frame streams without its STOP frame."""
+    content = b"protobuf:dnstap.Dnstap"
+    start = (2).to_bytes(4, "big") + (1).to_bytes(4, "big") + len(content).to_bytes(4, "big") + content
+    data = b"".join(len(one).to_bytes(4, "big") + one for one in frames)
+    return b"\0\0\0\0" + len(start).to_bytes(4, "big") + start + data
