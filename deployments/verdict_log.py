@@ -13,6 +13,7 @@ from verdicts.store import Document, Epoch
 from verdicts.watch import Watch
 
 APPENDS_AT_ONCE = 32  # threads that wait for one sync together
+COMMITS_AT_ONCE = 4  # threads of their own: however long the store takes for these, no report waits
 
 
 class VerdictLog:
@@ -34,6 +35,7 @@ class VerdictLog:
         watch = Watch(read_sinks(Path(alerts_file)) if alerts_file else ())
         self._keeper = Keeper(store_url, spool_dir, spool_bytes, anonymise, retention_days, [watch])
         self._threads = ThreadPoolExecutor(APPENDS_AT_ONCE, "verdict-log")
+        self._commit_threads = ThreadPoolExecutor(COMMITS_AT_ONCE, "verdict-commit")
 
     async def append(self, batch: bytes) -> None:
         """Return once the batch (JSON, checked) is synced in the spool. Raises `SpoolFull`."""
@@ -42,7 +44,7 @@ class VerdictLog:
     async def commit(self, documents: list[Document], author: str, note: str = "", expect: int | None = None) -> Epoch:
         """Write all documents or none. Raises `Conflict`, `Unavailable` or `Misconfigured`."""
         return await asyncio.get_running_loop().run_in_executor(
-            self._threads, self._keeper.commit, documents, author, note, expect
+            self._commit_threads, self._keeper.commit, documents, author, note, expect
         )
 
     async def status(self) -> dict[str, Any]:

@@ -10,10 +10,18 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 HANG_S = 30.0
+
+
+class Call(NamedTuple):
+    """A request as it came."""
+
+    method: str
+    path: str  # with its query
+    body: bytes
 
 
 class FaultProxy(ThreadingHTTPServer):
@@ -32,6 +40,8 @@ class FaultProxy(ThreadingHTTPServer):
         self.faults: list[str | int] = []
         self.poison = b""
         self.met: Counter[str] = Counter()  # faults that happened
+        self.calls: list[Call] = []
+        self.forbidden = ""  # a request whose path holds this is answered as the security module would
         self.released = threading.Event()  # ends every hang
         self.draw = random.Random(1)
 
@@ -64,11 +74,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _pass(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        self.server.calls.append(Call(self.command, self.path, body))
         fault: str | int = ""
         if "_bulk" in self.path and self.server.faults:
             fault = self.server.faults.pop(0)
             self.server.met[str(fault)] += 1
-        if fault == "hang":
+        if self.server.forbidden and self.server.forbidden in self.path:
+            refusal = {"type": "security_exception", "reason": "action is unauthorized"}
+            self._reply(403, {"error": refusal, "status": 403})
+        elif fault == "hang":
             self.server.released.wait(HANG_S)
             self.close_connection = True
         elif isinstance(fault, int):

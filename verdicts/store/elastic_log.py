@@ -155,6 +155,7 @@ class LogWrites:
         """Create a rotated index with its mapping: without it, a server without our template would guess one."""
         name = index.removeprefix(self.settings.prefix + "-").partition("-")[0]
         body = index_body(self.settings.prefix, name, self.settings.shards, self.settings.replicas)
+        body.pop("aliases", None)  # the template gives it: asked for here, it would take the privilege `manage`
         with translated():
             try:
                 self.client.indices.create(index=index, **body)
