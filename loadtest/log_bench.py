@@ -179,6 +179,7 @@ def whole_document(record: Record) -> dict[str, Any]:
     document = document_of(record, row=True)
     document["client"] = {"address": record.client, "ip": record.client}
     document["source"] = {"ip": record.client}
+    document["event"]["action"] = record.action
     document["verdict"] |= {"first": record.time, "last": record.last}
     document["ml_is_dga"]["malicious_probability"] = record.generated
     return document
@@ -198,7 +199,7 @@ def bytes_a_row(url: str, rows: int) -> bool:
             store.client.bulk(index=plain, operations=lines)
         default = size(store, plain)
     count = len(records)
-    print(f"{mine / count:.0f} octets a row, default dynamic mapping {default / count:.0f}: {mine / default:.2f}")
+    print(f"{mine / count:.1f} octets a row, default dynamic mapping {default / count:.1f}: {mine / default:.3f}")
     return mine / default <= BYTES_GOAL
 
 

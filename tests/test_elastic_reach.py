@@ -1,16 +1,21 @@
-"""How the store reaches a server: the key that it sends, several hosts of which one is dead, a cloud id."""
+"""How the store reaches a server: the key that it sends, its authority, several hosts (one dead), a cloud id."""
 
 import base64
 import socket
+import ssl
 import threading
+import uuid
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import trustme
 
-from tests.fault_proxy import reply_as_elasticsearch
-from verdicts.store import Misconfigured
+from tests.elastic import shared_url
+from tests.fault_proxy import proxy_to, reply_as_elasticsearch
+from tests.stores import around, now, observation, records, settled
+from verdicts.store import Misconfigured, Unavailable, open_store
 from verdicts.store.elastic import ElasticStore
 
 KEY = base64.b64encode(b"id:secret").decode()
@@ -78,3 +83,36 @@ def test_a_cloud_id_names_the_host(key_file: Path) -> None:
     [node] = store.client.transport.node_pool.all()
     assert (node.config.scheme, node.config.host, node.config.port) == ("https", "abc.cloud.example.org", 443)
     store.close()
+
+
+@pytest.mark.elastic
+def test_a_server_is_believed_under_the_authority_that_ca_names_and_no_other(tmp_path: Path) -> None:
+    """TLS with an authority of one's own in front of the real server, as one hosts it oneself."""
+    authority, stranger = trustme.CA(), trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    stranger.cert_pem.write_to_path(str(tmp_path / "other.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    prefix, at = f"t{uuid.uuid4().hex[:12]}", now()
+    with proxy_to(shared_url()) as proxy:
+        proxy.socket = context.wrap_socket(proxy.socket, server_side=True)
+        url = f"{proxy.url.replace('http:', 'https:')}/?prefix={prefix}&replicas=0"
+        store = ElasticStore(f"{url}&ca={tmp_path / 'ca.pem'}")
+        store.initialise()
+        store.append(records([observation(at=at)]))
+        settled(store)
+        assert store.check() == [] and len(store.search(around(at)).records) == 1
+        for other in ("", f"&ca={tmp_path / 'other.pem'}"):
+            wrong = open_store(url + other)
+            with pytest.raises(Unavailable, match="certificate verify failed"):
+                wrong.epoch()
+            wrong.close()
+        store.client.indices.delete(index=f"{prefix}-*")
+        for name in ("log", "batches", "dead", "state", "history"):
+            store.client.indices.delete_index_template(name=f"{prefix}-{name}")
+        store.close()
+
+
+def test_a_file_of_an_authority_that_is_not_there_is_named() -> None:
+    with pytest.raises(Misconfigured, match="ca /nowhere.pem"):
+        ElasticStore("https://127.0.0.1:9200/?ca=/nowhere.pem")

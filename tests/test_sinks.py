@@ -1,10 +1,12 @@
 """Each kind of sink against a real local server."""
 
+import base64
 import email
 import json
 import re
 import socket
 import socketserver
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import trustme
 
 from verdicts.incidents import Incident
 from verdicts.sinks import SinkError, read_sinks, sink_of, syslog_line
@@ -145,6 +148,63 @@ def test_a_mail_server_that_refuses_is_an_error() -> None:
             sink_of(f"smtp://127.0.0.1:{server.server_address[1]}/?from=a@example.org&to=b@example.org").send(
                 KEY, INCIDENT
             )
+
+
+class SecureMail(socketserver.StreamRequestHandler):
+    """A mail server that wants STARTTLS (RFC 3207) and then a password (RFC 4954) before it takes anything."""
+
+    def handle(self) -> None:
+        self.said: list[str] = []
+        self.wfile.write(b"220 mail.example.org\r\n")
+        self._converse(self.request, secure=False)
+        self.server.got.append(self.said)  # type: ignore[attr-defined]
+
+    def _converse(self, connection: socket.socket, secure: bool) -> None:
+        file = connection.makefile("rwb", buffering=0)
+        data = False
+        for line in file:
+            text = line.decode().strip()
+            if data:
+                data = text != "."
+                answer = None if data else "250 taken"
+            else:
+                self.said.append(("TLS " if secure else "") + text)
+                verb = text.split(" ")[0].upper()
+                answers = {
+                    "EHLO": "250-mail.example.org\r\n250 " + ("AUTH PLAIN" if secure else "STARTTLS"),
+                    "STARTTLS": "220 go on", "AUTH": "235 welcome", "DATA": "354 go on", "QUIT": "221 bye",
+                }  # fmt: skip
+                answer, data = answers.get(verb, "250 ok"), verb == "DATA"
+                if not secure and verb == "MAIL":
+                    answer = "530 STARTTLS first"
+            if answer is not None:
+                file.write(answer.encode() + b"\r\n")
+            if answer == "220 go on":
+                wrapped = self.server.context.wrap_socket(connection, server_side=True)  # type: ignore[attr-defined]
+                return self._converse(wrapped, secure=True)
+            if answer == "221 bye":
+                connection.close()
+                return None
+        return None
+
+
+def test_mail_goes_by_starttls_under_a_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    with serving(socketserver.ThreadingTCPServer(("127.0.0.1", 0), SecureMail)) as server:
+        server.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # type: ignore[attr-defined]
+        authority.issue_cert("127.0.0.1").configure_cert(server.context)  # type: ignore[attr-defined]
+        where = f"127.0.0.1:{server.server_address[1]}/?from=a@example.org&to=b@example.org"
+        with pytest.raises(SinkError, match="certificate verify failed"):  # nobody vouches for this server
+            sink_of(f"smtp+starttls://ann:s%40crt@{where}").send(KEY, INCIDENT)
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+        sink_of(f"smtp+starttls://ann:s%40crt@{where}").send(KEY, INCIDENT)
+        with pytest.raises(SinkError, match="530"):
+            sink_of(f"smtp://{where}").send(KEY, INCIDENT)
+    said = next(said for said in server.got if "TLS QUIT" in said)  # type: ignore[attr-defined]
+    login = next(line for line in said if line.startswith("TLS AUTH PLAIN "))
+    assert base64.b64decode(login.split()[-1]) == b"\0ann\0s@crt"
+    assert "TLS mail FROM:<a@example.org>" in " ".join(said).replace("MAIL", "mail")
 
 
 def test_nobody_there_is_an_error() -> None:

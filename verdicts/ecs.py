@@ -1,9 +1,9 @@
 """A record as an Elastic Common Schema document, and back (contract 3).
 
 An empty text is left out of the document; reading puts it back. So is what the index answers for by another name
-(`elastic_schema`): `source.ip` is `client.ip`, `verdict.first` is `@timestamp`, `ml_is_dga.malicious_probability` is
-`verdict.generated`; and a `verdict.last` that is `@timestamp`. A client that is no address (a hashed one) stands in
-`client.address` instead of `client.ip`.
+(`elastic_schema`): `source.ip` is `client.ip`, `event.action` is `verdict.action`, `verdict.first` is `@timestamp`,
+`ml_is_dga.malicious_probability` is `verdict.generated`; and a `verdict.last` that is `@timestamp`. A client that is
+no address (a hashed one) stands in `client.address` instead of `client.ip`.
 
 Fields that seldom change come first and those that always do last, a name behind its parts: so the store's compression
 finds most of a document in the one before.
@@ -51,7 +51,6 @@ def document_of(record: Record, row: bool = False) -> dict[str, Any]:
             "kind": "alert" if alert else "event",
             "category": ["network", "intrusion_detection"] if alert else ["network"],
             "type": ["denied" if denied else "allowed"],
-            "action": record.action,
             "outcome": "success" if record.rcode == "NOERROR" else "failure" if record.rcode else "unknown",
             "dataset": DATASET,
         },

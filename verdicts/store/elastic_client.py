@@ -84,6 +84,8 @@ def connect(settings: ElasticSettings) -> Elasticsearch:
     elif settings.user:
         more["basic_auth"] = (settings.user, settings.password)
     if settings.ca:
+        if not Path(settings.ca).is_file():
+            raise Misconfigured(f"ca {settings.ca}: no such file")
         more["ca_certs"] = settings.ca
     where: dict[str, Any] = {"cloud_id": settings.cloud_id} if settings.cloud_id else {"hosts": list(settings.hosts)}
     return Elasticsearch(

@@ -48,7 +48,7 @@ def _tree(fields: dict[str, Any]) -> dict[str, Any]:
 LOG_FIELDS = {
     "@timestamp": _DATE,
     "ecs.version": _KEPT,
-    "event.kind": _KEYWORD, "event.category": _FOUND, "event.type": _KEYWORD, "event.action": _SHOWN,
+    "event.kind": _FOUND, "event.category": _FOUND, "event.type": _SHOWN, "event.action": _alias("verdict.action"),
     "event.outcome": _SHOWN, "event.dataset": _SHOWN,
     "dns.question.name": _SHOWN, "dns.question.type": _KEYWORD, "dns.question.registered_domain": _KEYWORD,
     "dns.question.subdomain": _KEPT, "dns.question.top_level_domain": _KEYWORD,
@@ -62,7 +62,7 @@ LOG_FIELDS = {
     "verdict.latency_sum": _LONG, "verdict.latency_max": _LONG,
     "verdict.boot": _KEYWORD, "verdict.batch": {"type": "long"}, "verdict.row": _LONG,
     "verdict.targets": _KEYWORD, "verdict.target_of": _KEYWORD, "verdict.odd_addresses": _KEPT,
-    "ml_is_dga.malicious_prediction": {"type": "long"},
+    "ml_is_dga.malicious_prediction": _LONG,
     "ml_is_dga.malicious_probability": _alias("verdict.generated"),
 }  # fmt: skip
 BATCH_FIELDS = {
