@@ -6,6 +6,7 @@ import signal
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,8 +19,10 @@ from dashboard.server import quiet, serve
 from dashboard.settings import Settings
 from dashboard.signin import signin_of
 from verdicts.records import records_of
-from verdicts.store import Document, Promise, Store, open_store
+from verdicts.store import Document, Promise, Store, Unavailable, open_store
 
+STATES = ("full", "empty", "slow", "dead")
+SLOW_S = 4.0  # before each answer of a slow store
 PASSWORDS = {"ada": "analyst", "vic": "viewer", "root": "admin"}  # name: role; the password is the name
 
 
@@ -96,21 +99,36 @@ async def keep_coming(store: Store) -> None:
         await asyncio.sleep(1)
 
 
-async def run(directory: Path, port: int) -> None:
+class Slowly(Data):
+    """Waits before each question."""
+
+    def _put(self, question: Any) -> Any:
+        time.sleep(SLOW_S)
+        return super()._put(question)
+
+
+def dead() -> Store:
+    """A store that nobody reaches."""
+    raise Unavailable("store: connection refused (made up)")
+
+
+async def run(directory: Path, port: int, state: str = "full") -> None:
     """Serve until interrupted."""
     url = f"sqlite:///{directory / 'demo.db'}"
     store = open_store(url)
-    await asyncio.to_thread(prepare, store, int(time.time()) * 1000)
+    store.initialise()
+    if state != "empty":
+        await asyncio.to_thread(prepare, store, int(time.time()) * 1000)
     accounts = directory / "accounts"
     accounts.write_text("".join(f"{name} {role} {hashed(name)}\n" for name, role in PASSWORDS.items()))
-    data = Data(reader_of(url))
+    data = (Slowly if state == "slow" else Data)(dead if state == "dead" else reader_of(url))
     client = Client("http://control.example", lambda: "made-up", SampleControl(store))
     settings = Settings(store_url=url, control_url="http://control.example", port=port, password_file=accounts)
     signin = signin_of(settings)
     server = serve(settings, data, client, signin)
     server.start()
     print(f"demo: http://127.0.0.1:{server.port}/ (users {', '.join(PASSWORDS)}; the password is the name)", flush=True)
-    traffic = asyncio.create_task(keep_coming(store))
+    traffic = asyncio.create_task(keep_coming(store) if state != "empty" else asyncio.sleep(0))
     stopped = asyncio.Event()
     asyncio.get_running_loop().set_exception_handler(quiet)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -125,10 +143,11 @@ async def run(directory: Path, port: int) -> None:
 
 @click.command()
 @click.option("--port", default=8055, show_default=True, help="0: any free one.")
-def main(port: int) -> None:
+@click.option("--store", "state", type=click.Choice(STATES), default="full", show_default=True, help="What to see.")
+def main(port: int, state: str) -> None:
     """Serve the dashboard on made-up traffic."""
     with tempfile.TemporaryDirectory(prefix="verdict-demo-") as directory:
-        asyncio.run(run(Path(directory), port))
+        asyncio.run(run(Path(directory), port, state))
     os._exit(0)  # what the store's threads still do is of no use
 
 

@@ -1,9 +1,11 @@
-"""How fast the pages open, and what each open session costs the server.
+"""How fast the dashboard's pages can be used, alone and by twenty analysts at once, and what an open page costs.
 
-    python -m loadtest.dashboard_bench [--quick] [--out FILE]
+    python -m loadtest.dashboard_bench [--store URL] [--part PART] [--quick] [--out FILE]
 
-The dashboard is `python -m dashboard.demo`: a day of made-up traffic in an SQLite store. A page is open when the
-server has sent its whole document (`loadtest.panel_session`); what the browser then draws is not in the figure.
+Without `--store` the pages stand before a day of made-up traffic (`dashboard.demo`); with it before the store at that
+URL, such as the 10 million rows of `loadtest.store_bench`. A page is usable when the server has sent the data of all
+its parts over the websocket (`loadtest.panel_session`); what a browser then draws is not in the figure. Parts:
+`pages`, `filters`, `together`, `memory`.
 """
 
 import argparse
@@ -12,34 +14,63 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import httpx
 
-from loadtest.panel_session import opened, session_token
+from loadtest.panel_session import Visitor
 from loadtest.processes import cpu_seconds, resident_bytes
 from loadtest.rig import NotRunning, free_port, wait_until
 from loadtest.stats import Report, Result, command_line, describe_machine
 
 START_S = 180.0
-USER = "root"  # of the demonstration; its password is its name
-SESSIONS = 20
-GOAL_MS = "1,000 ms"
+ANALYSTS = 20
+VIEWS, VIEWS_A_SESSION = 1000, 20
+PAGE_GOAL, FILTER_GOAL = "1,000 ms", "300 ms at p95"
+NO_STORE = ("/models", "/lists", "/audit", "/incidents")  # their data are decisions, not the log
+PARTS = ("pages", "filters", "together", "memory")
+LENGTHS = ("7d", "24h")
+
+
+class Dashboard:
+    """A running dashboard, and a person who is logged in to it."""
+
+    def __init__(self, base: str, pid: int, client: httpx.Client) -> None:
+        self.base, self.pid, self._client = base, pid, client
+
+    def visit(self, path: str) -> Visitor:
+        """Open a page and wait until it can be used."""
+        page = self._client.get(path).text
+        cookie = "; ".join(f"{name}={value}" for name, value in self._client.cookies.items())
+        return Visitor(self.base, path, page, cookie)
 
 
 @contextlib.contextmanager
-def dashboard() -> Iterator[tuple[str, int]]:
-    """A running demonstration: its address and process id."""
+def dashboard(store: str) -> Iterator[Dashboard]:
+    """The dashboard over a store, or the demonstration, with its administrator logged in."""
     port = free_port(socket.SOCK_STREAM)
     base = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "dashboard.demo", "--port", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            wait_until(lambda: _serves(base), START_S, lambda: NotRunning("dashboard.demo does not serve"))
-            yield base, process.pid
-        finally:
-            process.terminate()
+    with tempfile.TemporaryDirectory() as folder:
+        password = Path(folder) / "password"
+        command = [sys.executable, "-m", "dashboard.demo", "--port", str(port)]
+        if store:
+            command = [sys.executable, "-m", "dashboard", "--store-url", store, "--port", str(port)]
+            command += ["--password-file", str(password)]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            try:
+                wait_until(lambda: _serves(base), START_S, lambda: NotRunning("the dashboard does not serve"))
+                user, secret = ("admin", password.read_text().strip()) if store else ("root", "root")
+                with httpx.Client(base_url=base, trust_env=False, timeout=60) as client:
+                    answer = client.post("/login", data={"user": user, "password": secret, "next": "/"})
+                    if answer.status_code != 302:
+                        raise NotRunning(f"log-in answered {answer.status_code}, expected 302")
+                    yield Dashboard(base, process.pid, client)
+            finally:
+                process.terminate()
 
 
 def _serves(base: str) -> bool:
@@ -49,61 +80,139 @@ def _serves(base: str) -> bool:
         return False
 
 
-def log_in(base: str) -> httpx.Client:
-    """A client with the cookie of the demonstration's administrator."""
-    client = httpx.Client(base_url=base, trust_env=False, timeout=60)
-    answer = client.post("/login", data={"user": USER, "password": USER, "next": "/"})
-    if answer.status_code != 302:
-        raise NotRunning(f"log-in answered {answer.status_code}, expected 302")
-    return client
-
-
-def open_page(client: httpx.Client, stack: contextlib.ExitStack, path: str) -> tuple[float, int]:
-    """Open a page, which stays open until the stack ends: milliseconds and characters of its document."""
-    start = time.perf_counter()
-    token = session_token(client.get(path).text)
-    cookie = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
-    size, _ = stack.enter_context(opened(str(client.base_url).rstrip("/"), path, token, cookie, timeout=60))
-    return (time.perf_counter() - start) * 1e3, size
-
-
-def pages(client: httpx.Client) -> list[str]:
-    """The pages that the dashboard serves, by its own list."""
+def paths() -> list[str]:
+    """The pages, each over a day where it has a time range."""
     from dashboard.pages import PAGES
 
-    return [path if path.startswith("/") else f"/{path}" for path in PAGES if re.fullmatch(r"/?[\w-]*", path)]
+    shown = {"/lookup": "/lookup?q=h3.site3.com&range=24h"}
+    found = [shown.get(path, path if path in NO_STORE else f"{path}?range=24h") for path in PAGES]
+    return [path for path in found if not path.startswith("/models")]  # they wait for a control API
+
+
+def pages(running: Dashboard, rounds: int) -> list[Result]:
+    """Each page opened anew, alone."""
+    times: dict[str, list[float]] = {path: [] for path in paths()}
+    for number in range(rounds + 1):
+        for path in times:
+            began = time.perf_counter()
+            running.visit(path).close()
+            if number:  # the first time of a page imports what it needs
+                times[path].append((time.perf_counter() - began) * 1e3)
+    return [Result(f"open {path}", "ms", values, goal=PAGE_GOAL) for path, values in times.items()]
+
+
+def filters(running: Dashboard, rounds: int) -> list[Result]:
+    """The time range of each page changed to a week and back to a day."""
+    found, every = [], []
+    for path in paths():
+        visitor, times = running.visit(path), []
+        if not visitor.ranged:
+            visitor.close()
+            continue
+        for number in range(2 * rounds):
+            time.sleep(1.1)  # longer than an answer is kept
+            began = time.perf_counter()
+            visitor.choose(LENGTHS[number % 2])
+            times.append((time.perf_counter() - began) * 1e3)
+        visitor.close()
+        every += times
+        found.append(Result(f"change the range of {re.sub('[?].*', '', path)}", "ms", times))
+    slow = sorted(every)[int(0.95 * len(every))]
+    return [*found, Result("change of a filter, p95 over all", "ms", [slow], goal=FILTER_GOAL)]
+
+
+def together(running: Dashboard, analysts: int, seconds: float) -> list[Result]:
+    """Many people open the overview in the same instant, look on, then change its range at once."""
+    memory, cpu = resident_bytes(running.pid), cpu_seconds(running.pid)
+    visitors: list[Visitor] = []
+    opening = at_once(lambda: visitors.append(running.visit("/?range=24h")), analysts)
+    spent = (cpu_seconds(running.pid) - cpu) / analysts * 1e3
+    held = (resident_bytes(running.pid) - memory) / analysts / 2**20
+    readers = [threading.Thread(target=visitor.look, args=(seconds,)) for visitor in visitors]
+    cpu, began = cpu_seconds(running.pid), time.perf_counter()
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    watching = (cpu_seconds(running.pid) - cpu) / (time.perf_counter() - began) / analysts * 100
+    waiting = iter(list(visitors))
+    changing = at_once(lambda: next(waiting).choose("7d"), analysts)
+    for visitor in visitors:
+        visitor.close()
+    return [
+        Result(f"open /, {analysts} analysts in the same instant", "ms", opening, goal=PAGE_GOAL),
+        Result(f"change the range of /, {analysts} analysts in the same instant", "ms", changing, goal=PAGE_GOAL),
+        Result("opening /", "CPU ms", [spent]),
+        Result(f"a session of /, of {analysts}", "MiB", [held]),
+        Result("one open /, live", "% of a core", [watching]),
+    ]
+
+
+def at_once(doing, people: int) -> list[float]:  # type: ignore[no-untyped-def]
+    """Milliseconds that each of several threads took, begun together."""
+    start, times = threading.Barrier(people), []
+
+    def one() -> None:
+        start.wait()
+        began = time.perf_counter()
+        doing()
+        times.append((time.perf_counter() - began) * 1e3)
+
+    threads = [threading.Thread(target=one) for _ in range(people)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if len(times) < people:
+        raise NotRunning(f"{people - len(times)} of {people} got no page")
+    return times
+
+
+def memory(running: Dashboard, views: int) -> list[Result]:
+    """Resident memory while pages are viewed: sessions of some pages each, one after the other."""
+    shown, sizes, seen = paths(), [], 0
+    while seen < views:
+        visitor = running.visit(shown[seen % len(shown)])
+        seen += 1
+        for _ in range(VIEWS_A_SESSION - 1):
+            visitor.go(shown[seen % len(shown)])
+            seen += 1
+        visitor.close()
+        if seen % (views // 5) < VIEWS_A_SESSION:
+            time.sleep(25)  # a closed tab's session goes after 15 s
+            sizes.append(resident_bytes(running.pid) / 2**20)
+            print(f"{seen} views: {sizes[-1]:.0f} MiB", file=sys.stderr, flush=True)
+    growth = (sizes[-1] - sizes[1]) / (views * 3 / 5) * 1000
+    return [
+        Result(f"memory after each fifth of {views} page views", "MiB", sizes),
+        Result("growth over a thousand page views, after the first 400", "MiB", [growth], goal="flat"),
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and report."""
-    parser = argparse.ArgumentParser(prog="python -m loadtest.dashboard_bench", description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="each page once, three sessions")
+    parser = argparse.ArgumentParser(
+        prog="python -m loadtest.dashboard_bench", description=(__doc__ or "").split("\n")[0]
+    )
+    parser.add_argument("--store", default="", metavar="URL", help="a filled store; without it made-up traffic")
+    parser.add_argument("--part", choices=PARTS, action="append", help="only this; without it all")
+    parser.add_argument("--quick", action="store_true", help="each page once, three analysts, 100 views")
     parser.add_argument("--out", metavar="FILE", help="where the report goes, as JSON")
     options = parser.parse_args(arguments)
-    rounds, sessions = (1, 3) if options.quick else (7, SESSIONS)
-    with dashboard() as (base, pid), contextlib.closing(log_in(base)) as client:
-        paths = pages(client)
-        times: dict[str, list[float]] = {path: [] for path in paths}
-        for number in range(rounds + 1):
-            for path in paths:
-                with contextlib.ExitStack() as stack:
-                    taken, _ = open_page(client, stack, path)
-                if number:  # the first time of a page imports what it needs
-                    times[path].append(taken)
-        memory, cpu = resident_bytes(pid), cpu_seconds(pid)
-        with contextlib.ExitStack() as stack:
-            for _ in range(sessions):
-                open_page(client, stack, paths[0])
-            opening = (cpu_seconds(pid) - cpu) / sessions * 1e3
-            held = (resident_bytes(pid) - memory) / sessions / 2**20
-            cpu, start = cpu_seconds(pid), time.perf_counter()
-            time.sleep(2 if options.quick else 20)
-            watching = (cpu_seconds(pid) - cpu) / (time.perf_counter() - start) / sessions * 100
-    found = [Result(f"open {path}", "ms", values, goal=GOAL_MS) for path, values in times.items()]
-    found.append(Result(f"a session of {paths[0]}, of {sessions}", "MiB", [held]))
-    found.append(Result(f"opening {paths[0]}", "CPU ms", [opening]))
-    found.append(Result(f"one open {paths[0]}, live", "% of a core", [watching]))
-    report = Report("The dashboard's pages", command_line(), found, describe_machine("panel", "bokeh"))
+    quick, wanted = options.quick, options.part or PARTS
+    found: list[Result] = []
+    with dashboard(options.store) as running:
+        if "pages" in wanted:
+            found += pages(running, 1 if quick else 5)
+        if "filters" in wanted:
+            found += filters(running, 1 if quick else 3)
+        if "together" in wanted:
+            found += together(running, 3 if quick else ANALYSTS, 2 if quick else 15)
+        if "memory" in wanted:
+            found += memory(running, 100 if quick else VIEWS)
+    where = re.sub(r"//[^/]*@", "//", options.store) or "made-up traffic"
+    notes = [f"Store: {where}."]
+    report = Report("The dashboard's pages", command_line(), found, describe_machine("panel", "bokeh"), notes)
     report.save(options.out)
     print(report.text())
     return 0

@@ -7,8 +7,10 @@ for before it shows anything.
 import contextlib
 import json
 import re
+import time
 import uuid
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import websocket
@@ -62,3 +64,115 @@ def receive(socket: "websocket.WebSocket") -> tuple[str, int]:
     header = json.loads(socket.recv())
     parts = 2 + 2 * int(header.get("num_buffers", 0))  # metadata, content, then a header and data a buffer
     return str(header["msgtype"]), sum(len(socket.recv()) for _ in range(parts))
+
+
+class Visitor:
+    """A person before one page: opens it, waits until it shows its data, changes its time range, goes to other pages.
+
+    A page is usable when the server has sent the data of every part that was reading.
+    """
+
+    def __init__(self, base: str, path: str, page: str, cookie: str, timeout: float = 60.0) -> None:
+        where = urlsplit(base)
+        route = urlsplit(path).path.strip("/")
+        self._socket = websocket.create_connection(
+            f"ws://{where.netloc}/{route}/ws".replace("//ws", "/ws"),
+            timeout=timeout, subprotocols=["bokeh", session_token(page)], cookie=cookie, origin=base,
+        )  # fmt: skip
+        self._timeout = timeout
+        self._known: set[str] = set()  # parts that told their state
+        self._told: list[tuple[str, str]] = []
+        self._receive()
+        self._send("PULL-DOC-REQ", {})
+        while True:
+            kind, content = self._receive()
+            if kind == "PULL-DOC-REPLY":
+                break
+        self._range = _part(content, "TimeRange")
+        self._router = _part(content, "Router")
+        ready = {"type": "event", "name": "document_ready", "values": {"type": "map", "entries": []}}
+        self._send("PATCH-DOC", {"events": [{"kind": "MessageSent", "msg_type": "bokeh_event", "msg_data": ready}]})
+        self._wait_for_new()
+
+    @property
+    def ranged(self) -> bool:
+        """True where the page has a time range."""
+        return bool(self._range)
+
+    def look(self, seconds: float) -> None:
+        """Look on while the page is live."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            with contextlib.suppress(websocket.WebSocketTimeoutException):
+                self._socket.settimeout(0.5)
+                self._receive()
+        self._socket.settimeout(self._timeout)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def choose(self, length: str) -> None:
+        """Choose a time range and wait for its data: its parts say first that they read, then that they are ready."""
+        self._change(self._range, "range", length)
+        reading: set[str] = set()
+        began = False
+        while not began or reading:
+            model, state = self._status()
+            began = began or state == "loading"
+            (reading.add if state == "loading" else reading.discard)(model)
+
+    def go(self, address: str) -> None:
+        """Go to another page and wait for its data; the time range can then no longer be chosen."""
+        self._change(self._router, "url", address)
+        self._wait_for_new()
+
+    def _wait_for_new(self) -> None:
+        """Wait until a part that was not there before is ready; all parts of a page say so together."""
+        while True:
+            model, state = self._status()
+            if state == "ready" and model not in self._known:
+                self._known.add(model)
+                return
+            self._known.add(model)
+
+    def _change(self, model: str, attribute: str, value: str) -> None:
+        event = {"kind": "ModelChanged", "model": {"id": model}, "attr": attribute, "new": value}
+        self._send("PATCH-DOC", {"events": [event]})
+
+    def _status(self) -> tuple[str, str]:
+        """The next part that tells its state: its id, and `loading` or `ready`."""
+        while not self._told:
+            kind, content = self._receive()
+            if kind == "ERROR":
+                raise NotServed(str(content)[:300])
+            for event in content.get("events", []) if kind == "PATCH-DOC" else []:
+                if event.get("attr") == "status":
+                    self._told.append((event["model"]["id"], dict(event["new"]["entries"])["kind"]))
+        model, state = self._told.pop(0)
+        if state == "failed":
+            raise NotServed("a part of the page got no answer from the store")
+        return model, state
+
+    def _send(self, kind: str, content: dict[str, object]) -> None:
+        for part in ({"msgid": uuid.uuid4().hex, "msgtype": kind}, {}, content):
+            self._socket.send(json.dumps(part))
+
+    def _receive(self) -> tuple[str, Any]:
+        header = json.loads(self._socket.recv())
+        self._socket.recv()
+        content = json.loads(self._socket.recv())
+        for _ in range(2 * int(header.get("num_buffers", 0))):
+            self._socket.recv()
+        return str(header["msgtype"]), content
+
+
+def _part(document: Any, kind: str) -> str:
+    """The id of the values of the first component of a kind in a document; empty where there is none."""
+    if isinstance(document, dict):
+        attributes = document.get("attributes")
+        if isinstance(attributes, dict) and attributes.get("class_name") == kind:
+            return str(attributes["data"]["id"])
+        document = list(document.values())
+    if isinstance(document, list):
+        return next((found for item in document if (found := _part(item, kind))), "")
+    return ""

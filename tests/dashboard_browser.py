@@ -17,6 +17,31 @@ TIMEOUT_MS = 45_000  # a busy machine draws slowly; what a test asserts has its 
 SERIOUS = ("serious", "critical")
 
 
+# Everything, in every shadow root.
+ALL = """const all = (root) =>
+  [...root.querySelectorAll('*')].flatMap((e) => e.shadowRoot ? [e, ...all(e.shadowRoot)] : [e])"""
+# Elements that only markup within a text can have made, and characters that must never show.
+MADE = (
+    "() => {"
+    + ALL
+    + r"""
+  const bad = /[\u0000-\u0008\u000b-\u001f\u007f\u200b\u202a-\u202e\u2066-\u2069]/, found = []
+  const markup = ['img[src="x"]', '.component b', '.component u', '.component i:not([aria-hidden])', '[href^="java"]']
+  for (const e of all(document)) {
+    if (['SCRIPT', 'STYLE', 'HEAD', 'TITLE', 'META'].includes(e.tagName)) continue
+    if (e.matches(markup.join())) found.push(e.outerHTML)
+    const texts = [...e.childNodes].filter((node) => node.nodeType === 3).map((node) => node.data)
+    texts.push(e.getAttribute('title') || '', e.getAttribute('aria-label') || '')
+    for (const text of texts) if (bad.test(text)) found.push(JSON.stringify(text))
+  }
+  return found
+}"""
+)
+TEXT = (
+    "() => {" + ALL + "; return all(document).filter((e) => e.matches('.component')).map((e) => e.innerText).join() }"
+)
+
+
 @contextmanager
 def chromium() -> Iterator[Any]:
     """A browser without a window."""
@@ -57,6 +82,14 @@ class Visit:
 
         self.page.goto(self.address + path)
         settle(self.page)
+
+    def made(self) -> list[str]:
+        """What a hostile text has become other than text: elements, or characters that act."""
+        return list(self.page.evaluate(MADE))
+
+    def text(self) -> str:
+        """What the page says."""
+        return str(self.page.evaluate(TEXT))
 
     def axe(self) -> list[str]:
         """What axe-core finds that is serious, one line each."""

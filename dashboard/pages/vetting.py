@@ -121,14 +121,16 @@ class Vetting(Page):
         data = self.context.data
         end = int(time.time()) * 1000 + 1000
         where = self.filters.where(start=end - DAY, end=end, tier=("alert", "block"), source=("model",))
-        tops, labels, decisions, lists = await asyncio.gather(
+        # Names of many clients, and the surest: what one infected client asks for is asked by nobody else.
+        wide, sure, labels, decisions, lists = await asyncio.gather(
             data.top(where, "qname", CANDIDATES, "clients", keep=5),
+            data.top(where, "qname", CANDIDATES, "score", keep=5),
             data.documents("label", keep=0),
             data.documents("vetting", keep=0),
             data.ask(("suffixes",), lambda store: [d.key.partition("/")[2] for d in store.scan("list")], 2.0),
         )
         decided = {d.key for d in labels} | {d.key for d in decisions} | set(lists)
-        rows, daily = queue(tops, decided), self.daily.value
+        rows, daily = queue({top.key: top for top in wide + sure}.values(), decided), self.daily.value
         self.groups = grouped(rows, daily) if self.together.value else [{"members": [row]} for row in rows[:daily]]
         self.lay_out()
 

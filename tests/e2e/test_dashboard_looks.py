@@ -1,0 +1,128 @@
+"""What every page of the dashboard owes: accessible in light and dark, fit for a phone, usable by keyboard alone,
+hostile text shown as text, and a look of its own for a store that is empty, slow or dead."""
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from dashboard.pages import PAGES
+from dashboard.sample import HOSTILE
+from tests.dashboard_browser import Visit, chromium, served
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+
+DEMO = r"http://\S+?(?=/ )"
+WITH_DATA = {
+    "/lookup": "/lookup?q=tracker.example.net", "/incidents": "/incidents?id=192.0.2.31-1",
+    "/models": "/models?compare=cnn-2026-11-20,seed",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[str]:
+    with served("dashboard.demo", "--port", "0", pattern=DEMO) as address:
+        yield address
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_is_accessible_and_asks_nobody_else(browser: Any, demo: str, scheme: str) -> None:
+    visit = Visit(browser, demo, scheme)
+    visit.log_in("root")
+    found = {}
+    for path in PAGES:
+        visit.go(WITH_DATA.get(path, path))
+        found[path] = visit.axe()
+    visit.go(WITH_DATA["/lookup"])
+    visit.page.get_by_role("button", name="Block\u2026").click()
+    visit.page.get_by_role("dialog").wait_for()
+    found["the dialog of a decision"] = visit.axe()
+    assert {path: rules for path, rules in found.items() if rules} == {} and visit.wrong == []
+    visit.context.close()
+
+
+def test_no_page_is_wider_than_a_phone(browser: Any, demo: str) -> None:
+    visit = Visit(browser, demo, width=390, height=844)
+    visit.log_in("ada")
+    wide = {}
+    for path in PAGES:
+        visit.go(WITH_DATA.get(path, path))
+        width = visit.page.evaluate("document.documentElement.scrollWidth")
+        if width > 390:
+            wide[path] = width
+    assert wide == {}
+    visit.context.close()
+
+
+def test_a_name_is_decided_on_by_the_keyboard_alone(browser: Any, demo: str) -> None:
+    visit = Visit(browser, demo)
+    visit.log_in("ada")
+    visit.go("/")
+    page = visit.page
+    page.keyboard.press("/")
+    page.keyboard.type("drop-zone.example.net")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Block\u2026").wait_for()
+    tab_to(page, "Block\u2026")
+    page.keyboard.press("Enter")
+    page.get_by_role("dialog").wait_for()
+    tab_to(page, "Why (kept in the history)")
+    page.keyboard.type("by keyboard")
+    tab_to(page, "Decide")
+    page.keyboard.press("Enter")
+    page.get_by_role("row").filter(has_text="by keyboard").wait_for()
+    visit.context.close()
+
+
+def tab_to(page: Any, label: str, most: int = 60) -> None:
+    """Press Tab until the focus is on the control of that label."""
+    name = """() => { let e = document.activeElement
+      while (e?.shadowRoot?.activeElement) e = e.shadowRoot.activeElement
+      return (e?.labels?.[0]?.innerText || e?.getAttribute('aria-label') || e?.innerText || '').trim() }"""
+    seen: list[str] = []
+    while len(seen) < most and not (seen and seen[-1].endswith(label)):
+        page.keyboard.press("Tab")
+        seen.append(page.evaluate(name))
+    assert seen[-1].endswith(label), f"Tab never came to {label!r}; it came to {seen}"
+
+
+def test_hostile_text_is_text_on_every_page(browser: Any) -> None:
+    incident = urlencode({"id": "192.0.2.31-<img src=x onerror=alert(1)>"})
+    with served("tests.hostile_dashboard", "--port", "0", pattern=DEMO) as address:
+        visit = Visit(browser, address)
+        visit.log_in("root")
+        paths = [*PAGES, f"/incidents?{incident}", "/clients?client=192.0.2.7", "/lists?contains=%3Cb%3E"]
+        found = {}
+        for path in paths + ["/lookup?" + urlencode({"q": name}) for name in HOSTILE]:
+            visit.go(path)
+            found[path] = visit.made()
+            shown = visit.text()
+            if path in ("/audit", "/health", "/models", "/lists", "/incidents"):
+                assert "<img src=x onerror=alert(1)>" in shown and "<U+202E>" in shown, path
+            if path in ("/", "/queries", "/names", "/vetting", "/enforcement"):
+                assert "script" in shown and "alert(1)" in shown.replace("\\040", "("), path
+        assert {path: made for path, made in found.items() if made} == {} and visit.wrong == []
+        visit.context.close()
+
+
+SAID = {"empty": "No queries yet", "slow": "Reading the store", "dead": "No answer from the store"}
+
+
+@pytest.mark.parametrize("state", SAID)
+def test_an_empty_a_slow_and_a_dead_store_look_intended(browser: Any, state: str) -> None:
+    with served("dashboard.demo", "--port", "0", "--store", state, pattern=DEMO) as address:
+        visit = Visit(browser, address)
+        visit.log_in("ada")
+        visit.page.goto(address + "/")
+        visit.page.get_by_text(SAID[state]).first.wait_for(state="attached")
+        visit.page.get_by_role("link", name="Lists").click()  # whatever the store does, the pages answer
+        visit.page.get_by_label("Names, one a line").wait_for()
+        assert visit.wrong == []
+        visit.context.close()
