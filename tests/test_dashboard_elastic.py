@@ -17,7 +17,7 @@ from tests.elastic import shared_url
 from tests.stores import sqlite_url
 from verdicts.store import open_store
 
-pytestmark = [pytest.mark.anyio, pytest.mark.elastic]
+pytestmark = [pytest.mark.anyio, pytest.mark.elastic, pytest.mark.long]
 MINUTE = 60_000
 
 

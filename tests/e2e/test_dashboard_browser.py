@@ -13,6 +13,7 @@ from verdicts.records import records_of
 from verdicts.store import open_store
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+long = pytest.mark.long
 
 
 expect = pytest.importorskip("playwright.sync_api").expect
@@ -76,6 +77,7 @@ def test_a_pasted_client_leads_to_its_page(analyst: Visit) -> None:
 # 2. What would enforcing break?
 
 
+@long
 def test_a_false_block_is_allowed_from_the_report_and_a_network_enforces(admin: Visit) -> None:
     page = admin.page
     admin.go("/enforcement?range=24h")
@@ -95,6 +97,7 @@ def test_a_false_block_is_allowed_from_the_report_and_a_network_enforces(admin: 
 # 3. A client is infected
 
 
+@long
 def test_an_incident_is_taken_up_assigned_and_closed_and_leads_to_its_client(analyst: Visit) -> None:
     page = analyst.page
     analyst.go("/incidents")
@@ -135,6 +138,7 @@ def test_names_are_vetted_alone_and_together_and_undone_by_single_keys(analyst: 
     assert {found.nth(at).locator("td").nth(3).inner_text() for at in range(2)} == set(names[:2])
 
 
+@long
 def test_names_alike_are_one_row_that_opens(analyst: Visit) -> None:
     page = analyst.page
     analyst.go("/vetting")
@@ -262,6 +266,7 @@ def test_the_overview_and_health_tell_how_it_goes(analyst: Visit) -> None:
 # What belongs to every page
 
 
+@long
 def test_a_view_is_saved_opened_and_removed(analyst: Visit) -> None:
     page = analyst.page
     analyst.go("/queries?range=24h&tier=block")
@@ -276,6 +281,7 @@ def test_a_view_is_saved_opened_and_removed(analyst: Visit) -> None:
     page.get_by_role("link", name="night shift").wait_for(state="detached")
 
 
+@long
 def test_what_changed_since_the_last_visit_is_told_once(analyst: Visit) -> None:
     left = int(time.time() * 1000) - 2 * 3_600_000
     analyst.context.add_cookies([{"name": "seen", "value": str(left), "url": analyst.address}])
@@ -298,6 +304,7 @@ def test_back_returns_to_the_page_before(analyst: Visit) -> None:
     assert page.url.endswith(":" + analyst.address.rsplit(":", 1)[1] + "/")
 
 
+@long
 def test_a_record_is_on_the_page_within_two_seconds_of_its_being_stored(browser: Any, tmp_path: Path) -> None:
     url = f"sqlite://{tmp_path}/verdict.db"
     store = open_store(url)

@@ -12,6 +12,7 @@ from dashboard.sample import HOSTILE
 from tests.dashboard_browser import Visit, chromium, served
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+long = pytest.mark.long
 
 DEMO = r"http://\S+?(?=/ )"
 WITH_DATA = {
@@ -32,7 +33,7 @@ def demo() -> Iterator[str]:
         yield address
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=long)])
 def test_every_page_is_accessible_and_asks_nobody_else(browser: Any, demo: str, scheme: str) -> None:
     visit = Visit(browser, demo, scheme)
     visit.log_in("root")
@@ -48,6 +49,7 @@ def test_every_page_is_accessible_and_asks_nobody_else(browser: Any, demo: str, 
     visit.context.close()
 
 
+@long
 def test_no_page_is_wider_than_a_phone(browser: Any, demo: str) -> None:
     visit = Visit(browser, demo, width=390, height=844)
     visit.log_in("ada")
@@ -61,6 +63,7 @@ def test_no_page_is_wider_than_a_phone(browser: Any, demo: str) -> None:
     visit.context.close()
 
 
+@long
 def test_a_name_is_decided_on_by_the_keyboard_alone(browser: Any, demo: str) -> None:
     visit = Visit(browser, demo)
     visit.log_in("ada")
@@ -93,6 +96,7 @@ def tab_to(page: Any, label: str, most: int = 60) -> None:
     assert seen[-1].endswith(label), f"Tab never came to {label!r}; it came to {seen}"
 
 
+@long
 def test_hostile_text_is_text_on_every_page(browser: Any) -> None:
     incident = urlencode({"id": "192.0.2.31-<img src=x onerror=alert(1)>"})
     with served("tests.hostile_dashboard", "--port", "0", pattern=DEMO) as address:
@@ -115,6 +119,7 @@ def test_hostile_text_is_text_on_every_page(browser: Any) -> None:
 SAID = {"empty": "No queries yet", "slow": "Reading the store", "dead": "No answer from the store"}
 
 
+@long
 @pytest.mark.parametrize("state", SAID)
 def test_an_empty_a_slow_and_a_dead_store_look_intended(browser: Any, state: str) -> None:
     with served("dashboard.demo", "--port", "0", "--store", state, pattern=DEMO) as address:
