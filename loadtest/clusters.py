@@ -27,10 +27,16 @@ class Running(NamedTuple):
     admin: str
     folder: Path
     ingress: Ingress
+    configuration: dict[str, Any]
 
     @property
     def address(self) -> tuple[str, int]:
         return ("127.0.0.1", self.port)
+
+    def redeploy(self, args: Mapping[str, Any]) -> None:
+        """Deploy it anew with these settings: every replica is exchanged, one after another. Returns when all run."""
+        self.configuration["applications"][0]["args"].update(args)
+        cluster.deploy(self.configuration)
 
 
 @contextmanager
@@ -79,7 +85,7 @@ def running(
     try:
         cluster.start(chosen, num_cpus=num_cpus, object_store_memory=128 << 20)
         cluster.deploy(found)
-        yield Running(found["http_options"]["port"], *issued, folder, chosen)
+        yield Running(found["http_options"]["port"], *issued, folder, chosen, found)
     finally:
         cluster.stop(chosen)
         rmtree(short, ignore_errors=True)
@@ -130,15 +136,19 @@ def replicas() -> dict[str, int]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a cluster until standard input ends; the first line printed says where it is, as JSON.
 
-    Each line read is answered with the running replicas of each deployment, as JSON.
+    Each line read is answered with the running replicas of each deployment, as JSON; a line with settings, as JSON,
+    after a redeployment with them.
     """
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--options", default="{}", help="keyword arguments of `running`, as JSON")
     given = parser.parse_args(arguments)
     with running(given.folder, **json.loads(given.options)) as cluster:
-        print(json.dumps({**cluster._asdict(), "folder": str(given.folder), "ingress": None}), flush=True)
-        for _ in sys.stdin:
+        said = {**cluster._asdict(), "folder": str(given.folder), "ingress": None, "configuration": None}
+        print(json.dumps(said), flush=True)
+        for line in sys.stdin:
+            if line.strip():
+                cluster.redeploy(json.loads(line))
             print(json.dumps(replicas()), flush=True)
 
 

@@ -23,10 +23,10 @@ class Cluster(NamedTuple):
     pid: int
     process: "subprocess.Popen[str]"
 
-    def replicas(self) -> dict[str, int]:
-        """Running replicas of each deployment."""
+    def replicas(self, redeploy: dict[str, Any] | None = None) -> dict[str, int]:
+        """Running replicas of each deployment, after a redeployment with these settings where there are any."""
         assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write("\n")
+        self.process.stdin.write(json.dumps(redeploy) + "\n" if redeploy else "\n")
         self.process.stdin.flush()
         found: dict[str, int] = json.loads(next(line for line in self.process.stdout if line.startswith("{")))
         return found
