@@ -27,7 +27,7 @@ class Overview(Page):
     def __init__(self, context: Context, query: dict[str, str]) -> None:
         super().__init__(context, query)
         self.tiles = Tiles()
-        self.since = Since(since=context.since)
+        self.since = Since(since=context.since, visible=bool(context.since))
         self.chart = TimeChart(heading="Queries by tier", empty="No queries in this range.", on_message=self._zoom)
         self.latest = Table(
             heading="Latest",
