@@ -192,13 +192,9 @@ class Tops:
             if where.enforced is not None:
                 wanted += " AND enforced > 0" if where.enforced else " AND enforced < count"
             start = where.start - where.start % DAY
-            # The rows of a day and class come as one text, in the order of the key: nothing is sorted in SQLite, and a
-            # set takes three quarters of the time that DISTINCT does.
-            sql = f"SELECT group_concat(client, char(31)) FROM asked WHERE {wanted} GROUP BY time, class"
-            seen: set[str] = set()
-            for (clients,) in self._all(sql, KEYS.index(by), key, start, where.end):
-                seen.update(clients.split("\x1f"))
-            return len(seen)
+            # By a subquery: count(DISTINCT client) takes half as long again.
+            sql = f"SELECT count(*) FROM (SELECT DISTINCT client FROM asked WHERE {wanted})"
+            return int(self._all(sql, KEYS.index(by), key, start, where.end)[0][0])
         if by in DIMS and long:
             return 0
         sql, arguments = source(self._reader(), where, "records", where.start, where.end)
