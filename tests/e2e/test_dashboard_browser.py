@@ -77,7 +77,6 @@ def test_a_pasted_client_leads_to_its_page(analyst: Visit) -> None:
 # 2. What would enforcing break?
 
 
-@long
 def test_a_false_block_is_allowed_from_the_report_and_a_network_enforces(admin: Visit) -> None:
     page = admin.page
     admin.go("/enforcement?range=24h")
