@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"net/netip"
 	"strconv"
-	"strings"
+	"sync/atomic"
 
 	"github.com/miekg/dns"
 )
@@ -23,7 +23,8 @@ type batch struct {
 	count     int    // rows
 	queries   uint64 // sum of the rows' counts
 	discarded uint64
-	sent      bool // at least once: it may be on the cluster's disk, whatever came back
+	readers   atomic.Int32 // of rows, on their way to the cluster
+	sent      bool         // at least once: it may be on the cluster's disk, whatever came back
 }
 
 // hollow makes a batch that keeps its number and accounts for its queries as discarded.
@@ -36,17 +37,21 @@ func appendRow(dst []byte, r *row) []byte {
 	k := &r.key
 	dst = appendField(append(dst, '{'), "qname", k.qname)
 	dst = appendField(dst, "qtype", qtypeText(k.qtype))
-	dst = appendField(dst, "client", clientText(k.client))
-	dst = appendField(dst, "label", k.label.String())
+	dst = append(dst, `"client":"`...)
+	if k.client.IsValid() {
+		dst = k.client.AppendTo(dst)
+	}
+	dst = append(dst, `",`...)
+	dst = appendWord(dst, "label", k.label.String())
 	dst = appendNumber(dst, "first", r.first)
 	dst = appendNumber(dst, "last", r.last)
 	dst = appendNumber(dst, "count", int64(r.count))
-	dst = appendField(dst, "action", k.action.String())
+	dst = appendWord(dst, "action", k.action.String())
 	if k.enforced {
 		dst = append(dst, `"enforced":true,`...)
 	}
-	dst = appendField(dst, "source", k.source.String())
-	dst = appendField(dst, "tier", r.tier.String())
+	dst = appendWord(dst, "source", k.source.String())
+	dst = appendWord(dst, "tier", r.tier.String())
 	dst = appendText(dst, "rule", k.rule)
 	dst = appendText(dst, "model", k.model)
 	dst = appendText(dst, "rcode", rcodeText(int(k.rcode)))
@@ -58,8 +63,8 @@ func appendRow(dst []byte, r *row) []byte {
 		dst = appendNumber(dst, "latency_sum", r.latencySum)
 		dst = appendNumber(dst, "latency_max", r.latencyMax)
 	}
-	dst = appendList(dst, "addresses", r.addresses, netip.Addr.String)
-	dst = appendList(dst, "targets", r.targets, strings.Clone)
+	dst = appendList(dst, "addresses", r.addresses, appendAddress)
+	dst = appendList(dst, "targets", r.targets, appendString)
 	dst[len(dst)-1] = '}' // over the last comma
 	return dst
 }
@@ -67,6 +72,12 @@ func appendRow(dst []byte, r *row) []byte {
 func appendField(dst []byte, field, value string) []byte {
 	dst = append(append(append(dst, '"'), field...), `":`...)
 	return append(appendString(dst, value), ',')
+}
+
+// appendWord is appendField for what needs no escapes.
+func appendWord(dst []byte, field, word string) []byte {
+	dst = append(append(append(dst, '"'), field...), `":"`...)
+	return append(append(dst, word...), `",`...)
 }
 
 func appendText(dst []byte, field, value string) []byte {
@@ -89,13 +100,17 @@ func appendFloat(dst []byte, field string, value float64) []byte {
 	return append(strconv.AppendFloat(dst, value, 'g', -1, 64), ',')
 }
 
-func appendList[T any](dst []byte, field string, values []T, text func(T) string) []byte {
+func appendAddress(dst []byte, address netip.Addr) []byte {
+	return append(address.AppendTo(append(dst, '"')), '"')
+}
+
+func appendList[T any](dst []byte, field string, values []T, add func([]byte, T) []byte) []byte {
 	if len(values) == 0 {
 		return dst
 	}
 	dst = append(append(append(dst, '"'), field...), `":[`...)
 	for _, value := range values {
-		dst = append(appendString(dst, text(value)), ',')
+		dst = append(add(dst, value), ',')
 	}
 	dst[len(dst)-1] = ']'
 	return append(dst, ',')
@@ -114,15 +129,11 @@ type head struct {
 	Discarded  uint64 `json:"discarded"`
 }
 
-// body is the whole batch as it is sent.
-func (b *batch) body(h head) []byte {
+// body is the whole batch as it is sent; the rows, which may be megabytes, are not copied.
+func (b *batch) body(h head) payload {
 	h.Batch, h.Seen, h.Discarded = b.number, b.queries+b.discarded, b.discarded
 	text, _ := json.Marshal(h) // cannot fail: texts and numbers
-	out := make([]byte, 0, len(text)+len(b.rows)+16)
-	out = append(out, text[:len(text)-1]...)
-	out = append(out, `,"rows":[`...)
-	out = append(out, b.rows...)
-	return append(out, "]}"...)
+	return pieces(&b.readers, append(text[:len(text)-1], `,"rows":[`...), b.rows, []byte("]}"))
 }
 
 // acknowledgement is the reply to a batch: it is on disk, and this is what the engine should know.
@@ -168,11 +179,4 @@ func rcodeText(rcode int) string {
 		return text
 	}
 	return "RCODE" + strconv.Itoa(rcode)
-}
-
-func clientText(client netip.Addr) string {
-	if !client.IsValid() {
-		return ""
-	}
-	return client.String()
 }

@@ -3,8 +3,10 @@ package verdict
 import (
 	"context"
 	"fmt"
+	"hash/maphash"
 	"net"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -52,12 +54,15 @@ func BenchmarkLookUp(b *testing.B) {
 	h := benchHarness(b, modeEnforce)
 	r := query1("WwW.example.org", dns.TypeA)
 	warm(b, h, r)
-	c := h.counters.server(context.Background(), h.zone)
+	ctx, w := context.Background(), newDiscard()
+	c := h.counters.server(ctx, h.zone)
 	b.ReportAllocs()
 	for b.Loop() {
-		var buffer [256]byte
-		q := query{r: r, own: h.engine.judge(normalise(buffer[:0], r.Question[0].Name))}
-		h.noteWith(c, nil, &q, contents{}, decide(&q.own, nil, false), 0, false, 0)
+		q := newQuery(ctx, w, r)
+		q.client = clientOf(w)
+		q.own = h.engine.judge(normalise(q.name[:0], r.Question[0].Name), q.at)
+		h.noteWith(c, nil, q, contents{}, decide(&q.own, nil, false), 0, false, 0)
+		q.release()
 	}
 }
 
@@ -119,6 +124,27 @@ func BenchmarkHitParallel(b *testing.B) {
 	})
 }
 
+// BenchmarkHitServed is BenchmarkHit as a server does it: each query in a goroutine of its own, whose stack starts small.
+func BenchmarkHitServed(b *testing.B) {
+	h := benchHarness(b, modeEnforce)
+	r := query1("www.example.org", dns.TypeA)
+	warm(b, h, r)
+	benchServed(b, h)
+}
+
+// BenchmarkBareServed is the same without the plugin.
+func BenchmarkBareServed(b *testing.B) { benchServed(b, benchHarness(b, modeEnforce).Next) }
+
+func benchServed(b *testing.B, h plugin.Handler) {
+	r, w, ctx := query1("www.example.org", dns.TypeA), newDiscard(), context.Background()
+	var wait sync.WaitGroup
+	b.ReportAllocs()
+	for b.Loop() {
+		wait.Go(func() { h.ServeDNS(ctx, w, r) })
+		wait.Wait()
+	}
+}
+
 // BenchmarkDecodeFrame reads the reply to a full frame.
 func BenchmarkDecodeFrame(b *testing.B) {
 	s := newStub(b)
@@ -133,6 +159,33 @@ func BenchmarkDecodeFrame(b *testing.B) {
 		if _, err := decodeFrame(body, names); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkReport is a second's report of 10,000 rows: summed, cut, encoded. Its buffers are used again.
+func BenchmarkReport(b *testing.B) {
+	r := another(newTestEngine(b, testConfig(b, newStub(b).URL)))
+	seed := maphash.MakeSeed()
+	names, hashes := make([]string, 10_000), make([]uint64, 10_000)
+	for i := range names {
+		names[i] = fmt.Sprintf("host%d.subdomain.example.org", i)
+		hashes[i] = maphash.String(seed, names[i])
+	}
+	client := clientOf(newDiscard())
+	v := &verdict{label: benign, source: sourceModel, model: "segments-2026-11", score: 0.125, generated: 0.0625}
+	b.ReportAllocs()
+	for b.Loop() {
+		for i, name := range names {
+			r.notes.note(hashes[i], name, 1, client, &outcome{verdict: v}, 1_700_000_000_000, nil)
+		}
+		r.cut()
+		r.mu.Lock()
+		for len(r.kept) > 0 {
+			batch := r.kept[0]
+			r.drop(batch)
+			r.release(batch)
+		}
+		r.mu.Unlock()
 	}
 }
 

@@ -42,6 +42,14 @@ var began = time.Now()
 // nanotime is the monotonic time in nanoseconds, never zero; a step of the wall clock does not age the cache.
 func nanotime() int64 { return int64(time.Since(began)) + 1 }
 
+// zero is when nanotime was zero, in Unix milliseconds; each second it follows the wall clock.
+var zero atomic.Int64
+
+func setWall() { zero.Store(time.Now().UnixMilli() - nanotime()/int64(time.Millisecond)) }
+
+// wallOf is a time of nanotime in Unix milliseconds: one reading of the clock does for cache and record of a query.
+func wallOf(at int64) int64 { return zero.Load() + at/int64(time.Millisecond) }
+
 func newCache(capacity int, maxTTL time.Duration) *cache {
 	c := &cache{seed: maphash.MakeSeed(), maxTTL: maxTTL}
 	for i := range c.shards {

@@ -134,7 +134,7 @@ func (c *cluster) askOne(ctx context.Context, e *endpoint, names []string, body 
 }
 
 func (c *cluster) request(ctx context.Context, e *endpoint, id string, names []string, body []byte) (*frame, error) {
-	reply, err := e.call(ctx, id, http.MethodPost, verdictsPath, *c.token.Load(), body, maxReplyOctets)
+	reply, err := e.call(ctx, id, http.MethodPost, verdictsPath, *c.token.Load(), octets(body), maxReplyOctets)
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,6 @@
 package verdict
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -69,7 +68,7 @@ func newEndpoint(url string, config *tls.Config, connections int) *endpoint {
 
 // call makes one request, known as id to the cluster's log, and returns the whole body of a 200; any other outcome is
 // a *failure.
-func (e *endpoint) call(ctx context.Context, id, method, path, token string, body []byte, most int64) ([]byte, error) {
+func (e *endpoint) call(ctx context.Context, id, method, path, token string, body payload, most int64) ([]byte, error) {
 	answer, err := e.exchange(ctx, id, method, path, token, body, most)
 	if f, ok := err.(*failure); ok {
 		f.request = id
@@ -77,12 +76,15 @@ func (e *endpoint) call(ctx context.Context, id, method, path, token string, bod
 	return answer, err
 }
 
-func (e *endpoint) exchange(ctx context.Context, id, method, path, token string, body []byte, most int64) ([]byte, error) {
+func (e *endpoint) exchange(ctx context.Context, id, method, path, token string, body payload, most int64) ([]byte, error) {
 	e.outstanding.Add(1)
 	defer e.outstanding.Add(-1)
-	request, err := http.NewRequestWithContext(ctx, method, e.url+path, bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, method, e.url+path, nil)
 	if err != nil {
 		return nil, &failure{reason: reasonError, cause: err}
+	}
+	if body != nil {
+		body(request)
 	}
 	request.Header.Set("Authorization", "Bearer "+token)
 	request.Header.Set("Content-Type", "application/json")

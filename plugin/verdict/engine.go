@@ -41,6 +41,7 @@ func newEngine(config engineConfig, tlsConfig *tls.Config) (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	setWall()
 	ctx, cancel := context.WithCancel(context.Background())
 	e := &engine{config: config, cancel: cancel, tokenTime: modified}
 	e.cache = newCache(config.capacity, config.maxTTL)
@@ -151,6 +152,7 @@ func (e *engine) tick(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
+		setWall()
 		e.reporter.cut()
 		e.renewToken()
 		e.gauge()

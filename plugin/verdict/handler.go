@@ -3,7 +3,6 @@ package verdict
 import (
 	"context"
 	"net"
-	"net/netip"
 	"time"
 
 	"github.com/coredns/coredns/plugin"
@@ -32,47 +31,81 @@ func (h *Handler) use(e *engine) {
 	}
 }
 
-// query is what is known of one query on its way.
-type query struct {
-	ctx      context.Context
-	w        dns.ResponseWriter
-	r        *dns.Msg
-	client   netip.Addr
-	mode     mode
-	override bool
-	own      judgement
-	deadline time.Time
+// ServeDNS implements plugin.Handler. It writes a reply, or passes on; never both.
+//
+// It calls the chain and writes the reply from a small frame; what needs more room than that has returned by then, see query.
+func (h *Handler) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	q := h.begin(ctx, w, r)
+	if q == nil {
+		return plugin.NextOrFailure(h.Name(), h.Next, ctx, w, r)
+	}
+	defer q.release()
+	m, rcode, err := h.before(q)
+	if rcode == undecided {
+		c := newCapture(ctx, w)
+		rcode, err = plugin.NextOrFailure(h.Name(), h.Next, c, c, r)
+		m, rcode, err = h.after(q, c, rcode, err)
+	}
+	if m != nil {
+		if werr := w.WriteMsg(m); werr != nil && err == nil {
+			err = werr
+		}
+	}
+	return rcode, err
 }
 
-// ServeDNS implements plugin.Handler. It writes a reply, or passes on; never both.
-func (h *Handler) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+// undecided is no rcode: the chain is to be asked.
+const undecided = -1
+
+// begin takes a query up and looks its name up; nil for one that is not judged.
+//
+//go:noinline
+func (h *Handler) begin(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) *query {
 	if !judged(r) || ctx.Value(captureKey{}) != nil || len(h.except) > 0 && plugin.Zones(h.except).Matches(r.Question[0].Name) != "" {
-		return plugin.NextOrFailure(h.Name(), h.Next, ctx, w, r)
+		return nil
 	}
-	q := query{ctx: ctx, w: w, r: r, client: clientOf(w)}
-	q.mode, q.override = h.engine.directives.Load().modeFor(q.client, h.mode)
-	if q.mode == modeOff {
-		return plugin.NextOrFailure(h.Name(), h.Next, ctx, w, r)
+	client := clientOf(w)
+	m, override := h.engine.directives.Load().modeFor(client, h.mode)
+	if m == modeOff {
+		return nil
 	}
-	var buffer [256]byte
-	q.own = h.engine.judge(normalise(buffer[:0], r.Question[0].Name))
+	q := newQuery(ctx, w, r)
+	q.client, q.mode, q.override = client, m, override
+	q.own = h.engine.judge(normalise(q.name[:0], r.Question[0].Name), q.at)
 	if q.own.flight != nil {
 		q.deadline = time.Now().Add(h.engine.config.timeout)
 	}
+	return q
+}
+
+// before decides what needs no answer of the chain: the reply to be written, if any, and what to return.
+//
+//go:noinline
+func (h *Handler) before(q *query) (*dns.Msg, int, error) {
 	if q.mode == modeMonitor {
-		return h.watch(&q)
+		return nil, undecided, nil
 	}
 	if h.hold {
 		started := time.Now()
 		h.engine.await(&q.own, q.deadline)
 		if q.own.verdict == nil && h.servfail {
-			return h.fail(&q, contents{}, waited(started))
+			return h.fail(q, contents{}, waited(started))
 		}
 	}
 	if v := q.own.verdict; v != nil && v.action != passthru {
-		return h.act(&q, contents{}, decision{by: v, target: -1}, 0)
+		return h.act(q, contents{}, decision{by: v, target: -1}, 0)
 	}
-	return h.enforce(&q)
+	return nil, undecided, nil
+}
+
+// after decides what becomes of the chain's answer: the reply to be written, if any, and what to return.
+//
+//go:noinline
+func (h *Handler) after(q *query, c *capture, rcode int, err error) (*dns.Msg, int, error) {
+	if q.mode == modeMonitor {
+		return h.watch(q, c, rcode, err)
+	}
+	return h.enforce(q, c, rcode, err)
 }
 
 // judged tells whether a message is a query that has a verdict: one question of class IN, no transfer.
@@ -85,42 +118,36 @@ func judged(r *dns.Msg) bool {
 }
 
 // watch serves a query in monitor mode: the reply leaves at once, the record follows when the verdicts are there.
-func (h *Handler) watch(q *query) (int, error) {
-	c := newCapture(q.ctx, q.w)
-	rcode, err := plugin.NextOrFailure(h.Name(), h.Next, c, c, q.r)
-	var b buffers
-	found, sent := h.contents(q, c, &b, rcode)
+func (h *Handler) watch(q *query, c *capture, rcode int, err error) (*dns.Msg, int, error) {
+	found, sent := h.contents(q, c, rcode)
 	if !q.own.landed() || !allLanded(found.targets) {
-		h.watchLate(*q, found, sent)
-		return send(c, rcode, err)
+		h.watchLate(q, found, sent)
+		return captured(c, rcode, err)
 	}
 	h.note(q, found, decide(&q.own, found.targets, h.targetAll), sent, false, 0)
-	return send(c, rcode, err)
+	return captured(c, rcode, err)
 }
 
 // watchLate records a query in monitor mode whose verdicts are not there yet. It does so beside the query, so that
 // nothing waits that is in front of it: neither a pipelined query nor another plugin's clock.
-func (h *Handler) watchLate(q query, found contents, sent int) {
-	own := contents{append([]netip.Addr(nil), found.addresses...), append([]judgement(nil), found.targets...)}
-	q.ctx, q.w = context.WithoutCancel(q.ctx), nil
-	if q.deadline.IsZero() {
-		q.deadline = time.Now().Add(h.engine.config.timeout)
+func (h *Handler) watchLate(q *query, found contents, sent int) {
+	late := q.later()
+	found = contents{append(late.addresses[:0], found.addresses...), append(late.targets[:0], found.targets...)}
+	if late.deadline.IsZero() {
+		late.deadline = time.Now().Add(h.engine.config.timeout)
 	}
-	q.r = &dns.Msg{Question: []dns.Question{q.r.Question[0]}}
-	labels := h.counters.server(q.ctx, h.zone)
+	labels := h.counters.server(late.ctx, h.zone)
 	h.engine.beside(func() {
-		h.engine.awaitAll(&q.own, own.targets, q.deadline)
-		h.noteWith(labels, nil, &q, own, decide(&q.own, own.targets, h.targetAll), sent, false, 0)
+		defer late.release()
+		h.engine.awaitAll(&late.own, found.targets, late.deadline)
+		h.noteWith(labels, nil, late, found, decide(&late.own, found.targets, h.targetAll), sent, false, 0)
 	})
 }
 
-// enforce serves a query whose own verdict lets it pass or is still on its way: the chain looks the answer up, then
+// enforce serves a query whose own verdict lets it pass or is still on its way: the chain has looked the answer up, now
 // answer and verdicts meet.
-func (h *Handler) enforce(q *query) (int, error) {
-	c := newCapture(q.ctx, q.w)
-	rcode, err := plugin.NextOrFailure(h.Name(), h.Next, c, c, q.r)
-	var b buffers
-	found, sent := h.contents(q, c, &b, rcode)
+func (h *Handler) enforce(q *query, c *capture, rcode int, err error) (*dns.Msg, int, error) {
+	found, sent := h.contents(q, c, rcode)
 	var latency int64
 	if !q.own.landed() || !allLanded(found.targets) {
 		started := time.Now()
@@ -140,19 +167,19 @@ func (h *Handler) enforce(q *query) (int, error) {
 		return h.fail(q, found, latency)
 	}
 	h.note(q, found, d, sent, false, latency)
-	return send(c, rcode, err)
+	return captured(c, rcode, err)
 }
 
 // contents reads the captured reply and the rcode that the client gets if it is sent.
-func (h *Handler) contents(q *query, c *capture, b *buffers, rcode int) (contents, int) {
+func (h *Handler) contents(q *query, c *capture, rcode int) (contents, int) {
 	if c.reply == nil {
 		return contents{}, rcode
 	}
-	return h.engine.read(b, q.own.name, c.reply), c.reply.Rcode
+	return h.engine.read(q, c.reply), c.reply.Rcode
 }
 
-// act writes the reply that the verdict asks for.
-func (h *Handler) act(q *query, found contents, d decision, latency int64) (int, error) {
+// act gives the reply that the verdict asks for.
+func (h *Handler) act(q *query, found contents, d decision, latency int64) (*dns.Msg, int, error) {
 	_, udp := q.w.RemoteAddr().(*net.UDPAddr)
 	m := replyFor(q.r, act{verdict: d.by, override: q.override, refuse: h.refuseDO, udp: udp})
 	sent := -1
@@ -160,30 +187,24 @@ func (h *Handler) act(q *query, found contents, d decision, latency int64) (int,
 		sent = m.Rcode
 	}
 	h.note(q, found, d, sent, true, latency)
-	if m == nil {
-		return dns.RcodeSuccess, nil
-	}
-	return dns.RcodeSuccess, q.w.WriteMsg(m)
+	return m, dns.RcodeSuccess, nil
 }
 
 // fail leaves the SERVFAIL of `on_error servfail` to the server: nothing was written.
-func (h *Handler) fail(q *query, found contents, latency int64) (int, error) {
+func (h *Handler) fail(q *query, found contents, latency int64) (*dns.Msg, int, error) {
 	h.note(q, found, decision{target: -1}, dns.RcodeServerFailure, false, latency)
-	return dns.RcodeServerFailure, nil
+	return nil, dns.RcodeServerFailure, nil
 }
 
-// send passes the captured reply on. Where nothing was captured, the chain's rcode and error stand.
-func send(c *capture, rcode int, err error) (int, error) {
+// captured passes the captured reply on. Where nothing was captured, the chain's rcode and error stand.
+func captured(c *capture, rcode int, err error) (*dns.Msg, int, error) {
 	if c.reply == nil || c.passed {
-		return rcode, err
-	}
-	if werr := c.ResponseWriter.WriteMsg(c.reply); werr != nil && err == nil {
-		err = werr
+		return nil, rcode, err
 	}
 	if !plugin.ClientWrite(rcode) {
-		rcode = dns.RcodeSuccess // a reply was written: the server must not write another
+		rcode = dns.RcodeSuccess // a reply is written: the server must not write another
 	}
-	return rcode, err
+	return c.reply, rcode, err
 }
 
 func allLanded(targets []judgement) bool {
@@ -195,20 +216,3 @@ func allLanded(targets []judgement) bool {
 }
 
 func waited(since time.Time) int64 { return time.Since(since).Microseconds() }
-
-// clientOf returns the client's address, without zone.
-func clientOf(w dns.ResponseWriter) netip.Addr {
-	var ip net.IP
-	switch address := w.RemoteAddr().(type) {
-	case *net.UDPAddr:
-		ip = address.IP
-	case *net.TCPAddr:
-		ip = address.IP
-	case nil:
-	default:
-		parsed, _ := netip.ParseAddrPort(address.String())
-		return parsed.Addr().Unmap().WithZone("")
-	}
-	client, _ := netip.AddrFromSlice(ip)
-	return client.Unmap()
-}

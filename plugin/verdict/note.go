@@ -2,7 +2,6 @@ package verdict
 
 import (
 	"context"
-	"time"
 
 	"github.com/coredns/coredns/plugin/metadata"
 	"github.com/coredns/coredns/request"
@@ -15,7 +14,8 @@ func (h *Handler) note(q *query, found contents, d decision, rcode int, enforced
 }
 
 func (h *Handler) noteWith(c *serverCounters, m *values, q *query, found contents, d decision, rcode int, enforced bool, latency int64) {
-	out := outcome{verdict: q.own.verdict, reason: q.own.reason, rcode: rcode, enforced: enforced, latency: latency}
+	out := &q.out
+	*out = outcome{verdict: q.own.verdict, reason: q.own.reason, rcode: rcode, enforced: enforced, latency: latency}
 	if out.verdict == nil {
 		out.verdict = nothing
 	}
@@ -23,22 +23,23 @@ func (h *Handler) noteWith(c *serverCounters, m *values, q *query, found content
 	if d.by != nil && d.target >= 0 {
 		out.action, out.rule = d.by.action, "target:"+d.by.name
 	}
-	qtype, now := q.r.Question[0].Qtype, time.Now().UnixMilli()
-	h.engine.reporter.notes.note(q.own.hash, q.own.name, qtype, q.client, &out, now, &found)
-	c.count(&out)
+	qtype, now := q.r.Question[0].Qtype, wallOf(q.at)
+	h.engine.reporter.notes.note(q.own.hash, q.own.name, qtype, q.client, out, now, &found)
+	c.count(out)
 	if m != nil {
-		*m = values{outcome: out, set: true}
+		m.outcome, m.set = *out, true
 	}
 	for i := range found.targets {
 		t := &found.targets[i]
-		alias := outcome{
-			verdict: t.verdict, reason: t.reason, rcode: rcode, targetOf: q.own.name, enforced: enforced && d.target == i,
+		*out = outcome{
+			verdict: t.verdict, reason: t.reason, rcode: rcode, targetOf: q.own.name, parent: q.own.hash,
+			enforced: enforced && d.target == i,
 		}
-		if alias.verdict == nil {
-			alias.verdict = nothing
+		if out.verdict == nil {
+			out.verdict = nothing
 		}
-		alias.action, alias.rule = alias.verdict.action, alias.verdict.rule
-		h.engine.reporter.notes.note(t.hash, t.name, qtype, q.client, &alias, now, nil)
+		out.action, out.rule = out.verdict.action, out.verdict.rule
+		h.engine.reporter.notes.note(t.hash, t.name, qtype, q.client, out, now, nil)
 	}
 }
 

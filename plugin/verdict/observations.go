@@ -1,6 +1,8 @@
 package verdict
 
 import (
+	"encoding/binary"
+	"math/bits"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -22,6 +24,7 @@ type outcome struct {
 	rcode    int // of the reply the client got, -1 when none was sent
 	latency  int64
 	targetOf string // set for an alias target: the qname whose reply held it
+	parent   uint64 // likewise: the hash of that qname
 }
 
 // rowKey is what equal outcomes are equal in.
@@ -37,9 +40,30 @@ type rowKey struct {
 	enforced                     bool
 }
 
+// rowHash mixes what tells rows of one name apart into the name's hash, which an outsider cannot foresee. Rule and model
+// are left out: they seldom differ where the rest is equal.
+func rowHash(name uint64, qtype uint16, client netip.Addr, out *outcome) uint64 {
+	address := client.As16()
+	var enforced uint64
+	if out.enforced {
+		enforced = 1
+	}
+	v := out.verdict
+	small := uint64(qtype)<<48 | uint64(uint16(out.rcode))<<32 | uint64(v.label)<<25 | uint64(out.action)<<17 |
+		uint64(v.source)<<9 | uint64(out.reason)<<1 | enforced
+	h := mix(name^small, binary.LittleEndian.Uint64(address[8:])^0x9e3779b97f4a7c15)
+	return mix(h^out.parent, binary.LittleEndian.Uint64(address[:8])^0xbf58476d1ce4e5b9)
+}
+
+func mix(a, b uint64) uint64 {
+	high, low := bits.Mul64(a, b)
+	return high ^ low
+}
+
 // row is equal outcomes summed.
 type row struct {
 	key                    rowKey
+	hash                   uint64
 	tier                   tier
 	count                  uint32
 	first, last            int64 // Unix milliseconds
@@ -57,35 +81,40 @@ type observations struct {
 	discarded atomic.Uint64 // outcomes since the start that were not kept
 }
 
+// observationShard sums the outcomes whose hash falls to it.
 type observationShard struct {
 	sync.Mutex
-	index     map[rowKey]int32
+	key       rowKey  // that is looked for; here, and not on a stack, for the reason that query gives
+	slots     []int32 // by hash, open addressing: 1 + the place of a row, 0 for none; at least twice as many as rows
 	rows      []row
 	spare     []row // the buffers of the cut before, used again
 	discarded uint64
 	_         [64]byte
 }
 
+const leastSlots = 64 // a power of two
+
 func newObservations(rows int) *observations {
 	o := &observations{perShard: max(1, rows/observationShards)}
 	for i := range o.shards {
-		o.shards[i].index = make(map[rowKey]int32)
+		o.shards[i].slots = make([]int32, leastSlots)
 	}
 	return o
 }
 
 // note adds one outcome; now is in Unix milliseconds, hash the cache's hash of the name.
 func (o *observations) note(hash uint64, qname string, qtype uint16, client netip.Addr, out *outcome, now int64, found *contents) {
+	hash = rowHash(hash, qtype, client, out)
+	s := &o.shards[hash>>32%observationShards]
+	s.Lock()
+	defer s.Unlock()
 	v := out.verdict
-	key := rowKey{
+	s.key = rowKey{
 		qname: qname, rule: out.rule, model: v.model, targetOf: out.targetOf, client: client, rcode: int16(out.rcode),
 		qtype: qtype, label: v.label, action: out.action, source: v.source, reason: out.reason, enforced: out.enforced,
 	}
-	s := &o.shards[(hash>>32)%observationShards]
-	s.Lock()
-	defer s.Unlock()
-	i, ok := s.index[key]
-	if !ok {
+	slot := s.slot(hash, &s.key)
+	if *slot == 0 {
 		if len(s.rows) >= o.perShard {
 			if out.targetOf == "" { // an alias target counts no query
 				s.discarded++
@@ -93,28 +122,53 @@ func (o *observations) note(hash uint64, qname string, qtype uint16, client neti
 			}
 			return
 		}
-		i = s.add(key, now)
-		s.rows[i].keep(found)
+		s.add(hash, now).keep(found)
+		*slot = int32(len(s.rows))
+		if 2*len(s.rows) > len(s.slots) {
+			slot = s.grow()
+		}
 	}
-	s.rows[i].sum(out, now)
+	s.rows[*slot-1].sum(out, now)
 }
 
-// add makes a row; it takes the slices of the row that stood there a second ago, to allocate nothing.
-func (s *observationShard) add(key rowKey, now int64) int32 {
+// slot is where the row of a key is entered, or will be.
+func (s *observationShard) slot(hash uint64, key *rowKey) *int32 {
+	for i := hash; ; i++ {
+		slot := &s.slots[i&uint64(len(s.slots)-1)]
+		if *slot == 0 || s.rows[*slot-1].hash == hash && s.rows[*slot-1].key == *key {
+			return slot
+		}
+	}
+}
+
+// add makes a row for the key that was looked for; it takes the slices of the row that stood there a second ago, to
+// allocate nothing.
+//
+//go:noinline
+func (s *observationShard) add(hash uint64, now int64) *row {
 	i := len(s.rows)
 	if i < cap(s.rows) {
 		s.rows = s.rows[:i+1]
 	} else {
 		s.rows = append(s.rows, row{})
 	}
-	old := &s.rows[i]
-	*old = row{key: key, first: now, addresses: old.addresses[:0], targets: old.targets[:0]}
-	s.index[key] = int32(i)
-	return int32(i)
+	r := &s.rows[i]
+	*r = row{key: s.key, hash: hash, first: now, last: now, addresses: r.addresses[:0], targets: r.targets[:0]}
+	return r
+}
+
+// grow doubles the slots, so that at least half of them are free; it returns where the last row is entered now.
+func (s *observationShard) grow() (last *int32) {
+	s.slots = make([]int32, 2*len(s.slots))
+	for i := range s.rows {
+		last = s.slot(s.rows[i].hash, &s.rows[i].key)
+		*last = int32(i + 1)
+	}
+	return last
 }
 
 func (r *row) sum(out *outcome, now int64) {
-	r.last = max(r.last, now)
+	r.first, r.last = min(r.first, now), max(r.last, now)
 	r.tier, r.score, r.generated = out.verdict.tier, out.verdict.score, out.verdict.generated
 	if out.targetOf != "" {
 		return
@@ -143,11 +197,15 @@ func (o *observations) cut(each func(rows []row, discarded uint64)) {
 		s.Lock()
 		rows, discarded := s.rows, s.discarded
 		s.rows, s.spare, s.discarded = s.spare[:0], nil, 0
-		clear(s.index)
+		if len(s.slots) > leastSlots && 16*len(rows) < len(s.slots) { // after a flood the memory goes back
+			s.slots = make([]int32, len(s.slots)/2)
+		} else {
+			clear(s.slots)
+		}
 		s.Unlock()
 		each(rows, discarded)
 		s.Lock()
-		if cap(rows) <= 4*len(rows)+64 { // after a flood the memory goes back
+		if cap(rows) <= 4*len(rows)+64 { // likewise
 			s.spare = rows[:0]
 		}
 		s.Unlock()

@@ -16,6 +16,7 @@ const (
 	retryPause   = 1 * time.Second
 	flushLimit   = 2 * time.Second // at shutdown
 	maxNotedRows = 65_536          // summed within a second; what would need more is discarded and counted
+	maxSpares    = 4               // buffers of maxBatchOctets kept for later batches
 )
 
 // reporter sends what queries became of: numbered batches, one at a time, kept until acknowledged, within a bound, the
@@ -33,7 +34,8 @@ type reporter struct {
 	kept    []*batch
 	octets  int
 	number  uint64
-	carried uint64 // queries of discarded batches, not yet in a batch
+	carried uint64   // queries of discarded batches, not yet in a batch
+	spares  [][]byte // rows' buffers of acknowledged batches, used again: fresh ones would be most of the garbage
 	wake    chan struct{}
 }
 
@@ -50,14 +52,15 @@ func newReporter(c *cluster, head func() head, told func(*acknowledgement)) *rep
 func (r *reporter) cut() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := &batch{discarded: r.carried}
+	now := r.fresh()
+	now.discarded = r.carried
 	r.carried = 0
 	r.notes.cut(func(rows []row, discarded uint64) {
 		now.discarded += discarded
 		for i := range rows {
 			if now.count == maxRows || len(now.rows) >= maxBatchOctets {
 				r.keep(now)
-				now = &batch{}
+				now = r.fresh()
 			}
 			if now.count > 0 {
 				now.rows = append(now.rows, ',')
@@ -70,6 +73,8 @@ func (r *reporter) cut() {
 	// An empty batch says that the resolver lives and asks what changed; one that waits to be sent does so too.
 	if now.count > 0 || now.discarded > 0 || len(r.kept) == 0 {
 		r.keep(now)
+	} else {
+		r.release(now)
 	}
 	for lost := r.spare(); lost != nil && r.octets > maxKeptOctets; lost = r.spare() {
 		r.carried += lost.queries + lost.discarded
@@ -79,6 +84,24 @@ func (r *reporter) cut() {
 	select {
 	case r.wake <- struct{}{}:
 	default:
+	}
+}
+
+// fresh is an empty batch, with a buffer that was used before if there is one; the caller holds the lock.
+func (r *reporter) fresh() *batch {
+	last := len(r.spares) - 1
+	if last < 0 {
+		return &batch{}
+	}
+	b := &batch{rows: r.spares[last]}
+	r.spares = r.spares[:last]
+	return b
+}
+
+// release takes back the buffer of a batch that is done with; the caller holds the lock.
+func (r *reporter) release(b *batch) {
+	if cap(b.rows) > 0 && b.readers.Load() == 0 && len(r.spares) < maxSpares {
+		r.spares = append(r.spares, b.rows[:0])
 	}
 }
 
@@ -134,6 +157,7 @@ func (r *reporter) flush(ctx context.Context) error {
 		}
 		r.mu.Lock()
 		r.drop(b)
+		r.release(b)
 		r.mu.Unlock()
 	}
 	return nil

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/netip"
 	"testing"
 )
 
@@ -187,7 +189,7 @@ func TestABatchIsCutToItsRowsAndOctets(t *testing.T) {
 	var rows int
 	for i, b := range r.kept {
 		var body map[string]any
-		if err := json.Unmarshal(b.body(r.head()), &body); err != nil {
+		if err := json.Unmarshal(sentBody(t, b, r.head()), &body); err != nil {
 			t.Fatal(err)
 		}
 		if b.count > maxRows || len(b.rows) > maxBatchOctets+4096 || b.number != uint64(i+1) {
@@ -197,6 +199,28 @@ func TestABatchIsCutToItsRowsAndOctets(t *testing.T) {
 	}
 	if rows != maxRows+10 {
 		t.Errorf("%d rows in all", rows)
+	}
+}
+
+// A cluster may acknowledge a report before it has read it; net/http then still reads the rows.
+func TestRowsThatAreStillReadAreNotWrittenTo(t *testing.T) {
+	s := newStub(t)
+	r := another(newTestEngine(t, testConfig(t, s.URL)))
+	noteFive(r, 1)
+	r.cut()
+	b := r.kept[0]
+	request := httptest.NewRequest(http.MethodPost, observationsPath, nil)
+	b.body(r.head())(request)
+	r.release(b)
+	if len(r.spares) != 0 {
+		t.Fatal("the rows' buffer is used again while it is read")
+	}
+	for range 2 {
+		request.Body.Close()
+	}
+	r.release(b)
+	if len(r.spares) != 1 || b.readers.Load() != 0 {
+		t.Errorf("%d spare buffers, %d readers", len(r.spares), b.readers.Load())
 	}
 }
 
@@ -227,6 +251,44 @@ func TestEqualOutcomesAreSummed(t *testing.T) {
 			if r.count != 10 || r.first != 0 || r.last != 9 || r.latencySum != 45 || r.latencyMax != 9 {
 				t.Errorf("got %+v", r)
 			}
+		}
+	})
+}
+
+// What tells outcomes apart makes them rows of their own, however many there are.
+func TestDifferentOutcomesAreRowsOfTheirOwn(t *testing.T) {
+	o := newObservations(1 << 16)
+	clients := []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1"), {}}
+	for range 2 {
+		for i := range 500 {
+			name := fmt.Sprintf("n%d.example.org", i)
+			for _, client := range clients {
+				for _, out := range []outcome{
+					{verdict: nothing, reason: reasonBusy}, {verdict: nothing, reason: reasonTimeout}, {verdict: nothing, rcode: 3},
+					{verdict: nothing, enforced: true}, {verdict: nothing, action: drop}, {verdict: nothing, rule: "x"},
+					{verdict: named(name, 1, 1)}, {verdict: nothing, targetOf: "example.net", parent: 7},
+				} {
+					o.note(uint64(i), name, 1, client, &out, 1, nil) // hashes of names that collide in their low bits too
+				}
+				o.note(uint64(i), name, 28, client, &outcome{verdict: nothing, reason: reasonBusy}, 1, nil)
+			}
+		}
+	}
+	rows := 0
+	o.cut(func(cut []row, lost uint64) {
+		rows += len(cut)
+		for i := range cut {
+			if want := uint32(2); cut[i].key.targetOf == "" && cut[i].count != want || lost != 0 {
+				t.Fatalf("got %+v, %d lost", cut[i], lost)
+			}
+		}
+	})
+	if want := 500 * 3 * 9; rows != want {
+		t.Errorf("%d rows, expected %d", rows, want)
+	}
+	o.cut(func(cut []row, _ uint64) {
+		if len(cut) != 0 {
+			t.Error("cut twice")
 		}
 	})
 }

@@ -131,3 +131,37 @@ func TestAnEngineSurvivesAReload(t *testing.T) {
 		t.Errorf("the engine answers %v after its last use, expected shutdown", why)
 	}
 }
+
+// Whatever stands in a Corefile, it is refused or gives settings that an engine can be made of.
+func FuzzParse(f *testing.F) {
+	for _, text := range []string{
+		"verdict http://127.0.0.1:8000 {\n token /t\n}",
+		"verdict https://a.example.net https://b.example.net/ {\n token /t\n tls /c /k /ca\n resolver r\n mode enforce\n timeout 50ms\n" +
+			" on_error servfail\n upstream hold\n cache 1000 10m\n frame 64 2ms\n max_concurrent 3\n except example.org 2.0.192.in-addr.arpa\n" +
+			" dnssec refuse\n targets all\n}",
+		"verdict http://[::1 {\n token\n}", "verdict http://h { \n token \"a b\"\n except \\\n}", "verdict http://h {\n cache 99999999999999999999 -1s\n}",
+		"verdict http://h {\n token {$HOME}\n timeout 1e9h\n}", "verdict http://h%zz",
+	} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		s, err := parse(caddy.NewTestController("dns", text))
+		if err != nil {
+			return
+		}
+		e := s.engine
+		if e.endpoints == "" && !strings.Contains(text, "verdict") {
+			return // no stanza at all
+		}
+		for _, url := range e.urls() {
+			if !strings.HasPrefix(url, "http://") && !strings.HasPrefix(url, "https://") {
+				t.Errorf("endpoint %q", url)
+			}
+		}
+		if len(e.urls()) == 0 || e.tokenFile == "" || e.resolver == "" || e.timeout < time.Millisecond || e.timeout > 10*time.Second ||
+			e.capacity < shardCount || e.maxTTL < time.Second || e.frame < 1 || e.frame > maxFrame || e.wait < 0 || e.wait > time.Second ||
+			e.maxConcurrent < 1 || e.maxConcurrent > 1024 {
+			t.Errorf("%q gives %+v", text, s)
+		}
+	})
+}

@@ -21,28 +21,21 @@ type contents struct {
 	targets   []judgement
 }
 
-// buffers back contents without an allocation where they stay on the stack.
-type buffers struct {
-	addresses [maxAddresses]netip.Addr
-	targets   [maxTargets]judgement
-}
-
-// read finds the addresses and alias targets of a reply, and asks for the targets that the cache has not.
-func (e *engine) read(b *buffers, qname string, reply *dns.Msg) contents {
-	found := contents{appendAddresses(b.addresses[:0], reply), b.targets[:0]}
+// read finds the addresses and alias targets of a query's reply, and asks for the targets that the cache has not.
+func (e *engine) read(q *query, reply *dns.Msg) contents {
+	found := contents{appendAddresses(q.addresses[:0], reply), q.targets[:0]}
 	for _, rr := range reply.Answer {
 		if name := targetOf(rr); name != "" && len(found.targets) < maxTargets {
-			found.targets = e.addTarget(found.targets, qname, name)
+			found.targets = e.addTarget(found.targets, q, name)
 		}
 	}
 	return found
 }
 
 // addTarget looks one alias target up, unless it is the qname or was seen in this reply before.
-func (e *engine) addTarget(targets []judgement, qname, name string) []judgement {
-	var buffer [256]byte
-	key := normalise(buffer[:0], name)
-	if qname == string(key) {
+func (e *engine) addTarget(targets []judgement, q *query, name string) []judgement {
+	key := normalise(q.name[:0], name)
+	if q.own.name == string(key) {
 		return targets
 	}
 	for i := range targets {
@@ -50,13 +43,13 @@ func (e *engine) addTarget(targets []judgement, qname, name string) []judgement 
 			return targets
 		}
 	}
-	return append(targets, e.judge(key))
+	return append(targets, e.judge(key, q.at))
 }
 
-// judge looks a normalised name up, and asks for it where the cache has no verdict.
-func (e *engine) judge(name []byte) judgement {
+// judge looks a normalised name up, and asks for it where the cache has no verdict; now is the query's time.
+func (e *engine) judge(name []byte, now int64) judgement {
 	hash := e.cache.hash(name)
-	if v := e.cache.get(hash, name, nanotime()); v != nil {
+	if v := e.cache.get(hash, name, now); v != nil {
 		cacheHits.Inc()
 		return judgement{name: v.name, hash: hash, verdict: v}
 	}

@@ -40,13 +40,19 @@ func appendNames(dst []byte, names []string) []byte {
 
 // appendString appends a JSON string.
 func appendString(dst []byte, s string) []byte {
+	escapes := false
 	for i := 0; i < len(s); i++ {
 		if c := s[i]; c < 0x20 || c >= 0x7f || c == '"' {
 			text, _ := json.Marshal(s) // cannot fail: what is no UTF-8 is replaced
 			return append(dst, text...)
+		} else if c == '\\' {
+			escapes = true
 		}
 	}
 	dst = append(dst, '"')
+	if !escapes {
+		return append(append(dst, s...), '"')
+	}
 	for i := 0; i < len(s); i++ {
 		if s[i] == '\\' {
 			dst = append(dst, '\\')

@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// cluster is a stub that blocks what lies under blocked.test-zone.
+// cluster is a stub that blocks what lies under blocked.test-zone, and has one zone for each of some other actions.
 type cluster struct {
 	*httptest.Server
 	mu   sync.Mutex
@@ -68,8 +68,14 @@ func (c *cluster) serve(w http.ResponseWriter, r *http.Request) {
 	verdicts := make([]string, len(body.Names))
 	for i, name := range body.Names {
 		verdicts[i] = `{"label":"benign","tier":"none","action":"passthru","cache_ttl":300,"source":"model","score":0.1,"generated":0.1}`
-		if strings.HasSuffix(name, "blocked.test-zone") {
-			verdicts[i] = `{"label":"malicious","tier":"block","action":"nxdomain","cache_ttl":300,"source":"blocklist","score":1,"generated":0,"rule":"blocked.test-zone"}`
+		for zone, action := range map[string]string{
+			"blocked.test-zone": `"action":"nxdomain","source":"blocklist"`, "nodata.test-zone": `"action":"nodata","source":"blocklist"`,
+			"drop.test-zone":  `"action":"drop","source":"blocklist"`,
+			"honey.test-zone": `"action":"local-data","source":"honeypot-list","answers":["192.0.2.53","2001:db8::53"],"answer_ttl":60`,
+		} {
+			if strings.HasSuffix(name, zone) {
+				verdicts[i] = `{"label":"malicious","tier":"block","cache_ttl":300,"score":1,"generated":0,"rule":"` + zone + `",` + action + `}`
+			}
 		}
 	}
 	fmt.Fprintf(w, `{"epoch":1,"generation":"g","model":"m","verdicts":[%s]}`, strings.Join(verdicts, ","))

@@ -1,0 +1,72 @@
+package verdict
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// query is what is known of one query on its way, and room for its name and its reply's contents. It comes from a pool
+// and not from the stack: a server starts a goroutine for each query, and a stack that this made deeper would be copied
+// to a larger one each time, which costs more than all else that a known name needs (BenchmarkHitServed).
+type query struct {
+	ctx      context.Context
+	w        dns.ResponseWriter
+	r        *dns.Msg
+	client   netip.Addr
+	mode     mode
+	override bool
+	own      judgement
+	at       int64 // nanotime when it came
+	deadline time.Time
+
+	out       outcome
+	name      [256]byte
+	addresses [maxAddresses]netip.Addr
+	targets   [maxTargets]judgement
+}
+
+var queries = sync.Pool{New: func() any { return new(query) }}
+
+func newQuery(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) *query {
+	q := queries.Get().(*query)
+	q.ctx, q.w, q.r, q.at = ctx, w, r, nanotime()
+	return q
+}
+
+// later is what of a query is still needed when its reply has left.
+func (q *query) later() *query {
+	late := queries.Get().(*query)
+	late.ctx, late.client, late.own, late.at, late.deadline = context.WithoutCancel(q.ctx), q.client, q.own, q.at, q.deadline
+	late.mode, late.override = q.mode, q.override
+	late.r = &dns.Msg{Question: []dns.Question{q.r.Question[0]}}
+	return late
+}
+
+// release gives the query back. What it held is forgotten, so that it does not outlive its query.
+func (q *query) release() {
+	q.ctx, q.w, q.r, q.own, q.out, q.deadline = nil, nil, nil, judgement{}, outcome{}, time.Time{}
+	clear(q.targets[:])
+	queries.Put(q)
+}
+
+// clientOf returns the client's address, without zone.
+func clientOf(w dns.ResponseWriter) netip.Addr {
+	var ip net.IP
+	switch address := w.RemoteAddr().(type) {
+	case *net.UDPAddr:
+		ip = address.IP
+	case *net.TCPAddr:
+		ip = address.IP
+	case nil:
+	default:
+		parsed, _ := netip.ParseAddrPort(address.String())
+		return parsed.Addr().Unmap().WithZone("")
+	}
+	client, _ := netip.AddrFromSlice(ip)
+	return client.Unmap()
+}
