@@ -165,7 +165,7 @@ def results(names: tuple[str, str], a: Sequence[Turn], b: Sequence[Turn]) -> lis
     quantities = {
         "queries/s": [[t.qps for t in side] for side in (a, b)],
         "CPU us/query": [[t.cpu_a_query * 1e6 for t in side] for side in (a, b)],
-        PER_CPU_SECOND: [[1 / t.cpu_a_query for t in side] for side in (a, b)],
+        PER_CPU_SECOND: [[1 / t.cpu_a_query if t.cpu_a_query else 0.0 for t in side] for side in (a, b)],
         "MiB resident": [[t.resident / 2**20 for t in side] for side in (a, b)],
         "% lost": [[t.lost * 100 for t in side] for side in (a, b)],
     }

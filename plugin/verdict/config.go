@@ -35,6 +35,7 @@ type engineConfig struct {
 	frame         int
 	wait          time.Duration
 	maxConcurrent int
+	silent        bool // reports nothing: a replay
 }
 
 func (c engineConfig) urls() []string { return strings.Fields(c.endpoints) }

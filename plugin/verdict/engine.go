@@ -55,6 +55,9 @@ func newEngine(config engineConfig, tlsConfig *tls.Config) (*engine, error) {
 	e.framer = newFramer(config.frame, config.wait, config.maxConcurrent, e.ask, e.lookup)
 	e.reporter = newReporter(e.cluster, e.head, e.told)
 	e.cluster.boot = e.reporter.boot[:8]
+	if config.silent {
+		return e, nil
+	}
 	e.reporter.cut() // an empty batch first: it brings the epoch, the overrides and whether all is paused
 	e.running.Go(func() { e.reporter.run(ctx) })
 	e.running.Go(func() { e.tick(ctx) })
@@ -182,6 +185,14 @@ func (e *engine) close() {
 	e.watching.Wait()
 	e.cancel()
 	e.running.Wait()
+	if !e.config.silent {
+		e.flush()
+	}
+	e.cluster.close()
+}
+
+// flush sends what was noted last, if the cluster takes it in time.
+func (e *engine) flush() {
 	e.reporter.cut()
 	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
 	defer cancel()
@@ -189,7 +200,6 @@ func (e *engine) close() {
 		octets, batches := e.reporter.pending()
 		log.Errorf("%d batches (%d octets) of reports are lost with this shutdown: %v", batches, octets, err)
 	}
-	e.cluster.close()
 }
 
 // renewToken follows the token file, so that a token is replaced without a restart.

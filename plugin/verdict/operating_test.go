@@ -1,0 +1,104 @@
+package verdict
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/coredns/coredns/plugin/test"
+	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// exposed makes the plugin do all that it counts, and returns each metric's name with its labels.
+func exposed(t *testing.T) map[string][]string {
+	t.Helper()
+	h := newHarness(t, stanza{mode: modeEnforce})
+	h.chain.aliases["www.example.org."] = test.CNAME("www.example.org. 60 IN CNAME x.example.net.")
+	h.ask(t, query1("www.example.org", dns.TypeA))
+	h.stub.set(func() {
+		h.stub.fault = func(w http.ResponseWriter, _ *http.Request, _ func()) { http.Error(w, "", 500) }
+	})
+	eventually(t, "the breaker open", func() bool {
+		h.ask(t, query1("other.example.org", dns.TypeA))
+		return h.engine.cluster.blocked() == reasonBreaker
+	})
+	h.ask(t, query1("new.example.org", dns.TypeA))
+	h.engine.gauge()
+	eventually(t, "a report", func() bool { return h.engine.answered.Load() })
+	found := map[string][]string{}
+	eventually(t, "every metric", func() bool {
+		families, err := prometheus.DefaultGatherer.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, family := range families {
+			if name, ours := strings.CutPrefix(family.GetName(), "coredns_verdict_"); ours {
+				found[name] = nil
+				for _, label := range family.GetMetric()[0].GetLabel() {
+					found[name] = append(found[name], label.GetName())
+				}
+			}
+		}
+		return found["reports_total"] != nil && found["breaker_open"] != nil
+	})
+	return found
+}
+
+var (
+	namesMetric  = regexp.MustCompile(`coredns_verdict_([a-z_]+)`)
+	manualMetric = regexp.MustCompile("`coredns_verdict_([a-z_]+)\\{([a-z, ]*)\\}`")
+	selected     = regexp.MustCompile(`coredns_verdict_([a-z_]+)\{([a-z]+)=`)
+)
+
+// Every metric that the operating files and the manual name is one that the plugin exposes; the manual has them all.
+func TestTheFilesForOperatorsNameRealMetrics(t *testing.T) {
+	real := exposed(t)
+	files, err := filepath.Glob("../../docs/operating/*")
+	if err != nil || len(files) < 3 {
+		t.Fatalf("%v, %v: expected dashboard, scrape file and alerts", files, err)
+	}
+	shown := map[string]bool{}
+	for _, file := range append(files, "README.md") {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range namesMetric.FindAllStringSubmatch(string(text), -1) {
+			name := match[1]
+			for _, suffix := range []string{"_bucket", "_sum", "_count"} {
+				if short, ok := strings.CutSuffix(name, suffix); ok && real[name] == nil {
+					name = short
+				}
+			}
+			if _, ok := real[name]; !ok {
+				t.Errorf("%s: coredns_verdict_%s is not exposed", file, match[1])
+			}
+			shown[filepath.Base(file)+" "+name] = true
+		}
+		for _, match := range selected.FindAllStringSubmatch(string(text), -1) {
+			if labels := real[match[1]]; match[2] != "instance" && len(labels) > 0 && !slices.Contains(labels, match[2]) {
+				t.Errorf("%s: coredns_verdict_%s has no label %s but %v", file, match[1], match[2], labels)
+			}
+		}
+	}
+	manual, _ := os.ReadFile("README.md")
+	for _, match := range manualMetric.FindAllStringSubmatch(string(manual), -1) {
+		labels := strings.FieldsFunc(match[2], func(r rune) bool { return r == ',' || r == ' ' })
+		slices.Sort(labels)
+		if got := real[match[1]]; !slices.Equal(got, labels) {
+			t.Errorf("the manual gives coredns_verdict_%s the labels %v, it has %v", match[1], labels, got)
+		}
+	}
+	for name := range real {
+		for _, file := range []string{"README.md", "grafana.json"} {
+			if !shown[file+" "+name] {
+				t.Errorf("%s does not show coredns_verdict_%s", file, name)
+			}
+		}
+	}
+}
