@@ -28,7 +28,7 @@ from serve_app import golang
 CLUSTER_S, UPSTREAM_S = 0.005, 0.020
 RATE = 200.0  # queries a second
 POPULATION = 20_000  # names of the Zipf traffic, exponent 1: twice what the default *cache* holds
-WARM_UP = 8  # times as many queries as are counted
+WARM_UP = 3  # times as many queries as are counted
 COREFILE = """. {{
     bind 127.0.0.1
 {plugin}    forward . 127.0.0.1:{upstream}
