@@ -26,12 +26,12 @@ BEGIN, END = "<!-- from loadtest/sizing.py: begin -->\n", "<!-- from loadtest/si
 DAY_S = 86_400
 QUERIES_A_DAY = 3000.0  # of one client
 NEW = 0.05  # share of queries whose name is in no verdict cache because nobody asked it lately
-REPEATED = 0.0017  # share of the others that a warm cache still asks for (plugin_waits_bench, Zipf)
+REPEATED = 0.0295  # share of the others that a warm cache still asks for (plugin_waits_bench, Zipf)
 BURST = 1.5  # seconds above the busiest hour's mean
 BUSY = 0.6  # of a core or a GPU that may be used at the peak; the rest is for the loss of a part
 ROW_BYTES = 142  # of a record in Elasticsearch, docs/store.md
 CORES = 2  # of the machine of the reports
-MODEL, MEASURED = "segments-2026-11", "seed-2020"  # what serves, and what the cluster's benchmark ran
+MODEL, MEASURED = "segments-2026-11b", "seed-2020"  # what serves, and what the cluster's benchmark ran
 FRAME = 256
 SPARE = 1  # replicas more than the load needs, so that one may die
 

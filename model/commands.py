@@ -65,7 +65,7 @@ def classify(names: tuple[str, ...], model: str | None, as_objects: bool, explai
     show_default=True,
     help="Fold of families that does not teach; -1: all teach.",
 )
-@click.option("--start", default="", help="Artifact folder or version to go on from, at a quarter of the rate.")
+@click.option("--start", default="", help="Artifact folder or version to fine-tune, on hard benign names.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the run and its artifact; goes on from there.")
 def train(
     network: str, data: str, rows: int, epochs: int, minutes: float, batch_size: int, seed: int, seeds: int,
@@ -103,7 +103,9 @@ def train(
 @click.option("--out", type=click.Path(path_type=Path), default=Path("build/evaluation"), show_default=True)
 @click.option("--epochs", type=click.IntRange(1), default=15, help="Of the seed network.")
 @click.option("--seeds", type=click.IntRange(1), default=1, help="Repetitions of the seed network.")
-@click.option("--compare", type=click.FloatRange(0, min_open=True), help="Train each reference for MINUTES, beside it.")
+@click.option(
+    "--compare", type=click.FloatRange(0, min_open=True), help="Train each reference for MINUTES of processor time."
+)
 def evaluate(
     network: str, model: str | None, data: str, out: Path, epochs: int, seeds: int, compare: float | None
 ) -> None:

@@ -3,8 +3,9 @@
 Rules, in order:
 1. A name on a benign and on a malicious or DGA list is contested and left out of everything.
 2. A name on a DGA list and on a feed is DGA. Of equal kinds, a list that teaches is preferred to one that judges.
-3. Parts go by registered domain, with a fixed salt: 50 % teach, 10 % tune (calibration, thresholds), 40 % judge.
-   A name of a judging list never teaches: in the teaching half it tunes, unless its registered domain teaches.
+3. Parts go by registered domain, with a fixed salt: 75 % teach, 8 % tune (calibration, thresholds), 17 % judge.
+   A name of a judging list never teaches: in the teaching share it judges (a tenth of all tunes), unless its
+   registered domain teaches.
 4. Umbrella names first seen since 2026-01 judge, and their registered domains neither teach nor tune.
 5. A family held out judges; its names leave every other list, by name and by the feeds' own family column.
 """
@@ -28,7 +29,8 @@ from verdicts.names import ineligible, split, strip_service
 ENCODING = "segments-96"
 SALT = b"verdict-1:"
 TEACH, TUNE, JUDGE, LEFT_OUT = 0, 1, 2, 3
-TEACH_PERCENT, TUNE_PERCENT = 50, 10
+TEACH_PERCENT, TUNE_PERCENT = 75, 8
+IDLE_TUNE_PERCENT = 10  # of the names of judging lists that lie in the teaching share
 SINCE = "2026-01"  # Umbrella names first seen from here on judge
 RARE_SNAPSHOTS = 2  # Umbrella names seen in this many versions or fewer
 STRATA = ("umbrella-new", "umbrella-rare", "rdns", "university-bank", "china", "pooled")
@@ -141,7 +143,8 @@ def assign(registered: NDArray[np.uint64], teaches: NDArray[np.bool_], judged: N
     part[np.isin(registered, registered[judged])] = JUDGE
     taught = np.unique(registered[(part == TEACH) & teaches])
     idle = (part == TEACH) & ~teaches
-    part[idle] = np.where(np.isin(registered[idle], taught), LEFT_OUT, TUNE)
+    spare = np.where(bucket[idle] < IDLE_TUNE_PERCENT, TUNE, JUDGE)
+    part[idle] = np.where(np.isin(registered[idle], taught), LEFT_OUT, spare)
     return part
 
 

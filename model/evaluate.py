@@ -50,7 +50,8 @@ def evaluate_artifact(artifact: Artifact, data: str | Path, out: Path, progress:
 
 
 def compare_references(artifact: Artifact, data: str | Path, minutes: float, progress: Progress) -> str:
-    """Train every reference for `minutes` and judge it beside the artifact and the seed network; a table."""
+    """Train every reference, and our network, for `minutes` of processor time, and judge them beside the artifact and
+    the seed network; a table."""
     from model.references import compare
     from model.registry import RELEASED
 
@@ -58,14 +59,19 @@ def compare_references(artifact: Artifact, data: str | Path, minutes: float, pro
     corpus = load_corpus(data, progress, held_out)
     seed = Artifact.load(RELEASED / "seed-2020")
     ours, theirs = (scoring(Scorer(found, batch_sizes=(64, 1024)), found) for found in (artifact, seed))
+
+    def scored(network: Any) -> Score:
+        return scoring(Scorer(artifact._replace(network=network), batch_sizes=(64, 1024)), artifact)
+
     rows = compare(
-        corpus, ours, int(artifact.network.count_params()), 0, read_plan(), held_out, minutes, progress, theirs
+        corpus, ours, int(artifact.network.count_params()), read_plan(), held_out, minutes, progress, theirs, scored
     )
     keys = list(rows[0].rates)
-    lines = ["network\tparameters\tnames a CPU second\t" + "\t".join(keys)]
+    lines = ["network\tparameters\trows trained\tnames a CPU second\t" + "\t".join(keys)]
     for row in rows:
         cells = [f"{row.rates[key]:.3f} (lead {row.lead[key].low:+.3f} to {row.lead[key].high:+.3f})" for key in keys]
-        lines.append(f"{row.name}\t{row.parameters}\t{row.names_per_second:.0f}\t" + "\t".join(cells))
+        figures = [row.name, str(row.parameters), str(row.trained_rows), f"{row.names_per_second:.0f}"]
+        lines.append("\t".join(figures + cells))
     return "\n".join(lines)
 
 

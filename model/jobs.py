@@ -38,7 +38,7 @@ class JobSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     labels: list[dict[str, str]] = []  # [{"name", "label": generated|malicious|benign|unsure}]
     seen: list[str] = []
     held_out: int = 0  # train: the fold of families that does not teach; -1: all teach
-    start: str = ""  # train: an artifact folder or version to go on from, at a quarter of the rate
+    start: str = ""  # train: an artifact folder or version to go on from, by `model.train.tuning`
 
 
 def parse(settings: dict[str, Any]) -> JobSettings:
@@ -122,9 +122,9 @@ def _segments(settings: JobSettings, path: Path, run: Path, progress: Progress, 
     from model.network import Shape
     from model.registry import load_named
     from model.release import release
-    from model.train import Plan
+    from model.train import Plan, tuning
 
-    plan = Plan(seed=settings.seed)
+    plan = Plan(seed=settings.seed) if not settings.start else tuning(Plan(seed=settings.seed))
     if settings.epochs or settings.minutes:
         plan = msgspec.structs.replace(plan, epochs=settings.epochs or plan.epochs, minutes=settings.minutes)
     if settings.batch_size:
@@ -135,7 +135,7 @@ def _segments(settings: JobSettings, path: Path, run: Path, progress: Progress, 
             shape = msgspec.convert(start.manifest.metrics["plan"]["shape"], Shape)
         except (KeyError, msgspec.ValidationError) as error:
             raise BadSettings(f"training settings: start {settings.start}, expected a trained `segments`") from error
-        plan = msgspec.structs.replace(plan, rate=plan.rate / 4, shape=shape)
+        plan = msgspec.structs.replace(plan, shape=shape)
     release(settings.data, path, run / "checkpoint", plan, settings.rows, progress, cancelled, settings.held_out, start)
 
 

@@ -27,6 +27,20 @@ def threshold_at(benign: Scores, rate: float) -> float:
     return float(np.nextafter(np.float32(highest[allowed]), np.float32(np.inf)))
 
 
+def tail_threshold(benign: Scores, rate: float, highest: int = 100) -> float:
+    """The threshold of a rate too low to count: the `highest` scores are taken for an exponential tail.
+
+    Scores must be logits or the like, which have no upper end. Excesses over a high value follow a generalised
+    Pareto law (Pickands 1975), of which the exponential is the case between a bounded and a heavy tail.
+    """
+    top = np.sort(benign)[::-1][: highest + 1].astype(np.float64)
+    count = len(top) - 1
+    if count < 1:
+        raise ValueError(f"{len(benign)} scores: expected two or more")
+    excess = float((top[:count] - top[count]).mean())
+    return float(top[count] + excess * np.log(count / (len(benign) * rate)))
+
+
 def strictest(strata: Mapping[str, Scores], rate: float) -> tuple[float, str]:
     """The highest threshold that any stratum needs for this rate, and which.
 

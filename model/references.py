@@ -11,8 +11,10 @@ They see the characters of the whole name, without its segments, and learn from 
 the weights that ours are drawn with. What is ours, synthetic families and alterations, they do not get.
 """
 
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -25,6 +27,7 @@ from model.families import Family
 from model.metrics import Interval, mean_of_groups, paired, strictest
 from model.protocol import FAMILY_NAMES, Judged, Progress, Score, benign_strata, choose, family_hits
 from model.sampling import Sampler
+from model.train import Plan, history, train
 
 WIDTH = 64  # characters, the end of a longer name
 BUCKETS = 65_536
@@ -39,7 +42,7 @@ class Row(NamedTuple):
     trained_rows: int
     names_per_second: float  # of processor time, judged in batches of 1,024
     rates: dict[str, float]  # "known 0.01", ...
-    lead: dict[str, Interval]  # ours minus this one, with its 95 % interval
+    lead: dict[str, Interval]  # ours of the same time minus this one, with its 95 % interval
 
 
 def characters(names: Sequence[str]) -> NDArray[np.int32]:
@@ -119,14 +122,14 @@ class Plain(msgspec.Struct):
 
 
 def fit(build: Callable[[], Any], sampler: Sampler, minutes: float, seed: int, progress: Progress) -> tuple[Any, int]:
-    """Train for so many minutes with Adam at 1e-3; return the network and how many rows it saw."""
+    """Train for so many minutes of processor time with Adam at 1e-3; return the network and how many rows it saw."""
     import keras
 
     keras.utils.set_random_seed(seed)
     network = build()
     network.compile(keras.optimizers.Adam(1e-3), keras.losses.BinaryCrossentropy(from_logits=True), jit_compile=False)
-    source, rows, ends, loss = Plain(sampler), 0, time.monotonic() + 60 * minutes, 0.0
-    while time.monotonic() < ends:
+    source, rows, ends, loss = Plain(sampler), 0, time.process_time() + 60 * minutes, 0.0
+    while time.process_time() < ends:
         x, y = source.batch()
         loss = float(network.train_on_batch(x, y))
         rows += len(x)
@@ -151,10 +154,14 @@ def scoring(network: Any) -> Score:
 
 
 def compare(
-    corpus: Corpus, ours: Score, parameters: int, trained: int, families: dict[str, Family], held_out: int,
-    minutes: float, progress: Progress, seed_network: Score | None = None, rates: Sequence[float] = (1e-2, 1e-3),
+    corpus: Corpus, ours: Score, parameters: int, families: dict[str, Family], held_out: int, minutes: float,
+    progress: Progress, seed_network: Score, scored: Callable[[Any], Score], rates: Sequence[float] = (1e-2, 1e-3),
 ) -> list[Row]:  # fmt: skip
-    """Train every reference for `minutes` and judge all on the same names; ours first."""
+    """Train every reference for `minutes` of processor time and judge all on the same names.
+
+    First comes our network trained for that time too, over which the leads are; then as it was given. `scored` gives
+    the scores of a network of ours.
+    """
     rows = choose(corpus)
     rows = rows[corpus.kind[rows] != 2]
     names = [corpus.names[i] for i in rows]
@@ -172,9 +179,13 @@ def compare(
         table.append(Row(name, size, seen, speed, {k: mean_of_groups(v, 1).value for k, v in hits.items()}, lead))
         progress({"judged": name, **{key: round(value, 3) for key, value in table[-1].rates.items()}})
 
-    add("segments", ours, parameters, trained)
-    if seed_network is not None:
-        add("seed", seed_network, 1913, 0)
+    with tempfile.TemporaryDirectory() as run:
+        plan = Plan(minutes=minutes)
+        network = train(Sampler(corpus, 0), plan, Path(run), clock=time.process_time)
+        seen = sum(line["rows"] for line in history(Path(run)))
+    add("segments, the same time", scored(network), parameters, seen)
+    add("segments", ours, parameters, 0)
+    add("seed", seed_network, 1913, 0)
     for name, build in BUILDERS.items():
         network, seen = fit(build, Sampler(corpus, 0), minutes, 0, progress)
         add(name, scoring(network), int(network.count_params()), seen)

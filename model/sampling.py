@@ -17,11 +17,15 @@ from model.grammars import sample
 from verdicts.names import split
 
 WIDTH = 96
-SHARES = {"benign": 0.44, "dga": 0.22, "synthetic": 0.19, "feed": 0.15}
+SHARES = {"benign": 0.45, "dga": 0.20, "synthetic": 0.15, "feed": 0.20}
 TRUTH = {"benign": (0, 0), "dga": (1, 1), "synthetic": (1, -1), "feed": (-1, 2)}
 FAMILY_POWER = 0.3  # a family of n names weighs n ** 0.3
 GRAMMARS, NAMES_EACH = 20_000, 8  # of an epoch
-BARE_SUFFIX = 0.3  # share of rows that lose their suffix; the malicious head is not asked then
+# Shares of the rows of all kinds but feeds that lose their suffix or get another; the malicious head is not asked then.
+BARE_SUFFIX, OTHER_SUFFIX = 0.2, 0.15
+EDITED = 0.15  # share of rows with one character of the registered label replaced by another of its kind
+HARD = 0.3  # share of the benign rows that are drawn by how machine-made the network finds them, once it was asked
+HARDEST, SPAN = 0.99, 8.0  # rows above this quantile weigh alike, below it less by the odds, down to exp(-SPAN)
 PREFIXED = {"benign": 0.2, "dga": 0.35, "synthetic": 0.35, "feed": 0.0}  # share of bare names given a benign sub-label
 
 
@@ -56,6 +60,7 @@ class Sampler:
             "benign": _pool(corpus, BENIGN, _benign_weights), "dga": _pool(corpus, DGA, _family_weights),
             "feed": _pool(corpus, FEED, _campaign_weights),
         }  # fmt: skip
+        self._benign = self.pools["benign"]
         taught = corpus.where(BENIGN, TEACH)
         parts = [split(corpus.names[i]) for i in self.rng.choice(taught, min(len(taught), 60_000))]
         self.labels = [label for p in parts if len(label := p.registered.partition(".")[0]) >= 4]
@@ -65,6 +70,8 @@ class Sampler:
         dga = [split(corpus.names[i]).suffix for i in self.pools["dga"].draw(self.rng, 5000)] if len(
             self.pools["dga"].rows) else []  # fmt: skip
         self.suffixes = [p.suffix for p in parts[:5000]] + dga
+        self.endings = encoder("segments-96")(sorted(set(self.suffixes)) or ["com"]) % SEGMENT
+        self.endings[self.endings > 0] += 2 * SEGMENT
         self.synthetic = np.zeros((0, WIDTH), np.uint8)
 
     def renew(self, grammars: int = GRAMMARS) -> None:
@@ -72,17 +79,32 @@ class Sampler:
         labels = sample(self._random, self.labels, grammars, NAMES_EACH)
         self.synthetic = encoder("segments-96")([f"{label}.{self._random.choice(self.suffixes)}" for label in labels])
 
+    def mine(self, logits: NDArray[np.float32]) -> None:
+        """Draw a share of the benign rows by these logits (N,) of `generated`, in the order of `benign_rows`."""
+        plain = self._benign.cumulative / self._benign.cumulative[-1]
+        weights = np.exp(np.clip(logits.astype(np.float64) - np.quantile(logits, HARDEST), -SPAN, 0.0))
+        hard = np.cumsum(weights) / weights.sum()
+        self.pools["benign"] = Pool(self._benign.rows, (1 - HARD) * plain + HARD * hard)
+
+    @property
+    def benign_rows(self) -> Rows:
+        """All benign names that teach, (N, 96)."""
+        found: Rows = self.corpus.x[self._benign.rows]
+        return found
+
     def block(self, count: int) -> tuple[Rows, NDArray[np.float32]]:
         """About `count` altered rows in random order: tokens uint8 (N, 96) and truth (N, 2)."""
         xs, ys = [], []
         for kind, share in SHARES.items():
             x = self._rows(kind, round(count * share))
             y = np.tile(np.array(TRUTH[kind], np.float32), (len(x), 1))
-            x = self._prefix(x, PREFIXED[kind])
+            x = self._edit(self._prefix(x, PREFIXED[kind]))
             if kind != "feed":
-                bare = self.rng.random(len(x)) < BARE_SUFFIX
+                chance = self.rng.random(len(x))
+                bare, other = chance < BARE_SUFFIX, chance > 1 - OTHER_SUFFIX
                 x[bare] = np.where(x[bare] >= 2 * SEGMENT, 0, x[bare])
-                y[bare, 1] = -1
+                x[other] = self._other_suffix(x[other])
+                y[bare | other, 1] = -1
             xs.append(x)
             ys.append(y)
         order = self.rng.permutation(sum(map(len, xs)))
@@ -121,6 +143,23 @@ class Sampler:
         moved = np.take_along_axis(x[chosen], np.maximum(at, 0), 1)
         x[chosen] = np.where(at < 0, self.prefixes[picks], moved)
         return x
+
+    def _edit(self, x: Rows) -> Rows:
+        """Replace one character of the registered label of some names: a letter by a letter, a digit by a digit."""
+        chosen = np.flatnonzero(self.rng.random(len(x)) < EDITED)
+        at = (self.rng.random(len(chosen)) * (x[chosen] > 0).sum(1)).astype(np.int64)
+        letter = x[chosen, at].astype(np.int64) - SEGMENT  # of other segments no class of a letter or digit
+        new = np.where(letter <= 26, self.rng.integers(1, 27, len(chosen)), self.rng.integers(27, 37, len(chosen)))
+        fits = (letter >= 1) & (letter <= 36)
+        x[chosen[fits], at[fits]] = (new[fits] + SEGMENT).astype(np.uint8)
+        return x
+
+    def _other_suffix(self, x: Rows) -> Rows:
+        """The names under the suffixes of other names, of all kinds alike."""
+        kept = ((x > 0) & (x < 2 * SEGMENT)).sum(1)
+        endings = self.endings[self.rng.integers(0, len(self.endings), len(x))]
+        at = np.arange(WIDTH)[None] - kept[:, None]
+        return np.where(at < 0, x, np.take_along_axis(endings, np.maximum(at, 0), 1))
 
 
 def _pool(corpus: Corpus, kind: int, weigh: Callable[[Corpus, NDArray[np.int64]], NDArray[np.float64]]) -> Pool:

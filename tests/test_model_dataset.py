@@ -107,10 +107,21 @@ def test_digests_differ_by_part_and_repeat(corpus: Corpus, data: Path) -> None:
     assert corpus.digest(TEACH) == again.digest(TEACH) != corpus.digest(JUDGE)
 
 
-def test_half_of_the_domains_teach_a_tenth_tunes() -> None:
+def test_three_quarters_of_the_domains_teach() -> None:
     registered = np.arange(100, dtype=np.uint64)
     part = assign(registered, np.ones(100, bool), np.zeros(100, bool))
-    assert [(part == p).sum() for p in (TEACH, TUNE, JUDGE)] == [50, 10, 40]
+    assert [(part == p).sum() for p in (TEACH, TUNE, JUDGE)] == [75, 8, 17]
+
+
+def test_a_name_of_a_judging_list_never_teaches() -> None:
+    registered = np.arange(100, dtype=np.uint64)
+    part = assign(registered, np.zeros(100, bool), np.zeros(100, bool))
+    assert [(part == p).sum() for p in (TEACH, TUNE, JUDGE)] == [0, 18, 82]
+
+
+def test_what_shares_its_domain_with_a_teaching_name_is_no_judge() -> None:
+    part = assign(np.array([3, 3], np.uint64), np.array([True, False]), np.zeros(2, bool))
+    assert part.tolist() == [TEACH, LEFT_OUT]
 
 
 def test_a_teaching_list_is_preferred_to_a_judging_one() -> None:

@@ -87,7 +87,7 @@ def test_training_makes_a_calibrated_judged_artifact(
     assert set(judged["parts"]) == {"train", "validation", "test"}
     assert all(sum(part["confusion"].values()) == part["names"] > 0 for part in judged["parts"].values())
     assert "highest" not in json.dumps(judged["hard_benign"])
-    assert (manifest.held_out, manifest.parent, manifest.metrics["plan"]["rate"]) == (-1, "segments-1", 5e-4)
+    assert (manifest.held_out, manifest.parent, manifest.metrics["plan"]["rate"]) == (-1, "segments-1", Plan().rate / 5)
     assert set(manifest.splits) == {"teach", "tune", "judge"} and manifest.calibration["generated"].slope > 0
     assert manifest.thresholds.block.benign == manifest.thresholds.alert_score.benign
     assert [source.use for source in manifest.sources] == ["teach"] * 3

@@ -12,6 +12,7 @@ from model.metrics import (
     mean_of_groups,
     paired,
     strictest,
+    tail_threshold,
     threshold_at,
     upper_bound,
 )
@@ -32,6 +33,12 @@ def test_a_threshold_lets_at_most_its_rate_through(rate: float, flagged: int) ->
 def test_ties_never_exceed_the_rate() -> None:
     scores = np.ones(100, np.float32)
     assert (scores >= threshold_at(scores, 0.01)).sum() == 0
+
+
+def test_a_tail_threshold_goes_beyond_the_highest_score() -> None:
+    scores = np.random.default_rng(0).exponential(2.0, 50_000)
+    wanted = 2.0 * np.log(1e6)  # where an exponential of mean 2 leaves one in a million
+    assert tail_threshold(scores, 1e-6, 1000) == pytest.approx(wanted, rel=0.1) and wanted > scores.max()
 
 
 def test_the_strictest_stratum_decides_unless_it_is_too_small() -> None:

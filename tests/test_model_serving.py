@@ -159,9 +159,9 @@ def test_the_picture_marks_each_character(scorer: Scorer) -> None:
 
 
 def test_the_released_network_passes_its_guard_and_blocks_with_a_bound() -> None:
-    artifact = Artifact.load(RELEASED / "segments-2026-11")
+    artifact = Artifact.load(RELEASED / "segments-2026-11b")
     block = artifact.manifest.thresholds.block
     assert guard(artifact) == [] and artifact.thresholds().block is not None
-    assert block.false_positives == 0 and block.benign is not None and block.benign >= 200_000
-    scores = Scorer(artifact, (64,))(artifact.encoding(["ltngiapzhgokbtvlhshayrlqcmqdk.net", "wikipedia.org"]))
+    assert block.bound is not None and block.bound <= 1e-4 and block.benign is not None and block.benign >= 200_000
+    scores = Scorer(artifact, (64,))(artifact.encoding(["kxrutmcfwxyiruqvnrrgxybzz.ru", "wikipedia.org"]))
     assert scores[0, 0] >= artifact.thresholds().block > scores[1, 0]

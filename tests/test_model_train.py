@@ -4,6 +4,7 @@ import json
 import random
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -12,10 +13,10 @@ from model.dataset import build as corpus_of
 from model.encoding import SEGMENT, encoder
 from model.families import Family
 from model.grammars import KINDS, draw, sample
-from model.network import Shape, build, masked_loss
+from model.network import BOUND, Shape, build, low_rate_loss, masked_loss
 from model.sampling import SHARES, Sampler
 from model.sources import Source
-from model.train import Cancelled, Plan, history, rate_at, train
+from model.train import LOSSES, Cancelled, Plan, averaged, history, rate_at, train, tuning
 from tests.model_fixtures import SMALL
 
 SOURCES = [
@@ -23,7 +24,7 @@ SOURCES = [
     Source("dga.csv", "csv", "dga", "teach", "MIT", "-"),
     Source("feed.txt", "plain", "feed", "teach", "MIT", "-"),
 ]
-TINY = Plan(epochs=2, blocks=1, batch_size=256, grammars=100, shape=SMALL)
+TINY = Plan(epochs=2, blocks=1, batch_size=1024, grammars=100, mining=0.5, shape=SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +75,36 @@ def test_a_block_has_each_kind_in_its_share(sampler: Sampler) -> None:
     assert (truth[:, 0] == 0).mean() == pytest.approx(SHARES["benign"], abs=0.01)
 
 
+def test_an_edit_changes_one_character_of_the_registered_label(sampler: Sampler) -> None:
+    x = encoder("segments-96")(["www.river2.com"] * 2000)
+    changed = sampler._edit(x.copy()) != x
+    assert set(changed.sum(1)) == {0, 1} and changed[:, :4].sum() == changed[:, 10:].sum() == 0
+    assert 0.02 < changed.any(1).mean() < 0.15  # the dots and the other segments are left alone
+
+
+def test_another_suffix_leaves_the_rest(sampler: Sampler) -> None:
+    x = encoder("segments-96")(["www.river2.co.uk", "stone.com"])
+    moved = sampler._other_suffix(x)
+    endings = {tuple(row[row > 0]) for row in sampler.endings}
+    for before, after in zip(x, moved, strict=True):
+        assert (before[before < 2 * SEGMENT].nonzero()[0].size) == (after[(after > 0) & (after < 2 * SEGMENT)]).size
+        assert (
+            (after[: (before > 0).sum()][before[before > 0] < 2 * SEGMENT]).tolist()
+            == (before[(before > 0) & (before < 2 * SEGMENT)]).tolist()
+        )
+        assert tuple(after[after >= 2 * SEGMENT]) in endings
+
+
+def test_mining_draws_what_looks_machine_made_more_often(sampler: Sampler) -> None:
+    count = len(sampler.benign_rows)
+    scores = np.zeros(count, np.float32)
+    scores[: count // 50] = 20
+    hard = sampler.pools["benign"].rows[: count // 50]
+    sampler.mine(scores)
+    assert np.isin(sampler.pools["benign"].draw(sampler.rng, 10_000), hard).mean() > 0.25
+    assert len(np.unique(sampler.pools["benign"].draw(sampler.rng, 40 * count))) > 0.9 * count
+
+
 def test_half_of_the_benign_names_have_a_subdomain(sampler: Sampler) -> None:
     rows = sampler.pools["benign"].draw(sampler.rng, 4000)
     assert (sampler.corpus.x[rows, 0] < SEGMENT).mean() == pytest.approx(0.5, abs=0.05)
@@ -108,8 +139,20 @@ def test_a_masked_head_has_no_loss() -> None:
     assert float(masked_loss(np.array([[1.0, -1.0]]), logits)) == pytest.approx(np.log1p(np.exp(-3.0)), rel=1e-4)
 
 
+def test_a_benign_name_above_the_generated_ones_costs_more_at_a_low_rate() -> None:
+    truth = np.array([[1.0, 1.0], [0.0, 0.0]])
+    above, below = (np.array([[1.0, 0.0], [benign, 0.0]], np.float32) for benign in (3.0, -3.0))
+    more = [float(low_rate_loss(truth, logits) - masked_loss(truth, logits)) for logits in (above, below)]
+    assert more[0] > 0.1 > more[1] > 0
+
+
+def test_without_a_benign_name_there_is_nothing_to_compare_with() -> None:
+    truth, logits = np.array([[1.0, 1.0]]), np.array([[1.0, 0.0]], np.float32)
+    assert float(low_rate_loss(truth, logits)) == pytest.approx(float(masked_loss(truth, logits)))
+
+
 def test_a_feed_s_error_costs_a_bounded_loss() -> None:
-    assert float(masked_loss(np.array([[-1.0, 2.0]]), np.array([[0.0, -40.0]], np.float32))) < 1 / 0.7
+    assert float(masked_loss(np.array([[-1.0, 2.0]]), np.array([[0.0, -40.0]], np.float32))) < 1 / BOUND
 
 
 def test_the_rate_rises_then_falls() -> None:
@@ -122,6 +165,21 @@ def test_training_notes_a_line_an_epoch(sampler: Sampler, tmp_path: Path) -> Non
     network = train(sampler, TINY, tmp_path, seen.append)
     assert network.output_shape == (None, 2)
     assert [line["epoch"] for line in history(tmp_path)] == [1, 2] == [line["epoch"] for line in seen]
+
+
+def test_the_last_part_of_training_mines(sampler: Sampler, tmp_path: Path) -> None:
+    before = sampler.pools["benign"].cumulative.copy()
+    train(sampler, TINY, tmp_path)
+    assert not np.allclose(sampler.pools["benign"].cumulative / before[-1], before / before[-1])
+
+
+def test_fine_tuning_ends_midway(sampler: Sampler, tmp_path: Path) -> None:
+    start, plan = build(SMALL), tuning(TINY)
+    assert plan.mining == 0 and plan.rate < TINY.rate
+    network = train(sampler, TINY, tmp_path, start=start)
+    end = averaged(keras.saving.load_model(tmp_path / "checkpoint.keras", compile=True, custom_objects=LOSSES), TINY)
+    for begun, found, ended in zip(start.get_weights(), network.get_weights(), end.get_weights(), strict=True):
+        assert found == pytest.approx((begun + ended) / 2, abs=1e-6)
 
 
 def test_a_cancelled_run_goes_on_from_its_checkpoint(sampler: Sampler, tmp_path: Path) -> None:

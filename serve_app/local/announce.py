@@ -9,7 +9,7 @@ from serve_app.local.prepare import BLOCKED
 from serve_app.local.waiting import dashboard_link
 
 # Look made by a machine and belong to nobody; the first that the serving model flags is shown.
-GENERATED = ("owelwyvrnnrtbrwednd.net", "ttgzrkknbnlbjmlkq.net", "guqygfdtbqyttmkbryzp.ru", "xkq7vzj3wpt9.com")
+GENERATED = ("kxrutmcfwxyiruqvnrrgxybzz.ru", "ttgzrkknbnlbjmlkq.net", "guqygfdtbqyttmkbryzp.ru", "xkq7vzj3wpt9.com")
 KNOWN = "wikipedia.org"
 
 
