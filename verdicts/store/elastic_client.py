@@ -104,7 +104,13 @@ def translated() -> Iterator[None]:
     except ApiError as error:
         raise trouble(error.status_code, describe(error)) from error
     except (TransportError, SerializationError) as error:
-        raise Unavailable(f"Elasticsearch: {type(error).__name__}: {error}") from error
+        raise Unavailable(f"Elasticsearch: {type(error).__name__}: {_words(error)}") from error
+
+
+def _words(error: TransportError) -> str:
+    """What an error says, with its cause: the transport forgets that when it lists the tries before."""
+    said, cause = str(error), str(error.message)
+    return said if cause in said else f"{said}: {cause}"
 
 
 def trouble(status: int, reason: str) -> Unavailable | Misconfigured:
