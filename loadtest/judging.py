@@ -13,10 +13,20 @@ MODEL_MAY_BLOCK = frozenset({"dga", "malicious", "one-time", "flood", "replay"})
 
 
 class Expectation(NamedTuple):
-    """What the resolver under load is set to do. `listed`: names on its blocklist; `enforcing`: it blocks them."""
+    """What the resolver under load is set to do. `listed`: names on its blocklist, which stand for all below them too;
+    `enforcing`: it blocks them."""
 
     listed: Container[str] = frozenset()
     enforcing: bool = False
+
+    def lists(self, qname: str) -> bool:
+        """Whether the blocklist holds a name or one above it."""
+        name = qname
+        while name not in self.listed:
+            name = name.partition(".")[2]
+            if not name:
+                return False
+        return True
 
 
 def blocked(reply: Reply) -> bool:
@@ -28,7 +38,7 @@ def problem(query: Query, reply: Reply | None, expected: Expectation) -> str:
     """Why the outcome of a query is a failure; empty when it is none. `reply` None: nothing came in time."""
     if reply is None:
         return "no answer"
-    if query.qname in expected.listed and expected.enforcing:
+    if expected.enforcing and expected.lists(query.qname):
         return "" if blocked(reply) else f"listed name answered with {reply.rcode}"
     if blocked(reply):
         if not expected.enforcing:

@@ -145,6 +145,8 @@ NX, OK, BLOCK = (
         ("malicious", "bad.org", BLOCK, True, ""),
         ("malicious", "bad.org", NX, True, "listed name answered with NXDOMAIN"),
         ("malicious", "bad.org", OK, False, ""),
+        ("service", "_dmarc.bad.org", BLOCK, True, ""),
+        ("service", "_dmarc.notbad.org", BLOCK, True, "service name blocked"),
         ("benign", "a.org", Reply(1, "REFUSED", False, 0, ()), True, "REFUSED"),
     ],
 )
