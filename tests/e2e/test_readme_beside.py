@@ -16,7 +16,6 @@ PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 OURS = {"1053": "dns_port", "8053": "http_port"}  # what the documents say, and what it is here
 
 
-@pytest.mark.long
 @pytest.mark.e2e
 @pytest.mark.cluster
 @pytest.mark.golang

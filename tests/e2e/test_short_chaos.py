@@ -12,7 +12,7 @@ from loadtest.faults import Fault, chosen
 from loadtest.rig import Rig, beside
 from tests.e2e.conftest import Stack
 
-pytestmark = [pytest.mark.long, pytest.mark.e2e, pytest.mark.cluster, pytest.mark.golang, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.e2e, pytest.mark.cluster, pytest.mark.golang, pytest.mark.timeout(420)]
 
 
 @pytest.fixture(scope="module")
