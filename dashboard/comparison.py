@@ -19,13 +19,7 @@ class Comparison:
         self.table = Table(
             heading="Side by side", caption="models side by side", empty="These models have no figure.", status=READY
         )
-        self.reliable = Lines(
-            heading="Reliability on names held out",
-            xlabel="probability said; height: share malicious",
-            unit=True,
-            empty="These models have no such evaluation.",
-            status=READY,
-        )
+        self.reliable = Lines.reliability("Reliability on names held out", "These models have no such evaluation.")
         self.frame = stack(columns(panel(self.table), panel(self.reliable), least=420, shares=(3, 2)), visible=False)
 
     def view(self) -> Any:

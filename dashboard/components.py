@@ -137,6 +137,12 @@ class Lines(Component):
 
     _esm = _module("lines")
 
+    @classmethod
+    def reliability(cls, heading: str, empty: str) -> "Lines":
+        """A reliability plot: what share is malicious of the names that were given a probability."""
+        xlabel = "probability said; height: share malicious"
+        return cls(heading=heading, xlabel=xlabel, unit=True, empty=empty, status=READY)
+
 
 class Since(Component):
     """What changed since the last visit. `items`: text, href; `names`: rows of a ranking; `since` 0 hides it."""

@@ -60,13 +60,7 @@ class Detail:
                 {"key": "precision", "label": "Precision", **RATE},
             ],
         )
-        self.reliable = Lines(
-            heading="Reliability",
-            xlabel="probability said; height: share malicious",
-            unit=True,
-            empty="This model has no such evaluation.",
-            status=READY,
-        )
+        self.reliable = Lines.reliability("Reliability", "This model has no such evaluation.")
 
     def view(self) -> Any:
         return stack(

@@ -99,18 +99,18 @@ class Registry:
     def seed_from_released(self, released: Path = RELEASED) -> Versions:
         """Add the artifacts of this release; if nothing serves yet, the newest of them does. Returns the versions."""
         versions = [self.add(path) for path in sorted(released.iterdir()) if path.is_dir()]
-        if not self._pointer() and versions:
+        if not self.pointer() and versions:
             self._point([newest(versions)])
         return versions
 
     def seed_if_empty(self) -> None:
         """Seed a registry where nothing serves yet, as a new cluster's is."""
-        if not self._pointer():
+        if not self.pointer():
             self.seed_from_released()
 
     def serving(self) -> str:
         """The version that serves; raises `UnknownVersion` when none does yet."""
-        pointer = self._pointer()
+        pointer = self.pointer()
         if not pointer:
             raise UnknownVersion(f"no model serves in {self._remote.uri if self._remote else self.root}")
         return pointer[0]
@@ -121,11 +121,11 @@ class Registry:
         failures = guard(artifact) if guard is not None and not force else []
         if failures:
             raise GuardFailed(f"model {version}: {len(failures)} of the guard set fail: {'; '.join(failures[:5])}")
-        self._point([version, *(earlier for earlier in self._pointer() if earlier != version)])
+        self._point([version, *(earlier for earlier in self.pointer() if earlier != version)])
 
     def rollback(self) -> str:
         """Let the version serve that served before; it is returned. Raises `UnknownVersion` when there is none."""
-        pointer = self._pointer()
+        pointer = self.pointer()
         if len(pointer) < 2:
             raise UnknownVersion("no earlier model to roll back to")
         self.get(pointer[1])
@@ -134,7 +134,12 @@ class Registry:
 
     def pointer(self) -> Versions:
         """The version that serves, then those that served before, latest first; empty when none does yet."""
-        return self._pointer()
+        if self._remote is not None:
+            return (self._remote.read(POINTER) or b"").decode().split()
+        try:
+            return (self.root / POINTER).read_text().split()
+        except FileNotFoundError:
+            return []
 
     def point(self, versions: Versions) -> None:
         """Set the whole pointer, as a backup had it. Raises `UnknownVersion` where its first is not there."""
@@ -144,14 +149,6 @@ class Registry:
     def _versions(self) -> Versions:
         names = self._remote.folders() if self._remote else [p.name for p in self.root.iterdir() if p.is_dir()]
         return sorted(filter(is_version, names))
-
-    def _pointer(self) -> Versions:
-        if self._remote is not None:
-            return (self._remote.read(POINTER) or b"").decode().split()
-        try:
-            return (self.root / POINTER).read_text().split()
-        except FileNotFoundError:
-            return []
 
     def _point(self, versions: Versions) -> None:
         text = "".join(f"{version}\n" for version in versions[: KEPT + 1]).encode()

@@ -1,14 +1,19 @@
-"""The two stores that one contract binds: a test that takes `store` or `url` runs on both."""
+"""What many tests stand on: the two stores that one contract binds (a test that takes `store` or `url` runs on both),
+asyncio, and the dashboard before a person."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.elastic import shared_url
 from tests.stores import sqlite_url
 from verdicts.store import Store, open_store
+
+if TYPE_CHECKING:  # Panel takes a second to import, which most tests need not wait for
+    from tests.dashboard_stage import Stage
 
 
 @pytest.fixture(params=["sqlite", pytest.param("elastic", marks=pytest.mark.elastic)])
@@ -34,3 +39,17 @@ def store(url: str) -> Iterator[Store]:
     opened.initialise()
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> "AsyncIterator[Stage]":
+    from tests.dashboard_stage import Stage
+
+    made = Stage(tmp_path)
+    yield made
+    await made.close()

@@ -14,6 +14,7 @@ from dashboard.screenshots import CHROMIUM_FLAGS
 from tests.requires import need
 
 TIMEOUT_MS = 45_000  # a busy machine draws slowly; what a test asserts has its own limits
+DEMO = r"http://\S+?(?=/ )"  # in what `dashboard.demo` says
 SERIOUS = ("serious", "critical")
 
 

@@ -18,11 +18,6 @@ BLOCK = {"entries": [{"list": "blocklist", "suffix": NAME}], "note": "phishing"}
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def setup(tmp_path: Path) -> Setup:
     return Setup(tmp_path)
 

@@ -20,11 +20,6 @@ NAMES = [f"host.n{number}.example-shop.com" for number in range(4)]
 STEPS = 80
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Resolver:
     """The cache of one plugin, as the contract describes it."""
 

@@ -22,11 +22,6 @@ SECRET = "a-generated-secret"
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def web(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     """A browser without scripts on a dashboard over one record."""
     url = f"sqlite://{tmp_path}/verdict.db"

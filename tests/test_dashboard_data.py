@@ -14,11 +14,6 @@ pytestmark = pytest.mark.anyio
 WHERE = Filter(start=0, end=1000)
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Reader:
     """A store whose answers wait until they are let go."""
 

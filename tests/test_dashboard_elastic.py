@@ -22,11 +22,6 @@ MINUTE = 60_000
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def both(tmp_path: Path) -> AsyncIterator[list[Context]]:
     """The same traffic in Elasticsearch and in SQLite, and a viewer before each."""
     now = int(time.time() * 1000)

@@ -21,11 +21,6 @@ pytestmark = pytest.mark.anyio
 OF_PANEL = ("oauth_provider", "oauth_key", "oauth_secret", "oauth_redirect_uri", "oauth_extra_params", "cookie_secret")
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(autouse=True)
 def settings_of_the_process() -> Iterator[None]:
     """Panel keeps these for the whole process."""

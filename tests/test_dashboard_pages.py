@@ -1,6 +1,5 @@
 """The pages without a browser: parameters set, values read, decisions taken through the real control API."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +23,6 @@ from verdicts.records import records_of
 from verdicts.store import Document, Filter, Promise, Store, Unavailable, open_store
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    made = Stage(tmp_path)
-    yield made
-    await made.close()
 
 
 def everything(stage: Stage) -> Filter:

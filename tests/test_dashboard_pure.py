@@ -18,11 +18,6 @@ from verdicts.store import BatchState, Bucket, Top
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def top(name: str, clients: int, score: float) -> Top:
     return Top(name, 5, clients, score, 0.0, 1, "alert", 0)
 

@@ -1,7 +1,6 @@
 """Saved views, and what changed since the last visit."""
 
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -16,18 +15,6 @@ from verdicts.store import Document
 
 pytestmark = pytest.mark.anyio
 HOUR = 60 * MINUTE
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    made = Stage(tmp_path)
-    yield made
-    await made.close()
 
 
 def views_of(stage: Stage, user: str) -> tuple[SavedViews, Nav]:

@@ -87,6 +87,9 @@ def test_pages_cover_all_records_once_newest_first(store: Store) -> None:
             break
     assert len({record.id for record in seen}) == len(seen) == 25
     assert [record.time for record in seen] == sorted((record.time for record in seen), reverse=True)
+    for limit in (25, 9_999, 10_000, 20_000):  # Elasticsearch answers 10,000 at once and no more
+        whole = store.search(around(at), limit)
+        assert (whole.records, whole.cursor) == (seen, None), limit
 
 
 def test_the_range_ends_before_its_end(store: Store) -> None:

@@ -1,4 +1,5 @@
-"""What `make run` starts, started once for all end-to-end tests, on free ports and without an upstream."""
+"""What `make run` starts, started once for all end-to-end tests, on free ports and without an upstream; a browser,
+and a dashboard with made-up traffic for it."""
 
 import os
 import re
@@ -17,6 +18,7 @@ import httpx
 import pytest
 
 from serve_app import golang
+from tests.dashboard_browser import DEMO, chromium, served
 from tests.requires import need
 
 START_S = 600  # the first build of CoreDNS fetches and compiles all of it
@@ -111,3 +113,16 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             stop(running)
         except subprocess.TimeoutExpired:
             os.killpg(running.process.pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[str]:
+    """The address of a dashboard with made-up traffic."""
+    with served("dashboard.demo", "--port", "0", pattern=DEMO) as address:
+        yield address

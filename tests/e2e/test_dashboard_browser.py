@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.dashboard_browser import Visit, chromium, served
+from tests.dashboard_browser import Visit, served
 from tests.stores import batch_of, observation
 from verdicts.records import records_of
 from verdicts.store import open_store
@@ -17,18 +17,6 @@ long = pytest.mark.long
 
 
 expect = pytest.importorskip("playwright.sync_api").expect
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def demo() -> Iterator[str]:
-    with served("dashboard.demo", "--port", "0", pattern=r"http://\S+?(?=/ )") as address:
-        yield address
 
 
 @pytest.fixture

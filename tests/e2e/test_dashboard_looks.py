@@ -1,7 +1,6 @@
 """What every page of the dashboard owes: accessible in light and dark, fit for a phone, usable by keyboard alone,
 hostile text shown as text, and a look of its own for a store that is empty, slow or dead."""
 
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
@@ -9,28 +8,15 @@ import pytest
 
 from dashboard.pages import PAGES
 from dashboard.sample import HOSTILE
-from tests.dashboard_browser import Visit, chromium, served
+from tests.dashboard_browser import DEMO, Visit, served
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 long = pytest.mark.long
 
-DEMO = r"http://\S+?(?=/ )"
 WITH_DATA = {
     "/lookup": "/lookup?q=tracker.example.net", "/incidents": "/incidents?id=192.0.2.31-1",
     "/models": "/models?compare=cnn-2026-11-20,seed",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def demo() -> Iterator[str]:
-    with served("dashboard.demo", "--port", "0", pattern=DEMO) as address:
-        yield address
 
 
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=long)])

@@ -25,6 +25,7 @@ FIELDS = {
 LISTS = ("resolver", "qtype", "label", "tier", "action", "source", "rcode", "model", "reason")
 TIERS = ("none", "alert", "block")
 PAGE_BATCHES = 500
+MAX_RESULTS = 10_000  # `index.max_result_window` as Elasticsearch comes
 MAX_VALUES = 1000  # of one field in a histogram
 SORT = (
     {"@timestamp": "desc"}, {"verdict.batch": "desc"}, {"verdict.row": "desc"}, {"_seq_no": "desc"},
@@ -44,9 +45,11 @@ class LogReads:
     def search(self, where: Filter, limit: int = 100, cursor: str | None = None) -> Page:
         """One page of records, newest first."""
         more: dict[str, Any] = {} if cursor is None else {"search_after": _sort_values(cursor)}
-        hits = self._log(size=limit + 1, query=query_of(where), sort=list(SORT), **more)["hits"]["hits"]
+        size = min(limit + 1, MAX_RESULTS)  # one more than asked for tells whether another page follows
+        hits = self._log(size=size, query=query_of(where), sort=list(SORT), **more)["hits"]["hits"]
         records = [record_of(hit["_id"], hit["_source"]) for hit in hits[:limit]]
-        return Page(records, _cursor(hits[limit - 1]["sort"]) if len(hits) > limit > 0 else None)
+        another = 0 < len(records) and len(hits) == size  # where there is no room for one more, that page may be empty
+        return Page(records, _cursor(hits[len(records) - 1]["sort"]) if another else None)
 
     def histogram(self, where: Filter, interval: int, by: str = "tier") -> list[Bucket]:
         """Counts per interval and value of `by`, in order of time and value."""
