@@ -2,7 +2,6 @@ package verdict
 
 import (
 	"context"
-	"sync"
 
 	"github.com/miekg/dns"
 )
@@ -17,23 +16,10 @@ type capture struct {
 	passed bool // something went to the client directly
 }
 
-// captureBlock is the captures of some queries in one allocation. Each is used once: plugins such as cache keep writer
-// and context for a refresh after they have returned, so one that was handed out never comes back.
-type captureBlock struct {
-	used     int
-	captures [captureBlockSize]capture
-}
-
-const captureBlockSize = 32
-
-var captureBlocks = sync.Pool{New: func() any { return new(captureBlock) }}
+var captures blocks[capture]
 
 func newCapture(ctx context.Context, w dns.ResponseWriter) *capture {
-	b := captureBlocks.Get().(*captureBlock)
-	c := &b.captures[b.used]
-	if b.used++; b.used < captureBlockSize {
-		captureBlocks.Put(b)
-	}
+	c := captures.next()
 	c.ResponseWriter, c.Context = w, ctx
 	return c
 }

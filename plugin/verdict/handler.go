@@ -7,6 +7,7 @@ import (
 
 	"github.com/coredns/coredns/plugin"
 	"github.com/miekg/dns"
+	"github.com/opentracing/opentracing-go"
 )
 
 // Handler judges the queries of one server block.
@@ -33,25 +34,22 @@ func (h *Handler) use(e *engine) {
 
 // ServeDNS implements plugin.Handler. It writes a reply, or passes on; never both.
 //
-// It calls the chain and writes the reply from a small frame; what needs more room than that has returned by then, see query.
+// The chain runs on top of this frame, so it is kept small: what needs more room has returned by then. See query for why.
 func (h *Handler) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
 	q := h.begin(ctx, w, r)
 	if q == nil {
 		return plugin.NextOrFailure(h.Name(), h.Next, ctx, w, r)
 	}
-	defer q.release()
-	m, rcode, err := h.before(q)
-	if rcode == undecided {
-		c := newCapture(ctx, w)
-		rcode, err = plugin.NextOrFailure(h.Name(), h.Next, c, c, r)
-		m, rcode, err = h.after(q, c, rcode, err)
+	if m, rcode, err := h.before(q); rcode != undecided {
+		return q.finish(m, rcode, err)
 	}
-	if m != nil {
-		if werr := w.WriteMsg(m); werr != nil && err == nil {
-			err = werr
-		}
+	c := newCapture(ctx, w)
+	if q.plain {
+		rcode, err := h.Next.ServeDNS(c, c, r)
+		return h.after(q, c, rcode, err)
 	}
-	return rcode, err
+	rcode, err := plugin.NextOrFailure(h.Name(), h.Next, c, c, r)
+	return h.after(q, c, rcode, err)
 }
 
 // undecided is no rcode: the chain is to be asked.
@@ -71,6 +69,7 @@ func (h *Handler) begin(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) *
 	}
 	q := newQuery(ctx, w, r)
 	q.client, q.mode, q.override = client, m, override
+	q.plain = h.Next != nil && opentracing.SpanFromContext(ctx) == nil
 	q.own = h.engine.judge(normalise(q.name[:0], r.Question[0].Name), q.at)
 	if q.own.flight != nil {
 		q.deadline = time.Now().Add(h.engine.config.timeout)
@@ -98,14 +97,14 @@ func (h *Handler) before(q *query) (*dns.Msg, int, error) {
 	return nil, undecided, nil
 }
 
-// after decides what becomes of the chain's answer: the reply to be written, if any, and what to return.
+// after decides what becomes of the chain's answer and ends the query.
 //
 //go:noinline
-func (h *Handler) after(q *query, c *capture, rcode int, err error) (*dns.Msg, int, error) {
+func (h *Handler) after(q *query, c *capture, rcode int, err error) (int, error) {
 	if q.mode == modeMonitor {
-		return h.watch(q, c, rcode, err)
+		return q.finish(h.watch(q, c, rcode, err))
 	}
-	return h.enforce(q, c, rcode, err)
+	return q.finish(h.enforce(q, c, rcode, err))
 }
 
 // judged tells whether a message is a query that has a verdict: one question of class IN, no transfer.

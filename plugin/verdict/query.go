@@ -11,8 +11,9 @@ import (
 )
 
 // query is what is known of one query on its way, and room for its name and its reply's contents. It comes from a pool
-// and not from the stack: a server starts a goroutine for each query, and a stack that this made deeper would be copied
-// to a larger one each time, which costs more than all else that a known name needs (BenchmarkHitServed).
+// and not from the stack: a server starts a goroutine for each query, on a stack of 2 KiB that grows by being copied. CoreDNS
+// with *cache* just fits into 4 KiB; a plugin that adds a few hundred octets below it has each query's stack copied once
+// more, at its deepest, which costs more than all else that a known name needs (TestThePluginAddsLittleToTheStack).
 type query struct {
 	ctx      context.Context
 	w        dns.ResponseWriter
@@ -20,6 +21,7 @@ type query struct {
 	client   netip.Addr
 	mode     mode
 	override bool
+	plain    bool // the next plugin can be called as it is: see ServeDNS
 	own      judgement
 	at       int64 // nanotime when it came
 	deadline time.Time
@@ -45,6 +47,20 @@ func (q *query) later() *query {
 	late.mode, late.override = q.mode, q.override
 	late.r = &dns.Msg{Question: []dns.Question{q.r.Question[0]}}
 	return late
+}
+
+// finish writes the reply, if there is one, and ends the query.
+//
+//go:noinline
+func (q *query) finish(m *dns.Msg, rcode int, err error) (int, error) {
+	w := q.w
+	q.release()
+	if m != nil {
+		if werr := w.WriteMsg(m); werr != nil && err == nil {
+			err = werr
+		}
+	}
+	return rcode, err
 }
 
 // release gives the query back. What it held is forgotten, so that it does not outlive its query.

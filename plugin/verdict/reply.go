@@ -13,7 +13,7 @@ const (
 	mailbox     = "verdict.invalid."
 )
 
-// synthesised is a reply of ours, in one allocation; other plugins may keep it after it was written.
+// synthesised is a reply of ours with all that it points to.
 type synthesised struct {
 	msg      dns.Msg
 	question [1]dns.Question
@@ -24,6 +24,8 @@ type synthesised struct {
 	opt      dns.OPT
 	ede      dns.EDNS0_EDE
 }
+
+var replies blocks[synthesised]
 
 // act is how an action is to be carried out for one query.
 type act struct {
@@ -39,7 +41,7 @@ func replyFor(r *dns.Msg, a act) *dns.Msg {
 	if do == drop {
 		return nil
 	}
-	s := &synthesised{}
+	s := replies.next()
 	s.question[0] = r.Question[0]
 	s.msg.MsgHdr = dns.MsgHdr{
 		Id: r.Id, Response: true, Opcode: r.Opcode, RecursionDesired: r.RecursionDesired, RecursionAvailable: true,
