@@ -29,14 +29,22 @@ class Busy:
         return min(1.0, (self._last[0] - former[0]) / passed) if passed > 0 else 0.0
 
 
-def names_in_flight(ctx: AutoscalingContext, target_names: int = 2048) -> tuple[int, dict[str, Any]]:
-    """Ray Serve's custom policy: `target_names` in flight for each replica. Serve adds its delays and bounds."""
-    recorded = ctx.aggregated_metrics or {}
-    names = sum(recorded.get(METRIC, {}).values())
-    running = max(ctx.total_running_requests, 1.0)
-    waiting = ctx.total_queued_requests * names / running  # at the callers; as large as those that run
-    busy = sum(recorded.get(BUSY, {}).values())
-    return wanted(names + waiting, ctx.target_num_replicas, target_names, busy), {}
+class NamesInFlight:
+    """Ray Serve's custom policy: `target_names` in flight for each replica. Serve adds its delays and bounds.
+
+    A class, since Serve gives `policy_kwargs` to a class alone; a function would never hear of them.
+    """
+
+    def __init__(self, target_names: int = 2048) -> None:
+        self.target_names = target_names
+
+    def __call__(self, ctx: AutoscalingContext) -> tuple[int, dict[str, Any]]:
+        recorded = ctx.aggregated_metrics or {}
+        names = sum(recorded.get(METRIC, {}).values())
+        running = max(ctx.total_running_requests, 1.0)
+        waiting = ctx.total_queued_requests * names / running  # at the callers; as large as those that run
+        busy = sum(recorded.get(BUSY, {}).values())
+        return wanted(names + waiting, ctx.target_num_replicas, self.target_names, busy), {}
 
 
 def wanted(names: float, present: int, target_names: int, busy: float = 0.0) -> int:

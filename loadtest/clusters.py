@@ -9,12 +9,14 @@ import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from shutil import rmtree
 from typing import Any, NamedTuple
 
 from serve_app import cluster
 from serve_app.environment import Ingress, short_directory
+from serve_app.patience import afresh
 from verdicts import tokens
 from verdicts.store import open_store
 
@@ -143,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--options", default="{}", help="keyword arguments of `running`, as JSON")
     given = parser.parse_args(arguments)
-    with running(given.folder, **json.loads(given.options)) as cluster:
+    with afresh(partial(print, file=sys.stderr)), running(given.folder, **json.loads(given.options)) as cluster:
         said = {**cluster._asdict(), "folder": str(given.folder), "ingress": None, "configuration": None}
         print(json.dumps(said), flush=True)
         for line in sys.stdin:

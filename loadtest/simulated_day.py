@@ -2,7 +2,7 @@
 
     python -m loadtest.simulated_day [--mean NAMES] [--max REPLICAS] [--plot FILE] [--json]
 
-What is real: `deployments.scaling.names_in_flight` with the settings of serve.yaml, and Ray Serve's own delays. What is
+What is real: `deployments.scaling.NamesInFlight` with the settings of serve.yaml, and Ray Serve's own delays. What is
 modelled, second by second: the plugin's cache (each name asked again when its verdict has expired), the queue of names,
 replicas that take START_S to load their model, and the ingress that refuses what would wait longer than half a budget.
 """
@@ -107,10 +107,10 @@ def _policy(config: dict[str, Any]) -> Callable[[int, int, list[float]], int]:
     from ray.serve.autoscaling_policy import _apply_delay_logic
     from ray.serve.config import AutoscalingConfig, AutoscalingContext
 
-    from deployments.scaling import BUSY, METRIC, names_in_flight
+    from deployments.scaling import BUSY, METRIC, NamesInFlight
 
     options = AutoscalingConfig(**{key: value for key, value in config.items() if key != "policy"})
-    arguments = config["policy"]["policy_kwargs"]
+    policy = NamesInFlight(**config["policy"]["policy_kwargs"])
     state: dict[str, Any] = {}
 
     def decide(now: int, present: int, seen: list[float]) -> int:
@@ -122,7 +122,7 @@ def _policy(config: dict[str, Any]) -> Callable[[int, int, list[float]], int]:
             capacity_adjusted_max_replicas=config["max_replicas"], last_scale_down_time=None, current_time=now,
             config=options,
         )  # fmt: skip
-        desired = names_in_flight(context, **arguments)[0]
+        desired = policy(context)[0]
         bounded = min(max(desired, config["min_replicas"]), config["max_replicas"])
         target: int = _apply_delay_logic(bounded, present, options, state, _now=float(now))[0]
         return target

@@ -39,11 +39,10 @@ def configuration(
     return found
 
 
-def start(ingress: Ingress, say: Callable[[str], None] = print, **ray_options: Any) -> None:
-    """Start Ray in this process, on this machine alone. `ray_options` go to `ray.init`.
+def start(ingress: Ingress, **ray_options: Any) -> None:
+    """Start Ray in this process, on this machine alone. `ray_options` go to `ray.init`. Raises `patience.TooBusy`.
 
-    The variables are set first, because Ray's modules read them when they are imported. `say` hears of a start that
-    is tried once more because the machine was too busy for it.
+    The variables are set first, because Ray's modules read them when they are imported.
     """
     hook = client_certificates.ALONE if ingress.tls else {}
     os.environ.update(variables(ingress) | ALONE | hook | patience.VARIABLES)
@@ -54,18 +53,16 @@ def start(ingress: Ingress, say: Callable[[str], None] = print, **ray_options: A
     if ingress.metrics_port:
         options["_metrics_export_port"] = ingress.metrics_port
     ours = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    for turn in range(1, patience.TRIES + 1):
-        try:
-            ray.init(**options)
-            if threading.current_thread() is threading.main_thread():
-                for number, handler in ours.items():  # Ray's own prints a trace and aborts: nothing would be ended
-                    signal.signal(number, handler)
-            return
-        except Exception as error:
-            ray.shutdown()
-            if patience.BUSY not in str(error) or turn == patience.TRIES:
-                raise
-            say(f"Ray's own processes were not up in time on a busy machine; try {turn + 1} of {patience.TRIES}")
+    try:
+        ray.init(**options)
+    except Exception as error:
+        ray.shutdown()
+        if patience.BUSY in str(error):
+            raise patience.TooBusy(str(error)) from error
+        raise
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in ours.items():  # Ray's own prints a trace and aborts: nothing would be ended
+            signal.signal(number, handler)
 
 
 def deploy(

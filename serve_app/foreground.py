@@ -13,6 +13,7 @@ import yaml
 from serve_app.cluster import SERVE_YAML, NotDeployed, configuration, deploy, start, stop
 from serve_app.environment import BadEnvironment, Ingress
 from serve_app.existing import ADDRESS, joined
+from serve_app.patience import TooBusy, afresh
 from serve_app.settings import BadSettings
 
 
@@ -34,7 +35,7 @@ def serve_until_stopped(path: Path | None, port: int | None, folder: Path, metri
     names = [application["name"] for application in found["applications"]]
     try:
         _listen(_raise_stop)
-        with suppress(_Stop), joined(address, names) if address else alone(ingress):
+        with afresh(), suppress(_Stop), joined(address, names) if address else alone(ingress):
             try:
                 _listen(_raise_stop)  # Ray has set its own
                 deploy(found)
@@ -44,7 +45,7 @@ def serve_until_stopped(path: Path | None, port: int | None, folder: Path, metri
                     signal.pause()
             finally:
                 _listen(signal.SIG_IGN)
-    except (BadEnvironment, NotDeployed, OSError, ValueError) as error:
+    except (BadEnvironment, NotDeployed, TooBusy, OSError, ValueError) as error:
         raise Refused(str(error)) from error
 
 

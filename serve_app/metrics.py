@@ -5,13 +5,13 @@ No label is a name or a client.
 """
 
 from collections import Counter as Sums
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 SCORE_BINS = (0.001, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 0.999, 1.0)  # upper edges
 FRAME_SIZES = [1, 4, 16, 64, 256, 1024, 4096]
+LABELS = {"names": "source", "answers": "code", "scores": "le", "rows": "outcome"}
 _EDGES = np.array(SCORE_BINS[:-1], np.float32)
 
 
@@ -24,11 +24,15 @@ class IngressMetrics:
         self._sums: Sums[tuple[str, str]] = Sums()
         self._frames: list[int] = []
         self._scores = np.zeros(len(SCORE_BINS), np.int64)
+        described = {
+            "names": "Names judged, by what decided.",
+            "answers": "Answers, by code.",
+            "scores": "Scores of malicious, by upper edge.",
+            "rows": "Observation rows, by outcome.",
+        }
         self._counters = {
-            "names": Counter("verdict_names", description="Names judged, by what decided.", tag_keys=("source",)),
-            "answers": Counter("verdict_answers", description="Answers, by code.", tag_keys=("code",)),
-            "scores": Counter("verdict_scores", description="Scores of malicious, by upper edge.", tag_keys=("le",)),
-            "rows": Counter("verdict_rows", description="Observation rows, by outcome.", tag_keys=("outcome",)),
+            name: Counter(f"verdict_{name}", description=text, tag_keys=(LABELS[name],))
+            for name, text in described.items()
         }
         self._frame_names = Histogram("verdict_frame_names", description="Names in a frame.", boundaries=FRAME_SIZES)
         self._gauges = {
@@ -62,8 +66,7 @@ class IngressMetrics:
         self._sums, self._frames, self._scores = Sums(), [], np.zeros(len(SCORE_BINS), np.int64)
         for (name, label), value in sums.items():
             if value:
-                counter = self._counters[name]
-                counter.inc(value, tags={_label(counter): label})
+                self._counters[name].inc(value, tags={LABELS[name]: label})
         for edge, value in zip(SCORE_BINS, scores.tolist(), strict=True):
             if value:
                 self._counters["scores"].inc(value, tags={"le": str(edge)})
@@ -71,7 +74,3 @@ class IngressMetrics:
             self._frame_names.observe(count)
         for name, number in gauges.items():
             self._gauges[name].set(number)
-
-
-def _label(counter: Any) -> str:
-    return str(counter.info["tag_keys"][0])

@@ -4,14 +4,41 @@ A machine that builds or installs something meanwhile is slow, not broken.
 """
 
 import os
+import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 PATIENCE_S = 120.0
 VARIABLES = {"RAY_agent_register_timeout_ms": str(int(PATIENCE_S * 1000))}  # to be set before Ray is imported
 TRIES = 3
+TRY = "VERDICT_RAY_TRY"  # the environment variable that counts them
 BUSY = "timed out during startup"  # what Ray says when its time is over
+
+
+class TooBusy(RuntimeError):
+    """Ray's own processes were not up in time."""
+
+
+@contextmanager
+def afresh(say: Callable[[str], None] = print) -> Iterator[None]:
+    """Where the block raises `TooBusy`, this process becomes its own command anew, TRIES times in all.
+
+    A second try of Ray in the same process can abort that process. `say` hears of each.
+    """
+    before = dict(os.environ)
+    turn = int(before.get(TRY, "1"))
+    try:
+        yield
+    except TooBusy:
+        if turn >= TRIES:
+            raise
+        say(f"Ray's own processes were not up in time on a busy machine; try {turn + 1} of {TRIES}")
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**before, TRY: str(turn + 1)})
 
 
 def be_patient(patience_s: float = PATIENCE_S) -> None:

@@ -41,7 +41,7 @@ def test_a_log_line_has_the_callers_request_id(cluster: Cluster) -> None:
         client.post("/v1/verdicts", json={"names": ["a.org"]}, headers={"X-Request-Id": "plugin-8"})
     lines = wait_for(lambda: logged(cluster.folder / "log", "plugin-8"), 60.0)
     assert {(line["deployment"], line["route"], line["levelname"]) for line in lines} == {
-        ("Ingress", "/v1/verdicts", "INFO")
+        ("verdict_Ingress", "/v1/verdicts", "INFO")  # Ray names application and deployment
     }
 
 

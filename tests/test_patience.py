@@ -1,5 +1,7 @@
 """serve_app/patience.py: Ray's own processes are waited for while they live."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -45,3 +47,25 @@ def test_patience_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     patience.be_patient(patience_s=0.0)
     with pytest.raises(RuntimeError, match="no node yet"):
         services.get_node("here")
+
+
+BUSY = """
+import os, sys
+from serve_app.patience import TooBusy, afresh
+
+print(os.getpid(), os.environ.get("SET", "as it was"), flush=True)
+with afresh():
+    os.environ["SET"] = "by the former try"
+    raise TooBusy(" ".join(sys.argv[1:]))
+"""
+
+
+def test_each_try_is_the_same_command_and_process_in_a_new_image() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", BUSY, "one", "two"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    said, failed = process.communicate(timeout=120)
+    lines = said.splitlines()
+    assert lines[::2] == [f"{process.pid} as it was"] * 3
+    assert [line[-10:] for line in lines[1::2]] == ["try 2 of 3", "try 3 of 3"]
+    assert process.returncode == 1 and failed.splitlines()[-1].endswith("TooBusy: one two")

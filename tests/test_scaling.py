@@ -1,6 +1,9 @@
+from types import SimpleNamespace
+
 import pytest
 
-from deployments.scaling import Busy, wanted
+from deployments.scaling import BUSY, METRIC, Busy, wanted
+from serve_app.cluster import configuration
 
 
 @pytest.mark.parametrize(
@@ -59,3 +62,23 @@ def test_busy_is_the_share_since_it_was_last_asked() -> None:
     now = 108.0
     assert busy.share() == 0.0
     assert busy.share() == 0.0  # asked twice in one moment
+
+
+@pytest.mark.parametrize("target, expected", [(256, 4), (1024, 1)])
+def test_serve_gives_the_policy_of_serve_yaml_its_target(target: int, expected: int) -> None:
+    from ray.serve._private.autoscaling_state import _resolve_policy_callable
+    from ray.serve.config import AutoscalingConfig
+
+    [_, preprocessor, classifier, _] = configuration()["applications"][0]["deployments"]
+    for deployment in (preprocessor, classifier):
+        config = deployment["autoscaling_config"]
+        config["policy"]["policy_kwargs"]["target_names"] = target
+        policy = AutoscalingConfig(**config).policy
+        policy.serialize_policy()
+        context = SimpleNamespace(
+            aggregated_metrics={METRIC: {"one": 1000.0}, BUSY: {"one": 1.0}},
+            total_running_requests=4.0,
+            total_queued_requests=0.0,
+            target_num_replicas=1,
+        )
+        assert _resolve_policy_callable(policy)(context) == (expected, {})

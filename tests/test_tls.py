@@ -12,7 +12,7 @@ from loadtest.processes import descendants
 from tests.cluster_fixture import Cluster, started
 from tests.listening import listeners
 
-pytestmark = [pytest.mark.long, pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 
 class Secured(NamedTuple):

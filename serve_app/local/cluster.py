@@ -13,6 +13,8 @@ from typing import Any
 
 import msgspec
 
+from serve_app.patience import TooBusy, afresh
+
 OBJECT_STORE_BYTES = 100 * 1024 * 1024  # frames travel by value; little else is kept
 LOGICAL_CPUS = 4  # at least: the deployments' shares must fit on a machine of one core too
 STOP_PATIENCE_S = 15.0
@@ -53,6 +55,14 @@ PORT_BLOCK = 102  # 50 HTTP and 50 gRPC ports of ingress replicas, and two of Se
 def main(argument: str) -> int:
     """Run the cluster until SIGTERM; 0 after a clean stop, 1 when it did not come up."""
     plan = msgspec.json.decode(Path(argument).read_bytes(), type=Plan)
+    try:
+        with afresh(lambda text: _say(plan, Report(step=text))):
+            return _run(plan)
+    except TooBusy as error:
+        return _failed(plan, error)
+
+
+def _run(plan: Plan) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _raise_stop)
     started = False
@@ -66,15 +76,22 @@ def main(argument: str) -> int:
             signal.pause()
     except _Stop:
         return 0
+    except TooBusy:
+        raise
     except Exception as error:
-        print(f"the cluster did not come up: {error}", flush=True)
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        _say(plan, Report(failed="\n".join(lines[-SHOWN_LINES:])))
+        _failed(plan, error)
         return 0 if started else 1
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
         _stop(plan)
+
+
+def _failed(plan: Plan, error: Exception) -> int:
+    print(f"the cluster did not come up: {error}", flush=True)
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    _say(plan, Report(failed="\n".join(lines[-SHOWN_LINES:])))
+    return 1
 
 
 def _raise_stop(number: int, frame: FrameType | None) -> None:
@@ -114,7 +131,6 @@ def _start(plan: Plan) -> None:
     _say(plan, Report(step="starting Ray"))
     start(
         _ingress(plan),
-        say=lambda text: _say(plan, Report(step=text)),
         _temp_dir=plan.run,
         num_cpus=max(LOGICAL_CPUS, os.cpu_count() or 1),
         object_store_memory=OBJECT_STORE_BYTES,
