@@ -13,6 +13,7 @@ from ray.serve.metrics import Counter, Histogram
 
 from deployments.batching import NameBatcher
 from deployments.devices import Device, claim
+from deployments.logs import keep_written
 from deployments.messages import Recode, Scored
 from deployments.scaling import BUSY, METRIC, Busy
 from deployments.serving import Loaded, Serving
@@ -60,6 +61,7 @@ class Classifier:
     """Scores frames of encoded names. Ready once its model has run on every batch size."""
 
     def __init__(self, options: Options, claim_device: Callable[[str, int], Device] = claim) -> None:
+        keep_written()
         self.device = claim_device(options.device, 1)
         self._serving = Serving(options.registry, options.model, options.batch_sizes)
         # TensorFlow computes here and not on the event loop, which meanwhile takes in the next batch. On a CPU each

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from deployments.logs import keep_written
 from verdicts import privacy
 from verdicts.keeper import Keeper
 from verdicts.sinks import read_sinks
@@ -30,6 +31,7 @@ class VerdictLog:
         alerts_file: str = "",
     ) -> None:
         logging.raiseExceptions = False  # as in the ingress: a log that the disk refuses must not hold up reports
+        keep_written()
         key = privacy.read_key(Path(client_key_file)) if client_privacy == "keyed" else b""
         anonymise = privacy.anonymiser(client_privacy, key)
         watch = Watch(read_sinks(Path(alerts_file)) if alerts_file else ())

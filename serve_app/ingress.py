@@ -10,6 +10,7 @@ from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from starlette.applications import Starlette
 
+from deployments.logs import keep_written
 from deployments.messages import Scored
 from deployments.preprocessor import BY_VALUE
 from serve_app.context import Context
@@ -73,6 +74,7 @@ class Ingress:
         # Lines of the access log are written a thousand at a time. On a full disk each would print a trace of its own
         # to standard error, which holds up every answer for seconds.
         logging.raiseExceptions = False
+        keep_written()
         replica = serve.get_replica_context().replica_id.unique_id
         snapshot = settings.snapshot or f"{settings.spool_dir}/snapshot.json"
         follower = Follower(settings.store_url, snapshot)

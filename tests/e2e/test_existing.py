@@ -51,10 +51,10 @@ def ray_alone(tmp_path: Path) -> Iterator[Ray]:
     address = f"127.0.0.1:{first + 22}"
     command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus", "4"]
     options = ["--node-ip-address", "127.0.0.1", "--port", str(first + 22), "--include-dashboard", "false"]
-    log = (tmp_path / "ray.log").open("w")
-    process = subprocess.Popen(
-        [*command, *options, "--temp-dir", str(run / "t")], env=environment, stdout=log, stderr=log, text=True
-    )
+    with (tmp_path / "ray.log").open("w") as log:
+        process = subprocess.Popen(
+            [*command, *options, "--temp-dir", str(run / "t")], env=environment, stdout=log, stderr=log, text=True
+        )
     try:
         end = time.monotonic() + START_S
         while "Ray runtime started" not in (said := (tmp_path / "ray.log").read_text()):
