@@ -34,31 +34,31 @@ func (b *batch) hollow() {
 
 // appendRow appends one row as JSON; fields at their default are left out.
 func appendRow(dst []byte, r *row) []byte {
-	k := &r.key
-	dst = appendField(append(dst, '{'), "qname", k.qname)
+	k, v := &r.key, r.verdict
+	dst = appendField(append(dst, '{'), "qname", r.qname)
 	dst = appendField(dst, "qtype", qtypeText(k.qtype))
 	dst = append(dst, `"client":"`...)
 	if k.client.IsValid() {
 		dst = k.client.AppendTo(dst)
 	}
 	dst = append(dst, `",`...)
-	dst = appendWord(dst, "label", k.label.String())
+	dst = appendWord(dst, "label", r.label.String())
 	dst = appendNumber(dst, "first", r.first)
-	dst = appendNumber(dst, "last", r.last)
+	dst = appendNumber(dst, "last", r.last())
 	dst = appendNumber(dst, "count", int64(r.count))
 	dst = appendWord(dst, "action", k.action.String())
 	if k.enforced {
 		dst = append(dst, `"enforced":true,`...)
 	}
-	dst = appendWord(dst, "source", k.source.String())
-	dst = appendWord(dst, "tier", r.tier.String())
-	dst = appendText(dst, "rule", k.rule)
-	dst = appendText(dst, "model", k.model)
+	dst = appendWord(dst, "source", r.source.String())
+	dst = appendWord(dst, "tier", v.tier.String())
+	dst = appendText(dst, "rule", r.rule)
+	dst = appendText(dst, "model", r.model)
 	dst = appendText(dst, "rcode", rcodeText(int(k.rcode)))
 	dst = appendText(dst, "reason", k.reason.String())
-	dst = appendText(dst, "target_of", k.targetOf)
-	dst = appendFloat(dst, "score", r.score)
-	dst = appendFloat(dst, "generated", r.generated)
+	dst = appendText(dst, "target_of", r.targetOf)
+	dst = appendFloat(dst, "score", v.score)
+	dst = appendFloat(dst, "generated", v.generated)
 	if r.latencySum > 0 {
 		dst = appendNumber(dst, "latency_sum", r.latencySum)
 		dst = appendNumber(dst, "latency_max", r.latencyMax)

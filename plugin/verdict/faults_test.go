@@ -149,3 +149,56 @@ func TestHTTPSNeedsTheRightAuthority(t *testing.T) {
 		})
 	}
 }
+
+// TestAClusterThatGoesBackwards: what is older than what was seen, or of a store that was left, serves its waiter at most.
+func TestAClusterThatGoesBackwards(t *testing.T) {
+	s := newStub(t)
+	s.set(func() { s.epoch = 5 })
+	e := newTestEngine(t, testConfig(t, s.URL))
+	ask := func(name string, cached bool) {
+		t.Helper()
+		fl, v, why := e.framer.ask(name)
+		if fl != nil {
+			<-fl.done
+			v, why = fl.verdict, fl.reason
+		}
+		if v == nil || (e.lookup(name) != nil) != cached {
+			t.Errorf("%s: verdict %v (%v), in the cache %t, expected %t", name, v, why, e.lookup(name) != nil, cached)
+		}
+	}
+	become := func(generation string, epoch uint64, ack map[string]any) {
+		t.Helper()
+		s.set(func() { s.generation, s.epoch, s.ack = generation, epoch, ack })
+		sent := len(s.sent())
+		eventually(t, "two reports to the cluster as it is now", func() bool { return len(s.sent()) >= sent+2 })
+	}
+	at := func(generation string, epoch uint64) {
+		t.Helper()
+		if g, n := e.follower.position(); g != generation || n != epoch {
+			t.Errorf("followed to %s %d, expected %s %d", g, n, generation, epoch)
+		}
+	}
+	ask("a.example.org", true)
+	become("g1", 3, map[string]any{"changed": []string{"example.org"}, "paused": true})
+	ask("b.example.org", false)
+	ask("b.example.org", false)
+	if n := s.count("b.example.org"); n != 2 {
+		t.Errorf("asked %d times, expected each time", n)
+	}
+	at("g1", 5)
+	if e.lookup("a.example.org") == nil || e.directives.Load().paused {
+		t.Error("an older acknowledgement was followed")
+	}
+	become("g2", 1, nil)
+	ask("c.example.org", true)
+	at("g2", 1)
+	if e.lookup("a.example.org") != nil {
+		t.Error("a verdict of the former store is still there")
+	}
+	become("g1", 9, map[string]any{"paused": true})
+	ask("d.example.org", false)
+	at("g2", 1)
+	if e.lookup("c.example.org") == nil || e.directives.Load().paused {
+		t.Error("a store that was left was followed again")
+	}
+}

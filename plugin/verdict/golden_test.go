@@ -182,17 +182,17 @@ func goldenRow(t *testing.T, told *goldenBatch, i int) row {
 		qtype = 65280
 	}
 	return row{
+		verdict: &verdict{tier: tier(find(tierNames[:], w.Tier, "none")), score: w.Score, generated: w.Generated},
 		key: rowKey{
-			qname: w.QName, qtype: qtype, client: netip.MustParseAddr(w.Client), rule: w.Rule, model: w.Model,
-			targetOf: w.TargetOf, rcode: int16(rcode), enforced: w.Enforced,
-			label:  label(find(labelNames[:], w.Label, "")),
+			qtype: qtype, client: netip.MustParseAddr(w.Client), rcode: int16(rcode), enforced: w.Enforced,
 			action: action(find(actionNames[:], w.Action, "passthru")),
-			source: source(find(sourceNames[:], w.Source, "none")),
 			reason: reason(find(reasonNames[:], w.Reason, "")),
 		},
-		tier: tier(find(tierNames[:], w.Tier, "none")), count: count, first: w.First, last: w.Last,
-		latencySum: w.LatencySum, latencyMax: w.LatencyMax, score: w.Score, generated: w.Generated,
-		addresses: w.Addresses, targets: w.Targets,
+		qname: w.QName, rule: w.Rule, model: w.Model, targetOf: w.TargetOf,
+		label:  label(find(labelNames[:], w.Label, "")),
+		source: source(find(sourceNames[:], w.Source, "none")),
+		count:  count, first: w.First, span: uint32(w.Last - w.First),
+		latencySum: w.LatencySum, latencyMax: w.LatencyMax, addresses: w.Addresses, targets: w.Targets,
 	}
 }
 

@@ -3,6 +3,7 @@ package verdict
 import (
 	"context"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/coredns/coredns/plugin"
@@ -14,9 +15,10 @@ import (
 type Handler struct {
 	Next plugin.Handler
 	stanza
-	zone     string
-	engine   *engine
-	counters counters
+	zone      string
+	engine    *engine
+	counters  counters
+	described atomic.Bool // metadata is on in this server block
 }
 
 var _ plugin.Handler = (*Handler)(nil)
@@ -132,6 +134,7 @@ func (h *Handler) watch(q *query, c *capture, rcode int, err error) (*dns.Msg, i
 func (h *Handler) watchLate(q *query, found contents, sent int) {
 	late := q.later()
 	found = contents{append(late.addresses[:0], found.addresses...), append(late.targets[:0], found.targets...)}
+	late.used = len(found.targets)
 	if late.deadline.IsZero() {
 		late.deadline = time.Now().Add(h.engine.config.timeout)
 	}

@@ -10,18 +10,23 @@ import (
 // note records what became of a query: the observation, the counters, the metadata. It must run before the reply is
 // written, so that dnstap, which writes its message then, sees the metadata.
 func (h *Handler) note(q *query, found contents, d decision, rcode int, enforced bool, latency int64) {
-	h.noteWith(h.counters.server(q.ctx, h.zone), told(q.ctx), q, found, d, rcode, enforced, latency)
+	var m *values
+	if h.described.Load() {
+		m = told(q.ctx)
+	}
+	h.noteWith(h.counters.server(q.ctx, h.zone), m, q, found, d, rcode, enforced, latency)
 }
 
 func (h *Handler) noteWith(c *serverCounters, m *values, q *query, found contents, d decision, rcode int, enforced bool, latency int64) {
 	out := &q.out
 	*out = outcome{verdict: q.own.verdict, reason: q.own.reason, rcode: rcode, enforced: enforced, latency: latency}
-	if out.verdict == nil {
+	out.plain = out.verdict != nil
+	if !out.plain {
 		out.verdict = nothing
 	}
 	out.action, out.rule = out.verdict.action, out.verdict.rule
 	if d.by != nil && d.target >= 0 {
-		out.action, out.rule = d.by.action, "target:"+d.by.name
+		out.action, out.rule, out.plain = d.by.action, "target:"+d.by.name, false
 	}
 	qtype, now := q.r.Question[0].Qtype, wallOf(q.at)
 	h.engine.reporter.notes.note(q.own.hash, q.own.name, qtype, q.client, out, now, &found)
@@ -61,7 +66,7 @@ var _ metadata.Provider = (*Handler)(nil)
 // Metadata implements metadata.Provider: what log and dnstap may show of the verdict. In monitor mode a verdict that
 // comes after the reply is not seen there; the values are empty then.
 func (h *Handler) Metadata(ctx context.Context, state request.Request) context.Context {
-	v := new(values)
+	ctx, v := h.describing(ctx)
 	for name, read := range map[string]func(*outcome) string{
 		"verdict/label":    func(o *outcome) string { return o.verdict.label.String() },
 		"verdict/tier":     func(o *outcome) string { return o.verdict.tier.String() },
@@ -80,5 +85,12 @@ func (h *Handler) Metadata(ctx context.Context, state request.Request) context.C
 			return read(&v.outcome)
 		})
 	}
-	return context.WithValue(ctx, valuesKey{}, v)
+	return ctx
+}
+
+// describing is the context of a query whose outcome is to be told, and where it will be.
+func (h *Handler) describing(ctx context.Context) (context.Context, *values) {
+	h.described.Store(true)
+	v := new(values)
+	return context.WithValue(ctx, valuesKey{}, v), v
 }

@@ -23,21 +23,20 @@ type outcome struct {
 	reason   reason
 	rcode    int // of the reply the client got, -1 when none was sent
 	latency  int64
+	plain    bool   // action and rule are the verdict's own, and it is a verdict on this very name
 	targetOf string // set for an alias target: the qname whose reply held it
 	parent   uint64 // likewise: the hash of that qname
 }
 
-// rowKey is what equal outcomes are equal in.
+// rowKey is what tells rows of one verdict apart.
 type rowKey struct {
-	qname, rule, model, targetOf string
-	client                       netip.Addr
-	rcode                        int16
-	qtype                        uint16
-	label                        label
-	action                       action
-	source                       source
-	reason                       reason
-	enforced                     bool
+	client   netip.Addr
+	qtype    uint16
+	rcode    int16
+	action   action
+	reason   reason
+	enforced bool
+	plain    bool
 }
 
 // rowHash mixes what tells rows of one name apart into the name's hash, which an outsider cannot foresee. Rule and model
@@ -60,18 +59,37 @@ func mix(a, b uint64) uint64 {
 	return high ^ low
 }
 
-// row is equal outcomes summed.
+// row is equal outcomes summed. A busy resolver has megabytes of them, so what every outcome touches is together in one
+// line of the processor's cache, and the row fills whole lines.
 type row struct {
-	key                    rowKey
-	hash                   uint64
-	tier                   tier
-	count                  uint32
-	first, last            int64 // Unix milliseconds
-	latencySum, latencyMax int64 // microseconds
-	score, generated       float64
-	addresses              []netip.Addr
-	targets                []string
+	hash    uint64
+	verdict *verdict // of the latest outcome
+	key     rowKey
+	count   uint32
+	span    uint32 // milliseconds from the first to the last
+	first   int64  // Unix milliseconds
+
+	qname, rule, model, targetOf string
+	latencySum, latencyMax       int64 // microseconds
+	addresses                    []netip.Addr
+	targets                      []string
+	label                        label
+	source                       source
+	_                            [62]byte
 }
+
+// is tells whether an outcome belongs to the row. The verdict being the same one, nothing that follows from it needs to
+// be compared.
+func (r *row) is(hash uint64, qname string, key *rowKey, out *outcome) bool {
+	if r.hash != hash || r.key != *key {
+		return false
+	}
+	v := out.verdict
+	return key.plain && r.verdict == v || r.qname == qname && r.rule == out.rule && r.model == v.model &&
+		r.targetOf == out.targetOf && r.label == v.label && r.source == v.source
+}
+
+func (r *row) last() int64 { return r.first + int64(r.span) }
 
 // observations sums outcomes until they are cut. Memory is bounded: an outcome that would need one row too many is
 // counted as discarded.
@@ -84,7 +102,6 @@ type observations struct {
 // observationShard sums the outcomes whose hash falls to it.
 type observationShard struct {
 	sync.Mutex
-	key       rowKey  // that is looked for; here, and not on a stack, for the reason that query gives
 	slots     []int32 // by hash, open addressing: 1 + the place of a row, 0 for none; at least twice as many as rows
 	rows      []row
 	spare     []row // the buffers of the cut before, used again
@@ -105,77 +122,88 @@ func newObservations(rows int) *observations {
 // note adds one outcome; now is in Unix milliseconds, hash the cache's hash of the name.
 func (o *observations) note(hash uint64, qname string, qtype uint16, client netip.Addr, out *outcome, now int64, found *contents) {
 	hash = rowHash(hash, qtype, client, out)
+	key := rowKey{
+		client: client, qtype: qtype, rcode: int16(out.rcode), action: out.action, reason: out.reason, enforced: out.enforced,
+		plain: out.plain,
+	}
 	s := &o.shards[hash>>32%observationShards]
 	s.Lock()
 	defer s.Unlock()
-	v := out.verdict
-	s.key = rowKey{
-		qname: qname, rule: out.rule, model: v.model, targetOf: out.targetOf, client: client, rcode: int16(out.rcode),
-		qtype: qtype, label: v.label, action: out.action, source: v.source, reason: out.reason, enforced: out.enforced,
-	}
-	slot := s.slot(hash, &s.key)
-	if *slot == 0 {
-		if len(s.rows) >= o.perShard {
-			if out.targetOf == "" { // an alias target counts no query
-				s.discarded++
-				o.discarded.Add(1)
-			}
+	i := hash
+	for {
+		slot := s.slots[i&uint64(len(s.slots)-1)]
+		if slot == 0 {
+			break
+		}
+		if r := &s.rows[slot-1]; r.is(hash, qname, &key, out) {
+			r.sum(out, now)
 			return
 		}
-		s.add(hash, now).keep(found)
-		*slot = int32(len(s.rows))
-		if 2*len(s.rows) > len(s.slots) {
-			slot = s.grow()
-		}
+		i++
 	}
-	s.rows[*slot-1].sum(out, now)
+	if len(s.rows) >= o.perShard {
+		if out.targetOf == "" { // an alias target counts no query
+			s.discarded++
+			o.discarded.Add(1)
+		}
+		return
+	}
+	r := s.add(hash, qname, &key, out, now)
+	r.keep(found)
+	r.sum(out, now)
+	s.slots[i&uint64(len(s.slots)-1)] = int32(len(s.rows))
+	if 2*len(s.rows) > len(s.slots) {
+		s.grow()
+	}
 }
 
-// slot is where the row of a key is entered, or will be.
-func (s *observationShard) slot(hash uint64, key *rowKey) *int32 {
-	for i := hash; ; i++ {
-		slot := &s.slots[i&uint64(len(s.slots)-1)]
-		if *slot == 0 || s.rows[*slot-1].hash == hash && s.rows[*slot-1].key == *key {
-			return slot
-		}
-	}
-}
-
-// add makes a row for the key that was looked for; it takes the slices of the row that stood there a second ago, to
-// allocate nothing.
+// add makes a row; it takes the slices of the row that stood there a second ago, to allocate nothing.
 //
 //go:noinline
-func (s *observationShard) add(hash uint64, now int64) *row {
+func (s *observationShard) add(hash uint64, qname string, key *rowKey, out *outcome, now int64) *row {
 	i := len(s.rows)
 	if i < cap(s.rows) {
 		s.rows = s.rows[:i+1]
 	} else {
 		s.rows = append(s.rows, row{})
 	}
-	r := &s.rows[i]
-	*r = row{key: s.key, hash: hash, first: now, last: now, addresses: r.addresses[:0], targets: r.targets[:0]}
+	r, v := &s.rows[i], out.verdict
+	*r = row{
+		hash: hash, verdict: v, key: *key, first: now, qname: qname, rule: out.rule, model: v.model, targetOf: out.targetOf,
+		label: v.label, source: v.source, addresses: r.addresses[:0], targets: r.targets[:0],
+	}
 	return r
 }
 
-// grow doubles the slots, so that at least half of them are free; it returns where the last row is entered now.
-func (s *observationShard) grow() (last *int32) {
+// grow doubles the slots, so that at least half of them are free.
+func (s *observationShard) grow() {
 	s.slots = make([]int32, 2*len(s.slots))
-	for i := range s.rows {
-		last = s.slot(s.rows[i].hash, &s.rows[i].key)
-		*last = int32(i + 1)
+	for row := range s.rows {
+		i := s.rows[row].hash
+		for s.slots[i&uint64(len(s.slots)-1)] != 0 {
+			i++
+		}
+		s.slots[i&uint64(len(s.slots)-1)] = int32(row + 1)
 	}
-	return last
 }
 
 func (r *row) sum(out *outcome, now int64) {
-	r.first, r.last = min(r.first, now), max(r.last, now)
-	r.tier, r.score, r.generated = out.verdict.tier, out.verdict.score, out.verdict.generated
+	if r.verdict != out.verdict {
+		r.verdict = out.verdict
+	}
+	if now < r.first { // an earlier query that waited
+		r.span += uint32(r.first - now)
+		r.first = now
+	}
+	r.span = max(r.span, uint32(now-r.first))
 	if out.targetOf != "" {
 		return
 	}
 	r.count++
-	r.latencySum += out.latency
-	r.latencyMax = max(r.latencyMax, out.latency)
+	if out.latency > 0 {
+		r.latencySum += out.latency
+		r.latencyMax = max(r.latencyMax, out.latency)
+	}
 }
 
 // keep notes the contents of the first reply of this row.

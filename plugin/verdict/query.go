@@ -30,6 +30,7 @@ type query struct {
 	name      [256]byte
 	addresses [maxAddresses]netip.Addr
 	targets   [maxTargets]judgement
+	used      int // of targets
 }
 
 var queries = sync.Pool{New: func() any { return new(query) }}
@@ -66,7 +67,8 @@ func (q *query) finish(m *dns.Msg, rcode int, err error) (int, error) {
 // release gives the query back. What it held is forgotten, so that it does not outlive its query.
 func (q *query) release() {
 	q.ctx, q.w, q.r, q.own, q.out, q.deadline = nil, nil, nil, judgement{}, outcome{}, time.Time{}
-	clear(q.targets[:])
+	clear(q.targets[:q.used])
+	q.used = 0
 	queries.Put(q)
 }
 

@@ -108,8 +108,7 @@ func recordedAnswer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int,
 
 // Decide tells what would become of one query. It may be called from many goroutines: their names share frames.
 func (p *Replay) Decide(q Recorded) (Decided, error) {
-	v := &values{}
-	ctx := context.WithValue(context.WithValue(context.Background(), valuesKey{}, v), recordedKey{}, q.Reply)
+	ctx, v := p.handler.describing(context.WithValue(context.Background(), recordedKey{}, q.Reply))
 	w := &replayWriter{client: q.Client, udp: q.UDP}
 	_, err := p.handler.ServeDNS(ctx, w, q.Query)
 	d := Decided{Untouched: !v.set}

@@ -248,8 +248,34 @@ func TestEqualOutcomesAreSummed(t *testing.T) {
 	}
 	o.cut(func(rows []row, _ uint64) {
 		for _, r := range rows {
-			if r.count != 10 || r.first != 0 || r.last != 9 || r.latencySum != 45 || r.latencyMax != 9 {
+			if r.count != 10 || r.first != 0 || r.last() != 9 || r.latencySum != 45 || r.latencyMax != 9 {
 				t.Errorf("got %+v", r)
+			}
+		}
+	})
+}
+
+// A verdict that is asked anew within the second is another value, but says the same: its outcomes stay one row.
+func TestARenewedVerdictKeepsItsRow(t *testing.T) {
+	o := newObservations(100)
+	for i, same := range []bool{true, true, true, false} {
+		v := named("example.org", 1, 300)
+		v.score = float64(i)
+		if !same {
+			v.model = "another"
+		}
+		for range 2 {
+			o.note(1, "example.org", 1, clientOf(&udpWriter{}), &outcome{verdict: v, plain: true}, int64(10-i), nil)
+		}
+	}
+	o.cut(func(rows []row, _ uint64) {
+		for i, want := range []struct {
+			count uint32
+			score float64
+			first int64
+		}{{6, 2, 8}, {2, 3, 7}}[:len(rows)] {
+			if r := rows[i]; len(rows) != 2 || r.count != want.count || r.verdict.score != want.score || r.first != want.first {
+				t.Errorf("%d rows, row %d: %+v", len(rows), i, r)
 			}
 		}
 	})
@@ -278,7 +304,7 @@ func TestDifferentOutcomesAreRowsOfTheirOwn(t *testing.T) {
 	o.cut(func(cut []row, lost uint64) {
 		rows += len(cut)
 		for i := range cut {
-			if want := uint32(2); cut[i].key.targetOf == "" && cut[i].count != want || lost != 0 {
+			if want := uint32(2); cut[i].targetOf == "" && cut[i].count != want || lost != 0 {
 				t.Fatalf("got %+v, %d lost", cut[i], lost)
 			}
 		}

@@ -141,6 +141,13 @@ func (s *stub) count(name string) (n int) {
 	return n
 }
 
+// sent is the reports that came.
+func (s *stub) sent() []goldenBatch {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.batches
+}
+
 // rows are all rows reported of a name.
 func (s *stub) rows(qname string) (found []string) {
 	s.mu.Lock()

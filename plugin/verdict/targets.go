@@ -29,6 +29,7 @@ func (e *engine) read(q *query, reply *dns.Msg) contents {
 			found.targets = e.addTarget(found.targets, q, name)
 		}
 	}
+	q.used = len(found.targets)
 	return found
 }
 

@@ -41,12 +41,14 @@ func TestMain(m *testing.M) {
 // cluster is a stub that blocks what lies under blocked.test-zone, and has one zone for each of some other actions.
 type cluster struct {
 	*httptest.Server
-	mu   sync.Mutex
-	seen uint64
+	mu        sync.Mutex
+	seen      uint64
+	epoch     uint64
+	overrides string // JSON
 }
 
 func newCluster(t *testing.T) *cluster {
-	c := &cluster{}
+	c := &cluster{epoch: 1, overrides: "[]"}
 	c.Server = httptest.NewServer(http.HandlerFunc(c.serve))
 	t.Cleanup(c.Close)
 	return c
@@ -61,8 +63,8 @@ func (c *cluster) serve(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/v1/observations" {
 		c.mu.Lock()
 		c.seen += body.Seen
+		fmt.Fprintf(w, `{"epoch":%d,"generation":"g","overrides":%s}`, c.epoch, c.overrides)
 		c.mu.Unlock()
-		fmt.Fprint(w, `{"epoch":1,"generation":"g"}`)
 		return
 	}
 	verdicts := make([]string, len(body.Names))

@@ -102,6 +102,38 @@ func TestTheRealServerBlocksAndReports(t *testing.T) {
 	}
 }
 
+// An override comes with a report's acknowledgement, and holds within two seconds for that client, until it is taken back.
+func TestAnOverrideReachesTheRealServer(t *testing.T) {
+	c := newCluster(t)
+	corefile, ports := local(t, strings.Replace(enforcing, "mode enforce", "mode monitor", 1), c.URL)
+	s := start(t, corefile)
+	answers := func() string {
+		m := ask(t, s, "udp", "127.0.0.1:"+ports["1053"], "www.blocked.test-zone.")
+		return dns.RcodeToString[m.Rcode]
+	}
+	if got := answers(); got != "NOERROR" {
+		t.Fatalf("monitored: %s", got)
+	}
+	for i, change := range []struct{ overrides, want string }{
+		{`[{"client":"127.0.0.0/8","mode":"enforce"}]`, "NXDOMAIN"},
+		{`[{"client":"127.0.0.0/8","mode":"enforce"},{"client":"127.0.0.1","mode":"off"}]`, "NOERROR"},
+		{`[{"client":"127.0.0.1","mode":"enforce"},{"client":"::1","mode":"off"}]`, "NXDOMAIN"},
+		{`[]`, "NOERROR"},
+	} {
+		c.mu.Lock()
+		c.epoch, c.overrides = uint64(i+2), change.overrides
+		c.mu.Unlock()
+		began := time.Now()
+		for got := answers(); got != change.want; got = answers() {
+			if time.Since(began) > 20*time.Second {
+				t.Fatalf("%s: still %s, expected %s", change.overrides, got, change.want)
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		t.Logf("%s after %s", change.want, time.Since(began).Round(time.Millisecond))
+	}
+}
+
 func TestABadCorefileNamesWhatIsWrong(t *testing.T) {
 	corefile, _ := local(t, strings.Replace(enforcing, "mode enforce", "mode destroy", 1), "http://127.0.0.1:1")
 	s := start(t, corefile)
