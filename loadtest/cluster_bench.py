@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="one short round")
     parser.add_argument("--out", type=Path, help="where the report goes, as JSON")
     args = parser.parse_args(arguments)
-    rounds, seconds = (1, 2.0) if args.quick else (7, 4.0)
+    rounds, seconds = (1, 2.0) if args.quick else (6, 3.0)
     frames = {size: list(bodies(size)) for size in SIZES}
     with tempfile.TemporaryDirectory() as folder, raw_network() as raw:
         with running(Path(folder), noop_width=SEED_WIDTH) as cluster:

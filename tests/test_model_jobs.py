@@ -167,7 +167,6 @@ def wait(job: str, runs: str, states: tuple[str, ...], seconds: float = 200) -> 
     raise AssertionError(f"job is {found}")
 
 
-@pytest.mark.long
 @pytest.mark.cluster
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")  # Ray's own
 def test_a_job_on_the_cluster_ends_in_the_registry(cluster: None, registry: str, tmp_path_factory: Any) -> None:
