@@ -49,7 +49,13 @@ def start(ingress: Ingress, **ray_options: Any) -> None:
     import ray
 
     patience.be_patient()
-    options = {"include_dashboard": False, "log_to_driver": False, "_node_ip_address": "127.0.0.1", **ray_options}
+    options = {
+        "include_dashboard": False,
+        "log_to_driver": False,
+        "_node_ip_address": "127.0.0.1",
+        "_temp_dir": str(ingress.directory.absolute() / "r"),  # Ray opens it to everyone: it must lie in a private one
+        **ray_options,
+    }
     if ingress.metrics_port:
         options["_metrics_export_port"] = ingress.metrics_port
     ours = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}

@@ -131,7 +131,6 @@ def _start(plan: Plan) -> None:
     _say(plan, Report(step="starting Ray"))
     start(
         _ingress(plan),
-        _temp_dir=plan.run,
         num_cpus=max(LOGICAL_CPUS, os.cpu_count() or 1),
         object_store_memory=OBJECT_STORE_BYTES,
     )

@@ -28,7 +28,7 @@ from tests.e2e.conftest import START_S, Stack, free_ports
 from tests.listening import Listener, grpc_codes, http_status, listeners
 from verdicts.store import open_store
 
-pytestmark = [pytest.mark.long, pytest.mark.e2e, pytest.mark.cluster, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.cluster, pytest.mark.timeout(900)]
 
 # Who may listen, and what for. A new line here is a decision: is it needed, and who can use it?
 GRPC = {  # Ray's own servers; its token is asked for
@@ -51,7 +51,7 @@ class Exposed(NamedTuple):
     dashboard_port: int = 0
 
 
-@pytest.fixture(scope="module", params=["up", "serve"])
+@pytest.fixture(scope="module", params=["up", pytest.param("serve", marks=pytest.mark.long)])
 def exposed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exposed]:
     if request.param == "up":
         stack: Stack = request.getfixturevalue("stack")
@@ -154,7 +154,7 @@ def test_the_files_of_a_home_are_for_its_user_alone(stack: Stack) -> None:
 
 
 def test_haproxys_admin_socket_is_out_of_others_reach(stack: Stack) -> None:
-    run = Path(Home(stack.home).run_record.read_text().strip())
+    run = Path(Home(stack.home).run_record("cluster").read_text().strip())
     sockets = [path for path in run.rglob("*") if path.is_socket() and "session_" not in str(path)]
     assert sockets and stat.S_IMODE(run.stat().st_mode) == 0o700
     assert [path for path in sockets if stat.S_IMODE(path.stat().st_mode) & 0o077 and path.name != "d.sock"] == []
