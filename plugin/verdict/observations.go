@@ -96,6 +96,7 @@ func (r *row) last() int64 { return r.first + int64(r.span) }
 type observations struct {
 	shards    [observationShards]observationShard
 	perShard  int
+	spare     []row         // the buffer of the shard that was cut last, for the next one
 	discarded atomic.Uint64 // outcomes since the start that were not kept
 }
 
@@ -104,7 +105,6 @@ type observationShard struct {
 	sync.Mutex
 	slots     []int32 // by hash, open addressing: 1 + the place of a row, 0 for none; at least twice as many as rows
 	rows      []row
-	spare     []row // the buffers of the cut before, used again
 	discarded uint64
 	_         [64]byte
 }
@@ -218,13 +218,13 @@ func (r *row) keep(found *contents) {
 }
 
 // cut takes what has been noted: it calls each with the rows of one shard, which it may read until it returns, and
-// the outcomes that shard discarded. Each shard is cut atomically, so counts and discards always add up.
+// the outcomes that shard discarded. Each shard is cut atomically, so counts and discards always add up. One cut at a time.
 func (o *observations) cut(each func(rows []row, discarded uint64)) {
 	for i := range o.shards {
 		s := &o.shards[i]
 		s.Lock()
 		rows, discarded := s.rows, s.discarded
-		s.rows, s.spare, s.discarded = s.spare[:0], nil, 0
+		s.rows, o.spare, s.discarded = o.spare, nil, 0
 		if len(s.slots) > leastSlots && 16*len(rows) < len(s.slots) { // after a flood the memory goes back
 			s.slots = make([]int32, len(s.slots)/2)
 		} else {
@@ -232,10 +232,8 @@ func (o *observations) cut(each func(rows []row, discarded uint64)) {
 		}
 		s.Unlock()
 		each(rows, discarded)
-		s.Lock()
 		if cap(rows) <= 4*len(rows)+64 { // likewise
-			s.spare = rows[:0]
+			o.spare = rows[:0]
 		}
-		s.Unlock()
 	}
 }
