@@ -87,19 +87,9 @@ def warm(port: int, plan: Plan) -> None:
 
 def ask_once(port: int, file: Path) -> None:
     """Ask each query of the file once. Raises `CannotCompare` where one was not answered."""
-    _once(port, file, [])
-
-
-def at_rate(port: int, file: Path, rate: int) -> dict[str, float]:
-    """The same, `rate` queries a second at most; dnsperf's figures."""
-    return _once(port, file, ["-Q", str(rate)])
-
-
-def _once(port: int, file: Path, options: list[str]) -> dict[str, float]:
-    figures = parse_dnsperf(_dnsperf(port, Plan(file, seconds=240.0), ["-n", "1", "-c", "20", "-q", "100", *options]))
+    figures = parse_dnsperf(_dnsperf(port, Plan(file, seconds=240.0), ["-n", "1", "-c", "20", "-q", "100"]))
     if figures["lost"]:
         raise CannotCompare(f"{figures['lost']:.0f} queries of {file.name} were not answered")
-    return figures
 
 
 def command_of(server: str, coredns: str) -> str:

@@ -6,14 +6,17 @@ Unique names, with and without the plugin in ABBA order: the cluster takes 5 ms,
 that is fetched beside the look-up should cost nothing. Then the cluster is killed under load and brought back; then
 one new name is asked by a thousand clients while its verdict is on the way; then names as people ask them (Zipf) by
 dnsperf, once with the plugin and once with the default *cache*: what each asks behind it, from empty and warmed up.
-Last the same names in the steady state, when verdicts are asked again because their life has ended: a resolver of
-LIKE_RATE queries a second and lives of an hour, at a higher rate and with lives as much shorter.
+Last the same names in the steady state, when verdicts are asked again because their life has ended: hours of traffic
+through the plugin's cache alone, on a clock of its own (BenchmarkSteadyState).
 """
 
 import argparse
 import asyncio
 import itertools
 import random
+import re
+import shlex
+import subprocess
 import sys
 import tempfile
 import time
@@ -21,20 +24,16 @@ import urllib.request
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from loadtest.compare import CannotCompare, ask_once, at_rate, command_of, running
+from loadtest.compare import CannotCompare, ask_once, command_of, running
 from loadtest.plugin_stub import Client, StubCluster, Upstream
 from loadtest.rig import free_port
 from loadtest.stats import Report, Result, abba, command_line, describe_machine, quantiles
 from serve_app import golang
-from verdicts.policy import Policy
 
 CLUSTER_S, UPSTREAM_S = 0.005, 0.020
 RATE = 200.0  # queries a second
 POPULATION = 20_000  # names of the Zipf traffic, exponent 1: twice what the default *cache* holds
 WARM_UP = 3  # times as many queries as are counted
-LIKE_RATE = 300  # queries a second of the resolver whose steady state is shown, a few hundred people's
-LIFE_S = Policy().cache_ttl  # of a verdict, as the cluster gives it unless it is told otherwise
-STEADY_RATE = 18_000  # queries a second by which that is shown
 COREFILE = """. {{
     bind 127.0.0.1
 {plugin}    forward . 127.0.0.1:{upstream}
@@ -47,7 +46,6 @@ STANZA = """    prometheus 127.0.0.1:{metrics}
         mode enforce
     }}
 """
-STEADY_STANZA = STANZA.replace("mode enforce", "mode enforce\n        cache 131072 {life:.0f}s") + "    cache\n"
 SLOW_STANZA = STANZA.replace("mode enforce", "mode enforce\n        timeout 2s")
 Measured = Callable[[int, int], Awaitable[list[float]]]
 
@@ -68,8 +66,7 @@ class Bench:
     async def with_server(self, plugin: str, measured: Measured) -> list[float]:
         """Run a CoreDNS with this part of a Corefile and measure: `measured(DNS port, metrics port)`."""
         metrics = free_port(1)
-        life = LIFE_S * LIKE_RATE / STEADY_RATE
-        filled = plugin.format(port=self.cluster.port, folder=self.folder, metrics=metrics, life=life)
+        filled = plugin.format(port=self.cluster.port, folder=self.folder, metrics=metrics)
         corefile = self.folder / "Corefile"
         corefile.write_text(COREFILE.format(plugin=filled, upstream=self.upstream.port))
         server = running(command_of(str(corefile), self.coredns))
@@ -152,36 +149,28 @@ def _gauge(metrics: int) -> str:
     return "".join(line for line in lines if line.startswith("coredns_verdict_breaker_open{"))
 
 
-def drawn(folder: Path, counts: Sequence[int]) -> list[Path]:
-    """Files of Zipf queries, each drawn anew: a rare name may come up in the last for the first time."""
-    draw, files = random.Random(7), []
-    weights = list(itertools.accumulate(1 / rank for rank in range(1, POPULATION + 1)))
-    for number, count in enumerate(counts):
-        chosen = draw.choices(range(POPULATION), cum_weights=weights, k=count)
-        files.append(folder / f"zipf-{number}.txt")
-        files[-1].write_text("".join(f"z{index}.example.net A\n" for index in chosen))
-    return files
-
-
-async def steady(bench: Bench, lives: float) -> list[Result]:
-    """Questions a thousand queries when verdicts end as fast as they come, after `lives` lives of a verdict."""
-    life = LIFE_S * LIKE_RATE / STEADY_RATE
-    warm, counted = drawn(bench.folder, [int(STEADY_RATE * life * part) for part in (lives, 0.5)])
-
-    async def turn(port: int, _: int) -> list[float]:
-        await asyncio.to_thread(at_rate, port, warm, STEADY_RATE)
-        asked = bench.cluster.asked.total()
-        done = await asyncio.to_thread(at_rate, port, counted, STEADY_RATE)
-        return [1000 * (bench.cluster.asked.total() - asked) / done["completed"], done["qps"] * LIKE_RATE / STEADY_RATE]
-
-    asked, like = await bench.with_server(STEADY_STANZA, turn)
-    note = f"as at {like:.0f} queries a second and lives of {LIFE_S} s, {STEADY_RATE / LIKE_RATE:.0f} times as fast"
-    return [Result(f"Zipf over {POPULATION:,} names, steady state", "a thousand", [asked], goal="20", note=note)]
+def steady() -> list[Result]:
+    """Questions a thousand queries when verdicts end as fast as they come, at some rates and lives of a verdict."""
+    command = [str(golang.find()), "test", "-run", "^$", "-bench", "SteadyState", "-benchtime", "1x", "./verdict"]
+    done = subprocess.run(command, cwd=golang.PLUGIN, capture_output=True, text=True)
+    found = re.findall(r"^BenchmarkSteadyState/(\S+?)(?:-\d+)?\s.*?([\d.]+) questions/1000", done.stdout, re.MULTILINE)
+    if done.returncode or not found:
+        raise CannotCompare(f"{shlex.join(command)}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    what = f"Zipf over {POPULATION:,} names, steady state"
+    return [
+        Result(f"{what}: {name.replace('_', ' ')}", "a thousand", [float(asked)], goal="20") for name, asked in found
+    ]
 
 
 async def zipf(bench: Bench, count: int) -> list[Result]:
     """Questions to the cluster a thousand queries, and what the default *cache* asks its upstream for the same."""
-    files = drawn(bench.folder, (count, (WARM_UP - 1) * count, count))
+    draw = random.Random(7)
+    weights = list(itertools.accumulate(1 / rank for rank in range(1, POPULATION + 1)))
+    files = []
+    for number, factor in enumerate((1, WARM_UP - 1, 1)):  # drawn anew each time: a rare name may come up in the last
+        chosen = draw.choices(range(POPULATION), cum_weights=weights, k=factor * count)
+        files.append(bench.folder / f"zipf-{number}.txt")
+        files[-1].write_text("".join(f"z{index}.example.net A\n" for index in chosen))
 
     async def turn(port: int, metrics: int) -> list[float]:
         found = []
@@ -244,7 +233,7 @@ async def everything(folder: Path, quick: bool) -> list[Result]:
         found += await equal(bench)
         cluster.delay = CLUSTER_S
         found += await zipf(bench, 5_000 if quick else 50_000)
-        return found + await steady(bench, 0.1 if quick else 1.2)
+        return found + steady()
     finally:
         cluster.kill()
         upstream.close()

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"hash/maphash"
+	"math/rand/v2"
 	"net"
 	"runtime"
+	"sort"
 	"sync"
 	"testing"
 	"time"
@@ -233,5 +235,45 @@ func TestAKnownQueryAllocatesNoMoreThanTheBareChain(t *testing.T) {
 		if ours := testing.AllocsPerRun(1000, func() { h.ServeDNS(ctx, w, r) }) - bare; ours > 0 {
 			t.Errorf("%s: %v allocations beside the chain's", c.name, ours)
 		}
+	}
+}
+
+// BenchmarkSteadyState is the cache under names as people ask them (Zipf over 20,000), for three lives of a verdict on a
+// clock of its own. It reports the questions a thousand queries over the third, when verdicts end as fast as they come.
+func BenchmarkSteadyState(b *testing.B) {
+	const population = 20_000
+	weights := make([]float64, population)
+	names := make([]string, population)
+	var sum float64
+	for i := range weights {
+		sum += 1 / float64(i+1)
+		weights[i], names[i] = sum, fmt.Sprintf("z%d.example.net", i)
+	}
+	for _, c := range []struct {
+		rate int // queries a second
+		life time.Duration
+	}{{300, 5 * time.Minute}, {300, time.Hour}, {2000, 5 * time.Minute}, {2000, time.Hour}} {
+		b.Run(fmt.Sprintf("%d queries a second, verdicts of %s", c.rate, c.life), func(b *testing.B) {
+			draw := rand.New(rand.NewPCG(7, 7))
+			var asked, counted int
+			for b.Loop() {
+				cache := newCache(defaultCapacity, time.Hour)
+				each := int64(c.life) * 3 * int64(c.rate) / int64(time.Second)
+				for i := range each {
+					now := 1 + i*int64(time.Second)/int64(c.rate)
+					name := names[sort.SearchFloat64s(weights, draw.Float64()*sum)]
+					var missed int
+					if hash := cache.hash([]byte(name)); cache.get(hash, []byte(name), now) == nil {
+						cache.put(&verdict{name: name, cacheTTL: uint32(c.life / time.Second)}, now)
+						missed = 1
+					}
+					if 3*i >= 2*each {
+						counted++
+						asked += missed
+					}
+				}
+			}
+			b.ReportMetric(1000*float64(asked)/float64(counted), "questions/1000")
+		})
 	}
 }
