@@ -46,6 +46,7 @@ class _Connection:
         self.asked = 0.0
         self.buffer = bytearray()
         self.expected = 0  # octets of the whole answer; 0 until its head is in
+        self.last = False  # the server said that it closes after this answer
 
     def ask(self, request: bytes) -> None:
         self.buffer.clear()
@@ -63,7 +64,9 @@ class _Connection:
             end = self.buffer.find(b"\r\n\r\n")
             if end < 0:
                 return None
-            self.expected = end + 4 + _content_length(bytes(self.buffer[:end]))
+            head = bytes(self.buffer[:end]).lower()
+            self.expected = end + 4 + _content_length(head)
+            self.last = b"\r\nconnection: close" in head
         return int(self.buffer[9:12]) if len(self.buffer) >= self.expected else None
 
 
@@ -103,9 +106,7 @@ def closed_loop(
                     status = connection.receive()
                 except ConnectionError:
                     outcome.lost += 1
-                    selector.unregister(connection.socket)
-                    connection.socket.close()
-                    _open(selector, address).ask(next(source))
+                    _renewed(selector, connection, address).ask(next(source))
                     continue
                 if status is None:
                     continue
@@ -117,6 +118,8 @@ def closed_loop(
                 if status in (429, 503):
                     outcome.refusals.append(now - connection.asked)
                     outcome.unguided += b"\r\nretry-after:" not in connection.buffer.lower()
+                if connection.last:
+                    connection = _renewed(selector, connection, address)
                 if status in (429, 503) and pause:
                     waiting.append((now + pause, connection))
                 else:
@@ -135,6 +138,12 @@ def _open(selector: selectors.BaseSelector, address: tuple[str, int]) -> _Connec
     return connection
 
 
+def _renewed(selector: selectors.BaseSelector, former: _Connection, address: tuple[str, int]) -> _Connection:
+    selector.unregister(former.socket)
+    former.socket.close()
+    return _open(selector, address)
+
+
 def _forever(asked: Sequence[bytes]) -> Iterator[bytes]:
     while True:
         yield from asked
@@ -143,6 +152,6 @@ def _forever(asked: Sequence[bytes]) -> Iterator[bytes]:
 def _content_length(head: bytes) -> int:
     for line in head.split(b"\r\n")[1:]:
         name, _, value = line.partition(b":")
-        if name.lower() == b"content-length":
+        if name == b"content-length":
             return int(value)
     raise ValueError(f"no Content-Length in {head[:80]!r}")
