@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from serve_app import cluster
 from serve_app.environment import Ingress, short_directory
+from serve_app.local.ports import free_block
 from serve_app.patience import afresh
 from verdicts import tokens
 from verdicts.store import open_store
@@ -62,7 +63,7 @@ def running(
     registry.seed_from_released()
     url = f"sqlite://{folder}/verdict.db"
     issued = issue(url)
-    first = free_port()
+    first = free_block(24)  # below the ports that the system gives to others meanwhile
     short = short_directory()
     chosen = Ingress(
         short,
@@ -78,7 +79,7 @@ def running(
         "model": "seed-2020",
         **(args or {}),
     }
-    found = cluster.configuration(settings, free_port())
+    found = cluster.configuration(settings, first + 23)
     for deployment in found["applications"][0]["deployments"]:
         deployment.update((deployments or {}).get(deployment["name"], {}))
     found["http_options"].update(http_options or {})
