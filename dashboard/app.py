@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import panel as pn
 import panel_material_ui as pmui
+from panel.util import edit_readonly
 
 from dashboard.accounts import Role
 from dashboard.client import Client
@@ -68,7 +69,7 @@ class Session:
         self._nav = Nav(url=self.router.url, items=[dict(item) for item in NAVIGATION], on_message=self._view)
         self.views = SavedViews(self._nav, data, self._context.control, self.tell)
         self.router.link(self._nav, url="url")
-        self._main = pmui.Column(sizing_mode="stretch_width", margin=0)
+        self._main = pn.Column(sizing_mode="stretch_width", margin=0)
         self.frame = pmui.Page(
             title="",
             main=[self._main],
@@ -84,6 +85,10 @@ class Session:
             meta_name="Verdict",
             raw_css=[LOADER],
         )
+        with edit_readonly(self.frame):
+            # Panel has one `busy` for all sessions: each change of it would be sent to each of them, and would hold
+            # sessions that have ended.
+            self.frame.busy = False
         self.router.link(self.frame, dark="dark_theme", bidirectional=True)
         self.router.param.watch(self._address_changed, "url")
 

@@ -36,6 +36,13 @@ class Component(JSComponent):  # type: ignore[misc]
         self._handler = on_message
         super().__init__(**{"sizing_mode": "stretch_width", **params})
 
+    @classmethod
+    def _patch_datamodel_ref(cls, props: Any, ref: str) -> None:
+        # Panel looks for models within all values, each row of each table, at each change: here are none.
+        tag = f"__ref:{ref}"
+        if tag not in props.tags:
+            props.tags.append(tag)
+
     def _handle_msg(self, message: Message) -> None:
         if self._handler is not None and isinstance(message, dict):
             self._handler(message)
@@ -56,7 +63,7 @@ class Table(Component):
     note = param.String(default="")
     multiple = param.Boolean(default=False, doc="rows can be chosen for a common action")
     chosen = param.List(default=[], item_type=int)
-    keys = param.List(default=[], item_type=str, doc="single keys that send a message: key, index, chosen")
+    keys = param.List(default=[], item_type=str, doc="single keys that send a message: key, index, rows")
 
     _esm = _module("table")
 

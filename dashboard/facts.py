@@ -6,8 +6,9 @@ from dashboard.rows import log_row
 
 
 def facts_of_verdict(verdict: dict[str, Any], explained: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-    """A verdict of the control API as facts, with the family that the explanation found nearest."""
+    """A verdict of the control API as facts: what the model alone says, where a list decides; the nearest family."""
     nearest = (explained or {}).get("nearest")
+    alone = (explained or {}).get("alone") if (explained or {}).get("entry") else None
     return [
         {
             "label": "Now",
@@ -17,10 +18,16 @@ def facts_of_verdict(verdict: dict[str, Any], explained: dict[str, Any] | None =
         },
         {"label": "Decided by", "value": verdict.get("source", "")},
         {"label": "Rule", "value": verdict.get("rule", "") or "\u2013", "kind": "code"},
-        {"label": "Malicious", "value": verdict.get("score", 0.0), "kind": "score", "more": "calibrated probability"},
+        *([{"label": "Without the list", "value": alone.get("tier", "none"), "kind": "tier"}] if alone else []),
+        {
+            "label": "Malicious",
+            "value": (alone or verdict).get("score", 0.0),
+            "kind": "score",
+            "more": "calibrated probability",
+        },
         {
             "label": "Machine-made",
-            "value": verdict.get("generated", 0.0),
+            "value": (alone or verdict).get("generated", 0.0),
             "kind": "score",
             "more": "calibrated probability",
         },

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, ClassVar, NamedTuple
 
 import panel as pn
-import panel_material_ui as pmui
 
 from dashboard.accounts import Role, allows
 from dashboard.client import Control, Refused
@@ -131,19 +130,20 @@ def schedule(doing: Callable[[], Awaitable[None]]) -> None:
     pn.state.execute(run)  # which tells coroutine functions from others by their kind: a lambda would not do
 
 
-def panel(*objects: Any, **params: Any) -> Any:
+# Plain containers: a component of React or of a template costs the server several times as much a session, and the
+# browser too. The theme's variables are those that panel-material-ui gives the document.
+SURFACE = {
+    "background": "var(--mui-palette-background-paper)",
+    "border": "1px solid var(--mui-palette-divider)",
+    "border-radius": "8px",
+    "padding": "14px 16px",
+    "box-sizing": "border-box",
+}
+
+
+def panel(*objects: Any) -> Any:
     """A bordered surface of the page."""
-    return pmui.Paper(
-        *objects,
-        **{
-            "elevation": 0,
-            "variant": "outlined",
-            "sizing_mode": "stretch_width",
-            "margin": 0,
-            "sx": {"padding": "14px 16px", "borderRadius": "8px"},
-            **params,
-        },
-    )
+    return pn.Column(*objects, sizing_mode="stretch_width", margin=0, styles=SURFACE)
 
 
 def stack(*objects: Any, **params: Any) -> Any:
@@ -151,9 +151,11 @@ def stack(*objects: Any, **params: Any) -> Any:
     return pn.Column(*objects, sizing_mode="stretch_width", styles={"gap": "14px"}, margin=0, **params)
 
 
-def toolbar(*objects: Any) -> Any:
+def toolbar(*objects: Any, gap: int = 12) -> Any:
     """Inputs and buttons in a row that wraps."""
-    return pn.FlexBox(*objects, gap="12px", align_items="center", sizing_mode="stretch_width", margin=0)
+    for item in objects:
+        item.align = "center"
+    return _wrapping(objects, gap)
 
 
 def columns(*objects: Any, least: int = 420, shares: tuple[int, ...] = ()) -> Any:
@@ -163,4 +165,16 @@ def columns(*objects: Any, least: int = 420, shares: tuple[int, ...] = ()) -> An
     """
     for item, share in zip(objects, shares or (1,) * len(objects), strict=True):
         item.styles = {**item.styles, "flex": f"{share} 1 {least}px", "min-width": f"min({least}px, 100%)"}
-    return pn.FlexBox(*objects, gap="14px", sizing_mode="stretch_width", margin=0)
+    return _wrapping(objects, 14)
+
+
+def _wrapping(objects: Iterable[Any], gap: int) -> Any:
+    styles = {"flex-wrap": "wrap", "gap": f"{gap}px"}
+    return Wrapping(*objects, sizing_mode="stretch_width", margin=0, styles=styles)
+
+
+class Wrapping(pn.Row):  # type: ignore[misc]
+    """A row that asks for no room of its own: Panel would want that of all children beside each other."""
+
+    def _compute_sizing_mode(self, children: Any, props: Any) -> dict[str, Any]:
+        return {}

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import msgspec
 
-from verdicts.names import normalise
-from verdicts.policy import Policy
+from verdicts.names import normalise, suffixes
+from verdicts.policy import LIST_NAMES, ListHit, Policy, decide_listed
 from verdicts.store import Document, Store
 
 VOWELS = frozenset("aeiou.-")
@@ -76,17 +76,26 @@ class SampleControl(httpx.AsyncBaseTransport):
         tier = "block" if odd > 0.75 else "alert" if odd > 0.5 else "none"
         weights = [(0.4 if c not in VOWELS else -0.3) + (0.5 if c.isdigit() else 0) for c in head]
         rest_of_it = [0.0] * (len(name) - len(head))
-        verdict = {
-            "label": "benign" if tier == "none" else "malicious",
-            "tier": tier,
-            "action": "nxdomain" if tier == "block" else "passthru",
-            "source": "model",
-            "rule": "generated>=0.95" if tier == "block" else "",
-            "score": round(odd, 3),
-            "generated": round(odd * 0.98, 3),
-        }
+        scores = {"score": round(odd, 3), "generated": round(odd * 0.98, 3)}
+        alone = {"tier": tier, "rule": "generated>=0.95" if tier == "block" else "", **scores}
+        label, action = "benign" if tier == "none" else "malicious", "nxdomain" if tier == "block" else "passthru"
+        hit = self._hit(name)
+        verdict = {"label": label, "action": action, "source": "model", **alone}
+        if hit is not None:
+            verdict = msgspec.to_builtins(decide_listed(Policy(), hit))
         characters = [{"character": c, "weight": w} for c, w in zip(name, weights + rest_of_it, strict=True)]
-        return {"name": name, "verdict": verdict, "entry": None, "characters": characters, "nearest": None}
+        entry = None if hit is None else {"list": hit.list, "suffix": hit.suffix}
+        return {
+            "name": name, "verdict": verdict, "entry": entry, "alone": alone, "characters": characters, "nearest": None,
+        }  # fmt: skip
+
+    def _hit(self, name: str) -> ListHit | None:
+        for suffix in suffixes(name):
+            for kind in LIST_NAMES:
+                entry = self._store.get("list", f"{kind}/{suffix}")
+                if entry is not None and entry.body is not None:
+                    return ListHit(kind, suffix)
+        return None
 
     def _lists(self, method: str, rest: list[str], body: Json, author: str) -> Json:
         documents = []

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-import panel as pn
 import panel_material_ui as pmui
 
 from dashboard.components import TimeRange
 from dashboard.filters import Filters
+from dashboard.page import toolbar
 
 # A choice as low as a text field; its label lies outside what `sx` reaches.
 LOW = {"& .MuiSelect-select": {"paddingTop": "8px", "paddingBottom": "8px"}}
@@ -17,7 +17,7 @@ def range_bar(filters: Filters, *more: Any) -> Any:
     """The time range: a choice of lengths up to now, or two times in the viewer's zone."""
     chosen = TimeRange(range=filters.range, start=filters.start, end=filters.end, sizing_mode=None, width=420)
     chosen.link(filters, range="range", start="start", end="end", bidirectional=True)
-    return pn.FlexBox(chosen, *more, gap="10px", align_items="center", sizing_mode="stretch_width", margin=0)
+    return toolbar(chosen, *more, gap=10)
 
 
 def text(filters: Filters, name: str, label: str, **params: Any) -> Any:

@@ -86,17 +86,22 @@ async def replay(call: Call) -> Any:
 
 
 async def explain(call: Call) -> Any:
-    """The verdict of a name as it would be now, the characters that moved its score, the list entry that decides."""
+    """The verdict of a name as it would be now, the list entry that decides, and what the model alone says of it."""
     name = normalise(call.body(Question).name)
     verdict, model, view = await judge_one(call.context, name, time.time() + EXPLAIN_BUDGET_S)
     hit = view.lists.match(name)
     entry = None if hit is None else {"list": hit.list, "suffix": hit.suffix}
     why: dict[str, Any] = {}
-    if verdict.source == "model":
-        why = await call.context.graph.explain(name, view.policy.thresholds)
+    if verdict.source == "model" or hit is not None:
+        try:
+            why = await call.context.graph.explain(name, view.policy.thresholds)
+        except WireError:
+            if hit is None:  # an entry decides without the model
+                raise
     return {
         "name": name, "verdict": msgspec.to_builtins(verdict), "model": model, "entry": entry,
         "characters": why.get("characters", []), "head": why.get("head", ""), "nearest": why.get("nearest"),
+        "alone": {key: why[key] for key in ("tier", "rule", "score", "generated")} if why else None,
     }  # fmt: skip
 
 

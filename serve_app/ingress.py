@@ -43,13 +43,13 @@ class HandleGraph:
         raise AssertionError("unreachable")
 
     async def append(self, batch: bytes) -> None:
-        await self._guarded(self._log.append.remote(batch))
+        await _guarded(self._log.append.remote(batch), "the verdict log")
 
     async def commit(self, *arguments: Any) -> Any:
-        return await self._guarded(self._log.commit.remote(*arguments))
+        return await _guarded(self._log.commit.remote(*arguments), "the verdict log")
 
     async def explain(self, name: str, thresholds: Thresholds | None) -> dict[str, Any]:
-        return await self._preprocessor.explain.remote(name, thresholds)  # type: ignore[no-any-return]
+        return await _guarded(self._preprocessor.explain.remote(name, thresholds), "the model")  # type: ignore[no-any-return]
 
     async def model_status(self) -> dict[str, Any]:
         return await self._preprocessor.status.remote()  # type: ignore[no-any-return]
@@ -57,13 +57,14 @@ class HandleGraph:
     async def log_status(self) -> dict[str, Any]:
         return await self._log.status.remote()  # type: ignore[no-any-return]
 
-    async def _guarded(self, response: Any) -> Any:
-        try:
-            return await response
-        except BackPressureError:
-            raise WireError("unavailable", "the verdict log is full: come back later", retry_after=1) from None
-        except (RayActorError, DeploymentUnavailableError) as error:
-            raise WireError("unavailable", f"the verdict log cannot be reached: {error}", retry_after=1) from None
+
+async def _guarded(response: Any, what: str) -> Any:
+    try:
+        return await response
+    except BackPressureError:
+        raise WireError("unavailable", f"{what} is full: come back later", retry_after=1) from None
+    except (RayActorError, DeploymentUnavailableError) as error:
+        raise WireError("unavailable", f"{what} cannot be reached: {error}", retry_after=1) from None
 
 
 @serve.ingress()

@@ -36,7 +36,15 @@ class Graph:
         return self.store.commit(*arguments)
 
     async def explain(self, name: str, thresholds: Thresholds | None) -> dict[str, Any]:
-        return {"characters": [{"character": c, "weight": 0.5} for c in name], "head": "malicious", "nearest": None}
+        said = {
+            "score": 0.3,
+            "generated": 0.0,
+            "tier": "alert",
+            "rule": "score>=0.2",
+            "head": "malicious",
+            "nearest": None,
+        }
+        return {**said, "name": name, "characters": [{"character": c, "weight": 0.5} for c in name]}
 
     async def model_status(self) -> dict[str, Any]:
         return {"model": "v1"}

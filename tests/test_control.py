@@ -8,6 +8,7 @@ import pytest
 from starlette.routing import Route
 
 from serve_app import control
+from serve_app.wire import WireError
 from tests.control_setup import Setup
 from verdicts.tokens import Tokens
 
@@ -241,12 +242,24 @@ async def test_an_incident_is_acknowledged_and_assigned(setup: Setup) -> None:
     assert (found["state"], found["assignee"], found["client"]) == ("acknowledged", "eve", "192.0.2.1")
 
 
-async def test_a_listed_name_is_explained_by_its_entry_and_another_by_its_characters(setup: Setup) -> None:
+async def test_a_listed_name_is_explained_by_its_entry_and_by_what_the_model_alone_says(setup: Setup) -> None:
     await setup.good("POST", "/v1/lists", BLOCK)
     listed = await setup.good("POST", "/v1/explain", {"name": "www." + NAME})
-    assert listed["entry"] == {"list": "blocklist", "suffix": NAME} and listed["characters"] == []
+    assert listed["entry"] == {"list": "blocklist", "suffix": NAME} and listed["verdict"]["source"] == "blocklist"
+    assert listed["alone"]["tier"] == "alert" and len(listed["characters"]) == len("www." + NAME)
     scored = await setup.good("POST", "/v1/explain", {"name": "other.example-shop.com"})
     assert scored["entry"] is None and len(scored["characters"]) == len("other.example-shop.com")
+
+
+async def test_an_entry_explains_without_the_model(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(*arguments: Any) -> None:
+        raise WireError("unavailable", "the model cannot be reached", retry_after=1)
+
+    monkeypatch.setattr(setup.graph, "explain", away)
+    await setup.good("POST", "/v1/lists", BLOCK)
+    listed = await setup.good("POST", "/v1/explain", {"name": NAME})
+    assert listed["entry"] and listed["characters"] == [] and listed["alone"] is None
+    assert (await setup.ask("POST", "/v1/explain", {"name": "other.example-shop.com"})).status_code == 503
 
 
 async def test_an_unknown_model_is_not_found(setup: Setup) -> None:

@@ -214,6 +214,20 @@ async def test_several_names_are_decided_at_once(stage: Stage) -> None:
     assert all(stage.store.get("list", f"blocklist/{name}") for name in chosen)
 
 
+async def test_a_key_pressed_twice_decides_on_what_was_seen_and_a_choice_stays_with_its_name(stage: Stage) -> None:
+    page = await stage.open(Vetting, alone="1")
+    first, second = page.table.rows[:2]
+    page.table.chosen = [1]
+    await page.decide("b", [first["key"]])
+    before = stage.store.epoch().number
+    page._message({"action": "key", "key": "b", "index": 0, "rows": [first]})
+    assert (page.table.rows[0]["key"], page.table.chosen) == (second["key"], [0])
+    assert stage.store.epoch().number == before and page._past == [("b", [first["key"]])]
+    await page.undo()
+    assert page.table.rows[page.table.selected]["key"] == first["key"]
+    assert [page.table.rows[at]["key"] for at in page.table.chosen] == [second["key"]]
+
+
 async def test_a_key_on_names_alike_decides_all_of_them(stage: Stage) -> None:
     bad = {"tier": "alert", "label": "malicious", "score": 0.9}
     rows = [observation(f"pay{number}.shop.example.com", stage.now - MINUTE, **bad) for number in range(1, 4)]
@@ -223,7 +237,7 @@ async def test_a_key_on_names_alike_decides_all_of_them(stage: Stage) -> None:
     assert row["alike"] == 2
     page._message({"action": "alike", "index": at})
     assert len([row for row in page.table.rows if row["key"].startswith("pay")]) == 3
-    page._message({"action": "key", "key": "l", "chosen": [at]})
+    page._message({"action": "key", "key": "l", "index": at, "rows": [page.table.rows[at]]})
     await page.decide("b", page.table.rows[at]["names"])
     listed = {d.key for d in stage.store.scan("list")}
     assert listed == {f"blocklist/pay{number}.shop.example.com" for number in range(1, 4)}

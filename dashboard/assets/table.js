@@ -62,7 +62,7 @@ function keys(model, event) {
   if (event.key === "j" || event.key === "ArrowDown") model.selected = Math.min(at + (model.selected < 0 ? 0 : 1), model.rows.length - 1)
   else if (event.key === "k" || event.key === "ArrowUp") model.selected = Math.max(at - 1, 0)
   else if (event.key === "x") toggle(model, at)
-  else if (model.keys.includes(event.key)) model.send_msg({ action: "key", key: event.key, index: at, chosen: model.chosen.length ? model.chosen : [at] })
+  else if (model.keys.includes(event.key)) model.send_msg({ action: "key", key: event.key, index: at, rows: (model.chosen.length ? model.chosen : [at]).map((i) => model.rows[i]).filter(Boolean) })
   else return
   event.preventDefault()
 }

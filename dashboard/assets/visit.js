@@ -13,4 +13,5 @@ export function here() {
   return () => { clearInterval(timer); document.removeEventListener("visibilitychange", touch) }
 }
 
-export const caughtUp = () => write("before", Date.now())
+// Read: nothing more to tell until the next visit.
+export const caughtUp = () => write("before", 0)

@@ -123,7 +123,7 @@ class Lookup(Page):
         self.why.facts = facts_of_verdict(said.get("verdict") or said, said)
         self.characters.characters = [c for c in said.get("characters", []) if "weight" in c]
         if not self.characters.characters:
-            self.characters.empty = "A list or a rule decided; the model was not asked."
+            self.characters.empty = "The model was not asked."
 
     def where(self, **changes: Any) -> Filter:
         """The filter of the history: the name, with all below it where asked for."""

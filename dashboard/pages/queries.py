@@ -3,12 +3,11 @@
 from collections.abc import Iterable
 from typing import Any
 
-import panel as pn
 import panel_material_ui as pmui
 
 from dashboard.components import LOADING, Component, Exports, Table
 from dashboard.decision import Decision
-from dashboard.page import Context, Page, panel, schedule, stack
+from dashboard.page import Context, Page, panel, schedule, stack, toolbar
 from dashboard.rows import LOG_COLUMNS, log_row
 from dashboard.widgets import choice, range_bar, score, text
 from verdicts.observations import ACTIONS, LABELS, SOURCES, TIERS
@@ -68,7 +67,7 @@ class Queries(Page):
         f = self.filters
         return stack(
             range_bar(f, self.live, self.exports),
-            pn.FlexBox(
+            toolbar(
                 text(f, "qname", "Name, .suffix or wild*card", width=290),
                 text(f, "client", "Client or prefix", width=170),
                 choice(f, "tier", "Tier", list(TIERS)),
@@ -78,9 +77,7 @@ class Queries(Page):
                 self._resolvers(),
                 score(f, "min_score", "Score from"),
                 score(f, "max_score", "to"),
-                gap="10px",
-                sizing_mode="stretch_width",
-                margin=0,
+                gap=10,
             ),
             self.decision.force,
             panel(self.table),

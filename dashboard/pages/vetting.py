@@ -91,6 +91,7 @@ class Vetting(Page):
             on_message=self._button,
         )
         self.table.param.watch(lambda _: schedule(self.explain), "selected")
+        self._back = ""  # the name to go to: the one whose decision was just undone
         self._past: list[tuple[str, list[str]]] = []  # key and names of each decision, newest last
 
     def address(self) -> str:
@@ -137,10 +138,16 @@ class Vetting(Page):
     def lay_out(self) -> None:
         """Show the groups, the opened ones name by name."""
         rows = laid_out(self.groups, self.opened)
-        at = min(max(self.table.selected, 0), max(0, len(rows) - 1))
+        # By name: whoever chooses while names come and go decides on what they saw.
+        before, place = self.table.rows, {row["key"]: at for at, row in enumerate(rows)}
+        chosen = sorted(place[row["key"]] for row in self._rows_at(self.table.chosen) if row["key"] in place)
+        at = max(self.table.selected, 0)
+        name = self._back or (before[at]["key"] if at < len(before) else "")
+        at, self._back = place.get(name, at), ""
+        at = min(at, max(0, len(rows) - 1))
         known = sum(len(group["members"]) for group in self.groups)
         note = f"{known} names" if known == len(self.groups) else f"{known} names, {len(self.groups)} that differ"
-        self.table.param.update(rows=rows, chosen=[], selected=at, note=note)
+        self.table.param.update(rows=rows, chosen=chosen, selected=at, note=note)
         schedule(self.explain)
 
     def open_group(self, at: int) -> None:
@@ -197,6 +204,7 @@ class Vetting(Page):
         _, kind, label = DECISIONS[key]
         done = f"Undone: {chosen[0] if len(chosen) == 1 else f'{len(chosen)} names'}"[:100]
         if await self.act(self._take_back(chosen, kind, label), done) is not None:
+            self._back = chosen[0]
             await self.reload()
 
     async def _take_back(self, chosen: list[str], kind: str | None, label: str | None) -> None:
@@ -211,10 +219,11 @@ class Vetting(Page):
             self.open_group(int(message["index"]))
         if message.get("action") != "key":
             return
-        rows, key = self.table.rows, message["key"]
-        chosen = list(dict.fromkeys(name for at in message["chosen"] if at < len(rows) for name in rows[at]["names"]))
+        key, present = message["key"], {row["key"] for group in self.groups for row in group["members"]}
+        # The rows as the person saw them: a key pressed twice does not reach the name that moved up.
+        chosen = [name for name in dict.fromkeys(sum((row["names"] for row in message["rows"]), [])) if name in present]
         if key == "l":
-            self.open_group(message["chosen"][0])
+            self.open_group(message["index"])
         elif key == UNDO:
             schedule(self.undo)
         elif key == "o" and chosen:
@@ -223,8 +232,11 @@ class Vetting(Page):
             schedule(lambda: self.decide(key, chosen))
 
     def _button(self, message: dict[str, Any]) -> None:
-        at = self.table.chosen or [self.table.selected]
-        self._message({"action": "key", "key": message.get("key"), "chosen": at})
+        rows = self._rows_at(self.table.chosen or [self.table.selected])
+        self._message({"action": "key", "key": message.get("key"), "index": self.table.selected, "rows": rows})
+
+    def _rows_at(self, places: list[int]) -> list[dict[str, Any]]:
+        return [self.table.rows[at] for at in places if 0 <= at < len(self.table.rows)]
 
     def _changed(self, _: Any) -> None:
         self.context.go(self.address())
