@@ -115,7 +115,7 @@ class Session:
         pn.state.add_periodic_callback(self._beat, period=1000)
 
     async def _beat(self) -> None:
-        if self.page is not None:
+        if self.page is not None and _watched():
             await self.page.beat()
 
     def _address_changed(self, *_: Any) -> None:
@@ -160,6 +160,12 @@ def _address() -> str:
     if location is None:
         return "/"
     return f"{location.pathname or '/'}{location.search or ''}"
+
+
+def _watched() -> bool:
+    """Whether a tab shows this session still: one that was closed leaves it behind for some seconds."""
+    session = getattr(getattr(pn.state.curdoc, "session_context", None), "session", None)
+    return session is None or session.connection_count > 0
 
 
 def _plain(text: str) -> str:
