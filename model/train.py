@@ -1,7 +1,8 @@
 """Training, read top to bottom: draw, step, note, checkpoint; it stops when asked and goes on where it was.
 
-A run is a folder: `checkpoint.keras` (network with optimizer), `state.json` (how far) and `history.jsonl` (a line an
-epoch). An epoch is `steps` blocks drawn anew, not a pass over the data: kinds are balanced, so rows repeat unequally.
+A run is a folder: `checkpoint.keras` (network with optimizer), `average.keras` (its averaged weights, which are what is
+kept), `state.json` (how far) and `history.jsonl` (a line an epoch). An epoch is `steps` blocks drawn anew, not a pass
+over the data: kinds are balanced, so rows repeat unequally.
 """
 
 import json
@@ -45,7 +46,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     floor: float = 0.01  # of the rate, at the end
     warm_up: float = 0.02
     decay: float = 0.02
-    averaging: float = 0.999  # momentum of the weights' average, which is what is kept
+    averaging: float = 0.1  # share of the way so far that the average of the weights, which is what is kept, spans
     grammars: int = GRAMMARS  # synthetic families, new each epoch
     mining: float = 1.0  # from this share of the way on, hard benign names are drawn more often and compared with
     seed: int = 0
@@ -75,14 +76,14 @@ def train(
 
     run.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(plan.seed)
-    network, epoch, spent = _resume(run, plan, start)
+    network, average, epoch, spent = _resume(run, plan, start)
     widths: tuple[int, ...] = WIDTHS
     began = clock() - spent
     done = _done(plan, epoch, spent)
     while done < 1:
         sampler.renew(plan.grammars)
         if done >= plan.mining and widths is WIDTHS and len(sampler.benign_rows):
-            sampler.mine(logits(averaged(network, plan), sampler.benign_rows)[:, 0])
+            sampler.mine(logits(average, sampler.benign_rows)[:, 0])
             network.compile(network.optimizer, low_rate_loss, jit_compile=False)
             widths = COMPARED_WIDTHS
         total, batches, rows = 0.0, 0, 0
@@ -97,27 +98,34 @@ def train(
                 total += float(network.train_on_batch(batch.x, batch.y))
                 batches += 1
                 rows += len(batch.x)
+            blend(average, network, 1 / max(1.0, plan.averaging * (epoch * plan.blocks + block + 1)))
         epoch += 1
         spent = clock() - began
         done = _done(plan, epoch, spent)
         line = {"epoch": epoch, "done": round(min(done, 1.0), 4), "loss": total / max(batches, 1), "rows": rows,
                 "seconds": round(spent, 1)}  # fmt: skip
-        _checkpoint(run, network, plan, epoch, line)
+        _checkpoint(run, network, average, plan, epoch, line)
         progress(line)
-    result = averaged(network, plan)
-    return result if start is None else midway(start, result)
+    if start is not None:
+        blend(average, start, 0.5)
+    return average
 
 
 def tuning(plan: Plan) -> Plan:
     """The plan for going on from a trained network: short, at a fifth of the rate, with the hard benign names."""
-    return msgspec.structs.replace(plan, epochs=3, rate=plan.rate / 5, warm_up=0.1, averaging=0.99, mining=0.0)
+    return msgspec.structs.replace(plan, epochs=3, rate=plan.rate / 5, warm_up=0.1, mining=0.0)
 
 
-def midway(start: Any, end: Any) -> Any:
-    """`end` with the mean of both networks' weights: fine-tuned, and no worse at what it was not tuned for (Wortsman
-    et al. 2022, "Robust fine-tuning of zero-shot models")."""
-    end.set_weights([(one + other) / 2 for one, other in zip(start.get_weights(), end.get_weights(), strict=True)])
-    return end
+def blend(average: Any, network: Any, share: float) -> None:
+    """Move the weights of `average` by this share towards those of `network`.
+
+    Once a block, by a share that falls as the run goes on, this is an average over a fixed share of the way (Karras
+    et al. 2024, "Analyzing and improving the training dynamics of diffusion models"): a short run's is not weighed
+    down by where it began. Once, by a half, it is a fine-tuned network that is no worse at what it was not tuned for
+    (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
+    """
+    pairs = zip(average.get_weights(), network.get_weights(), strict=True)
+    average.set_weights([one + share * (other - one) for one, other in pairs])
 
 
 def logits(network: Any, x: Rows) -> NDArray[np.float32]:
@@ -143,23 +151,13 @@ def _done(plan: Plan, epochs: float, seconds: float) -> float:
     return seconds / (60 * plan.minutes) if plan.minutes > 0 else epochs / plan.epochs
 
 
-def averaged(network: Any, plan: Plan) -> Any:
-    """A network for use, without optimizer: the running average of the weights."""
-    result = build(plan.shape)
-    result.set_weights(network.get_weights())
-    means = getattr(network.optimizer, "_model_variables_moving_average", [])  # absent before the first step
-    for target, mean in zip(result.trainable_variables, means, strict=bool(means)):
-        target.assign(mean)
-    return result
-
-
 def history(run: Path) -> list[dict[str, Any]]:
     """The lines of a run's history."""
     file = run / "history.jsonl"
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def _resume(run: Path, plan: Plan, start: Any) -> tuple[Any, int, float]:
+def _resume(run: Path, plan: Plan, start: Any) -> tuple[Any, Any, int, float]:
     import keras
 
     state = run / "state.json"
@@ -168,20 +166,21 @@ def _resume(run: Path, plan: Plan, start: Any) -> tuple[Any, int, float]:
         if found["plan"] != msgspec.to_builtins(plan):
             raise ValueError(f"{run}: holds a run of another plan; expected the same plan, or a new folder")
         network = keras.saving.load_model(run / "checkpoint.keras", safe_mode=True, custom_objects=LOSSES)
-        return network, int(found["epoch"]), float(found["seconds"])
+        average = keras.saving.load_model(run / "average.keras", safe_mode=True)
+        return network, average, int(found["epoch"]), float(found["seconds"])
     network = build(plan.shape)
     if start is not None:
         network.set_weights(start.get_weights())
-    optimizer = keras.optimizers.AdamW(plan.rate, weight_decay=plan.decay, clipnorm=1.0,
-                                       use_ema=True, ema_momentum=plan.averaging)  # fmt: skip
+    optimizer = keras.optimizers.AdamW(plan.rate, weight_decay=plan.decay, clipnorm=1.0)
     network.compile(optimizer, masked_loss, jit_compile=False)
-    return network, 0, 0.0
+    return network, build(plan.shape), 0, 0.0  # the first block replaces the weights of what will be the average
 
 
-def _checkpoint(run: Path, network: Any, plan: Plan, epoch: int, line: dict[str, Any]) -> None:
-    """The checkpoint first, then the state that vouches for it."""
-    network.save(run / "new.keras")
-    os.replace(run / "new.keras", run / "checkpoint.keras")
+def _checkpoint(run: Path, network: Any, average: Any, plan: Plan, epoch: int, line: dict[str, Any]) -> None:
+    """The networks first, then the state that vouches for them."""
+    for name, kept in (("checkpoint.keras", network), ("average.keras", average)):
+        kept.save(run / "new.keras")
+        os.replace(run / "new.keras", run / name)
     with (run / "history.jsonl").open("a") as file:
         file.write(json.dumps(line) + "\n")
     (run / "state.new").write_text(

@@ -16,7 +16,7 @@ from model.grammars import KINDS, draw, sample
 from model.network import BOUND, Shape, build, low_rate_loss, masked_loss
 from model.sampling import SHARES, Sampler
 from model.sources import Source
-from model.train import LOSSES, Cancelled, Plan, averaged, history, rate_at, train, tuning
+from model.train import LOSSES, Cancelled, Plan, blend, history, rate_at, train, tuning
 from tests.model_fixtures import SMALL
 
 SOURCES = [
@@ -177,9 +177,24 @@ def test_fine_tuning_ends_midway(sampler: Sampler, tmp_path: Path) -> None:
     start, plan = build(SMALL), tuning(TINY)
     assert plan.mining == 0 and plan.rate < TINY.rate
     network = train(sampler, TINY, tmp_path, start=start)
-    end = averaged(keras.saving.load_model(tmp_path / "checkpoint.keras", compile=True, custom_objects=LOSSES), TINY)
+    end = keras.saving.load_model(tmp_path / "average.keras")
     for begun, found, ended in zip(start.get_weights(), network.get_weights(), end.get_weights(), strict=True):
         assert found == pytest.approx((begun + ended) / 2, abs=1e-6)
+
+
+def test_the_average_of_a_short_run_has_left_where_it_began(sampler: Sampler, tmp_path: Path) -> None:
+    average = train(sampler, TINY, tmp_path)
+    last = keras.saving.load_model(tmp_path / "checkpoint.keras", custom_objects=LOSSES)
+    for found, ended in zip(average.get_weights(), last.get_weights(), strict=True):
+        assert found == pytest.approx(ended, abs=1e-6)  # a tenth of two blocks is less than one
+
+
+def test_a_blend_is_between(sampler: Sampler) -> None:
+    one, other = build(SMALL), build(SMALL)
+    before = one.get_weights()
+    blend(one, other, 0.25)
+    for begun, found, towards in zip(before, one.get_weights(), other.get_weights(), strict=True):
+        assert found == pytest.approx(0.75 * begun + 0.25 * towards, abs=1e-6)
 
 
 def test_a_cancelled_run_goes_on_from_its_checkpoint(sampler: Sampler, tmp_path: Path) -> None:
