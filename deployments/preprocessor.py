@@ -5,10 +5,12 @@ from typing import Any
 
 from deployments.messages import Recode, Scored
 from deployments.scaling import BUSY, METRIC, Busy
+from deployments.second_ask import SecondAsk
 from model.encoding import encoder
 
 # By value over gRPC with plain pickle: measured faster than Ray's object store and cloudpickle at frames of names.
 BY_VALUE = {"_by_reference": False, "request_serialization": "pickle", "response_serialization": "pickle"}
+PATIENCE = 0.4  # of the time that is left, before another classifier is asked; less than the ingress's
 MAX_TURNS = 4  # a promotion that changes the encoding costs a frame one turn a classifier replica that it meets
 
 
@@ -22,6 +24,7 @@ class Preprocessor:
     def __init__(self, classifier: Any) -> None:
         self._classifier = classifier.options(**BY_VALUE)
         self._encoding = ""  # of the model the classifier served last; learnt from it
+        self._second = SecondAsk(PATIENCE)
         self._names_in_flight = 0
         self._busy = Busy(time.process_time)  # it computes on one core
 
@@ -39,7 +42,8 @@ class Preprocessor:
             if time.time() >= deadline:
                 return None
             rows = encoder(self._encoding).encode_frame(names) if self._encoding else None
-            answer = await self._classifier.predict.remote(rows, self._encoding, deadline)
+            predict = self._classifier.predict.remote
+            answer = await self._second.ask(predict, rows, self._encoding, deadline=deadline)
             if not isinstance(answer, Recode):
                 return answer  # type: ignore[no-any-return]
             self._encoding = answer.encoding

@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from deployments.logs import keep_written
 from deployments.messages import Scored
 from deployments.preprocessor import BY_VALUE
+from deployments.second_ask import SecondAsk
 from serve_app.context import Context
 from serve_app.routes import application
 from serve_app.settings import Settings
@@ -20,6 +21,7 @@ from serve_app.wire import WireError
 from verdicts.follower import Follower
 from verdicts.policy import Thresholds
 
+PATIENCE = 0.6  # of the time that is left, before another preprocessor is asked
 TURNS = 3  # a question is asked again when the replica that had it died; to judge has no effect, so this is safe
 
 
@@ -29,11 +31,13 @@ class HandleGraph:
     def __init__(self, preprocessor: Any, verdict_log: Any) -> None:
         self._preprocessor = preprocessor.options(**BY_VALUE)
         self._log = verdict_log.options(**BY_VALUE)
+        self._second = SecondAsk(PATIENCE)
 
     async def judge(self, names: bytes, deadline: float) -> Scored | None:
         for turn in range(TURNS):
             try:
-                return await self._preprocessor.judge.remote(names, deadline)  # type: ignore[no-any-return]
+                judge = self._preprocessor.judge.remote
+                return await self._second.ask(judge, names, deadline=deadline)  # type: ignore[no-any-return]
             except BackPressureError:
                 raise WireError("unavailable", "the cluster is full: come back later", retry_after=1) from None
             except (RayActorError, DeploymentUnavailableError) as error:

@@ -1,0 +1,86 @@
+"""A silent replica costs a question no more than its patience; a full cluster is not asked twice as much."""
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from deployments.second_ask import BURST, SHARE, SecondAsk
+
+pytestmark = pytest.mark.anyio
+
+
+class Replicas:
+    """Replicas that take turns; each answers, raises, or is silent until it is cancelled."""
+
+    def __init__(self, *behaviours: Any) -> None:
+        self.behaviours = behaviours
+        self.asked = self.cancelled = 0
+
+    async def __call__(self, deadline: float) -> Any:
+        behaviour = self.behaviours[self.asked % len(self.behaviours)]
+        self.asked += 1
+        if behaviour is None:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                self.cancelled += 1
+                raise
+        if isinstance(behaviour, Exception):
+            raise behaviour
+        return behaviour
+
+
+async def test_one_that_answers_is_asked_once() -> None:
+    replicas = Replicas("scores")
+    assert await SecondAsk(0.5).ask(replicas, deadline=time.time() + 60) == "scores"
+    assert replicas.asked == 1
+
+
+async def test_another_answers_for_a_silent_one_which_is_let_go() -> None:
+    replicas = Replicas(None, "scores")
+    assert await SecondAsk(0.1).ask(replicas, deadline=time.time() + 0.2) == "scores"
+    await asyncio.sleep(0)
+    assert (replicas.asked, replicas.cancelled) == (2, 1)
+
+
+async def test_an_error_of_the_only_one_asked_is_the_answer() -> None:
+    replicas = Replicas(ValueError("full"))
+    with pytest.raises(ValueError, match="full"):
+        await SecondAsk(0.5).ask(replicas, deadline=time.time() + 60)
+    assert replicas.asked == 1
+
+
+async def test_an_error_of_the_second_leaves_the_first_its_time() -> None:
+    class Late(Replicas):
+        async def __call__(self, deadline: float) -> Any:
+            self.asked += 1
+            if self.asked == 2:
+                raise ValueError("full")
+            await asyncio.sleep(0.2)
+            return "scores"
+
+    assert await SecondAsk(0.1).ask(Late(), deadline=time.time() + 0.5) == "scores"
+
+
+async def test_who_gives_up_takes_both_along() -> None:
+    replicas = Replicas(None)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await SecondAsk(0.1).ask(replicas, deadline=time.time() + 0.2)
+    await asyncio.sleep(0)
+    assert (replicas.asked, replicas.cancelled) == (2, 2)
+
+
+async def test_a_full_cluster_is_asked_little_more() -> None:
+    second, replicas = SecondAsk(0.0), Replicas(None)
+    asks = 200
+
+    async def one() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await second.ask(replicas, deadline=time.time() + 0.05)
+
+    await asyncio.gather(*(one() for _ in range(asks)))
+    assert asks < replicas.asked <= asks + BURST + SHARE * asks
