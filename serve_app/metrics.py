@@ -24,15 +24,15 @@ class IngressMetrics:
         self._sums: Sums[tuple[str, str]] = Sums()
         self._frames: list[int] = []
         self._scores = np.zeros(len(SCORE_BINS), np.int64)
-        described = {
-            "names": "Names judged, by what decided.",
-            "answers": "Answers, by code.",
-            "scores": "Scores of malicious, by upper edge.",
-            "rows": "Observation rows, by outcome.",
-        }
         self._counters = {
-            name: Counter(f"verdict_{name}", description=text, tag_keys=(LABELS[name],))
-            for name, text in described.items()
+            "names": Counter(
+                "verdict_names", description="Names judged, by what decided.", tag_keys=(LABELS["names"],)
+            ),
+            "answers": Counter("verdict_answers", description="Answers, by code.", tag_keys=(LABELS["answers"],)),
+            "scores": Counter(
+                "verdict_scores", description="Scores of malicious, by upper edge.", tag_keys=(LABELS["scores"],)
+            ),
+            "rows": Counter("verdict_rows", description="Observation rows, by outcome.", tag_keys=(LABELS["rows"],)),
         }
         self._frame_names = Histogram("verdict_frame_names", description="Names in a frame.", boundaries=FRAME_SIZES)
         self._gauges = {
