@@ -30,6 +30,7 @@ MADE = (
   const markup = ['img[src="x"]', '.component b', '.component u', '.component i:not([aria-hidden])', '[href^="java"]']
   for (const e of all(document)) {
     if (['SCRIPT', 'STYLE', 'HEAD', 'TITLE', 'META'].includes(e.tagName)) continue
+    if (e.matches('.notranslate[aria-hidden]') && e.textContent === '\u200b') continue  // MUI's empty label
     if (e.matches(markup.join())) found.push(e.outerHTML)
     const texts = [...e.childNodes].filter((node) => node.nodeType === 3).map((node) => node.data)
     texts.push(e.getAttribute('title') || '', e.getAttribute('aria-label') || '')

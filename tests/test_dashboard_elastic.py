@@ -17,7 +17,7 @@ from tests.elastic import shared_url
 from tests.stores import sqlite_url
 from verdicts.store import open_store
 
-pytestmark = [pytest.mark.anyio, pytest.mark.elastic, pytest.mark.long]
+pytestmark = [pytest.mark.anyio, pytest.mark.elastic]
 MINUTE = 60_000
 
 
@@ -29,7 +29,7 @@ async def both(tmp_path: Path) -> AsyncIterator[list[Context]]:
     for url in (f"{shared_url()}/?prefix=d{uuid.uuid4().hex[:10]}&replicas=0", sqlite_url(tmp_path)):
         store = open_store(url)
         store.initialise()
-        sample.fill(store, now - 4 * MINUTE, now - MINUTE, step=2000, rows=4, hostile=True)
+        sample.fill(store, now - 8 * MINUTE, now - MINUTE, step=2000, rows=4, hostile=True)
         if hasattr(store, "client"):
             store.client.indices.refresh(index="*")
         store.close()
