@@ -1,6 +1,7 @@
 """`verdict serve` on a Ray cluster that is there already: joined, deployed into, and left as it was."""
 
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -9,6 +10,9 @@ from serve_app.environment import HAPROXY, BadEnvironment
 ADDRESS = "RAY_ADDRESS"  # the variable that names the cluster, as Ray's own commands read it
 # Without these the application runs, slower or less closed; they count only where they are set before Ray starts.
 WANTED = {"RAY_AUTH_MODE": "token", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", HAPROXY: "1"}
+
+
+KNOCK_S = 10.0
 
 
 @contextmanager
@@ -22,6 +26,7 @@ def joined(address: str, applications: Sequence[str], say: Callable[[str], None]
     from ray.serve.context import _get_global_client
 
     try:
+        _knock(address)
         ray.init(address=address, log_to_driver=False)
         there = ray.get(ray.remote(num_cpus=0)(_values).remote(list(WANTED)))
     except Exception as error:
@@ -42,6 +47,13 @@ def joined(address: str, applications: Sequence[str], say: Callable[[str], None]
                 serve.shutdown()
         finally:
             ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nobody listens at `host:port`: Ray itself would go on trying for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), KNOCK_S).close()
 
 
 def _values(names: list[str]) -> dict[str, str | None]:

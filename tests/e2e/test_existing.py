@@ -19,7 +19,7 @@ from serve_app.environment import end_haproxy, short_directory
 from serve_app.local.ports import free_block
 from tests.e2e.conftest import START_S, free_ports
 
-pytestmark = [pytest.mark.long, pytest.mark.e2e, pytest.mark.cluster, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.cluster, pytest.mark.timeout(900)]
 
 
 class Ray(NamedTuple):
@@ -67,6 +67,7 @@ def ray_alone(tmp_path: Path) -> Iterator[Ray]:
         end_haproxy(run / "i")
 
 
+@pytest.mark.long
 def test_it_is_joined_and_left_as_it_was(ray_alone: Ray, tmp_path: Path) -> None:
     resolver, _ = issue(f"sqlite://{tmp_path}/verdict.db")
     state = {"store_url": f"sqlite://{tmp_path}/verdict.db", "registry": f"{tmp_path}/m", "spool_dir": f"{tmp_path}/s"}
