@@ -36,9 +36,9 @@ class SecondAsk:
                 waiting.add(asyncio.ensure_future(call(*arguments, deadline)))
             while True:
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                for one in done:
-                    if one.exception() is None or not waiting:
-                        return one.result()
+                good = [one for one in done if one.exception() is None]
+                if good or not waiting:
+                    return (good or list(done))[0].result()
         finally:
             for one in waiting:
                 one.cancel()

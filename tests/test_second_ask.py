@@ -64,6 +64,25 @@ async def test_an_error_of_the_second_leaves_the_first_its_time() -> None:
     assert await SecondAsk(0.1).ask(Late(), deadline=time.time() + 0.5) == "scores"
 
 
+@pytest.mark.parametrize("good", [0, 1])
+async def test_of_two_that_end_together_the_good_one_counts(good: int) -> None:
+    for _ in range(5):
+        gate = asyncio.Event()
+        asked: list[int] = []
+
+        async def call(deadline: float, gate: asyncio.Event = gate, asked: list[int] = asked) -> Any:
+            number = len(asked)
+            asked.append(number)
+            if number == 1:
+                asyncio.get_running_loop().call_later(0.02, gate.set)
+            await gate.wait()
+            if number != good:
+                raise ValueError("full")
+            return "scores"
+
+        assert await SecondAsk(0.0).ask(call, deadline=time.time() + 5) == "scores"
+
+
 async def test_who_gives_up_takes_both_along() -> None:
     replicas = Replicas(None)
     with pytest.raises(TimeoutError):
