@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+from deployments.logs import keep_written
 from deployments.messages import Recode, Scored
 from deployments.scaling import BUSY, METRIC, Busy
 from deployments.second_ask import SecondAsk
@@ -22,6 +23,7 @@ class Preprocessor:
     """Encodes frames as the classifier's present model wants them, and asks it."""
 
     def __init__(self, classifier: Any) -> None:
+        keep_written()
         self._classifier = classifier.options(**BY_VALUE)
         self._encoding = ""  # of the model the classifier served last; learnt from it
         self._second = SecondAsk(PATIENCE)

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from logging.handlers import MemoryHandler
 
 import pytest
+from ray import serve
 
 from deployments import logs
+from serve_app.app import build
 
 
 class Written(logging.Handler):
@@ -52,3 +54,18 @@ def test_a_full_disk_stops_nothing(held: tuple[logging.Logger, Written], monkeyp
     logger.info("kept")
     logs.write(logger)
     assert written.lines == ["kept"]
+
+
+def test_every_deployment_of_the_application_keeps_its_lines_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[type] = []
+
+    def note(deployment: type) -> object:
+        made.append(deployment)
+        return serve.deployment(deployment)
+
+    monkeypatch.setattr("serve_app.app.deployed", note)
+    build({"store_url": "sqlite:////nowhere/verdict.db", "registry": "/nowhere", "spool_dir": "/nowhere"})
+    for deployment in made:
+        starts = [vars(base)["__init__"].__code__ for base in deployment.__mro__[:-1] if "__init__" in vars(base)]
+        assert any("keep_written" in start.co_names for start in starts), deployment
+    assert len(made) == 4
