@@ -86,9 +86,9 @@ class Session:
             raw_css=[LOADER],
         )
         with edit_readonly(self.frame):
-            # Panel has one `busy` for all sessions: each change of it would be sent to each of them, and would hold
-            # sessions that have ended.
-            self.frame.busy = False
+            # Panel has one `busy` for all sessions: each change of it, by any of them, would be handed to every frame
+            # ever made. Another reference, never true, lets go of that one; a plain value would not.
+            self.frame.busy = self.router.param.loading
         self.router.link(self.frame, dark="dark_theme", bidirectional=True)
         self.router.param.watch(self._address_changed, "url")
 
