@@ -75,12 +75,23 @@ def fill(store: SqliteStore, rows: int) -> None:
     if missing or not store._all("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_stat1'"):
         with store._transaction() as db:
             db.execute("ANALYZE")
+    _list_askers(store)
 
 
 def _batches(store: SqliteStore, back: int) -> int:
     """How many batches there are of the day that lies `back` days before the appended one."""
     found = store._all("SELECT count(*) FROM batches WHERE id / ? = ?", DAY_BATCHES, back)
     return int(found[0][0])
+
+
+def _list_askers(store: SqliteStore) -> None:
+    """Let the log list who asked on the days before, which it does bit by bit with its appends."""
+    before = None
+    while (
+        there := store._all("SELECT value, (SELECT count(*) FROM askers) FROM meta WHERE name = 'askers'")
+    ) != before:
+        before = there
+        store.append([])
 
 
 def _first_midnight(store: SqliteStore) -> int:
@@ -126,6 +137,7 @@ def copy_day(store: SqliteStore, back: int) -> None:
             f" FROM records WHERE id < {DAY_BATCHES} << {ROW_BITS}",
             (offset, shift, shift),
         )
+        db.execute("DELETE FROM meta WHERE name = 'askers'")  # which days have lists is found anew
         today = store._all("SELECT max(time) FROM days")[0][0]
         for table, keys, values in (
             ("minutes", "", "dim, count, score, generated, last - :shift"),

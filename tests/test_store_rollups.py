@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.stores import MINUTE, now, observation, records
+from verdicts.observations import Observation
 from verdicts.store import Filter
 from verdicts.store.sqlite import SqliteStore
-from verdicts.store.sqlite_log import BAD, DAY, HOUR, KEYS
-from verdicts.store.sqlite_schema import MIGRATIONS, migrate
+from verdicts.store.sqlite_log import BAD, KEYS
+from verdicts.store.sqlite_schema import DAY, HOUR, MIGRATIONS, migrate
 
 
 @pytest.fixture
@@ -89,6 +91,7 @@ def test_a_store_of_the_first_version_gets_its_malicious_roll_up(store: SqliteSt
     store.close()
     older = store._connect(create=False)  # the same store as version 1 left it
     older.execute("DROP TABLE bad")
+    older.execute("DROP TABLE askers")
     older.execute("DROP INDEX batches_discarded")
     older.execute("CREATE INDEX tops_bad ON tops (field, time) WHERE class >= 2")
     older.execute("PRAGMA user_version = 1")
@@ -107,3 +110,87 @@ def test_the_malicious_roll_up_holds_each_bad_query_and_loses_it_by_age(store: S
         assert store._all(direct)[0][0] == expected
         assert store._all("SELECT field, sum(count) FROM bad GROUP BY field") == [(i, expected) for i in range(3)]
         store.retain(at - 5 * DAY)
+
+
+def popular(first: int, days: int, clients: range) -> list[Observation]:
+    """A row for each client, name and day from `first` on: two names of a domain that are popular, one that is not."""
+    return [
+        observation(name, first + day * DAY + i * MINUTE, client=f"192.0.2.{i}", count=count)
+        for day in range(days)
+        for i in clients
+        for name, count in (("a.example.com", 40), ("b.example.com", 30), ("c.example.org", 1))
+    ]
+
+
+def clients_of(store: SqliteStore, where: Filter, by: str) -> dict[str, int]:
+    """Distinct clients by what a search finds; those of a long range are counted by whole days."""
+    found: dict[str, set[str]] = {}
+    for record in store.search(msgspec.structs.replace(where, start=where.start // DAY * DAY), 10_000).records:
+        found.setdefault(getattr(record, by), set()).add(record.client)
+    return {key: len(clients) for key, clients in found.items()}
+
+
+def listed(store: SqliteStore) -> list[tuple[str, int]]:
+    """The keys and days whose clients stand in lists, once the appends have made all that there will be."""
+    for _ in range(20):
+        store.append([])
+    found: list[tuple[str, int]] = store._all("SELECT key, time FROM askers ORDER BY key, time")
+    return found
+
+
+@pytest.mark.parametrize("by", ["qname", "registered"])
+def test_clients_from_the_lists_of_days_that_are_over_are_those_that_a_search_finds(
+    store: SqliteStore, by: str
+) -> None:
+    today = now() // DAY * DAY
+    first = today - 4 * DAY
+    where = Filter(first + HOUR, today + DAY)
+    store.append(records(popular(first, 4, range(8)) + popular(today, 1, range(6, 12))))
+    days = [first + day * DAY for day in range(3)]  # the fourth may just be over, and settles still
+    names = {(key, day) for key in ("a.example.com", "b.example.com", "example.com") for day in days}
+    assert names <= set(listed(store)) and not {key for key, _ in listed(store)} & {"c.example.org", "example.org"}
+    assert {top.key: top.clients for top in store.top(where, by)} == clients_of(store, where, by)
+
+    late = [observation("a.example.com", first + DAY + HOUR, client=f"198.51.100.{i}") for i in range(3)]
+    store.append(records(late, 2))
+    assert {top.key: top.clients for top in store.top(where, by)} == clients_of(store, where, by)
+    gone = {("a.example.com", days[1]), ("example.com", days[1])}
+    assert names - set(store._all("SELECT key, time FROM askers")) == gone
+    assert gone <= set(listed(store))
+    assert {top.key: top.clients for top in store.top(where, by)} == clients_of(store, where, by)
+
+
+def test_a_repeated_late_batch_leaves_the_lists_alone(store: SqliteStore) -> None:
+    rows = popular(now() // DAY * DAY - 3 * DAY, 2, range(8))
+    store.append(records(rows))
+    expected = listed(store)
+    store.append(records(rows))
+    assert store._all("SELECT key, time FROM askers ORDER BY key, time") == expected
+
+
+def test_lists_of_clients_go_with_their_day(store: SqliteStore) -> None:
+    first = now() // DAY * DAY - 4 * DAY
+    store.append(records(popular(first, 3, range(8))))
+    assert first in {day for _, day in listed(store)}
+    store.retain(first + DAY)
+    assert {day for _, day in store._all("SELECT key, time FROM askers")} == {first + DAY, first + 2 * DAY}
+
+
+def test_a_store_of_the_third_version_gets_its_lists_of_clients_with_the_next_appends(store: SqliteStore) -> None:
+    today = now() // DAY * DAY
+    where = Filter(today - 5 * DAY, today + DAY)
+    store.append(records(popular(today - 5 * DAY, 5, range(8))))
+    store.close()
+    older = store._connect(create=False)
+    older.execute("DROP TABLE askers")
+    older.execute("DELETE FROM meta WHERE name = 'askers'")
+    older.execute("PRAGMA user_version = 3")
+    store.close()
+    assert store.check() == [
+        f"store {store.path}: schema version 3, expected {len(MIGRATIONS)}; run `verdict store init`"
+    ]
+    store.initialise()
+    assert store.check() == []
+    assert {top.key: top.clients for top in store.top(where, "qname")} == clients_of(store, where, "qname")
+    assert len(listed(store)) >= 3 * 4
+    assert {top.key: top.clients for top in store.top(where, "qname")} == clients_of(store, where, "qname")

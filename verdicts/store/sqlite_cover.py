@@ -7,7 +7,8 @@ import msgspec
 
 from verdicts.store import Filter
 from verdicts.store.sqlite_filter import dimensions, where_of
-from verdicts.store.sqlite_log import DIMS, HOUR, KEYS, MINUTE
+from verdicts.store.sqlite_log import DIMS, KEYS
+from verdicts.store.sqlite_schema import HOUR, MINUTE
 
 Piece = tuple[str, int, int]  # table, start, end
 ROLLUPS = (("minutes", MINUTE), ("hours", HOUR))

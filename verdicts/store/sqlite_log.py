@@ -12,9 +12,9 @@ import msgspec
 from verdicts.records import Record
 from verdicts.store import Promise, Rejected
 from verdicts.store.admission import parse_id, refusal
-from verdicts.store.sqlite_schema import ROW_BITS
+from verdicts.store.sqlite_askers import forget_late, list_askers
+from verdicts.store.sqlite_schema import DAY, HOUR, MINUTE, ROW_BITS
 
-MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 DIMS = (
     "resolver", "mode", "qtype", "label", "tier", "action", "enforced", "source", "model", "reason", "rcode",
 )  # fmt: skip
@@ -51,7 +51,10 @@ class LogWrites:
         with self._transaction() as db:
             _promise(db, promises)
             _stage(db, (record for record in records if id(record) not in refused))
+            late = forget_late(db, now)
             _count_stage(db)
+            if not late:
+                list_askers(db, now)
             _bury(db, rejected, now)
         return rejected
 
@@ -74,6 +77,7 @@ class LogWrites:
             db.execute("DELETE FROM bad WHERE time < ?", (before - before % HOUR,))
             db.execute("DELETE FROM days WHERE time < ?", (before - before % DAY,))
             db.execute("DELETE FROM asked WHERE time < ?", (before - before % DAY,))
+            db.execute("DELETE FROM askers WHERE time < ?", (before - before % DAY,))
             db.execute("DELETE FROM dead WHERE time < ?", (before,))
             db.execute("DELETE FROM batches WHERE time < ?", (before,))
         return removed

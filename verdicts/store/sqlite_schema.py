@@ -3,8 +3,8 @@
 Layout: low-cardinality fields of a record are one row of `dims`, so that a roll-up row is three integers and a
 filter on them is a handful of dimension numbers. `records.id` is `batch << 15 | row`: it holds the record's text
 id without storing it, and a batch's records are one range of it. `minutes` and `hours` count queries by dimension,
-`tops` and `days` by qname, registered domain or client, `asked` by name and client, `bad` what was alerted or blocked
-by name or client and dimension.
+`tops` and `days` by qname, registered domain or client, `asked` by name and client (`askers`: as lists), `bad` what was
+alerted or blocked by name or client and dimension.
 """
 
 import sqlite3
@@ -12,6 +12,7 @@ import time
 import uuid
 
 ROW_BITS = 15  # observations.MAX_ROWS < 2**15
+MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 
 _FIRST = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -125,7 +126,16 @@ INSERT INTO bad SELECT {field}, r.{key} AS k, r.time - r.time % 3600000 AS t, r.
 # Few reports have to leave anything out: their sum over a month reads those few.
 _DISCARDED = "CREATE INDEX batches_discarded ON batches (time, discarded) WHERE discarded > 0;\n"
 
-MIGRATIONS = (_FIRST, _BAD, _DISCARDED)
+# Made from `asked` bit by bit (see sqlite_askers), so that an older store opens at once. A table with a rowid: one that
+# is its own index would have the long lists in the way of each search.
+_ASKERS = """
+CREATE TABLE askers (  -- the distinct clients of a popular key on a day that is over
+    field INTEGER, key TEXT, time INTEGER, clients TEXT NOT NULL /* JSON list */,
+    PRIMARY KEY (field, key, time)
+);
+"""
+
+MIGRATIONS = (_FIRST, _BAD, _DISCARDED, _ASKERS)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

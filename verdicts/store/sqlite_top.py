@@ -12,9 +12,11 @@ from typing import Any
 import msgspec
 
 from verdicts.store import Filter, Top, Unavailable
+from verdicts.store.sqlite_askers import count_askers
 from verdicts.store.sqlite_cover import ROLLUPS, cover, field_column, key_text, source
 from verdicts.store.sqlite_filter import dimensions, key_filter_classes, only_dimensions
-from verdicts.store.sqlite_log import BAD, CLASS, CLASSES, DAY, DIMS, HOUR, KEYS
+from verdicts.store.sqlite_log import BAD, CLASS, CLASSES, DIMS, KEYS
+from verdicts.store.sqlite_schema import DAY, HOUR
 
 EXACT_CLIENTS_MS = 6 * HOUR  # longer ranges count distinct clients by whole days
 ORDERS = {"count": "n", "clients": "n", "score": "s", "enforced": "e"}
@@ -192,6 +194,10 @@ class Tops:
             if where.enforced is not None:
                 wanted += " AND enforced > 0" if where.enforced else " AND enforced < count"
             start = where.start - where.start % DAY
+            if len(classes) == len(CLASSES) and where.enforced is None:
+                counted = count_askers(self._all, KEYS.index(by), key, start, where.end)
+                if counted is not None:
+                    return counted
             # By a subquery: count(DISTINCT client) takes half as long again.
             sql = f"SELECT count(*) FROM (SELECT DISTINCT client FROM asked WHERE {wanted})"
             return int(self._all(sql, KEYS.index(by), key, start, where.end)[0][0])

@@ -1,0 +1,107 @@
+"""Who asked for a popular name or domain, one list a day.
+
+To count the distinct clients of twenty popular names over a week from `asked` is to read half a million rows. A day
+that is over hardly changes, so each of its popular keys gets its clients as one JSON list in `askers`, a few keys with
+each append. A key and day without a list, today's above all, is counted from `asked`: a list saves time and is never
+needed.
+
+Invariant: a list holds exactly the clients that `asked` has for its key and day. Whoever counts late rows throws the
+lists of their keys away in the same transaction.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from verdicts.store.sqlite_schema import DAY, HOUR
+
+POPULAR = 200  # queries of a day, in one class; fewer have few clients
+AT_ONCE = 20  # keys of one append: some hundredths of a second
+SETTLED_MS = HOUR  # after its end a day may still get rows from spools
+FIELDS = (0, 1)  # qname and registered domain, as in KEYS; a client has one client
+
+_UNLISTED = f"""
+SELECT DISTINCT key FROM days d WHERE field = ? AND time = ? AND class IN (0, 1, 2, 3)
+    AND count >= 4 AND count >= {POPULAR}  -- the first is the condition of the index `days_rank`
+    AND NOT EXISTS (SELECT 1 FROM askers a WHERE a.field = d.field AND a.key = d.key AND a.time = d.time) LIMIT ?
+"""
+_LIST = """
+INSERT INTO askers SELECT :field, :key, :time, json_group_array(client)
+    FROM (SELECT DISTINCT client FROM asked WHERE field = :field AND key = :key AND time = :time)
+"""
+_LATE = f"""
+DELETE FROM askers WHERE (field, key, time) IN (
+    SELECT 0, qname, time - time % {DAY} FROM stage UNION SELECT 1, registered, time - time % {DAY} FROM stage
+)
+"""
+
+
+def list_askers(db: sqlite3.Connection, now: int) -> None:
+    """List the clients of the next few popular keys of the oldest day that lacks lists; `now` in Unix milliseconds."""
+    day = began = _next_day(db)
+    left = AT_ONCE
+    while day is not None and left > 0 and _settled(day, now):
+        listed = 0
+        for field in FIELDS:
+            for (key,) in db.execute(_UNLISTED, (field, day, left - listed)).fetchall():
+                db.execute(_LIST, {"field": field, "key": key, "time": day})
+                listed += 1
+        if listed < left:
+            day += DAY
+        left -= max(listed, 1)
+    if day != began:
+        _set_next_day(db, day)
+
+
+def forget_late(db: sqlite3.Connection, now: int) -> bool:
+    """Throw away the lists which the rows in `stage` make wrong; True when there are such late rows."""
+    day = _next_day(db)
+    oldest: int | None = db.execute("SELECT min(time) FROM stage").fetchone()[0]
+    if day is None or oldest is None or oldest >= (day + DAY if _settled(day, now) else day):
+        return False
+    db.execute(_LATE)
+    _set_next_day(db, min(day, oldest - oldest % DAY))
+    return True
+
+
+def count_askers(ask: Callable[..., list[Any]], field: int, key: str, start: int, end: int) -> int | None:
+    """Distinct clients of a key on the days that begin in [`start`, `end`), or None where none of them has a list.
+
+    `ask` takes SQL and its values and gives rows; `start` is a day's begin.
+    """
+    lists = dict(
+        ask("SELECT time, clients FROM askers WHERE field = ? AND key = ? AND time >= ? AND time < ?",
+            field, key, start, end)
+    )  # fmt: skip
+    if not lists:
+        return None
+    found: set[str] = set()
+    for clients in lists.values():
+        found.update(msgspec.json.decode(clients, type=list[str]))
+    others = [time for time in range(start, end, DAY) if time not in lists]
+    marks = ", ".join(map(str, others))
+    sql = f"SELECT DISTINCT client FROM asked WHERE field = ? AND key = ? AND time IN ({marks})"
+    found.update(client for (client,) in ask(sql, field, key))
+    return len(found)
+
+
+def _settled(day: int, now: int) -> bool:
+    return day + DAY + SETTLED_MS <= now
+
+
+def _next_day(db: sqlite3.Connection) -> int | None:
+    """The oldest day that may lack lists; None in a store without records."""
+    found = db.execute("SELECT value FROM meta WHERE name = 'askers'").fetchone()
+    if found is not None:
+        return int(found[0])
+    oldest: int | None = db.execute("SELECT min(time) FROM records").fetchone()[0]
+    if oldest is None:
+        return None
+    _set_next_day(db, oldest - oldest % DAY)
+    return oldest - oldest % DAY
+
+
+def _set_next_day(db: sqlite3.Connection, day: int | None) -> None:
+    db.execute("INSERT OR REPLACE INTO meta VALUES ('askers', ?)", (day,))
