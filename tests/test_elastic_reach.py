@@ -1,11 +1,13 @@
 """How the store reaches a server: the key that it sends, its authority, several hosts (one dead), a cloud id."""
 
 import base64
+import json
 import socket
 import ssl
 import threading
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -35,9 +37,30 @@ class Door(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None: ...
 
 
-@pytest.fixture
-def door() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Door)
+class OldDoor(BaseHTTPRequestHandler):
+    """Answers as Elasticsearch 7.7.1 does: without saying what it is, and to PUT a template with 405."""
+
+    protocol_version = "HTTP/1.1"
+
+    def _answer(self) -> None:
+        self.rfile.read(int(self.headers.get("content-length") or 0))
+        reason = "Incorrect HTTP method for uri [/_index_template/verdict-log] and method [PUT], allowed: [POST]"
+        body = json.dumps({"status": "green"} if self.command == "GET" else {"error": reason, "status": 405}).encode()
+        self.send_response(200 if self.command == "GET" else 405)
+        self.send_header("content-type", "application/json; charset=UTF-8")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_PUT = _answer
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@contextmanager
+def answering(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The URL of a server that runs while the block does."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -45,6 +68,12 @@ def door() -> Iterator[str]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def door() -> Iterator[str]:
+    with answering(Door) as url:
+        yield url
 
 
 @pytest.fixture
@@ -65,6 +94,15 @@ def test_a_wrong_key_is_misconfigured_with_the_servers_reason(door: str, key_fil
     with pytest.raises(Misconfigured, match="401 security_exception: no such key"):
         store.epoch()
     store.close()
+
+
+def test_a_server_that_is_too_old_to_say_what_it_is_hears_what_was_expected() -> None:
+    with answering(OldDoor) as url:
+        store = ElasticStore(f"{url}/")
+        with pytest.raises(Misconfigured, match="expected 8.19 or later: .*Incorrect HTTP method"):
+            store.initialise()
+        assert any("expected 8.19 or later" in problem for problem in store.check())
+        store.close()
 
 
 def test_of_several_hosts_one_may_be_dead(door: str, key_file: Path) -> None:

@@ -6,13 +6,11 @@ from elastic_transport import TransportError
 from elasticsearch import ApiError, BadRequestError
 
 from verdicts.store import Misconfigured, Unavailable
-from verdicts.store.elastic_client import connect, settings_of, translated
+from verdicts.store.elastic_client import OLDEST_VERSION, connect, settings_of, translated
 from verdicts.store.elastic_log import LogWrites
 from verdicts.store.elastic_queries import LogReads
 from verdicts.store.elastic_schema import SCHEMA_VERSION, SETS, index_body, template
 from verdicts.store.elastic_state import State
-
-OLDEST_VERSION = (8, 19)
 
 
 class ElasticStore(LogWrites, LogReads, State):

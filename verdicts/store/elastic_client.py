@@ -15,6 +15,11 @@ from elasticsearch import ApiError, Elasticsearch, UnsupportedProductError
 from verdicts.store import Misconfigured, Unavailable
 from verdicts.store.elastic_schema import ROTATIONS, Rotation
 
+OLDEST_VERSION = (8, 19)
+_OTHER = (
+    f"the server is no Elasticsearch, or one before 7.14; expected {OLDEST_VERSION[0]}.{OLDEST_VERSION[1]} or later"
+)
+
 
 class ElasticSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the query part of a store URL may say: `https://HOST:9200,HOST2:9200/?api_key_file=/etc/key&per=hour`."""
@@ -100,8 +105,10 @@ def translated() -> Iterator[None]:
     try:
         yield
     except UnsupportedProductError as error:
-        raise Misconfigured(f"the server is no Elasticsearch: {error}") from error
+        raise Misconfigured(_OTHER) from error
     except ApiError as error:
+        if error.status_code == 405 and "x-elastic-product" not in error.meta.headers:  # it lacks the API
+            raise Misconfigured(f"{_OTHER}: {describe(error)}") from error
         raise trouble(error.status_code, describe(error)) from error
     except (TransportError, SerializationError) as error:
         raise Unavailable(f"Elasticsearch: {type(error).__name__}: {_words(error)}") from error
