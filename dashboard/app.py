@@ -15,6 +15,7 @@ from dashboard.components import Nav, Router
 from dashboard.data import Data
 from dashboard.page import Context, Page, schedule
 from dashboard.pages import NAVIGATION, PAGES
+from dashboard.sheet import Sheet
 from dashboard.views import SavedViews
 from dashboard.visit import last_visit
 
@@ -68,12 +69,12 @@ class Session:
         )
         self._nav = Nav(url=self.router.url, items=[dict(item) for item in NAVIGATION], on_message=self._view)
         self.views = SavedViews(self._nav, data, self._context.control, self.tell)
-        self.router.link(self._nav, url="url")
+        self.router.param.watch(lambda event: self._nav.param.update(url=event.new), "url")
         self._main = pn.Column(sizing_mode="stretch_width", margin=0)
         self.frame = pmui.Page(
             title="",
             main=[self._main],
-            sidebar=[self._nav],
+            sidebar=[Sheet(self._nav)],
             sidebar_width=208,
             sidebar_open=not self._narrow,
             sidebar_resizable=False,
@@ -81,15 +82,15 @@ class Session:
             theme_config=THEME,
             sx=BAR,
             busy_indicator=None,
-            header=[self.router],
+            header=[Sheet(self.router)],
             meta_name="Verdict",
             raw_css=[LOADER],
         )
         with edit_readonly(self.frame):
             # Panel has one `busy` for all sessions: each change of it, by any of them, would be handed to every frame
             # ever made. Another reference, never true, lets go of that one; a plain value would not.
-            self.frame.busy = self.router.param.loading
-        self.router.link(self.frame, dark="dark_theme", bidirectional=True)
+            self.frame.busy = self._main.param.loading
+        self.frame.param.watch(lambda event: self.router.param.update(dark=event.new), "dark_theme")
         self.router.param.watch(self._address_changed, "url")
 
     def open(self) -> Any:
@@ -136,7 +137,7 @@ class Session:
         kind = PAGES.get(parts.path, PAGES["/"])
         self.router.title = kind.title
         self.page = kind(self._context, dict(parse_qsl(parts.query)))
-        self._main[:] = [pn.Column(self.page.view(), sizing_mode="stretch_width", margin=(14, 18))]
+        self._main[:] = [Sheet(self.page.view(), margin=(14, 18))]
 
     def _leave(self) -> None:
         if self.page is not None:

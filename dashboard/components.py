@@ -1,13 +1,13 @@
-"""The parts of a page that show data: thin Python ends of the components in `assets/`.
+"""The parts of a page that show data: thin Python ends of the modules in `assets/`.
 
-They take plain values and send plain messages; all text reaches the browser as text, never as markup.
+They take plain values and send plain messages; all text reaches the browser as text, never as markup. They cost the
+server next to nothing: a page's components reach the browser together, as one `dashboard.sheet.Sheet`.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import param
-from panel.custom import JSComponent
 
 LOADING = {"kind": "loading", "text": ""}
 READY = {"kind": "ready", "text": ""}
@@ -16,36 +16,41 @@ Message = dict[str, Any]
 Handler = Callable[[Message], None]
 
 
-def _module(name: str) -> str:
-    # The module is imported from the server's /assets, so that every page shares one cached copy.
-    return (
-        f'const m = await import(new URL("/assets/{name}.js", location.href).href);\nexport const render = m.render\n'
-    )
-
-
-class Component(JSComponent):  # type: ignore[misc]
+class Component(param.Parameterized):  # type: ignore[misc]
     """What all components have: a state to show instead of data, and a receiver of their messages."""
 
     status = param.Dict(default=LOADING, doc="kind: loading, ready or failed; text: why")
     empty = param.String(default="", doc="shown when there is no data")
     heading = param.String(default="")
+    visible = param.Boolean(default=True)
 
-    __abstract = True
+    module: ClassVar[str]  # assets/MODULE.js draws it
+    given: ClassVar[frozenset[str]] = frozenset()  # the parameters that a browser may set
 
     def __init__(self, on_message: Handler | None = None, **params: Any) -> None:
         self._handler = on_message
-        super().__init__(**{"sizing_mode": "stretch_width", **params})
+        self.style = ""  # CSS of its place among others
+        super().__init__(**params)
 
-    @classmethod
-    def _patch_datamodel_ref(cls, props: Any, ref: str) -> None:
-        # Panel looks for models within all values, each row of each table, at each change: here are none.
-        tag = f"__ref:{ref}"
-        if tag not in props.tags:
-            props.tags.append(tag)
+    def values(self) -> dict[str, Any]:
+        """All parameters, as the browser takes them."""
+        return {name: getattr(self, name) for name in self.param if name != "name"}
 
-    def _handle_msg(self, message: Message) -> None:
+    def receive(self, message: Message) -> None:
+        """Hand a message of the browser to whom it may concern."""
         if self._handler is not None and isinstance(message, dict):
             self._handler(message)
+
+
+class Box(Component):
+    """Others, laid out; kind: stack, panel, toolbar or columns. What is no component is one of Panel's own."""
+
+    module = "box"
+
+    def __init__(self, kind: str, objects: Sequence[Any], style: str = "", **params: Any) -> None:
+        self.kind, self.objects = kind, objects
+        super().__init__(**params)
+        self.style = style
 
 
 class Table(Component):
@@ -65,7 +70,8 @@ class Table(Component):
     chosen = param.List(default=[], item_type=int)
     keys = param.List(default=[], item_type=str, doc="single keys that send a message: key, index, rows")
 
-    _esm = _module("table")
+    module = "table"
+    given = frozenset({"chosen", "selected"})
 
 
 class TimeChart(Component):
@@ -74,7 +80,7 @@ class TimeChart(Component):
     chart = param.Dict(default={})
     tall = param.Integer(default=190, doc="pixels")
 
-    _esm = _module("timechart")
+    module = "timechart"
 
 
 class Tiles(Component):
@@ -82,7 +88,7 @@ class Tiles(Component):
 
     tiles = param.List(default=[], item_type=dict)
 
-    _esm = _module("tiles")
+    module = "tiles"
 
 
 class Router(Component):
@@ -96,7 +102,8 @@ class Router(Component):
     user = param.String(default="")
     role = param.String(default="")
 
-    _esm = _module("router")
+    module = "router"
+    given = frozenset({"zone", "url"})
 
 
 class Nav(Component):
@@ -106,7 +113,7 @@ class Nav(Component):
     items = param.List(default=[], item_type=dict)
     views = param.List(default=[], item_type=dict)
 
-    _esm = _module("nav")
+    module = "nav"
 
 
 class TimeRange(Component):
@@ -116,7 +123,8 @@ class TimeRange(Component):
     start = param.Integer(default=0, doc="Unix milliseconds; of a custom range")
     end = param.Integer(default=0, doc="Unix milliseconds; of a custom range")
 
-    _esm = _module("timerange")
+    module = "timerange"
+    given = frozenset({"end", "range", "start"})
 
 
 class Facts(Component):
@@ -124,7 +132,7 @@ class Facts(Component):
 
     facts = param.List(default=[], item_type=dict)
 
-    _esm = _module("facts")
+    module = "facts"
 
 
 class Characters(Component):
@@ -132,7 +140,7 @@ class Characters(Component):
 
     characters = param.List(default=[], item_type=dict)
 
-    _esm = _module("characters")
+    module = "characters"
 
 
 class Lines(Component):
@@ -142,7 +150,7 @@ class Lines(Component):
     xlabel = param.String(default="")
     unit = param.Boolean(default=False)
 
-    _esm = _module("lines")
+    module = "lines"
 
     @classmethod
     def reliability(cls, heading: str, empty: str) -> "Lines":
@@ -158,7 +166,8 @@ class Since(Component):
     items = param.List(default=[], item_type=dict)
     names = param.List(default=[], item_type=dict)
 
-    _esm = _module("since")
+    module = "since"
+    given = frozenset({"since"})
 
 
 class Notice(Component):
@@ -167,7 +176,7 @@ class Notice(Component):
     text = param.String(default="")
     kind = param.String(default="info")
 
-    _esm = _module("notice")
+    module = "notice"
 
 
 class Exports(Component):
@@ -175,7 +184,7 @@ class Exports(Component):
 
     files = param.List(default=[])
 
-    _esm = _module("exports")
+    module = "exports"
 
 
 class Keys(Component):
@@ -183,7 +192,7 @@ class Keys(Component):
 
     keys = param.List(default=[])
 
-    _esm = _module("keys")
+    module = "keys"
 
 
 class Choice(Component):
@@ -192,7 +201,8 @@ class Choice(Component):
     value = param.String(default="")
     options = param.List(default=[])
 
-    _esm = _module("choice")
+    module = "choice"
+    given = frozenset({"value"})
 
     def __init__(self, options: dict[str, str], **params: Any) -> None:
-        super().__init__(options=[[value, text] for value, text in options.items()], **{"sizing_mode": None, **params})
+        super().__init__(options=[[value, text] for value, text in options.items()], **params)

@@ -11,6 +11,7 @@ import panel_material_ui as pmui
 from dashboard.client import Refused
 from dashboard.components import READY, Choice, Notice
 from dashboard.page import Context, Page, schedule
+from dashboard.sheet import Sheet
 from dashboard.vetted import DURATIONS, SHOWN_LIST, in_force
 from verdicts import names
 
@@ -25,6 +26,13 @@ class Decision:
     def __init__(self, page: Page, decided: Callable[[], None] | None = None) -> None:
         self._page, self._decided = page, decided
         self._names: list[str] = []
+        self.place = pn.Column(margin=0)
+        self.dialog: Any = None  # made when it is first asked for: most visits to a page never open it
+        self.force = InForce(page.context)
+
+    def _make(self) -> None:
+        """The dialog and its inputs."""
+        self.subject = Notice(status=READY)
         self.kind = Choice(VERBS, value="benign", heading="Decision")
         self.scope = pmui.RadioBoxGroup(
             options=["this name and all below it", "its whole registered domain"],
@@ -43,31 +51,32 @@ class Decision:
         self.note = pmui.TextInput(
             label="Why (kept in the history)", size="small", sizing_mode="stretch_width", margin=(8, 0), max_length=500
         )
-        self.subject = Notice(status=READY)
-        self.go = pmui.Button(label="Decide", color="primary", variant="contained", on_click=self._submit)
-        self.cancel = pmui.Button(label="Cancel", variant="text", on_click=self._close)
+        go = pmui.Button(label="Decide", color="primary", variant="contained", on_click=self._submit)
+        cancel = pmui.Button(label="Cancel", variant="text", on_click=self._close)
         self.dialog = pmui.Dialog(
-            self.subject,
-            self.kind,
+            Sheet(self.subject, self.kind),
             self.scope,
             self.duration,
             self.note,
-            pmui.Row(self.go, self.cancel, margin=(10, 0, 0, 0)),
+            pmui.Row(go, cancel, margin=(10, 0, 0, 0)),
             title="Decide",
             width_option="sm",
             close_on_click=True,
             title_variant="h5",
         )
-        self.force = InForce(page.context)
 
     def ask(self, chosen: list[str], kind: str = "benign") -> None:
         """Open the dialog for these names."""
+        if self.dialog is None:
+            self._make()
         self._names = chosen
         self.kind.value = kind
         self.note.value = ""
         text = chosen[0] if len(chosen) == 1 else f"{len(chosen)} names: {', '.join(chosen[:5])}"
         self.subject.text = text if len(text) < 400 else text[:400] + "\u2026"
         self.dialog.open = True
+        if not self.place.objects:
+            self.place.append(self.dialog)  # open already: a browser that still makes it would miss the change
 
     def _close(self, _: Any) -> None:
         self.dialog.open = False
@@ -132,6 +141,3 @@ class InForce:
             kind="warn",
             text=f"Saved, but only {known} of {of} resolvers confirmed within {GIVE_UP_SECONDS:.0f} s; see Health.",
         )
-
-    def __panel__(self) -> Any:
-        return pn.Column(self.notice, sizing_mode="stretch_width", margin=0)

@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-import panel as pn
-
 from dashboard.components import Handler, Table, TimeChart
 from dashboard.data import Data
 from dashboard.filters import interval_of
@@ -72,7 +70,7 @@ class History:
             panel(self.chart),
             columns(
                 panel(self.clients),
-                panel(self.models, pn.Spacer(height=12), self.replies),
+                panel(self.models, self.replies),
                 panel(self.siblings),
                 least=330,
             ),

@@ -9,7 +9,7 @@ import panel as pn
 
 from dashboard.accounts import Role, allows
 from dashboard.client import Control, Refused
-from dashboard.components import LOADING, READY, Component
+from dashboard.components import LOADING, READY, Box, Component
 from dashboard.data import Data, Failure
 from dashboard.filters import FIELDS, Filters
 
@@ -130,51 +130,26 @@ def schedule(doing: Callable[[], Awaitable[None]]) -> None:
     pn.state.execute(run)  # which tells coroutine functions from others by their kind: a lambda would not do
 
 
-# Plain containers: a component of React or of a template costs the server several times as much a session, and the
-# browser too. The theme's variables are those that panel-material-ui gives the document.
-SURFACE = {
-    "background": "var(--mui-palette-background-paper)",
-    "border": "1px solid var(--mui-palette-divider)",
-    "border-radius": "8px",
-    "padding": "14px 16px",
-    "box-sizing": "border-box",
-}
-
-
-def panel(*objects: Any) -> Any:
+def panel(*objects: Any) -> Box:
     """A bordered surface of the page."""
-    return pn.Column(*objects, sizing_mode="stretch_width", margin=0, styles=SURFACE)
+    return Box("panel", objects)
 
 
-def stack(*objects: Any, **params: Any) -> Any:
+def stack(*objects: Any, **params: Any) -> Box:
     """Below each other, the whole width: the frame of a page, and of what a page shows and hides together."""
-    return pn.Column(*objects, sizing_mode="stretch_width", styles={"gap": "14px"}, margin=0, **params)
+    return Box("stack", objects, **params)
 
 
-def toolbar(*objects: Any, gap: int = 12) -> Any:
+def toolbar(*objects: Any, gap: int = 12) -> Box:
     """Inputs and buttons in a row that wraps."""
-    for item in objects:
-        item.align = "center"
-    return _wrapping(objects, gap)
+    return Box("toolbar", objects, f"gap: {gap}px")
 
 
-def columns(*objects: Any, least: int = 420, shares: tuple[int, ...] = ()) -> Any:
+def columns(*objects: Any, least: int = 420, shares: tuple[int, ...] = ()) -> Box:
     """Side by side where there is room for `least` pixels each, below each other on a phone.
 
     `shares`: how the room beyond that is divided; without it evenly.
     """
     for item, share in zip(objects, shares or (1,) * len(objects), strict=True):
-        item.styles = {**item.styles, "flex": f"{share} 1 {least}px", "min-width": f"min({least}px, 100%)"}
-    return _wrapping(objects, 14)
-
-
-def _wrapping(objects: Iterable[Any], gap: int) -> Any:
-    styles = {"flex-wrap": "wrap", "gap": f"{gap}px"}
-    return Wrapping(*objects, sizing_mode="stretch_width", margin=0, styles=styles)
-
-
-class Wrapping(pn.Row):  # type: ignore[misc]
-    """A row that asks for no room of its own: Panel would want that of all children beside each other."""
-
-    def _compute_sizing_mode(self, children: Any, props: Any) -> dict[str, Any]:
-        return {}
+        item.style = f"flex: {share} 1 {least}px; min-width: min({least}px, 100%)"
+    return Box("columns", objects)

@@ -15,8 +15,10 @@ LABEL = ".MuiInputLabel-root:not(.MuiInputLabel-shrink) { transform: translate(1
 
 def range_bar(filters: Filters, *more: Any) -> Any:
     """The time range: a choice of lengths up to now, or two times in the viewer's zone."""
-    chosen = TimeRange(range=filters.range, start=filters.start, end=filters.end, sizing_mode=None, width=420)
-    chosen.link(filters, range="range", start="start", end="end", bidirectional=True)
+    names = ["range", "start", "end"]
+    chosen = TimeRange(**{name: getattr(filters, name) for name in names})
+    chosen.param.watch(lambda *events: filters.param.update({e.name: e.new for e in events}), names)
+    filters.param.watch(lambda *events: chosen.param.update({e.name: e.new for e in events}), names)
     return toolbar(chosen, *more, gap=10)
 
 

@@ -80,16 +80,18 @@ class Visitor:
             timeout=timeout, subprotocols=["bokeh", session_token(page)], cookie=cookie, origin=base,
         )  # fmt: skip
         self._timeout = timeout
-        self._known: set[str] = set()  # parts that told their state
-        self._told: list[tuple[str, str]] = []
+        self._sheets: dict[str, str] = {}  # the model that takes messages, by the one that holds the values
+        self._states: dict[tuple[str, str], str] = {}  # of a component: loading or ready
+        self._modules: dict[str, tuple[str, str]] = {}  # the last component of a kind
+        self._told: list[tuple[tuple[str, str], str]] = []
+        self._changes = 0
         self._receive()
         self._send("PULL-DOC-REQ", {})
         while True:
             kind, content = self._receive()
             if kind == "PULL-DOC-REPLY":
                 break
-        self._range = _part(content, "TimeRange")
-        self._router = _part(content, "Router")
+        self._find(content)
         ready = {"type": "event", "name": "document_ready", "values": {"type": "map", "entries": []}}
         self._send("PATCH-DOC", {"events": [{"kind": "MessageSent", "msg_type": "bokeh_event", "msg_data": ready}]})
         self._wait_for_new()
@@ -97,7 +99,7 @@ class Visitor:
     @property
     def ranged(self) -> bool:
         """True where the page has a time range."""
-        return bool(self._range)
+        return "timerange" in self._modules
 
     def look(self, seconds: float) -> None:
         """Look on while the page is live."""
@@ -113,8 +115,8 @@ class Visitor:
 
     def choose(self, length: str) -> None:
         """Choose a time range and wait for its data: its parts say first that they read, then that they are ready."""
-        self._change(self._range, "range", length)
-        reading: set[str] = set()
+        self._choose("timerange", "range", length)
+        reading: set[tuple[str, str]] = set()
         began = False
         while not began or reading:
             model, state = self._status()
@@ -122,36 +124,62 @@ class Visitor:
             (reading.add if state == "loading" else reading.discard)(model)
 
     def go(self, address: str) -> None:
-        """Go to another page and wait for its data; the time range can then no longer be chosen."""
-        self._change(self._router, "url", address)
+        """Go to another page and wait for its data."""
+        self._choose("router", "url", address)
         self._wait_for_new()
 
     def _wait_for_new(self) -> None:
-        """Wait until a part that was not there before is ready; all parts of a page say so together."""
-        while True:
-            model, state = self._status()
-            if state == "ready" and model not in self._known:
-                self._known.add(model)
-                return
-            self._known.add(model)
+        """Wait until a part that was reading is ready; all parts of a page say so together."""
+        while self._status()[1] != "ready":
+            pass
 
-    def _change(self, model: str, attribute: str, value: str) -> None:
-        event = {"kind": "ModelChanged", "model": {"id": model}, "attr": attribute, "new": value}
-        self._send("PATCH-DOC", {"events": [event]})
+    def _choose(self, module: str, name: str, value: str) -> None:
+        model, number = self._modules[module]
+        self._changes += 1
+        said = {"number": int(number), "set": {name: value}, "count": self._changes}
+        values = {"type": "map", "entries": [["model", {"id": self._sheets[model]}], ["data", said]]}
+        event = {"type": "event", "name": "data_event", "values": values}
+        self._send("PATCH-DOC", {"events": [{"kind": "MessageSent", "msg_type": "bokeh_event", "msg_data": event}]})
 
-    def _status(self) -> tuple[str, str]:
-        """The next part that tells its state: its id, and `loading` or `ready`."""
+    def _status(self) -> tuple[tuple[str, str], str]:
+        """The next part whose state changed: which, and `loading` or `ready`."""
         while not self._told:
             kind, content = self._receive()
             if kind == "ERROR":
                 raise NotServed(str(content)[:300])
+            self._find(content)
             for event in content.get("events", []) if kind == "PATCH-DOC" else []:
-                if event.get("attr") == "status":
-                    self._told.append((event["model"]["id"], dict(event["new"]["entries"])["kind"]))
-        model, state = self._told.pop(0)
+                if event.get("kind") == "ModelChanged" and event["model"]["id"] in self._sheets:
+                    self._hear(event["model"]["id"], plain(event["new"]))
+        key, state = self._told.pop(0)
         if state == "failed":
             raise NotServed("a part of the page got no answer from the store")
-        return model, state
+        return key, state
+
+    def _hear(self, model: str, components: Any) -> None:
+        for number, said in components.items() if isinstance(components, dict) else ():
+            key, state = (model, number), said["values"]["status"]["kind"]
+            if self._states.get(key, state) != state:
+                self._told.append((key, state))
+            self._states[key] = state
+
+    def _find(self, content: Any) -> None:
+        """Note the sheets (`dashboard.sheet`) that come with a document or a change of it."""
+        if isinstance(content, list):
+            for item in content:
+                self._find(item)
+        if not isinstance(content, dict):
+            return
+        attributes = content.get("attributes")
+        if isinstance(attributes, dict) and attributes.get("class_name") == "Sheet":
+            data = attributes["data"]
+            self._sheets[data["id"]] = content["id"]
+            for name, value in data["attributes"].items():
+                if re.fullmatch(r"p\d", name):
+                    self._hear(data["id"], plain(value))
+            self._modules |= {module: (data["id"], number) for module, number in modules(data["attributes"]["tree"])}
+        for item in content.values():
+            self._find(item)
 
     def _send(self, kind: str, content: dict[str, object]) -> None:
         for part in ({"msgid": uuid.uuid4().hex, "msgtype": kind}, {}, content):
@@ -166,13 +194,18 @@ class Visitor:
         return str(header["msgtype"]), content
 
 
-def _part(document: Any, kind: str) -> str:
-    """The id of the values of the first component of a kind in a document; empty where there is none."""
-    if isinstance(document, dict):
-        attributes = document.get("attributes")
-        if isinstance(attributes, dict) and attributes.get("class_name") == kind:
-            return str(attributes["data"]["id"])
-        document = list(document.values())
-    if isinstance(document, list):
-        return next((found for item in document if (found := _part(item, kind))), "")
-    return ""
+def plain(value: Any) -> Any:
+    """A value of Bokeh's protocol as JSON would have it."""
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    if isinstance(value, dict) and value.get("type") == "map":
+        return {key: plain(item) for key, item in value.get("entries", [])}
+    return value
+
+
+def modules(tree: Any) -> Iterator[tuple[str, str]]:
+    """Kind and number of each component of a sheet."""
+    for node in plain(tree):
+        if "module" in node:
+            yield node["module"], str(node["number"])
+        yield from modules(node.get("children", []))

@@ -1,16 +1,20 @@
 """The small pure parts: the queue, results of trainings, registration data, list decisions."""
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import dashboard
 from dashboard import registration as registrations
 from dashboard.decision import entries_of
 from dashboard.pages.health import resolver_rows
 from dashboard.queue import queue
 from dashboard.registration import NotKnown, facts_of, registration
 from dashboard.rows import chart_of
+from dashboard.server import USED
 from dashboard.training import CURVES, confusion_rows, curves, progress_of
 from dashboard.vetted import in_force
 from verdicts.store import BatchState, Bucket, Top
@@ -91,3 +95,9 @@ async def test_offline_says_so() -> None:
     registrations._cache.pop("off.example.org", None)
     with pytest.raises(NotKnown, match="offline"):
         await registration("off.example.org", ask)
+
+
+def test_the_server_keeps_the_models_that_the_pages_use() -> None:
+    sources = (Path(dashboard.__path__[0])).rglob("*.py")
+    named = {name for source in sources for name in re.findall(r"pmui\.([A-Z]\w+)", source.read_text())}
+    assert named <= {component.__name__ for component in USED}

@@ -106,11 +106,11 @@ export const defanged = (name) => visible(name).replaceAll(".", "[.]")
 
 let sheet = null
 
-// Each component lives in a shadow root; all of them adopt the one style sheet.
+// Each page lives in a shadow root, the bar and the navigation too; all of them adopt the one style sheet.
 export async function styled(element) {
   if (!sheet) {
     sheet = new CSSStyleSheet()
-    const loaded = fetch(new URL("/assets/verdict.css", location.href)).then((r) => r.text())
+    const loaded = fetch(new URL("verdict.css", import.meta.url)).then((r) => r.text())
     sheet.ready = loaded.then((text) => sheet.replaceSync(text))
   }
   const root = element.getRootNode()

@@ -66,7 +66,7 @@ class Audit(Page):
         kinds.param.watch(self._kind_changed, "value")
         return stack(
             kinds,
-            self.force,
+            self.force.notice,
             panel(self.table),
             self.older,
         )

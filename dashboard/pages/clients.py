@@ -5,8 +5,6 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode
 
-import panel as pn
-
 from dashboard.components import READY, Component, Notice, Table, Tiles, TimeChart
 from dashboard.filters import before, interval_of
 from dashboard.page import Context, Page, columns, panel, stack
@@ -82,9 +80,7 @@ class Clients(Page):
         self.log = Table(
             heading="Latest queries", caption="latest queries", columns=LOG_COLUMNS, empty="None in this range."
         )
-        self.everyone = pn.Column(
-            columns(panel(self.busiest), panel(self.riskiest)), sizing_mode="stretch_width", margin=0
-        )
+        self.everyone = stack(columns(panel(self.busiest), panel(self.riskiest)))
         self.subject = Notice(kind="title", status=READY)
         self.one = stack(
             self.subject,

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-import panel as pn
 import panel_material_ui as pmui
 
 from dashboard.client import Refused
@@ -110,12 +109,12 @@ class Enforcement(Page):
         )
         return stack(
             range_bar(f, text(f, "client", "Client or prefix"), allow),
-            self.decision.force,
+            self.decision.force.notice,
             self.tiles,
-            panel(self.policy, pn.Spacer(height=10), switch, self.trouble),
-            self.force,
+            panel(self.policy, switch, self.trouble),
+            self.force.notice,
             columns(panel(self.names), panel(self.clients), least=330, shares=(9, 1)),
-            self.decision.dialog,
+            self.decision.place,
         )
 
     def parts(self) -> Iterable[Component]:

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode
 
-import panel as pn
 import panel_material_ui as pmui
 
 from dashboard.components import Choice, Component, Facts, Table, TimeChart
@@ -78,7 +77,7 @@ class Incidents(Page):
         states = Choice({state: state for state in (*STATES, "all")}, value=self.state, heading="State")
         states.param.watch(self._state_changed, "value")
         self.detail = stack(
-            columns(panel(self.facts, pn.Spacer(height=10), self._buttons()), panel(self.chart), least=400),
+            columns(panel(self.facts, self._buttons()), panel(self.chart), least=400),
             columns(panel(self.names), panel(self.log), least=440),
             visible=bool(self.id),
         )

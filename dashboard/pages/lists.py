@@ -108,11 +108,10 @@ class Lists(Page):
                 remove,
                 Exports(
                     files=[[f"/lists/{kind}.csv", SHOWN_LIST[kind]] for kind in LIST_NAMES],
-                    sizing_mode=None,
                     status=READY,
                 ),
             ),
-            self.decision.force,
+            self.decision.force.notice,
             panel(self.table),
             panel(
                 stack(
@@ -126,7 +125,7 @@ class Lists(Page):
                     ),
                 )
             ),
-            self.decision.dialog,
+            self.decision.place,
         )
 
     def parts(self) -> Iterable[Component]:

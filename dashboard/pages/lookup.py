@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode
 
-import panel as pn
 import panel_material_ui as pmui
 
 from dashboard.client import Refused
@@ -69,20 +68,18 @@ class Lookup(Page):
             text = (
                 self.problem or "Type or paste a name or a client address into the field above; the key / goes there."
             )
-            return pn.Column(
-                Notice(text=text, kind="warn" if self.problem else "info", status=READY), sizing_mode="stretch_width"
-            )
+            return Notice(text=text, kind="warn" if self.problem else "info", status=READY)
         return stack(
             Notice(text=self.asked if "*" in self.name else self.name, kind="title", status=READY),
             self._buttons(),
-            self.decision.force,
+            self.decision.force.notice,
             columns(
-                panel(self.why, pn.Spacer(height=12), self.characters),
-                panel(self.entries, pn.Spacer(height=12), *self.registration.view()),
+                panel(self.why, self.characters),
+                panel(self.entries, *self.registration.view()),
             ),
             range_bar(self.filters, self._scope()),
             *self.history.view(),
-            self.decision.dialog,
+            self.decision.place,
         )
 
     def parts(self) -> Iterable[Component]:

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode
 
-import panel as pn
 import panel_material_ui as pmui
 
 from dashboard.client import Refused
@@ -115,7 +114,6 @@ class Models(Page):
             columns(
                 panel(
                     self.models,
-                    pn.Spacer(height=8),
                     toolbar(
                         self.note,
                         back,

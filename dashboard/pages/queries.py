@@ -61,7 +61,7 @@ class Queries(Page):
             on_click=self._older,
             disabled=True,
         )
-        self.exports = Exports(sizing_mode=None)
+        self.exports = Exports()
 
     def view(self) -> Any:
         f = self.filters
@@ -79,10 +79,10 @@ class Queries(Page):
                 score(f, "max_score", "to"),
                 gap=10,
             ),
-            self.decision.force,
+            self.decision.force.notice,
             panel(self.table),
-            pmui.Row(self.newer, self.older, margin=0),
-            self.decision.dialog,
+            toolbar(self.newer, self.older),
+            self.decision.place,
         )
 
     def parts(self) -> Iterable[Component]:

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode
 
-import panel as pn
 import panel_material_ui as pmui
 
 from dashboard.alike import grouped, laid_out
@@ -19,6 +18,7 @@ from dashboard.queue import CANDIDATES, DAILY, queue
 from dashboard.vetted import DURATIONS
 
 DAY = 86_400_000  # milliseconds
+STEP_S = 30
 # key: what it is called, the list it decides, the label it gives
 DECISIONS: dict[str, tuple[str, str | None, str | None]] = {
     "a": ("allow", "benign", None),
@@ -39,7 +39,7 @@ class Vetting(Page):
 
     path = "/vetting"
     title = "Vetting"
-    beat_seconds = 30
+    beat_seconds = STEP_S
 
     def __init__(self, context: Context, query: dict[str, str]) -> None:
         super().__init__(context, query)
@@ -102,7 +102,7 @@ class Vetting(Page):
     def view(self) -> Any:
         side = stack(
             panel(self.keys),
-            panel(self.why, pn.Spacer(height=10), self.characters),
+            panel(self.why, self.characters),
         )
         return stack(
             toolbar(
@@ -111,7 +111,7 @@ class Vetting(Page):
                 self.note,
                 self.together,
             ),
-            self.force,
+            self.force.notice,
             columns(panel(self.table), side, least=310, shares=(12, 1)),
         )
 
@@ -120,12 +120,13 @@ class Vetting(Page):
 
     async def read(self) -> None:
         data = self.context.data
-        end = int(time.time()) * 1000 + 1000
+        # In steps, so that all who vet share one answer: the ranking is the dearest question that the pages put.
+        end = (int(time.time()) // STEP_S + 1) * STEP_S * 1000
         where = self.filters.where(start=end - DAY, end=end, tier=("alert", "block"), source=("model",))
         # Names of many clients, and the surest: what one infected client asks for is asked by nobody else.
         wide, sure, labels, decisions, lists = await asyncio.gather(
-            data.top(where, "qname", CANDIDATES, "clients", keep=5),
-            data.top(where, "qname", CANDIDATES, "score", keep=5),
+            data.top(where, "qname", CANDIDATES, "clients", keep=STEP_S),
+            data.top(where, "qname", CANDIDATES, "score", keep=STEP_S),
             data.documents("label", keep=0),
             data.documents("vetting", keep=0),
             data.ask(("suffixes",), lambda store: [d.key.partition("/")[2] for d in store.scan("list")], 2.0),

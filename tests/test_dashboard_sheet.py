@@ -1,0 +1,72 @@
+"""A sheet: what reaches the browser of its components, and what comes back."""
+
+import asyncio
+from typing import Any
+
+import panel as pn
+import pytest
+
+from dashboard.components import READY, Choice, Notice, Table
+from dashboard.page import columns, panel, stack
+from dashboard.sheet import PROPERTIES, Sheet
+
+pytestmark = pytest.mark.anyio
+
+
+def sent(sheet: Sheet) -> dict[str, Any]:
+    """What the browser has of each component, by number."""
+    return {number: said for at in range(PROPERTIES) for number, said in getattr(sheet, f"p{at}").items()}
+
+
+async def turn() -> None:
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+def test_the_tree_says_where_each_component_belongs() -> None:
+    button = pn.widgets.Button()
+    sheet = Sheet(stack(Notice(text="one"), columns(panel(Table()), panel(button), least=300)))
+    [outer] = sheet.tree
+    assert outer["kind"] == "stack"
+    notice, row = outer["children"]
+    assert notice["module"] == "notice"
+    assert sent(sheet)[str(notice["number"])]["values"]["text"] == "one"
+    assert [child["children"][0].get("module", "slot") for child in row["children"]] == ["table", "slot"]
+    assert row["children"][0]["style"].startswith("flex: 1 1 300px")
+    assert sheet.slots == [button]
+
+
+async def test_changes_of_one_turn_are_sent_once_and_alone() -> None:
+    tables = [Table() for _ in range(PROPERTIES)]
+    sheet = Sheet(*tables)
+    changes: list[Any] = []
+    names = [f"p{at}" for at in range(PROPERTIES)]
+    sheet.param.watch(lambda *events: changes.append([event.name for event in events]), names)
+    tables[2].rows = [{"key": "a.example.org"}]
+    tables[2].status = READY
+    await turn()
+    assert changes == [["p2"]]
+    assert sent(sheet)["2"]["values"]["rows"] == [{"key": "a.example.org"}]
+    tables[2].rows = [{"key": "a.example.org"}]
+    await turn()
+    assert len(changes) == 1
+
+
+async def test_a_persons_choice_reaches_the_page_and_does_not_come_back() -> None:
+    choice = Choice({"": "all", "open": "open"})
+    heard: list[str] = []
+    choice.param.watch(lambda event: heard.append(event.new), "value")
+    sheet = Sheet(choice)
+    sheet._handle_msg({"number": 0, "set": {"value": "open", "heading": "<b>"}, "count": 1})
+    await turn()
+    assert heard == ["open"] and choice.heading == ""  # a browser sets what is a person's to set, nothing else
+    choice.options = [["open", "open"]]
+    await turn()
+    assert sent(sheet)["0"]["taken"] == 1  # by which the browser knows that its choice is in
+
+
+async def test_a_message_reaches_its_component() -> None:
+    got: list[Any] = []
+    sheet = Sheet(Notice(), Table(on_message=got.append))
+    sheet._handle_msg({"number": 1, "message": {"action": "select", "index": 0}})
+    assert got == [{"action": "select", "index": 0}]
