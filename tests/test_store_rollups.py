@@ -154,10 +154,20 @@ def test_clients_from_the_lists_of_days_that_are_over_are_those_that_a_search_fi
     late = [observation("a.example.com", first + DAY + HOUR, client=f"198.51.100.{i}") for i in range(3)]
     store.append(records(late, 2))
     assert {top.key: top.clients for top in store.top(where, by)} == clients_of(store, where, by)
-    gone = {("a.example.com", days[1]), ("example.com", days[1])}
-    assert names - set(store._all("SELECT key, time FROM askers")) == gone
-    assert gone <= set(listed(store))
-    assert {top.key: top.clients for top in store.top(where, by)} == clients_of(store, where, by)
+    assert names <= set(store._all("SELECT key, time FROM askers"))
+
+
+def test_a_resolver_that_is_always_late_keeps_no_day_from_its_lists(store: SqliteStore) -> None:
+    today = now() // DAY * DAY
+    first = today - 5 * DAY
+    store.append(records(popular(first, 5, range(8))))
+    for number in range(20):  # each with a row in time and one that is not
+        late = observation("a.example.com", first + number, client=f"198.51.100.{number % 2}", count=30)
+        store.append(records([late, observation("d.example.com", now())], 2 + number))
+    days = {time for key, time in store._all("SELECT key, time FROM askers") if key == "a.example.com"}
+    assert days >= {first + day * DAY for day in range(4)}
+    where = Filter(first, today + DAY)
+    assert {top.key: top.clients for top in store.top(where, "qname")} == clients_of(store, where, "qname")
 
 
 def test_a_repeated_late_batch_leaves_the_lists_alone(store: SqliteStore) -> None:

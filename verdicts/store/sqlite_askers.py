@@ -5,8 +5,8 @@ that is over hardly changes, so each of its popular keys gets its clients as one
 each append. A key and day without a list, today's above all, is counted from `asked`: a list saves time and is never
 needed.
 
-Invariant: a list holds exactly the clients that `asked` has for its key and day. Whoever counts late rows throws the
-lists of their keys away in the same transaction.
+Invariant: a list holds exactly the clients that `asked` has for its key and day. Late rows are added to both in one
+transaction.
 """
 
 import sqlite3
@@ -20,7 +20,8 @@ from verdicts.store.sqlite_schema import DAY, HOUR
 POPULAR = 200  # queries of a day, in one class; fewer have few clients
 AT_ONCE = 20  # keys of one append: some hundredths of a second
 SETTLED_MS = HOUR  # after its end a day may still get rows from spools
-FIELDS = (0, 1)  # qname and registered domain, as in KEYS; a client has one client
+KEYS = ("qname", "registered")  # `askers.field` is the index here, as it is in `asked`
+FIELDS = range(len(KEYS))
 
 _UNLISTED = f"""
 SELECT DISTINCT key FROM days d WHERE field = ? AND time = ? AND class IN (0, 1, 2, 3)
@@ -28,13 +29,8 @@ SELECT DISTINCT key FROM days d WHERE field = ? AND time = ? AND class IN (0, 1,
     AND NOT EXISTS (SELECT 1 FROM askers a WHERE a.field = d.field AND a.key = d.key AND a.time = d.time) LIMIT ?
 """
 _LIST = """
-INSERT INTO askers SELECT :field, :key, :time, json_group_array(client)
+INSERT INTO askers (field, key, time, clients) SELECT :field, :key, :time, json_group_array(client)
     FROM (SELECT DISTINCT client FROM asked WHERE field = :field AND key = :key AND time = :time)
-"""
-_LATE = f"""
-DELETE FROM askers WHERE (field, key, time) IN (
-    SELECT 0, qname, time - time % {DAY} FROM stage UNION SELECT 1, registered, time - time % {DAY} FROM stage
-)
 """
 
 
@@ -55,15 +51,32 @@ def list_askers(db: sqlite3.Connection, now: int) -> None:
         _set_next_day(db, day)
 
 
-def forget_late(db: sqlite3.Connection, now: int) -> bool:
-    """Throw away the lists which the rows in `stage` make wrong; True when there are such late rows."""
+def add_late(db: sqlite3.Connection, now: int) -> bool:
+    """Put the clients of late rows in `stage` into the lists that there are; True when no row was in time.
+
+    A resolver whose clock is a day behind is late for ever: the lists of its popular names stay, and change rarely.
+    """
     day = _next_day(db)
-    oldest: int | None = db.execute("SELECT min(time) FROM stage").fetchone()[0]
-    if day is None or oldest is None or oldest >= (day + DAY if _settled(day, now) else day):
+    oldest, newest = db.execute("SELECT min(time), max(time) FROM stage").fetchone()
+    if day is None or oldest is None:
         return False
-    db.execute(_LATE)
-    _set_next_day(db, min(day, oldest - oldest % DAY))
-    return True
+    in_time = day + DAY if _settled(day, now) else day
+    if oldest >= in_time:
+        return False
+    for field in FIELDS:
+        late = db.execute(
+            f"SELECT a.id, json_group_array(DISTINCT s.client) FROM stage s CROSS JOIN askers a ON a.field = {field}"
+            f" AND a.key = s.{KEYS[field]} AND a.time = s.time - s.time % {DAY} WHERE s.time < ? GROUP BY a.id",
+            (in_time,),
+        )
+        for number, clients in late.fetchall():
+            there = db.execute("SELECT clients FROM askers WHERE id = ?", (number,)).fetchone()[0]
+            known = set(_clients(there))
+            if more := known.union(_clients(clients)) - known:
+                listed = msgspec.json.encode(sorted(known | more)).decode()
+                db.execute("UPDATE askers SET clients = ? WHERE id = ?", (listed, number))
+    _set_next_day(db, min(day, oldest - oldest % DAY))  # other keys of its day may have become popular
+    return bool(newest < in_time)
 
 
 def count_askers(ask: Callable[..., list[Any]], field: int, key: str, start: int, end: int) -> int | None:
@@ -79,12 +92,16 @@ def count_askers(ask: Callable[..., list[Any]], field: int, key: str, start: int
         return None
     found: set[str] = set()
     for clients in lists.values():
-        found.update(msgspec.json.decode(clients, type=list[str]))
+        found.update(_clients(clients))
     others = [time for time in range(start, end, DAY) if time not in lists]
     marks = ", ".join(map(str, others))
     sql = f"SELECT DISTINCT client FROM asked WHERE field = ? AND key = ? AND time IN ({marks})"
     found.update(client for (client,) in ask(sql, field, key))
     return len(found)
+
+
+def _clients(listed: str) -> list[str]:
+    return msgspec.json.decode(listed, type=list[str])
 
 
 def _settled(day: int, now: int) -> bool:

@@ -12,7 +12,7 @@ import msgspec
 from verdicts.records import Record
 from verdicts.store import Promise, Rejected
 from verdicts.store.admission import parse_id, refusal
-from verdicts.store.sqlite_askers import forget_late, list_askers
+from verdicts.store.sqlite_askers import add_late, list_askers
 from verdicts.store.sqlite_schema import DAY, HOUR, MINUTE, ROW_BITS
 
 DIMS = (
@@ -51,9 +51,9 @@ class LogWrites:
         with self._transaction() as db:
             _promise(db, promises)
             _stage(db, (record for record in records if id(record) not in refused))
-            late = forget_late(db, now)
+            all_late = add_late(db, now)
             _count_stage(db)
-            if not late:
+            if not all_late:  # an import of what is long over is not held up
                 list_askers(db, now)
             _bury(db, rejected, now)
         return rejected

@@ -126,12 +126,13 @@ INSERT INTO bad SELECT {field}, r.{key} AS k, r.time - r.time % 3600000 AS t, r.
 # Few reports have to leave anything out: their sum over a month reads those few.
 _DISCARDED = "CREATE INDEX batches_discarded ON batches (time, discarded) WHERE discarded > 0;\n"
 
-# Made from `asked` bit by bit (see sqlite_askers), so that an older store opens at once. A table with a rowid: one that
-# is its own index would have the long lists in the way of each search.
+# Made from `asked` bit by bit (see sqlite_askers), so that an older store opens at once. Rows are numbered: a table
+# that is its own index would have the long lists in the way of each search.
 _ASKERS = """
 CREATE TABLE askers (  -- the distinct clients of a popular key on a day that is over
-    field INTEGER, key TEXT, time INTEGER, clients TEXT NOT NULL /* JSON list */,
-    PRIMARY KEY (field, key, time)
+    id INTEGER PRIMARY KEY, field INTEGER NOT NULL, key TEXT NOT NULL, time INTEGER NOT NULL,
+    clients TEXT NOT NULL,  -- JSON list
+    UNIQUE (field, key, time)
 );
 """
 
