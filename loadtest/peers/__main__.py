@@ -25,14 +25,16 @@ from loadtest.stats import Report, Result, command_line, describe_machine
 
 FRAMES = (256, 1024)
 OURS = "Verdict"
+MAY_REFUSE = 0.5  # of a peer's questions, with 503 (BentoML does when a batch takes long): not counted, but told
 GOALS = {256: 60, 1024: 100}  # times the best peer's single names, by verdicts a CPU second
 
 
 class Rate(NamedTuple):
-    """Verdicts by the clock and by the CPU time of the server's processes."""
+    """Verdicts by the clock and by the CPU time of the server's processes; the share of refused questions."""
 
     a_second: list[float]
     a_cpu_second: list[float]
+    refused: list[float]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -57,7 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"measuring {OURS}", file=sys.stderr, flush=True)
     with verdict() as (port, pid, token):
         for size in FRAMES:
-            found[OURS, size] = rate(("127.0.0.1", port), "/v1/verdicts", token, pid, size, rounds, seconds)
+            found[OURS, size] = rate(
+                ("127.0.0.1", port), "/v1/verdicts", token, pid, size, rounds, seconds, may_refuse=0.0
+            )
     results = [*singles(found), *frames(found)]
     plots = [str(args.plot)] if args.plot else []
     if args.plot:
@@ -76,17 +80,21 @@ def rate(
     rounds: int,
     seconds: float,
     connections: int | None = None,
+    may_refuse: float = MAY_REFUSE,
 ) -> Rate:
-    """Rates in a closed loop; every answer must be a good one."""
+    """Rates in a closed loop of the questions that were answered; no more than `may_refuse` of them may be refused."""
     asked = requests(list(bodies(size)), path, token)
     connections = connections or CONNECTIONS[size]
     closed_loop(address, asked, size, connections, 1.0)  # warm: first batches, first connections
-    made = Rate([], [])
+    made = Rate([], [], [])
     for _ in range(rounds):
         before = cpu_seconds(pid)
         outcome = closed_loop(address, asked, size, connections, seconds)
-        if set(outcome.statuses) != {200} or outcome.lost:
-            raise SystemExit(f"{path} at {size}: {dict(outcome.statuses)}, {outcome.lost} lost; expected 200 alone")
+        refused = outcome.statuses[503] / outcome.statuses.total()
+        if set(outcome.statuses) - {200, 503} or outcome.lost or refused > may_refuse:
+            found = f"{dict(outcome.statuses)}, {outcome.lost} lost"
+            raise SystemExit(f"{path} at {size}: {found}; expected 200 alone, or 503 for at most {may_refuse:.0%}")
+        made.refused.append(refused)
         made.a_second.append(outcome.names_a_second)
         made.a_cpu_second.append(outcome.names / (cpu_seconds(pid) - before))
     return made
@@ -114,7 +122,10 @@ def singles(found: dict[tuple[str, int], Rate]) -> list[Result]:
     """Single names, each server as its users use it, against ours through frames."""
     alone = {name: made.a_cpu_second for (name, size), made in found.items() if size == 1}
     best = max(alone, key=lambda name: statistics.median(alone[name]))
-    rows = [Result(f"one name a request: {name}", "verdicts/CPU s", values) for name, values in alone.items()]
+    rows = [
+        Result(f"one name a request: {name}", "verdicts/CPU s", values, note=refusals(found[name, 1]))
+        for name, values in alone.items()
+    ]
     for size in FRAMES:
         goal = f"{GOALS[size]} times the best"
         values = found[OURS, size].a_cpu_second
@@ -129,10 +140,19 @@ def frames(found: dict[tuple[str, int], Rate]) -> list[Result]:
         for unit, pick in (("verdicts/s", 0), ("verdicts/CPU s", 1)):
             peers = {name: made[pick] for (name, n), made in found.items() if n == size and name != OURS}
             best = max(peers, key=lambda name: statistics.median(peers[name]))
-            rows += [Result(f"frames of {size}: {name}", unit, values) for name, values in peers.items()]
+            rows += [
+                Result(f"frames of {size}: {name}", unit, values, note=refusals(found[name, size]))
+                for name, values in peers.items()
+            ]
             goal = "ahead of the best"
             rows.append(Result(f"frames of {size}: {OURS}", unit, found[OURS, size][pick], best, peers[best], goal))
     return rows
+
+
+def refusals(made: Rate) -> str:
+    """A note, where there were some."""
+    share = statistics.mean(made.refused)
+    return f"{share:.2%} of its questions refused" if share else ""
 
 
 def plot(found: dict[tuple[str, int], Rate], file: Path) -> None:
