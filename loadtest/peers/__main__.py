@@ -47,6 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rounds, seconds = (1, 3.0) if args.quick else (5, 6.0)
     python()
     found: dict[tuple[str, int], Rate] = {}
+    print(f"measuring {OURS}", file=sys.stderr, flush=True)
+    with verdict() as (port, pid, token):
+        for size in FRAMES:
+            found[OURS, size] = rate(
+                ("127.0.0.1", port), "/v1/verdicts", token, pid, size, rounds, seconds, may_refuse=0.0
+            )
     for peer in PEERS:
         print(f"measuring {peer.name}", file=sys.stderr, flush=True)
         with serving(peer) as (port, pid):
@@ -56,12 +62,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     found[peer.name, size] = rate(address, "/name", "", pid, size, rounds, seconds)
             else:  # seconds a question: with more than one at a time a round would end before its first answer
                 found[peer.name, 1] = rate(address, "/name", "", pid, 1, rounds, seconds * 5, connections=1)
-    print(f"measuring {OURS}", file=sys.stderr, flush=True)
-    with verdict() as (port, pid, token):
-        for size in FRAMES:
-            found[OURS, size] = rate(
-                ("127.0.0.1", port), "/v1/verdicts", token, pid, size, rounds, seconds, may_refuse=0.0
-            )
     results = [*singles(found), *frames(found)]
     plots = [str(args.plot)] if args.plot else []
     if args.plot:
