@@ -2,11 +2,14 @@
 that Panel and Bokeh build around it, and a page has up to thirty.
 
 What the components hold reaches the browser as a few properties, by the components' numbers, so that a change of one
-does not send all of them again. What a person changes comes back as messages.
+does not send all of them again; as JSON, since Panel and Bokeh look for models in every value of every row of what is
+no text, three times a change. What a person changes comes back as messages.
 """
 
 import functools
 import hashlib
+import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +35,16 @@ def assets_path() -> str:
 class Sheet(JSComponent):  # type: ignore[misc]
     """Components and boxes of them, in the order given; what is no component keeps its place as a child."""
 
-    tree = param.List(default=[], doc="nodes: module and number, or slot; of a box its kind and children")
+    tree = param.String(default="[]", doc="nodes: module and number, or slot; of a box its kind and children")
     slots = Children(default=[])
-    p0 = param.Dict(default={}, doc="by number of a component: its values, and the changes by a browser that they hold")
-    p1 = param.Dict(default={})
-    p2 = param.Dict(default={})
-    p3 = param.Dict(default={})
-    p4 = param.Dict(default={})
-    p5 = param.Dict(default={})
+    p0 = param.String(
+        default="{}", doc="by number of a component: its values, and how many changes by a person they hold"
+    )
+    p1 = param.String(default="{}")
+    p2 = param.String(default="{}")
+    p3 = param.String(default="{}")
+    p4 = param.String(default="{}")
+    p5 = param.String(default="{}")
 
     assets = param.String(default="", doc="where the modules are; every page shares the browser's copy of them")
 
@@ -59,20 +64,13 @@ export async function render(self) {
         self._changed: set[int] = set()
         super().__init__(
             assets=assets_path(),
-            tree=tree,
+            tree=json.dumps(tree),
             slots=slots,
             **{f"p{at}": self._property(at) for at in range(PROPERTIES)},
             **{"sizing_mode": "stretch_width", "margin": 0, **params},
         )
         for number, component in enumerate(self._components):
             component.param.watch(functools.partial(self._note, number), list(self._known[number]))
-
-    @classmethod
-    def _patch_datamodel_ref(cls, props: Any, ref: str) -> None:
-        # Panel looks for models within all values, each row of each table, at each change: here are none.
-        tag = f"__ref:{ref}"
-        if tag not in props.tags:
-            props.tags.append(tag)
 
     def _node(self, item: Any, slots: list[Any]) -> dict[str, Any]:
         style = getattr(item, "style", "")
@@ -85,9 +83,9 @@ export async function render(self) {
             node |= {"kind": item.kind, "children": [self._node(child, slots) for child in item.objects]}
         return node
 
-    def _property(self, at: int) -> dict[str, Any]:
+    def _property(self, at: int) -> str:
         numbers = range(at, len(self._components), PROPERTIES)
-        return {str(number): {"values": self._known[number], "taken": self._taken[number]} for number in numbers}
+        return text_of({number: {"values": self._known[number], "taken": self._taken[number]} for number in numbers})
 
     def _note(self, number: int, *_: Any) -> None:
         if not self._changed:
@@ -112,3 +110,19 @@ export async function render(self) {
             component.param.update(chosen)
         else:
             component.receive(message["message"])
+
+
+def text_of(value: Any) -> str:
+    """A value as JSON that a browser can read; what is no finite number becomes null."""
+    try:
+        return json.dumps(value, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

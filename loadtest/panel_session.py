@@ -149,15 +149,15 @@ class Visitor:
                 raise NotServed(str(content)[:300])
             self._find(content)
             for event in content.get("events", []) if kind == "PATCH-DOC" else []:
-                if event.get("kind") == "ModelChanged" and event["model"]["id"] in self._sheets:
-                    self._hear(event["model"]["id"], plain(event["new"]))
+                if event.get("model", {}).get("id") in self._sheets and re.fullmatch(r"p\d", event.get("attr", "")):
+                    self._hear(event["model"]["id"], event["new"])
         key, state = self._told.pop(0)
         if state == "failed":
             raise NotServed("a part of the page got no answer from the store")
         return key, state
 
-    def _hear(self, model: str, components: Any) -> None:
-        for number, said in components.items() if isinstance(components, dict) else ():
+    def _hear(self, model: str, components: str) -> None:
+        for number, said in json.loads(components).items():
             key, state = (model, number), said["values"]["status"]["kind"]
             if self._states.get(key, state) != state:
                 self._told.append((key, state))
@@ -176,8 +176,10 @@ class Visitor:
             self._sheets[data["id"]] = content["id"]
             for name, value in data["attributes"].items():
                 if re.fullmatch(r"p\d", name):
-                    self._hear(data["id"], plain(value))
-            self._modules |= {module: (data["id"], number) for module, number in modules(data["attributes"]["tree"])}
+                    self._hear(data["id"], value)
+            self._modules |= {
+                module: (data["id"], number) for module, number in modules(json.loads(data["attributes"]["tree"]))
+            }
         for item in content.values():
             self._find(item)
 
@@ -194,18 +196,9 @@ class Visitor:
         return str(header["msgtype"]), content
 
 
-def plain(value: Any) -> Any:
-    """A value of Bokeh's protocol as JSON would have it."""
-    if isinstance(value, list):
-        return [plain(item) for item in value]
-    if isinstance(value, dict) and value.get("type") == "map":
-        return {key: plain(item) for key, item in value.get("entries", [])}
-    return value
-
-
 def modules(tree: Any) -> Iterator[tuple[str, str]]:
     """Kind and number of each component of a sheet."""
-    for node in plain(tree):
+    for node in tree:
         if "module" in node:
             yield node["module"], str(node["number"])
         yield from modules(node.get("children", []))

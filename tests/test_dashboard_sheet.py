@@ -1,6 +1,7 @@
 """A sheet: what reaches the browser of its components, and what comes back."""
 
 import asyncio
+import json
 from typing import Any
 
 import panel as pn
@@ -8,14 +9,14 @@ import pytest
 
 from dashboard.components import READY, Choice, Notice, Table
 from dashboard.page import columns, panel, stack
-from dashboard.sheet import PROPERTIES, Sheet
+from dashboard.sheet import PROPERTIES, Sheet, text_of
 
 pytestmark = pytest.mark.anyio
 
 
 def sent(sheet: Sheet) -> dict[str, Any]:
     """What the browser has of each component, by number."""
-    return {number: said for at in range(PROPERTIES) for number, said in getattr(sheet, f"p{at}").items()}
+    return {number: said for at in range(PROPERTIES) for number, said in json.loads(getattr(sheet, f"p{at}")).items()}
 
 
 async def turn() -> None:
@@ -26,7 +27,7 @@ async def turn() -> None:
 def test_the_tree_says_where_each_component_belongs() -> None:
     button = pn.widgets.Button()
     sheet = Sheet(stack(Notice(text="one"), columns(panel(Table()), panel(button), least=300)))
-    [outer] = sheet.tree
+    [outer] = json.loads(sheet.tree)
     assert outer["kind"] == "stack"
     notice, row = outer["children"]
     assert notice["module"] == "notice"
@@ -70,3 +71,8 @@ async def test_a_message_reaches_its_component() -> None:
     sheet = Sheet(Notice(), Table(on_message=got.append))
     sheet._handle_msg({"number": 1, "message": {"action": "select", "index": 0}})
     assert got == [{"action": "select", "index": 0}]
+
+
+def test_what_a_browser_cannot_read_as_json_does_not_reach_it() -> None:
+    assert text_of({"loss": [0.5, float("nan")], "up": float("inf")}) == '{"loss": [0.5, null], "up": null}'
+    assert text_of("\ud800") == '"\\ud800"'

@@ -60,8 +60,8 @@ export async function render({ model, el }) {
     if (!node.children) begin.push(() => MODULES[node.module].render({ model: made.model, el: element }))
     return element
   }
-  const elements = model.tree.map(build)
-  const take = (property) => { for (const [number, given] of Object.entries(model[property])) components[number].take(given) }
+  const elements = JSON.parse(model.tree).map(build)
+  const take = (property) => { for (const [number, given] of Object.entries(JSON.parse(model[property]))) components[number].take(given) }
   for (const property of PROPERTIES) {
     take(property)
     model.on(property, () => take(property))
