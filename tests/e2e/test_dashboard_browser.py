@@ -84,7 +84,6 @@ def test_a_false_block_is_allowed_from_the_report_and_a_network_enforces(admin: 
 # 3. A client is infected
 
 
-@long
 def test_an_incident_is_taken_up_assigned_and_closed_and_leads_to_its_client(analyst: Visit) -> None:
     page = analyst.page
     analyst.go("/incidents")
@@ -125,7 +124,6 @@ def test_names_are_vetted_alone_and_together_and_undone_by_single_keys(analyst: 
     assert {found.nth(at).locator("td").nth(3).inner_text() for at in range(2)} == set(names[:2])
 
 
-@long
 def test_names_alike_are_one_row_that_opens(analyst: Visit) -> None:
     page = analyst.page
     analyst.go("/vetting")
