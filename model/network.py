@@ -1,5 +1,8 @@
 """The character CNN: one small residual network over a name's segments, two heads.
 
+What a filter found anywhere in the name is kept as maximum and mean, and what was found at each of the first places of
+the registered label as it stands: words may be anywhere, but many families are known by what comes where.
+
 Written with Keras 3 alone, so that it trains on any backend. Padding is masked after every convolution: the scores
 of a name do not depend on how far it is padded, and short names may run on a narrower graph.
 """
@@ -8,19 +11,23 @@ from typing import Any
 
 import msgspec
 
+from model.encoding import SEGMENT
+
 HARDEST = 10  # benign names of a batch that every generated one is compared with: about 2 % of them
 PAIRED = 0.5  # weight of those comparisons
 BOUND = 0.4  # q of the bounded loss: 0 is cross-entropy, 1 the mean absolute error
 
 
 class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Hyper-parameters."""
+    """Hyper-parameters. The defaults are also those of manifests that were written before a field was there."""
 
     embedding: int = 32
     channels: int = 80
     blocks: int = 3  # residual blocks after the pooling
     dense: int = 128
     dropout: float = 0.2
+    places: int = 0  # pairs of characters, from the start of the registered label on, that keep their place
+    place_channels: int = 24  # what is kept of each
 
 
 def build(shape: Shape = Shape()) -> Any:  # noqa: B008 - frozen
@@ -44,9 +51,25 @@ def build(shape: Shape = Shape()) -> Any:  # noqa: B008 - frozen
     total = ops.sum(x, axis=1)
     length = ops.sum(present, axis=1)
     mean = ops.divide(total, ops.maximum(length, 1.0))  # (B, C)
-    x = layers.Concatenate()([peak, mean, ops.multiply(length, 1 / 16)])
+    found = [peak, mean, ops.multiply(length, 1 / 16)]
+    if shape.places:
+        found.append(_placed(tokens, x, present, shape))
+    x = layers.Concatenate()(found)
     x = layers.Dropout(shape.dropout)(layers.Dense(shape.dense, activation="relu")(x))
     return keras.Model(tokens, layers.Dense(2, name="logits")(x), name="segments")
+
+
+def _placed(tokens: Any, x: Any, present: Any, shape: Shape) -> Any:
+    """The first places of the registered label: (B, W), (B, W/2, C) and (B, W/2, 1) -> (B, places * place_channels)."""
+    from keras import layers, ops
+
+    few = layers.Conv1D(shape.place_channels, 1, activation="relu")(x)
+    few = ops.pad(layers.Multiply()([few, present]), [[0, 0], [0, shape.places], [0, 0]])  # beyond the end: nothing
+    subdomain = ops.logical_and(tokens > 0, tokens < SEGMENT)
+    start = ops.sum(ops.cast(subdomain, "int32"), axis=1, keepdims=True)  # (B, 1)
+    at = ops.expand_dims(start // 2 + ops.expand_dims(ops.arange(shape.places), 0), -1)  # (B, places, 1)
+    kept = ops.take_along_axis(few, ops.repeat(at, shape.place_channels, axis=2), axis=1)
+    return layers.Reshape((shape.places * shape.place_channels,), name="places")(kept)
 
 
 def masked_loss(truth: Any, logits: Any) -> Any:

@@ -17,12 +17,12 @@ from model.grammars import sample
 from verdicts.names import split
 
 WIDTH = 96
-SHARES = {"benign": 0.45, "dga": 0.20, "synthetic": 0.15, "feed": 0.20}
+SHARES = {"benign": 0.45, "dga": 0.32, "synthetic": 0.08, "feed": 0.15}
 TRUTH = {"benign": (0, 0), "dga": (1, 1), "synthetic": (1, -1), "feed": (-1, 2)}
 FAMILY_POWER = 0.3  # a family of n names weighs n ** 0.3
 GRAMMARS, NAMES_EACH = 20_000, 8  # of an epoch
 # Shares of the rows of all kinds but feeds that lose their suffix or get another; the malicious head is not asked then.
-BARE_SUFFIX, OTHER_SUFFIX = 0.2, 0.15
+BARE_SUFFIX, OTHER_SUFFIX = 0.1, 0.05
 EDITED = 0.15  # share of rows with one character of the registered label replaced by another of its kind
 HARD = 0.3  # share of the benign rows that are drawn by how machine-made the network finds them, once it was asked
 HARDEST, SPAN = 0.99, 8.0  # rows above this quantile weigh alike, below it less by the odds, down to exp(-SPAN)

@@ -38,7 +38,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     The way ends after `epochs`, or, where `minutes` is more than 0, when that much time is spent.
     """
 
-    epochs: int = 30
+    epochs: int = 20
     minutes: float = 0.0
     blocks: int = 25  # of an epoch, 16,384 rows each
     batch_size: int = 1024
@@ -48,9 +48,9 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     decay: float = 0.02
     averaging: float = 0.1  # share of the way so far that the average of the weights, which is what is kept, spans
     grammars: int = GRAMMARS  # synthetic families, new each epoch
-    mining: float = 1.0  # from this share of the way on, hard benign names are drawn more often and compared with
+    mining: float = 0.85  # from this share of the way on, hard benign names are drawn more often and compared with
     seed: int = 0
-    shape: Shape = Shape()
+    shape: Shape = Shape(places=16)
 
 
 class Cancelled(Exception):

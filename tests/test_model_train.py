@@ -127,10 +127,22 @@ def test_batches_hold_every_row_once_at_a_width_that_fits(sampler: Sampler) -> N
     assert {batch.x.shape[1] for batch in batches} <= {24, 48, 96}
 
 
-def test_padding_changes_no_score() -> None:
-    network = build(Shape())
+@pytest.mark.parametrize("places", [0, 16])
+def test_padding_changes_no_score(places: int) -> None:
+    network = build(Shape(places=places))
     x = encoder("segments-96")(["login-bank.example.top", "a.b.co.uk", "x.com"]).astype(np.int32)
     assert np.abs(np.asarray(network(x[:, :24])) - np.asarray(network(x))).max() < 1e-5
+
+
+def test_places_count_from_the_start_of_the_registered_label() -> None:
+    network = build(Shape(places=8))
+    kept = keras.Model(network.input, network.get_layer("places").output)
+    label = "abcdefghijklmnopqrst.com"
+    names = [label, "www." + label, "xx" + label]
+    bare, below, moved = np.asarray(kept(encoder("segments-96")(names).astype(np.int32))).reshape(3, 8, -1)
+    assert below[7] == pytest.approx(bare[7], abs=1e-5)  # so far from the subdomain that no filter sees it
+    assert moved[7] == pytest.approx(bare[6], abs=1e-5)
+    assert np.abs(moved[7] - bare[7]).max() > 1e-3
 
 
 def test_a_masked_head_has_no_loss() -> None:
