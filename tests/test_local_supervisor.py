@@ -100,11 +100,16 @@ except StopRequested as number:
 """
 
 
-def run(mark: str, folder: Path, *words: str) -> "subprocess.Popen[str]":
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(RUN), mark, str(folder), *words],
-        stdout=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
+def run(mark: str, folder: Path, *words: str, hangup: signal.Handlers = signal.SIG_DFL) -> "subprocess.Popen[str]":
+    """A supervisor of two processes; `hangup` is what it inherits for SIGHUP, however these tests were started."""
+    former = signal.signal(signal.SIGHUP, hangup)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(RUN), mark, str(folder), *words],
+            stdout=subprocess.PIPE, text=True, start_new_session=True,
+        )  # fmt: skip
+    finally:
+        signal.signal(signal.SIGHUP, former)
     assert process.stdout is not None and process.stdout.readline() == "runs\n"
     return process
 
@@ -137,12 +142,7 @@ def test_a_killed_supervisor_takes_its_children_along(mark: str, tmp_path: Path)
 
 
 def test_one_that_was_told_to_outlive_its_terminal_does(mark: str, tmp_path: Path) -> None:
-    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does; children inherit it
-    try:
-        process = run(mark, tmp_path)
-    finally:
-        signal.signal(signal.SIGHUP, former)
-    with process:
+    with run(mark, tmp_path, hangup=signal.SIG_IGN) as process:  # as nohup does
         process.send_signal(signal.SIGHUP)
         time.sleep(0.3)
         assert process.poll() is None
