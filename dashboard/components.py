@@ -4,7 +4,7 @@ They take plain values and send plain messages; all text reaches the browser as 
 server next to nothing: a page's components reach the browser together, as one `dashboard.sheet.Sheet`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import param
@@ -35,6 +35,10 @@ class Component(param.Parameterized):  # type: ignore[misc]
     def values(self) -> dict[str, Any]:
         """All parameters, as the browser takes them."""
         return {name: getattr(self, name) for name in self.param if name != "name"}
+
+    def take(self, chosen: Mapping[str, Any]) -> None:
+        """Set what a person changed in the browser; the names are all of `given`."""
+        self.param.update(chosen)
 
     def receive(self, message: Message) -> None:
         """Hand a message of the browser to whom it may concern."""

@@ -10,7 +10,8 @@ import panel_material_ui as pmui
 
 from dashboard.client import Refused
 from dashboard.components import READY, Choice, Notice
-from dashboard.page import Context, Page, schedule
+from dashboard.inputs import Button, RadioGroup, Select, TextInput
+from dashboard.page import Context, Page, schedule, stack, toolbar
 from dashboard.sheet import Sheet
 from dashboard.vetted import DURATIONS, SHOWN_LIST, in_force
 from verdicts import names
@@ -34,31 +35,21 @@ class Decision:
         """The dialog and its inputs."""
         self.subject = Notice(status=READY)
         self.kind = Choice(VERBS, value="benign", heading="Decision")
-        self.scope = pmui.RadioBoxGroup(
+        self.scope = RadioGroup(
             options=["this name and all below it", "its whole registered domain"],
             value="this name and all below it",
             label="How wide",
-            margin=(0, 0, 6, 0),
         )
-        self.duration = pmui.Select(
+        self.duration = Select(
             options=list(DURATIONS),
             value="7 days",
             label="For how long",
-            size="small",
-            sizing_mode="stretch_width",
-            margin=(4, 0),
         )
-        self.note = pmui.TextInput(
-            label="Why (kept in the history)", size="small", sizing_mode="stretch_width", margin=(8, 0), max_length=500
-        )
-        go = pmui.Button(label="Decide", color="primary", variant="contained", on_click=self._submit)
-        cancel = pmui.Button(label="Cancel", variant="text", on_click=self._close)
+        self.note = TextInput(label="Why (kept in the history)", max_length=500)
+        go = Button(label="Decide", color="primary", variant="contained", on_click=self._submit)
+        cancel = Button(label="Cancel", variant="text", on_click=self._close)
         self.dialog = pmui.Dialog(
-            Sheet(self.subject, self.kind),
-            self.scope,
-            self.duration,
-            self.note,
-            pmui.Row(go, cancel, margin=(10, 0, 0, 0)),
+            Sheet(stack(self.subject, self.kind, self.scope, self.duration, self.note, toolbar(go, cancel))),
             title="Decide",
             width_option="sm",
             close_on_click=True,

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-import panel_material_ui as pmui
-
 from dashboard.components import READY, Facts
+from dashboard.inputs import Button
 from dashboard.page import Page, schedule
 from verdicts import names
 
@@ -106,13 +105,11 @@ class Registration:
             status=READY,
             empty="Not asked yet. Asking tells the registry that someone here is curious.",
         )
-        self.button = pmui.Button(
+        self.button = Button(
             label=f"Ask the registry about {self.domain}" if len(self.domain) < 40 else "Ask the registry",
             variant="outlined",
-            size="small",
             icon="travel_explore",
             disabled=not self.domain,
-            margin=(6, 0),
             on_click=lambda _: schedule(self.ask),
         )
 

@@ -28,21 +28,13 @@ from dashboard.signin import Signin
 from verdicts.policy import LIST_NAMES
 
 _BUNDLE_RESOURCES = panel_server.bundle_resources
-# Of panel-material-ui, what the pages use.
+# Of panel-material-ui, what the pages use as components of their own; inputs are drawn by dashboard.inputs.
 USED = (
     pmui.Alert,
-    pmui.Button,
     pmui.Dialog,
     pmui.FileInput,
-    pmui.MultiChoice,
     pmui.NotificationArea,
     pmui.Page,
-    pmui.RadioBoxGroup,
-    pmui.Row,
-    pmui.Select,
-    pmui.Switch,
-    pmui.TextAreaInput,
-    pmui.TextInput,
 )
 UNUSED_SESSION_MS = 15_000  # a closed tab's session goes after this
 

@@ -107,7 +107,7 @@ export async function render(self) {
             chosen = {name: value for name, value in message["set"].items() if name in component.given}
             self._taken[number] = message["count"]
             self._known[number] = {**self._known[number], **chosen}
-            component.param.update(chosen)
+            component.take(chosen)
         else:
             component.receive(message["message"])
 

@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-import panel_material_ui as pmui
-
+from dashboard.inputs import Button, Select, TextInput
 from dashboard.page import toolbar
 from dashboard.widgets import number_of, whole
 
@@ -13,28 +12,25 @@ class TrainingForm:
     """Inputs and the button; `settings` reads them."""
 
     def __init__(self, start: Callable[[], None], allowed: bool) -> None:
-        small = {"size": "small", "margin": 0}
-        self.kind = pmui.Select(
+        self.kind = Select(
             label="What",
             options={"retrain with labels": "retrain", "train anew": "train"},
             value="retrain",
             width=180,
-            **small,
         )
-        self.network = pmui.Select(label="Network", options=["segments", "seed"], value="segments", width=140, **small)
-        self.data = pmui.TextInput(label="Training data (folder or URL)", width=260, **small)
+        self.network = Select(label="Network", options=["segments", "seed"], value="segments", width=140)
+        self.data = TextInput(label="Training data (folder or URL)", width=260)
         self.epochs = whole("Epochs (0: its own)")
         self.batch = whole("Batch size (0: its own)", 170)
         self.rows = whole("Sample size (0: all)")
         self.minutes = whole("Minutes (0: no limit)", 160)
         self.seed = whole("Seed", 90)
-        self.start = pmui.Button(
+        self.start = Button(
             label="Start",
             icon="play_arrow",
             variant="contained",
             disabled=not allowed,
             on_click=lambda _: start(),
-            **small,
         )
 
     def view(self) -> Any:

@@ -1,16 +1,13 @@
 """Inputs that several pages share, bound to the page's filters."""
 
-from typing import Any
-
-import panel_material_ui as pmui
+from typing import Any, TypeVar
 
 from dashboard.components import TimeRange
 from dashboard.filters import Filters
+from dashboard.inputs import MultiChoice, TextInput
 from dashboard.page import toolbar
 
-# A choice as low as a text field; its label lies outside what `sx` reaches.
-LOW = {"& .MuiSelect-select": {"paddingTop": "8px", "paddingBottom": "8px"}}
-LABEL = ".MuiInputLabel-root:not(.MuiInputLabel-shrink) { transform: translate(10px, 8px) !important; }"
+Field = TypeVar("Field", TextInput, MultiChoice)
 
 
 def range_bar(filters: Filters, *more: Any) -> Any:
@@ -22,31 +19,27 @@ def range_bar(filters: Filters, *more: Any) -> Any:
     return toolbar(chosen, *more, gap=10)
 
 
-def text(filters: Filters, name: str, label: str, **params: Any) -> Any:
+def text(filters: Filters, name: str, label: str, width: int = 210) -> TextInput:
     """A text field that filters when the person leaves it or presses Enter."""
-    return pmui.TextInput.from_param(
-        filters.param[name], label=label, description="", size="small", margin=0, **{"width": 210, **params}
-    )
+    return _bound(TextInput(label=label, width=width, value=getattr(filters, name)), filters, name)
 
 
-def choice(filters: Filters, name: str, label: str, options: list[str], **params: Any) -> Any:
+def choice(filters: Filters, name: str, label: str, options: list[str]) -> MultiChoice:
     """Several of a few values."""
-    return pmui.MultiChoice.from_param(
-        filters.param[name],
-        label=label,
-        options=options,
-        description="",
-        sx=LOW,
-        stylesheets=[LABEL],
-        margin=0,
-        **{"width": 165, **params},
-    )
+    return _bound(MultiChoice(label=label, options=options, width=165, value=getattr(filters, name)), filters, name)
+
+
+def _bound(field: Field, filters: Filters, name: str) -> Field:
+    """The input, which shows the filter and sets it."""
+    field.param.watch(lambda event: filters.param.update({name: event.new}), "value")
+    filters.param.watch(lambda event: field.param.update(value=event.new), name)
+    return field
 
 
 def score(filters: Filters, name: str, label: str) -> Any:
     """A bound of the score, 0 to 1; empty: none."""
     value = getattr(filters, name)
-    field = pmui.TextInput(label=label, value="" if value is None else str(value), size="small", margin=0, width=105)
+    field = TextInput(label=label, value="" if value is None else str(value), width=105)
 
     def changed(event: Any) -> None:
         text = event.new.strip().replace(",", ".")
@@ -64,7 +57,7 @@ def score(filters: Filters, name: str, label: str) -> Any:
 
 def whole(label: str, width: int = 150) -> Any:
     """A field for a number, 0 or more; empty: 0."""
-    return pmui.TextInput(label=label, value="0", size="small", margin=0, width=width)
+    return TextInput(label=label, value="0", width=width)
 
 
 def number_of(field: Any) -> float:

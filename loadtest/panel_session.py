@@ -158,6 +158,8 @@ class Visitor:
 
     def _hear(self, model: str, components: str) -> None:
         for number, said in json.loads(components).items():
+            if "status" not in said["values"]:
+                continue  # an input
             key, state = (model, number), said["values"]["status"]["kind"]
             if self._states.get(key, state) != state:
                 self._told.append((key, state))

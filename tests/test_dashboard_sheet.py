@@ -8,6 +8,7 @@ import panel as pn
 import pytest
 
 from dashboard.components import READY, Choice, Notice, Table
+from dashboard.inputs import Button, Select, TextInput
 from dashboard.page import columns, panel, stack
 from dashboard.sheet import PROPERTIES, Sheet, text_of
 
@@ -76,3 +77,25 @@ async def test_a_message_reaches_its_component() -> None:
 def test_what_a_browser_cannot_read_as_json_does_not_reach_it() -> None:
     assert text_of({"loss": [0.5, float("nan")], "up": float("inf")}) == '{"loss": [0.5, null], "up": null}'
     assert text_of("\ud800") == '"\\ud800"'
+
+
+async def test_an_input_reaches_the_browser_as_what_is_shown_and_comes_back_as_its_value() -> None:
+    choice = Select(label="For how long", options={"a day": 86_400, "for good": None}, value=None)
+    sheet = Sheet(choice, Select(options=[10, 20], value=10), TextInput(label="Why"))
+    assert [sent(sheet)[at]["values"]["value"] for at in "012"] == ["for good", "10", ""]
+    assert sent(sheet)["0"]["values"]["options"] == ["a day", "for good"]
+    sheet._handle_msg({"number": 0, "set": {"value": "a day", "label": "<b>"}, "count": 1})
+    assert choice.value == 86_400 and choice.label == "For how long"
+    sheet._handle_msg({"number": 0, "set": {"value": "a year"}, "count": 2})  # none of its options
+    assert choice.value == 86_400
+
+
+async def test_a_button_that_is_off_does_nothing_whatever_a_browser_says() -> None:
+    pressed: list[Any] = []
+    button = Button(label="Enforce", on_click=pressed.append, disabled=True)
+    sheet = Sheet(button)
+    sheet._handle_msg({"number": 0, "message": {"action": "click"}})
+    assert pressed == []
+    button.disabled = False
+    sheet._handle_msg({"number": 0, "message": {"action": "click"}})
+    assert len(pressed) == 1

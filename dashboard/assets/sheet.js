@@ -4,6 +4,7 @@ import * as characters from "./characters.js"
 import * as choice from "./choice.js"
 import * as exports_ from "./exports.js"
 import * as facts from "./facts.js"
+import * as input from "./input.js"
 import * as keys from "./keys.js"
 import * as lines from "./lines.js"
 import * as nav from "./nav.js"
@@ -15,7 +16,7 @@ import * as tiles from "./tiles.js"
 import * as timechart from "./timechart.js"
 import * as timerange from "./timerange.js"
 
-const MODULES = { characters, choice, exports: exports_, facts, keys, lines, nav, notice, router, since, table, tiles, timechart, timerange }
+const MODULES = { characters, choice, exports: exports_, facts, input, keys, lines, nav, notice, router, since, table, tiles, timechart, timerange }
 const PROPERTIES = ["p0", "p1", "p2", "p3", "p4", "p5"]
 
 const same = (a, b) => a === b || JSON.stringify(a) === JSON.stringify(b)
@@ -49,7 +50,7 @@ function component(sheet, number) {
   return { model, take }
 }
 
-export async function render({ model, el }) {
+export async function render({ model, el, view }) {
   await styled(el)
   const slots = model.get_child("slots"), components = {}, begin = []
   const build = (node) => {
@@ -57,7 +58,7 @@ export async function render({ model, el }) {
     const made = (components[node.number] = component(model, node.number))
     const element = h("div", { class: node.children ? node.kind : "part", style: node.style || null }, (node.children || []).map(build))
     made.model.on("visible", () => { element.hidden = !made.model.visible })
-    if (!node.children) begin.push(() => MODULES[node.module].render({ model: made.model, el: element }))
+    if (!node.children) begin.push(() => MODULES[node.module].render({ model: made.model, el: element, view }))
     return element
   }
   const elements = JSON.parse(model.tree).map(build)

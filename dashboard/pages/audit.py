@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-import panel_material_ui as pmui
 
 from dashboard.components import LOADING, Choice, Component, Table
 from dashboard.decision import InForce
+from dashboard.inputs import Button
 from dashboard.page import Context, Page, panel, schedule, stack
 from verdicts.store import Document
 
@@ -54,9 +54,7 @@ class Audit(Page):
         )
         self.force = InForce(context)
         self.before: int | None = None
-        self.older = pmui.Button(
-            label="Older", variant="outlined", size="small", on_click=lambda _: schedule(self._older), margin=0
-        )
+        self.older = Button(label="Older", variant="outlined", on_click=lambda _: schedule(self._older))
 
     def address(self) -> str:
         return self.path + (f"?kind={self.kind}" if self.kind else "")

@@ -4,11 +4,10 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-import panel_material_ui as pmui
-
 from dashboard.client import Refused
 from dashboard.components import READY, Component, Facts, Notice, Table, Tiles
 from dashboard.decision import Decision, InForce
+from dashboard.inputs import Button, TextInput
 from dashboard.page import Context, Page, columns, panel, schedule, stack, toolbar
 from dashboard.rows import top_row
 from dashboard.widgets import range_bar, text
@@ -57,30 +56,26 @@ class Enforcement(Page):
         )
         self.policy = Facts(heading="Policy", empty="The policy is read through the control API.", status=READY)
         self.force = InForce(context)
-        self.prefix = pmui.TextInput(
-            label="Clients (prefix; empty: all)", size="small", width=210, margin=0, placeholder="192.0.2.0/24"
-        )
-        self.note = pmui.TextInput(label="Why", size="small", width=210, margin=0)
+        self.prefix = TextInput(label="Clients (prefix; empty: all)", width=210, placeholder="192.0.2.0/24")
+        self.note = TextInput(label="Why", width=210)
         self.trouble = Notice(status=READY, kind="warn", visible=False)
 
     def view(self) -> Any:
         f = self.filters
-        admin = {"size": "small", "margin": 0, "disabled": not self.may("admin")}
+        admin = {"disabled": not self.may("admin")}
         analyst = {**admin, "disabled": not self.may("analyst")}
-        allow = pmui.Button(
+        allow = Button(
             label="Allow chosen\u2026",
             icon="check",
             color="success",
             variant="outlined",
-            size="small",
-            margin=0,
             disabled=not self.may("analyst"),
             on_click=self._allow_chosen,
         )
         switch = toolbar(
             self.prefix,
             self.note,
-            pmui.Button(
+            Button(
                 label="Enforce",
                 icon="gavel",
                 color="error",
@@ -88,10 +83,10 @@ class Enforcement(Page):
                 on_click=self._switch("enforce"),
                 **admin,
             ),
-            pmui.Button(
+            Button(
                 label="Only monitor", icon="visibility", variant="outlined", on_click=self._switch("monitor"), **admin
             ),
-            pmui.Button(
+            Button(
                 label="Pause everything",
                 icon="pause",
                 variant="outlined",
@@ -99,7 +94,7 @@ class Enforcement(Page):
                 on_click=lambda _: schedule(lambda: self.pause(True)),
                 **analyst,
             ),
-            pmui.Button(
+            Button(
                 label="Resume",
                 icon="play_arrow",
                 variant="outlined",

@@ -4,10 +4,9 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode
 
-import panel_material_ui as pmui
-
 from dashboard.components import Choice, Component, Facts, Table, TimeChart
 from dashboard.filters import interval_of
+from dashboard.inputs import Button, TextInput
 from dashboard.page import Context, Page, columns, panel, schedule, stack, toolbar
 from dashboard.pages.clients import incident_row
 from dashboard.rows import LOG_COLUMNS, chart_of, log_row, top_row
@@ -63,10 +62,8 @@ class Incidents(Page):
             columns=[*LOG_COLUMNS[:3], {"key": "rcode", "label": "Reply", "kind": "word"}, *LOG_COLUMNS[4:]],
             empty="None in the log any more.",
         )
-        self.note = pmui.TextInput(label="Note", size="small", width=260, margin=0, max_length=500)
-        self.assignee = pmui.TextInput(
-            label="Assign to", size="small", width=160, margin=0, value=context.user, max_length=100
-        )
+        self.note = TextInput(label="Note", width=260, max_length=500)
+        self.assignee = TextInput(label="Assign to", width=160, value=context.user, max_length=100)
         self.body: dict[str, Any] = {}
 
     def address(self) -> str:
@@ -132,30 +129,30 @@ class Incidents(Page):
         ]
 
     def _buttons(self) -> Any:
-        make = {"size": "small", "variant": "outlined", "margin": 0, "disabled": not self.may("analyst")}
+        make = {"variant": "outlined", "disabled": not self.may("analyst")}
         return toolbar(
-            pmui.Button(
+            Button(
                 label="Acknowledge",
                 icon="visibility",
                 on_click=lambda _: schedule(lambda: self.update({"state": "acknowledged"})),
                 **make,
             ),
             self.assignee,
-            pmui.Button(
+            Button(
                 label="Assign",
                 icon="person_add",
                 on_click=lambda _: schedule(lambda: self.update({"assignee": self.assignee.value.strip()})),
                 **make,
             ),
             self.note,
-            pmui.Button(
+            Button(
                 label="Close",
                 icon="done_all",
                 color="success",
                 on_click=lambda _: schedule(lambda: self.update({"state": "closed"})),
                 **make,
             ),
-            pmui.Button(
+            Button(
                 label="Reopen",
                 on_click=lambda _: schedule(lambda: self.update({"state": "open"})),
                 **{**make, "variant": "text"},

@@ -10,6 +10,7 @@ import panel_material_ui as pmui
 
 from dashboard.components import LOADING, READY, Choice, Component, Exports, Table
 from dashboard.decision import Decision, entries_of
+from dashboard.inputs import Button, Select, TextArea, TextInput
 from dashboard.page import Context, Page, panel, schedule, stack, toolbar
 from dashboard.vetted import DURATIONS, SHOWN_LIST, entry_row
 from verdicts import names
@@ -47,21 +48,15 @@ class Lists(Page):
                 {"key": "expires", "label": "Until", "kind": "until"},
             ],
         )
-        self.names = pmui.TextAreaInput(
-            label="Names, one a line", rows=3, size="small", sizing_mode="stretch_width", margin=0, max_length=200_000
-        )
-        self.importing = pmui.Select(
+        self.names = TextArea(label="Names, one a line", rows=3, max_length=200_000)
+        self.importing = Select(
             options={SHOWN_LIST[k]: k for k in LIST_NAMES},
             value="blocklist",
             label="Into",
-            size="small",
             width=150,
-            margin=0,
         )
-        self.until = pmui.Select(
-            options=list(DURATIONS), value="for good", label="For how long", size="small", width=150, margin=0
-        )
-        self.note = pmui.TextInput(label="Why", size="small", width=300, margin=0)
+        self.until = Select(options=list(DURATIONS), value="for good", label="For how long", width=150)
+        self.note = TextInput(label="Why", width=300)
         self.file = pmui.FileInput(
             label="Import a file",
             accept=".txt,.csv,.rpz,.hosts,.list,text/plain,text/csv",
@@ -79,25 +74,21 @@ class Lists(Page):
 
     def view(self) -> Any:
         chosen = Choice({"": "all", **{k: SHOWN_LIST[k] for k in LIST_NAMES}}, value=self.list, heading="List")
-        search = pmui.TextInput(label="Contains", value=self.contains, size="small", width=240, margin=0)
+        search = TextInput(label="Contains", value=self.contains, width=240)
         chosen.param.watch(lambda event: self._changed(list=event.new), "value")
         search.param.watch(lambda event: self._changed(contains=event.new.strip()), "value")
-        remove = pmui.Button(
+        remove = Button(
             label="Remove chosen",
             icon="delete",
             variant="outlined",
             color="error",
-            size="small",
-            margin=0,
             disabled=not self.may("analyst"),
             on_click=lambda _: schedule(self.remove_chosen),
         )
-        add = pmui.Button(
+        add = Button(
             label="Add",
             icon="add",
             variant="contained",
-            size="small",
-            margin=0,
             disabled=not self.may("analyst"),
             on_click=lambda _: schedule(self.add),
         )

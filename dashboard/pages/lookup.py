@@ -6,13 +6,12 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode
 
-import panel_material_ui as pmui
-
 from dashboard.client import Refused
 from dashboard.components import READY, Characters, Component, Facts, Notice, Table
 from dashboard.decision import Decision
 from dashboard.facts import facts_of_record, facts_of_verdict
 from dashboard.history import History
+from dashboard.inputs import Button, Switch
 from dashboard.page import Context, Page, columns, panel, schedule, stack, toolbar
 from dashboard.registration import Registration
 from dashboard.vetted import SHOWN_LIST, entries_over, entry_row
@@ -157,17 +156,15 @@ class Lookup(Page):
             return lambda _: self.decision.ask([self.name], kind)
 
         allowed = self.may("analyst") and "*" not in self.name
-        make = {"size": "small", "disabled": not allowed, "variant": "outlined", "margin": 0}
+        make = {"disabled": not allowed, "variant": "outlined"}
         return toolbar(
-            pmui.Button(label="Allow\u2026", icon="check", color="success", on_click=ask("benign"), **make),
-            pmui.Button(label="Block\u2026", icon="block", color="error", on_click=ask("blocklist"), **make),
-            pmui.Button(label="Honeypot\u2026", icon="hive", color="warning", on_click=ask("honeypot"), **make),
+            Button(label="Allow\u2026", icon="check", color="success", on_click=ask("benign"), **make),
+            Button(label="Block\u2026", icon="block", color="error", on_click=ask("blocklist"), **make),
+            Button(label="Honeypot\u2026", icon="hive", color="warning", on_click=ask("honeypot"), **make),
         )
 
     def _scope(self) -> Any:
-        wide = pmui.Switch(
-            label="and all below it", value=self.wide, size="small", margin=(4, 6), disabled="*" in self.name
-        )
+        wide = Switch(label="and all below it", value=self.wide, disabled="*" in self.name)
 
         def changed(event: Any) -> None:
             self.wide = event.new

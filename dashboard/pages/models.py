@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode
 
-import panel_material_ui as pmui
-
 from dashboard.client import Refused
 from dashboard.comparison import MOST, Comparison
 from dashboard.components import LOADING, READY, Component, Notice, Table
+from dashboard.inputs import Button, TextInput
 from dashboard.model_detail import Detail
 from dashboard.page import Context, Page, columns, panel, schedule, stack, toolbar
 from dashboard.training import job_row, model_row
@@ -81,7 +80,7 @@ class Models(Page):
         )
         self.detail = Detail()
         self.form = TrainingForm(lambda: schedule(self.train), self.may("analyst"))
-        self.note = pmui.TextInput(label="Why (promotion, roll-back)", width=240, size="small", margin=0)
+        self.note = TextInput(label="Why (promotion, roll-back)", width=240)
         self.compared = Comparison()
 
     def address(self) -> str:
@@ -90,22 +89,18 @@ class Models(Page):
         return self.path + ("?" + query if query else "")
 
     def view(self) -> Any:
-        back = pmui.Button(
+        back = Button(
             label="Roll back",
             icon="undo",
             variant="outlined",
             color="warning",
             on_click=lambda _: schedule(self.roll_back),
-            size="small",
-            margin=0,
             disabled=not self.may("admin"),
         )
-        compare = pmui.Button(
+        compare = Button(
             label="Compare chosen",
             icon="compare",
             variant="outlined",
-            size="small",
-            margin=0,
             on_click=lambda _: self._compare_chosen(),
         )
         return stack(

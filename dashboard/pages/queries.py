@@ -3,10 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
-import panel_material_ui as pmui
-
 from dashboard.components import LOADING, Component, Exports, Table
 from dashboard.decision import Decision
+from dashboard.inputs import Button, Switch
 from dashboard.page import Context, Page, panel, schedule, stack, toolbar
 from dashboard.rows import LOG_COLUMNS, log_row
 from dashboard.widgets import choice, range_bar, score, text
@@ -49,15 +48,12 @@ class Queries(Page):
             on_message=self._row,
             actions=actions if self.may("analyst") else [],
         )
-        self.live = pmui.Switch(label="Live", value=True, size="small", margin=(4, 6))
-        self.newer = pmui.Button(
-            label="Newer", icon="chevron_left", variant="outlined", size="small", on_click=self._newer, disabled=True
-        )
-        self.older = pmui.Button(
+        self.live = Switch(label="Live", value=True)
+        self.newer = Button(label="Newer", icon="chevron_left", variant="outlined", on_click=self._newer, disabled=True)
+        self.older = Button(
             label="Older",
             end_icon="chevron_right",
             variant="outlined",
-            size="small",
             on_click=self._older,
             disabled=True,
         )

@@ -6,13 +6,12 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode
 
-import panel_material_ui as pmui
-
 from dashboard.alike import grouped, laid_out
 from dashboard.client import Refused
 from dashboard.components import READY, Characters, Component, Facts, Keys, Table
 from dashboard.decision import InForce
 from dashboard.facts import facts_of_verdict
+from dashboard.inputs import Select, Switch, TextInput
 from dashboard.page import Context, Page, columns, panel, schedule, stack, toolbar
 from dashboard.queue import CANDIDATES, DAILY, queue
 from dashboard.vetted import DURATIONS
@@ -44,25 +43,19 @@ class Vetting(Page):
     def __init__(self, context: Context, query: dict[str, str]) -> None:
         super().__init__(context, query)
         daily = _number(query.get("daily"), DAILY)
-        self.daily = pmui.Select(
+        self.daily = Select(
             label="Names a day",
             options=sorted({10, 20, 50, 100, 200, 500, daily}),
             value=daily,
-            size="small",
             width=130,
-            margin=0,
         )
-        self.together = pmui.Switch(
-            label="Alike together", value=query.get("alone") != "1", size="small", margin=(4, 6)
-        )
+        self.together = Switch(label="Alike together", value=query.get("alone") != "1")
         for input in (self.daily, self.together):
             input.param.watch(self._changed, "value")
         self.opened: set[str] = set()  # groups whose names stand apart, by their first name
         self.groups: list[dict[str, Any]] = []
-        self.duration = pmui.Select(
-            options=list(DURATIONS), value="30 days", label="List decisions last", size="small", width=170, margin=0
-        )
-        self.note = pmui.TextInput(label="Why (for the next decisions)", size="small", width=300, margin=0)
+        self.duration = Select(options=list(DURATIONS), value="30 days", label="List decisions last", width=170)
+        self.note = TextInput(label="Why (for the next decisions)", width=300)
         self.table = Table(
             caption="names to vet",
             empty="Nothing left to vet today. New names come as resolvers ask for them.",
