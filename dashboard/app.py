@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import panel as pn
 import panel_material_ui as pmui
+from panel.io.resources import LOCAL_DIST
 from panel.util import edit_readonly
 
 from dashboard.accounts import Role
@@ -157,10 +158,11 @@ class Session:
 
 
 def _address() -> str:
-    location = pn.state.location
-    if location is None:
-        return "/"
-    return f"{location.pathname or '/'}{location.search or ''}"
+    """Path and query of the page; its socket asks for the same path with `/ws` below it, the token holds the query."""
+    request = pn.state.curdoc.session_context.request
+    path = request.path.removesuffix("/ws") or "/"
+    query = urlencode({name: values[-1] for name, values in pn.state.session_args.items()})
+    return path + (f"?{query}" if query else "")
 
 
 def _watched() -> bool:
@@ -178,6 +180,8 @@ def application(data: Data, client: Client, role_of: Callable[[str | None, Any],
     """What the server calls for each new tab."""
 
     def new() -> Any:
+        # Known from the start, style sheets need not be looked for once more in all models before the page is sent.
+        pn.state.curdoc.template_variables["dist_url"] = LOCAL_DIST
         user = pn.state.user or ""
         role = role_of(user, pn.state.user_info or {})
         if role is None:

@@ -5,14 +5,7 @@ import gc
 from typing import Any
 
 import panel as pn
-import panel_material_ui as pmui
-from bokeh.core.has_props import _default_resolver
-from bokeh.model import Model
 from bokeh.server.server import Server
-from panel.io import server as panel_server
-from panel.io.resources import Resources
-from panel_material_ui.base import MaterialComponent
-from param import descendents
 from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler, StaticFileHandler
 from tornado.websocket import WebSocketClosedError
@@ -21,21 +14,13 @@ from dashboard.app import application
 from dashboard.client import Client
 from dashboard.data import Data
 from dashboard.export import ExportHandler, ListExportHandler
+from dashboard.opening import lower_the_cost
 from dashboard.pages import PAGES
 from dashboard.settings import Settings
 from dashboard.sheet import ASSETS, assets_path
 from dashboard.signin import Signin
 from verdicts.policy import LIST_NAMES
 
-_BUNDLE_RESOURCES = panel_server.bundle_resources
-# Of panel-material-ui, what the pages use as components of their own; inputs are drawn by dashboard.inputs.
-USED = (
-    pmui.Alert,
-    pmui.Dialog,
-    pmui.FileInput,
-    pmui.NotificationArea,
-    pmui.Page,
-)
 UNUSED_SESSION_MS = 15_000  # a closed tab's session goes after this
 
 
@@ -61,39 +46,11 @@ class KeptAssets(Assets):
     cache = "public, max-age=31536000, immutable"
 
 
-def remember_resources() -> None:
-    """Let Panel work out once what its pages need from the server besides their content: a fifth of opening a page.
-
-    It asks each class of component, and the disk for each of them, although no class comes or goes while we serve.
-    """
-    known: dict[tuple[str, str | None, str], Any] = {}
-
-    def bundle_resources(roots: Any, resources: Resources, **options: Any) -> Any:
-        key = (resources.mode, pn.state.rel_path, pn.config.theme)
-        if key not in known:
-            known[key] = _BUNDLE_RESOURCES(roots, resources, **options)
-        return known[key]
-
-    panel_server.bundle_resources = bundle_resources
-
-
-def forget_unused() -> None:
-    """Take out of Bokeh's list of models what no page uses: a fourth of opening a page went into describing all of it.
-
-    Bokeh sends each browser the definition of each such model that it knows; panel-material-ui brings 120.
-    """
-    unused = set(descendents(MaterialComponent)) - set(USED)
-    names = {component._data_model.__qualified_model__ for component in unused}
-    for name in names & set(Model.model_class_reverse_map):
-        _default_resolver.remove(Model.model_class_reverse_map[name])  # type: ignore[attr-defined]
-
-
 def serve(settings: Settings, data: Data, client: Client, signin: Signin) -> Server:
     """Start the server; the caller runs the event loop."""
     # Every text a page shows goes through our components; nothing may come from another host.
     pn.extension(notifications=True)
-    remember_resources()
-    forget_unused()
+    lower_the_cost()
     pages = dict.fromkeys(PAGES, application(data, client, signin.role_of))
     downloads = {"data": data, "role_of": signin.role_of}
     patterns = [
@@ -110,6 +67,7 @@ def serve(settings: Settings, data: Data, client: Client, signin: Signin) -> Ser
         "websocket_origin": sorted(set(hosts)),
         "extra_patterns": patterns,
         "title": "Verdict",
+        "location": False,
         "show": False,
         "start": False,
         "unused_session_lifetime": UNUSED_SESSION_MS,

@@ -14,6 +14,7 @@ from dashboard.oauth import NoIssuer, discover
 from dashboard.server import serve
 from dashboard.settings import Settings
 from dashboard.signin import signin_of
+from loadtest.panel_session import opened, session_token
 from tests.dashboard_stage import Stage
 from tests.oidc_provider import CLIENT_ID, CLIENT_SECRET, Provider
 
@@ -62,8 +63,17 @@ class House:
         return httpx.AsyncClient(base_url=self.address, trust_env=False, timeout=60, follow_redirects=True)
 
     async def enter(self, browser: httpx.AsyncClient, path: str = "/", **person: object) -> httpx.Response:
+        """Log in at the provider, and begin a session as a browser does: with a socket."""
         self.provider.person = person
-        return await browser.get(path)
+        reply = await browser.get(path)
+        if reply.status_code == 200 and reply.url.path == path:
+            await asyncio.to_thread(self._look, path, reply.text, dict(browser.cookies))
+        return reply
+
+    def _look(self, path: str, page: str, cookies: dict[str, str]) -> None:
+        cookie = "; ".join(f"{name}={value}" for name, value in cookies.items())
+        with opened(self.address, path, session_token(page), cookie):
+            pass
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ import pytest
 import dashboard
 from dashboard import registration as registrations
 from dashboard.decision import entries_of
+from dashboard.opening import USED
 from dashboard.pages.health import resolver_rows
 from dashboard.queue import queue
 from dashboard.registration import NotKnown, facts_of, registration
 from dashboard.rows import chart_of
-from dashboard.server import USED
 from dashboard.training import CURVES, confusion_rows, curves, progress_of
 from dashboard.vetted import in_force
 from verdicts.store import BatchState, Bucket, Top

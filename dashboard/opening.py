@@ -1,0 +1,88 @@
+"""What opening a page costs the server, lowered where Panel does for each visitor what once would do, or nobody needs.
+
+A page's HTML is the same for everybody but for a token; its session begins with its socket, in whichever process that
+reaches. So it makes no difference which of several processes answered for the HTML.
+"""
+
+from typing import Any, ClassVar
+
+import panel as pn
+import panel_material_ui as pmui
+from bokeh.core.has_props import _default_resolver
+from bokeh.model import Model
+from bokeh.server.urls import per_app_patterns
+from bokeh.util.token import generate_jwt_token, generate_session_id
+from panel.io.resources import Resources
+from panel.io.server import DocHandler, server_html_page_for_session
+from panel.io.state import set_curdoc
+from panel_material_ui.base import MaterialComponent
+from param import descendents
+from tornado.web import authenticated
+
+# Of panel-material-ui, what the pages use as components of their own; inputs are drawn by `dashboard.inputs`.
+USED = (
+    pmui.Alert,
+    pmui.Dialog,
+    pmui.FileInput,
+    pmui.NotificationArea,
+    pmui.Page,
+)
+_TOKEN = "TOKEN-OF-THE-SESSION"
+
+
+class PageHandler(DocHandler):  # type: ignore[misc]
+    """The HTML of all pages: what the first visitor's session was given, with another token."""
+
+    known: ClassVar[dict[str, list[str]]] = {}  # by colour scheme: what stands before the token, and after
+
+    @authenticated
+    async def get(self, *_: Any, **__: Any) -> None:
+        scheme = "dark" if self.get_cookie("scheme") == "dark" else "light"
+        if scheme not in self.known:
+            self.known[scheme] = (await self._rendered()).split(_TOKEN)
+        app = self.application
+        token = generate_jwt_token(
+            generate_session_id(secret_key=app.secret_key, signed=app.sign_sessions),
+            secret_key=app.secret_key,
+            signed=app.sign_sessions,
+            expiration=app.session_token_expiration,
+            extra_payload=self._generate_token_payload(),
+        )
+        self.set_header("Cache-Control", "no-store")  # a token lasts for an hour, and belongs to one person
+        self.set_header("Content-Type", "text/html")
+        self.write(token.join(self.known[scheme]))
+
+    async def _rendered(self) -> str:
+        session = await self.get_session()
+        document = session.document
+        with set_curdoc(document):
+            return str(
+                server_html_page_for_session(
+                    session,
+                    resources=Resources.from_bokeh(self.application.resources()),
+                    title=document.title,
+                    token=_TOKEN,
+                    template=document.template,
+                    template_variables=document.template_variables,
+                )
+            )
+
+
+def lower_the_cost() -> None:
+    """Before a server is made; a second time changes nothing."""
+    per_app_patterns[:] = [(path, PageHandler if kind is DocHandler else kind) for path, kind in per_app_patterns]
+    _forget_unused()
+    # Each callback of each session would be noted in one list, which nothing here shows.
+    type(pn.state)._add_busy_event = lambda state, event: None
+    type(pn.state)._remove_busy_event = lambda state, event: None
+
+
+def _forget_unused() -> None:
+    """Take out of Bokeh's list of models what no page uses: a fourth of opening a page went into describing all of it.
+
+    Bokeh sends each browser the definition of each such model that it knows; panel-material-ui brings 120.
+    """
+    unused = set(descendents(MaterialComponent)) - set(USED)
+    names = {component._data_model.__qualified_model__ for component in unused}
+    for name in names & set(Model.model_class_reverse_map):
+        _default_resolver.remove(Model.model_class_reverse_map[name])  # type: ignore[attr-defined]
