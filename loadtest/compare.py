@@ -3,10 +3,11 @@
     python -m loadtest.compare --coredns build/coredns bare.Corefile verdict.Corefile
     python -m loadtest.compare 'server-a --port {port}' 'server-b --port {port}'
 
-Each turn starts one server fresh on a free port of 127.0.0.1 (`{port}` in a command; `-dns.port` and the environment
-variable PORT for a Corefile), warms it with the same queries, then measures twice: closed loop for queries a second
-and CPU seconds a query, and at `--rate` (open loop) for latencies. The server runs on one core and dnsperf on
-another, so that neither takes from the other. Printed are medians, and B/A with a bootstrap interval.
+Each pair starts both servers fresh, on free ports of 127.0.0.1 (`{port}` in a command; `-dns.port` and the environment
+variable PORT for a Corefile), warms them with the same queries, then measures twice: closed loop for queries a second
+and CPU seconds a query, the two in turns of half a second, so that what else the machine does falls on both alike; and
+at `--rate` (open loop) for latencies. The servers run on one core and dnsperf on another, so that neither takes from
+the other; only one of the two is asked at a time. Printed are medians, and B/A with a bootstrap interval over pairs.
 """
 
 import argparse
@@ -20,8 +21,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -29,11 +31,12 @@ from typing import NamedTuple
 from loadtest.dns_load import write_queries
 from loadtest.processes import cpu_seconds, resident_bytes
 from loadtest.profiles import Profile, flat
-from loadtest.stats import Report, Result, command_line, compare, describe_machine, quantiles
+from loadtest.stats import Report, Result, abba, command_line, describe_machine, quantiles
 from loadtest.traffic import queries
 from verdicts import dnswire
 
 START_S = 30.0
+SLICE_S = 0.5
 QUANTILES = (0.5, 0.99, 0.999)
 PER_CPU_SECOND = "queries/CPU s"
 
@@ -47,7 +50,8 @@ class Plan:
     """How a turn is measured. `queries_file` is in dnsperf's form."""
 
     queries_file: Path
-    seconds: float = 5.0
+    seconds: float = 5.0  # of the closed loop, in slices
+    latency_s: float = 1.0  # of the open loop
     rate: int = 2000  # queries a second of the latency run
     clients: int = 20
     warm_s: float = 2.0  # of the same queries before anything is measured
@@ -65,16 +69,34 @@ class Turn(NamedTuple):
     latencies: dict[str, float]
 
 
-def measure(server: str, plan: Plan, coredns: str = "coredns") -> Turn:
-    """One turn: start, warm, measure, stop."""
-    with running(command_of(server, coredns), plan.environment) as (port, pid):
-        warm(port, plan)
-        before = cpu_seconds(pid)
-        closed = dnsperf(port, plan, seconds=plan.seconds)
-        cpu = cpu_seconds(pid) - before
-        resident = resident_bytes(pid)
-        spread = quantiles(latencies(port, plan), QUANTILES)
-    return Turn(closed["qps"], cpu / closed["completed"], resident, closed["lost"] / closed["sent"], spread)
+def compare(a: str, b: str, plan: Plan, pairs: int, coredns: str = "coredns") -> tuple[list[Turn], list[Turn]]:
+    """Measure `pairs` pairs of two servers; the one that starts first changes. Returns A's turns and B's."""
+    found = [measure((a, b), plan, coredns, first) for first in itertools.islice(itertools.cycle("ABBA"), pairs)]
+    return [one for one, _ in found], [other for _, other in found]
+
+
+def measure(servers: tuple[str, str], plan: Plan, coredns: str = "coredns", first: str = "A") -> tuple[Turn, Turn]:
+    """One pair: start both, warm both, measure them by turns, stop."""
+    with ExitStack() as stack:
+        order = (0, 1) if first == "A" else (1, 0)
+        at = {i: stack.enter_context(running(command_of(servers[i], coredns), plan.environment)) for i in order}
+        for i in order:
+            warm(at[i][0], plan)
+        closed: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
+        for which in abba(max(1, round(plan.seconds / SLICE_S))):
+            i = order["AB".index(which)]
+            port, pid = at[i]
+            before = cpu_seconds(pid)
+            figures = dnsperf(port, plan, seconds=min(SLICE_S, plan.seconds))
+            seconds = figures["completed"] / figures["qps"]
+            closed[i].update(figures | {"cpu": cpu_seconds(pid) - before, "seconds": seconds})
+        resident = [resident_bytes(at[i][1]) for i in (0, 1)]
+        spread = {i: quantiles(latencies(at[i][0], plan), QUANTILES) for i in order}
+    one, other = (
+        Turn(c["completed"] / c["seconds"], c["cpu"] / c["completed"], resident[i], c["lost"] / c["sent"], spread[i])
+        for i, c in enumerate(closed)
+    )
+    return one, other
 
 
 def warm(port: int, plan: Plan) -> None:
@@ -139,7 +161,7 @@ def dnsperf(port: int, plan: Plan, seconds: float) -> dict[str, float]:
 
 def latencies(port: int, plan: Plan) -> list[float]:
     """The latency of each query of an open-loop run at the plan's rate, in seconds."""
-    text = _dnsperf(port, plan, ["-v", "-l", f"{plan.seconds:g}", "-c", str(plan.clients), "-Q", str(plan.rate)])
+    text = _dnsperf(port, plan, ["-v", "-l", f"{plan.latency_s:g}", "-c", str(plan.clients), "-Q", str(plan.rate)])
     return [float(match[1]) for match in re.finditer(r"^> \S+ \S+ \S+ ([0-9.]+)", text, re.MULTILINE)]
 
 
@@ -228,7 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("a", help="a Corefile, or a command with {port}")
     parser.add_argument("b", help="likewise")
     parser.add_argument("--coredns", default="coredns", help="the CoreDNS that runs Corefiles (%(default)s)")
-    parser.add_argument("--pairs", type=int, default=7, help="turns of each (%(default)s)")
+    parser.add_argument("--pairs", type=int, default=7, help="pairs of the two (%(default)s)")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each run (%(default)s)")
     parser.add_argument("--rate", type=int, default=2000, help="queries a second of the latency run (%(default)s)")
     parser.add_argument("--queries", metavar="FILE", help="in dnsperf's form (made traffic if not given)")
@@ -238,13 +260,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         file = Path(options.queries) if options.queries else Path(scratch) / "queries.txt"
         if not options.queries:
             write_queries(str(file), itertools.islice(queries(flat(Profile(benign=20_000, infected=0))), 100_000))
-        plan = Plan(file, options.seconds, options.rate)
+        plan = Plan(file, options.seconds, rate=options.rate)
         try:
-            a, b = compare(
-                lambda: measure(options.a, plan, options.coredns),
-                lambda: measure(options.b, plan, options.coredns),
-                options.pairs,
-            )
+            a, b = compare(options.a, options.b, plan, options.pairs, options.coredns)
         except CannotCompare as error:
             print(error, file=sys.stderr)
             return 2

@@ -2,9 +2,11 @@
 
     python -m loadtest.plugin_bench [--quick] [--out FILE]
 
-Warm: every question is in both caches before anything counts. 5 % new: a resolver's traffic, Zipf with one name in
-twenty asked once. New: every name is new, so that each waits for a verdict. The cluster is a recorded one
-(`loadtest.recorded`), so that what is measured is the plugin; it runs in a process of its own, beside dnsperf.
+Warm: every question is in both caches before anything counts. Long chain: the same behind what operators run before the
+plugin and beside it (metadata, prometheus, errors, log, rewrite), with the verdict in each line of the log. 5 % new: a
+resolver's traffic, Zipf with one name in twenty asked once. New: every name is new, so that each waits for a verdict.
+The cluster is a recorded one (`loadtest.recorded`), so that what is measured is the plugin; it runs in a process of its
+own, beside dnsperf.
 """
 
 import argparse
@@ -19,23 +21,26 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from loadtest.compare import PER_CPU_SECOND, CannotCompare, Plan, Turn, measure, results
+from loadtest.compare import PER_CPU_SECOND, CannotCompare, Plan, compare, results
 from loadtest.dns_load import write_queries
 from loadtest.profiles import Profile, flat
 from loadtest.recorded import Recording
 from loadtest.rig import free_port
-from loadtest.stats import Report, Result, command_line, compare, describe_machine
+from loadtest.stats import Report, Result, command_line, describe_machine
 from loadtest.traffic import queries
 from serve_app import golang
 
-WARM = "warm"
+WARM, LONG = "warm", "long chain"
+# as many questions as both caches hold with room to spare: *cache* has 256 shards of 39 by default
+KNOWN = Profile(benign=1_500, infected=0, one_time_share=0.0, service_share=0.0, malicious_share=0.0)
 PROFILES = {
-    # as many questions as both caches hold with room to spare: *cache* has 256 shards of 39 by default
-    WARM: Profile(benign=1_500, infected=0, one_time_share=0.0, service_share=0.0, malicious_share=0.0),
+    WARM: KNOWN,
+    LONG: KNOWN,
     "5 % new": Profile(benign=20_000, infected=0),
     "new names": Profile(benign=20_000, infected=0, one_time_share=0.95, service_share=0.0),
 }
-RATES = {WARM: 2000, "5 % new": 2000, "new names": 500}  # queries a second of the latency run
+PAIRS = {WARM: 12, LONG: 8, "5 % new": 5, "new names": 5}
+RATES = {WARM: 2000, LONG: 2000, "5 % new": 2000, "new names": 500}  # queries a second of the latency run
 GOAL = "0.95 of the bare queries a CPU second"
 STANZA = """    verdict http://127.0.0.1:{port} {{
         token {folder}/token
@@ -44,10 +49,17 @@ STANZA = """    verdict http://127.0.0.1:{port} {{
         timeout 1s
     }}
 """
+LONG_BEFORE = """    metadata
+    prometheus 127.0.0.1:{metrics}
+    errors
+    log . "{{remote}} {{name}} {{type}} {{rcode}} {{duration}}{verdict}"
+"""
+LONG_AFTER = """    rewrite name exact gone.example.net here.example.net
+"""
 COREFILE = """. {{
     bind 127.0.0.1
-{stanza}    cache 300
-    template IN A . {{
+{before}{stanza}    cache 300
+{after}    template IN A . {{
         answer "{{{{ .Name }}}} 60 IN A 192.0.2.1"
     }}
     template ANY ANY . {{
@@ -57,11 +69,14 @@ COREFILE = """. {{
 """
 
 
-def corefiles(folder: Path, port: int) -> tuple[str, str]:
+def corefiles(folder: Path, port: int, long: bool = False) -> tuple[str, str]:
     """Paths of the bare Corefile and of the one with the plugin."""
     (folder / "token").write_text("a-token\n")
     for name, stanza in (("bare", ""), ("verdict", STANZA.format(port=port, folder=folder))):
-        (folder / f"{name}.Corefile").write_text(COREFILE.format(stanza=stanza))
+        shown = " {/verdict/action} {/verdict/source}" if stanza else ""
+        before = LONG_BEFORE.format(metrics=free_port(socket.SOCK_STREAM), verdict=shown) if long else ""
+        filled = COREFILE.format(before=before, stanza=stanza, after=LONG_AFTER if long else "")
+        (folder / f"{name}.Corefile").write_text(filled)
     return str(folder / "bare.Corefile"), str(folder / "verdict.Corefile")
 
 
@@ -90,16 +105,12 @@ def scenario(name: str, folder: Path, port: int, pairs: int, seconds: float) -> 
     count = 400_000 if name == "new names" else 200_000
     write_queries(str(file), itertools.islice(queries(flat(PROFILES[name])), count))
     once = None
-    if name == WARM:
+    if PROFILES[name] is KNOWN:
         once = folder / "once.txt"
         once.write_text("".join(f"{line}\n" for line in sorted(set(file.read_text().splitlines()))))
-    bare, ours = corefiles(folder, port)
-    plan, coredns = Plan(file, seconds, RATES[name], warm_s=1.0, once=once), str(golang.build())
-
-    def turn(corefile: str) -> Turn:
-        return measure(corefile, plan, coredns)
-
-    a, b = compare(lambda: turn(bare), lambda: turn(ours), pairs)
+    bare, ours = corefiles(folder, port, name == LONG)
+    plan = Plan(file, seconds, rate=RATES[name], warm_s=1.0, once=once)
+    a, b = compare(bare, ours, plan, pairs, str(golang.build()))
     found = results((f"{name}, bare", f"{name}, with verdict"), a, b)
     if name != WARM:
         return found
@@ -112,12 +123,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="one short pair")
     parser.add_argument("--out", metavar="FILE", help="where the report goes, as JSON")
     options = parser.parse_args(arguments)
-    pairs, seconds = (1, 1.0) if options.quick else (7, 1.5)
+    seconds = 1.0 if options.quick else 2.0
     found: list[Result] = []
     with tempfile.TemporaryDirectory() as scratch, recorded_cluster(Path(scratch)) as port:
         for name in PROFILES:
             try:
-                found += scenario(name, Path(scratch), port, pairs, seconds)
+                found += scenario(name, Path(scratch), port, 1 if options.quick else PAIRS[name], seconds)
             except CannotCompare as error:
                 print(error, file=sys.stderr)
                 return 1

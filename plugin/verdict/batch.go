@@ -33,38 +33,38 @@ func (b *batch) hollow() {
 }
 
 // appendRow appends one row as JSON; fields at their default are left out.
-func appendRow(dst []byte, r *row) []byte {
+func appendRow(dst []byte, r *row, s *story) []byte {
 	k, v := &r.key, r.verdict
-	dst = appendField(append(dst, '{'), "qname", r.qname)
+	dst = appendField(append(dst, '{'), "qname", s.qname)
 	dst = appendField(dst, "qtype", qtypeText(k.qtype))
 	dst = append(dst, `"client":"`...)
-	if k.client.IsValid() {
-		dst = k.client.AppendTo(dst)
+	if k.flags&flagAddressed != 0 {
+		dst = netip.AddrFrom16(k.client).Unmap().AppendTo(dst)
 	}
 	dst = append(dst, `",`...)
-	dst = appendWord(dst, "label", r.label.String())
+	dst = appendWord(dst, "label", s.label.String())
 	dst = appendNumber(dst, "first", r.first)
 	dst = appendNumber(dst, "last", r.last())
 	dst = appendNumber(dst, "count", int64(r.count))
 	dst = appendWord(dst, "action", k.action.String())
-	if k.enforced {
+	if k.flags&flagEnforced != 0 {
 		dst = append(dst, `"enforced":true,`...)
 	}
-	dst = appendWord(dst, "source", r.source.String())
+	dst = appendWord(dst, "source", s.source.String())
 	dst = appendWord(dst, "tier", v.tier.String())
-	dst = appendText(dst, "rule", r.rule)
-	dst = appendText(dst, "model", r.model)
+	dst = appendText(dst, "rule", s.rule)
+	dst = appendText(dst, "model", s.model)
 	dst = appendText(dst, "rcode", rcodeText(int(k.rcode)))
 	dst = appendText(dst, "reason", k.reason.String())
-	dst = appendText(dst, "target_of", r.targetOf)
+	dst = appendText(dst, "target_of", s.targetOf)
 	dst = appendFloat(dst, "score", v.score)
 	dst = appendFloat(dst, "generated", v.generated)
-	if r.latencySum > 0 {
-		dst = appendNumber(dst, "latency_sum", r.latencySum)
-		dst = appendNumber(dst, "latency_max", r.latencyMax)
+	if s.latencySum > 0 {
+		dst = appendNumber(dst, "latency_sum", s.latencySum)
+		dst = appendNumber(dst, "latency_max", s.latencyMax)
 	}
-	dst = appendList(dst, "addresses", r.addresses, appendAddress)
-	dst = appendList(dst, "targets", r.targets, appendString)
+	dst = appendList(dst, "addresses", s.addresses, appendAddress)
+	dst = appendList(dst, "targets", s.targets, appendString)
 	dst[len(dst)-1] = '}' // over the last comma
 	return dst
 }

@@ -9,32 +9,30 @@ import (
 )
 
 const (
-	shardCount    = 256
+	leastCapacity = 256
+	shardCount    = 64              // few enough that all their locks stay in the processor's cache
 	jitter        = 0.1             // of an entry's life: verdicts of one frame do not expire together
 	refreshSpread = 1 * time.Minute // over which entries are asked again after a change of model or policy
-	evictSample   = 5               // entries looked at to find one to evict
+	sweepCalls    = 16              // after which the whole cache was swept
+	evictSample   = 5               // verdicts looked at to find one to evict
 )
 
 // cache holds verdicts by name: sharded, bounded, each with a life. It follows the cluster's epoch: no verdict
 // decided below the highest epoch seen is taken in, and a list change drops what it may have changed.
 type cache struct {
+	shards [shardCount]shard // first: so each lies in a line of the processor's cache
 	seed   maphash.Seed
 	maxTTL time.Duration
 	floor  atomic.Uint64 // verdicts below this epoch are not taken in
-	shards [shardCount]shard
+	swept  int           // shards so far; sweep's alone
 	stats  struct{ evicted atomic.Uint64 }
 }
 
+// shard fills one line of the processor's cache.
 type shard struct {
 	sync.RWMutex
-	entries  map[uint64]entry
+	slots
 	capacity int
-	_        [64]byte // shards do not share a cache line
-}
-
-type entry struct {
-	verdict *verdict
-	expires int64 // nanoseconds of the monotonic clock, see nanotime
 }
 
 var began = time.Now()
@@ -53,25 +51,26 @@ func wallOf(at int64) int64 { return zero.Load() + at/int64(time.Millisecond) }
 func newCache(capacity int, maxTTL time.Duration) *cache {
 	c := &cache{seed: maphash.MakeSeed(), maxTTL: maxTTL}
 	for i := range c.shards {
-		c.shards[i].entries = make(map[uint64]entry)
+		c.shards[i].table = make([]slot, 8)
 		c.shards[i].capacity = max(1, (capacity+shardCount-1)/shardCount)
 	}
 	return c
 }
 
 // hash is the one hash of a name that a look-up needs; the observations are sharded by it too.
-func (c *cache) hash(name []byte) uint64 { return maphash.Bytes(c.seed, name) }
+func (c *cache) hash(name string) uint64 { return maphash.String(c.seed, name) }
 
 // get returns the verdict on a name, or nil.
-func (c *cache) get(hash uint64, name []byte, now int64) *verdict {
+func (c *cache) get(hash uint64, name string, now int64) *verdict {
 	s := &c.shards[hash%shardCount]
 	s.RLock()
-	e, ok := s.entries[hash]
+	v := s.find(hash).verdict
+	alive := v != nil && v.expires > now
 	s.RUnlock()
-	if !ok || e.expires <= now || e.verdict.name != string(name) {
+	if !alive || v.name != name {
 		return nil
 	}
-	return e.verdict
+	return v
 }
 
 // put takes a verdict in, unless it was decided below the highest epoch seen; it tells whether it did.
@@ -81,7 +80,7 @@ func (c *cache) put(v *verdict, now int64) bool {
 		return false
 	}
 	life -= time.Duration(rand.Float64() * jitter * float64(life))
-	hash := maphash.String(c.seed, v.name)
+	hash := c.hash(v.name)
 	s := &c.shards[hash%shardCount]
 	s.Lock()
 	defer s.Unlock()
@@ -89,27 +88,13 @@ func (c *cache) put(v *verdict, now int64) bool {
 	if v.epoch < c.floor.Load() {
 		return false
 	}
-	if _, ok := s.entries[hash]; !ok && len(s.entries) >= s.capacity {
+	if s.used >= s.capacity && s.find(hash).verdict == nil {
 		s.evict()
 		c.stats.evicted.Add(1)
 	}
-	s.entries[hash] = entry{v, now + int64(life)}
+	v.expires = now + int64(life)
+	s.put(hash, v)
 	return true
-}
-
-// evict removes the one of a few random entries that would expire first.
-func (s *shard) evict() {
-	var victim uint64
-	first, seen := int64(0), 0
-	for hash, e := range s.entries {
-		if seen == 0 || e.expires < first {
-			victim, first = hash, e.expires
-		}
-		if seen++; seen == evictSample {
-			break
-		}
-	}
-	delete(s.entries, victim)
 }
 
 // raise moves the floor up to epoch.
@@ -125,43 +110,44 @@ func (c *cache) raise(epoch uint64) {
 // clear drops everything and sets the floor, for a store that is another one.
 func (c *cache) clear(floor uint64) {
 	c.floor.Store(floor)
-	c.each(func(s *shard) { clear(s.entries) })
+	c.each(func(s *shard) { s.keep(func(*verdict) bool { return false }) })
 }
 
-// dropUnder drops the entries decided below epoch whose name lies under a changed suffix; nil drops all of them.
+// dropUnder drops the verdicts decided below epoch whose name lies under a changed suffix; nil drops all of them.
 func (c *cache) dropUnder(changed map[string]struct{}, epoch uint64) {
 	c.each(func(s *shard) {
-		for hash, e := range s.entries {
-			if e.verdict.epoch < epoch && (changed == nil || anySuffix(e.verdict.name, changed)) {
-				delete(s.entries, hash)
-			}
-		}
+		s.keep(func(v *verdict) bool { return v.epoch >= epoch || changed != nil && !anySuffix(v.name, changed) })
 	})
 }
 
-// refresh spreads the end of every entry decided below epoch over the next minute, so that a change of model or
+// refresh spreads the end of every verdict decided below epoch over the next minute, so that a change of model or
 // policy is followed without asking everything at once.
 func (c *cache) refresh(epoch uint64, now int64) {
 	c.each(func(s *shard) {
-		for hash, e := range s.entries {
-			if end := now + rand.Int64N(int64(refreshSpread)); e.verdict.epoch < epoch && end < e.expires {
-				e.expires = end
-				s.entries[hash] = e
+		s.keep(func(v *verdict) bool {
+			if end := now + rand.Int64N(int64(refreshSpread)); v.epoch < epoch && end < v.expires {
+				v.expires = end
 			}
-		}
+			return true
+		})
 	})
 }
 
-// sweep drops what has expired, so that memory follows the traffic down; it returns the number of entries left.
-func (c *cache) sweep(now int64) (n int) {
-	c.each(func(s *shard) {
-		for hash, e := range s.entries {
-			if e.expires <= now {
-				delete(s.entries, hash)
-			}
-		}
-		n += len(s.entries)
-	})
+// sweep drops what has expired, so that memory follows the traffic down. Each call looks through another part of the cache, for
+// each verdict has to be read for it; after sweepCalls calls all of it was.
+func (c *cache) sweep(now int64) {
+	for range shardCount / sweepCalls {
+		s := &c.shards[c.swept%shardCount]
+		c.swept++
+		s.Lock()
+		s.keep(func(v *verdict) bool { return v.expires > now })
+		s.Unlock()
+	}
+}
+
+// size is the number of verdicts, those that expired and were not swept yet included.
+func (c *cache) size() (n int) {
+	c.each(func(s *shard) { n += s.used })
 	return n
 }
 

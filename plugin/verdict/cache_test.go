@@ -2,8 +2,11 @@ package verdict
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
+	"unsafe"
 )
 
 func named(name string, epoch uint64, ttl uint32) *verdict {
@@ -11,7 +14,7 @@ func named(name string, epoch uint64, ttl uint32) *verdict {
 }
 
 func has(c *cache, name string, now int64) bool {
-	return c.get(c.hash([]byte(name)), []byte(name), now) != nil
+	return c.get(c.hash(name), name, now) != nil
 }
 
 func TestCacheKeepsForTheTTLLessTheJitter(t *testing.T) {
@@ -45,11 +48,93 @@ func TestCacheIsBounded(t *testing.T) {
 	for i := range 20_000 {
 		c.put(named(fmt.Sprintf("n%d.example.org", i), 1, 100), 0)
 	}
-	if n := c.sweep(1); n > shardCount*4 {
+	if n := c.size(); n > shardCount*4 {
 		t.Errorf("%d entries, expected at most %d", n, shardCount*4)
 	}
 	if c.stats.evicted.Load() == 0 {
 		t.Error("no eviction was counted")
+	}
+}
+
+// Whatever is put, evicted, dropped and swept, what is in the cache is found, and nothing else is.
+func TestTheTableFindsWhatItHolds(t *testing.T) {
+	draw := rand.New(rand.NewPCG(1, 2))
+	s := slots{table: make([]slot, 8)}
+	held := map[uint64]*verdict{}
+	for range 20_000 {
+		hash := uint64(draw.IntN(300))<<32 | uint64(draw.IntN(3))<<40 // many have one home
+		switch draw.IntN(4) {
+		case 0, 1:
+			v := &verdict{expires: int64(draw.IntN(100))}
+			s.put(hash, v)
+			held[hash] = v
+		case 2:
+			s.keep(func(v *verdict) bool { return v != held[hash] })
+			delete(held, hash)
+		default:
+			if len(held) < 100 {
+				continue
+			}
+			limit := int64(draw.IntN(100))
+			s.keep(func(v *verdict) bool { return v.expires >= limit })
+			for hash, v := range held {
+				if v.expires < limit {
+					delete(held, hash)
+				}
+			}
+		}
+		if s.used != len(held) || 2*s.used > len(s.table) {
+			t.Fatalf("%d of %d slots used, expected %d", s.used, len(s.table), len(held))
+		}
+		if draw.IntN(20) == 0 {
+			for hash := range uint64(300 * 4) {
+				hash = hash%300<<32 | hash/300<<40
+				if got := s.find(hash).verdict; got != held[hash] {
+					t.Fatalf("%x: %v, expected %v", hash, got, held[hash])
+				}
+			}
+		}
+	}
+	for s.used > 0 {
+		s.evict()
+	}
+	if i := slices.IndexFunc(s.table, func(at slot) bool { return at.verdict != nil }); i >= 0 {
+		t.Errorf("slot %d is still used", i)
+	}
+}
+
+// What every query touches of the tables lies in one line of the processor's cache, with the word before it that the runtime may put.
+func TestHotPartsFitALine(t *testing.T) {
+	for what, end := range map[string]uintptr{
+		"a verdict": unsafe.Offsetof(verdict{}.cacheTTL) + 4, "a row": 8 + unsafe.Offsetof(row{}.count) + 4,
+		"a shard of the cache":        8 + unsafe.Offsetof(shard{}.slots) + unsafe.Offsetof(slots{}.used),
+		"a shard of the observations": 8 + unsafe.Offsetof(observationShard{}.discarded),
+	} {
+		if end > 64 {
+			t.Errorf("%s: %d octets", what, end)
+		}
+	}
+	for what, size := range map[string]uintptr{
+		"a row": unsafe.Sizeof(row{}), "a shard of the cache": unsafe.Sizeof(shard{}),
+		"a shard of the observations": unsafe.Sizeof(observationShard{}),
+	} {
+		if size != 64 {
+			t.Errorf("%s: %d octets, expected a line's 64", what, size)
+		}
+	}
+}
+
+func TestTheWholeCacheIsSweptInItsTurn(t *testing.T) {
+	c := newCache(1<<17, time.Hour)
+	for i := range 1000 {
+		c.put(named(fmt.Sprintf("n%d.example.org", i), 1, 10), 0)
+	}
+	c.put(named("lives.example.org", 1, 3600), 0)
+	for range sweepCalls {
+		c.sweep(int64(time.Minute))
+	}
+	if n := c.size(); n != 1 || !has(c, "lives.example.org", int64(time.Minute)) {
+		t.Errorf("%d verdicts left, expected the one that lives", n)
 	}
 }
 

@@ -58,7 +58,7 @@ func parseTimeout(c *caddy.Controller, s *settings) (err error) {
 }
 
 func parseCache(c *caddy.Controller, s *settings) (err error) {
-	if s.engine.capacity, err = number(c, shardCount, 1<<28); err != nil {
+	if s.engine.capacity, err = number(c, leastCapacity, 1<<28); err != nil {
 		return err
 	}
 	if c.NextArg() {

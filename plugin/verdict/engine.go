@@ -90,11 +90,9 @@ func (e *engine) take(answer *frame) {
 	e.follower.admit(answer, nanotime())
 }
 
-// lookup finds a verdict in the cache by a name that is a string already.
+// lookup finds a verdict in the cache.
 func (e *engine) lookup(name string) *verdict {
-	var buffer [maxNormal]byte
-	key := append(buffer[:0], name...)
-	return e.cache.get(e.cache.hash(key), key, nanotime())
+	return e.cache.get(e.cache.hash(name), name, nanotime())
 }
 
 // question asks the cluster for a name that the cache has not: its flight, or the verdict, or the reason why not.
@@ -166,7 +164,8 @@ func (e *engine) tick(ctx context.Context) {
 // gauge shows the engine's state as metrics.
 func (e *engine) gauge() {
 	octets, batches := e.reporter.pending()
-	cacheEntries.WithLabelValues(e.config.resolver).Set(float64(e.cache.sweep(nanotime())))
+	e.cache.sweep(nanotime())
+	cacheEntries.WithLabelValues(e.config.resolver).Set(float64(e.cache.size()))
 	keptOctets.WithLabelValues(e.config.resolver).Set(float64(octets))
 	keptBatches.WithLabelValues(e.config.resolver).Set(float64(batches))
 	cacheEvictions.Add(float64(e.cache.stats.evicted.Swap(0)))

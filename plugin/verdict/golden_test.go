@@ -127,11 +127,11 @@ func TestGoldenObservations(t *testing.T) {
 			}
 			b := &batch{number: told.Batch, discarded: told.Discarded}
 			for i := range told.Rows {
-				r := goldenRow(t, &told, i)
+				r, s := goldenRow(t, &told, i)
 				if i > 0 {
 					b.rows = append(b.rows, ',')
 				}
-				b.rows = appendRow(b.rows, &r)
+				b.rows = appendRow(b.rows, &r, &s)
 				b.queries += uint64(r.count)
 			}
 			got, want := withDefaults(t, sentBody(t, b, told.head)), withDefaults(t, []byte(c.Body))
@@ -154,7 +154,7 @@ func sentBody(t *testing.T, b *batch, h head) []byte {
 	return body
 }
 
-func goldenRow(t *testing.T, told *goldenBatch, i int) row {
+func goldenRow(t *testing.T, told *goldenBatch, i int) (row, story) {
 	t.Helper()
 	w := told.Rows[i]
 	count := uint32(1)
@@ -181,19 +181,21 @@ func goldenRow(t *testing.T, told *goldenBatch, i int) row {
 	if !ok {
 		qtype = 65280
 	}
-	return row{
+	r := row{
 		verdict: &verdict{tier: tier(find(tierNames[:], w.Tier, "none")), score: w.Score, generated: w.Generated},
-		key: rowKey{
-			qtype: qtype, client: netip.MustParseAddr(w.Client), rcode: int16(rcode), enforced: w.Enforced,
-			action: action(find(actionNames[:], w.Action, "passthru")),
+		key: keyOf(qtype, netip.MustParseAddr(w.Client), &outcome{
+			rcode: rcode, enforced: w.Enforced, action: action(find(actionNames[:], w.Action, "passthru")),
 			reason: reason(find(reasonNames[:], w.Reason, "")),
-		},
+		}),
+		count: count, first: w.First, span: uint32(w.Last - w.First),
+	}
+	s := story{
 		qname: w.QName, rule: w.Rule, model: w.Model, targetOf: w.TargetOf,
-		label:  label(find(labelNames[:], w.Label, "")),
-		source: source(find(sourceNames[:], w.Source, "none")),
-		count:  count, first: w.First, span: uint32(w.Last - w.First),
+		label:      label(find(labelNames[:], w.Label, "")),
+		source:     source(find(sourceNames[:], w.Source, "none")),
 		latencySum: w.LatencySum, latencyMax: w.LatencyMax, addresses: w.Addresses, targets: w.Targets,
 	}
+	return r, s
 }
 
 // withDefaults reads a batch with the fields that may be absent filled in.

@@ -15,7 +15,6 @@ import (
 type Handler struct {
 	Next plugin.Handler
 	stanza
-	zone      string
 	engine    *engine
 	counters  counters
 	described atomic.Bool // metadata is on in this server block
@@ -72,7 +71,8 @@ func (h *Handler) begin(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) *
 	q := newQuery(ctx, w, r)
 	q.client, q.mode, q.override = client, m, override
 	q.plain = h.Next != nil && opentracing.SpanFromContext(ctx) == nil
-	q.own = h.engine.judge(normalise(q.name[:0], r.Question[0].Name), q.at)
+	name, made := normal(r.Question[0].Name, q.name[:])
+	q.own = h.engine.judge(name, made, q.at)
 	if q.own.flight != nil {
 		q.deadline = time.Now().Add(h.engine.config.timeout)
 	}
@@ -138,7 +138,7 @@ func (h *Handler) watchLate(q *query, found contents, sent int) {
 	if late.deadline.IsZero() {
 		late.deadline = time.Now().Add(h.engine.config.timeout)
 	}
-	labels := h.counters.server(late.ctx, h.zone)
+	labels := h.counters.server(late.ctx)
 	h.engine.beside(func() {
 		defer late.release()
 		h.engine.awaitAll(&late.own, found.targets, late.deadline)

@@ -70,7 +70,7 @@ type harness struct {
 
 func newHarness(t testing.TB, s stanza) *harness {
 	t.Helper()
-	h := &harness{&Handler{stanza: s, zone: "."}, newStub(t), &chain{aliases: map[string]dns.RR{}}}
+	h := &harness{&Handler{stanza: s, counters: counters{zone: "."}}, newStub(t), &chain{aliases: map[string]dns.RR{}}}
 	h.Next = h.chain
 	h.stub.rules = map[string]string{
 		"model.example":   saysBlock,

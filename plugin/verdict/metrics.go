@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"sync/atomic"
 
+	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/plugin/metrics"
 	"github.com/prometheus/client_golang/prometheus"
@@ -64,31 +65,32 @@ func gaugeVec(name, help string, labels ...string) *prometheus.GaugeVec {
 	}, labels)
 }
 
-// counters finds a query's counters without building label texts: once for each server and view, which are few.
+// counters finds a query's counters without building label texts: once for each server that the block has, which are few.
 type counters struct {
-	known atomic.Pointer[[]*serverCounters]
+	zone, view string
+	known      atomic.Pointer[[]*serverCounters]
 }
 
 type serverCounters struct {
-	server, view string
-	requests     [len(tierNames) * len(actionNames) * len(sourceNames) * 2]atomic.Pointer[prometheus.Counter]
-	fallbacks    [len(reasonNames)]prometheus.Counter
-	wait         prometheus.Observer
-	labels       prometheus.Labels
+	server    any // the *dnsserver.Server, nil where there is none
+	requests  [len(tierNames) * len(actionNames) * len(sourceNames) * 2]atomic.Pointer[prometheus.Counter]
+	fallbacks [len(reasonNames)]prometheus.Counter
+	wait      prometheus.Observer
+	labels    prometheus.Labels
 }
 
-func (c *counters) server(ctx context.Context, zone string) *serverCounters {
-	server, view := metrics.WithServer(ctx), metrics.WithView(ctx)
+func (c *counters) server(ctx context.Context) *serverCounters {
+	server := ctx.Value(dnsserver.Key{})
 	for {
 		known := c.known.Load()
 		if known != nil {
 			for _, s := range *known {
-				if s.server == server && s.view == view {
+				if s.server == server {
 					return s
 				}
 			}
 		}
-		added := []*serverCounters{newServerCounters(server, zone, view)}
+		added := []*serverCounters{newServerCounters(server, metrics.WithServer(ctx), c.zone, c.view)}
 		if known != nil {
 			added = append(added, *known...)
 		}
@@ -98,8 +100,8 @@ func (c *counters) server(ctx context.Context, zone string) *serverCounters {
 	}
 }
 
-func newServerCounters(server, zone, view string) *serverCounters {
-	s := &serverCounters{server: server, view: view, wait: waitSeconds.WithLabelValues(server, zone, view)}
+func newServerCounters(of any, server, zone, view string) *serverCounters {
+	s := &serverCounters{server: of, wait: waitSeconds.WithLabelValues(server, zone, view)}
 	s.labels = prometheus.Labels{"server": server, "zone": zone, "view": view}
 	for i, why := range reasonNames {
 		if why != "" {

@@ -1,6 +1,9 @@
 package verdict
 
-import "strings"
+import (
+	"strings"
+	"unsafe"
+)
 
 // maxNormal bounds a normalised name in octets: 255 on the wire, each escaped as \DDD.
 const maxNormal = 1024
@@ -26,6 +29,31 @@ func normalise(dst []byte, name string) []byte {
 		dst = appendOctet(dst, c)
 	}
 	return dst
+}
+
+// verbatim is what a name of package dns can hold in its normal form as it stands.
+var verbatim = func() (set [256]bool) {
+	for c := range set {
+		set[c] = c == '.' || len(appendOctet(nil, byte(c))) == 1 && appendOctet(nil, byte(c))[0] == byte(c)
+	}
+	return set
+}()
+
+// normal is the normal form of a name in the presentation form of package dns. Most names have it but for the final dot, and then
+// it is a part of the name; else it is made in room, which must not be used again before the normal form was.
+func normal(name string, room []byte) (form string, made bool) {
+	last := len(name) - 1
+	for i := range len(name) {
+		if !verbatim[name[i]] {
+			last = 0
+			break
+		}
+	}
+	if last > 0 && name[last] == '.' {
+		return name[:last], false
+	}
+	room = normalise(room[:0], name)
+	return unsafe.String(&room[0], len(room)), true
 }
 
 // unescape returns the octet that the escape at name[i] stands for and the index of the escape's last character.

@@ -62,7 +62,11 @@ func FuzzNormalise(f *testing.F) {
 		if err != nil {
 			return
 		}
+		form, _ := normal(name, nil)
 		normal := string(normalise(nil, name))
+		if form != normal {
+			t.Fatalf("the normal form of %q is %q, without a copy %q", name, normal, form)
+		}
 		if again := string(normalise(nil, normal)); again != normal {
 			t.Fatalf("normalise(%q) = %q, and again %q", name, normal, again)
 		}

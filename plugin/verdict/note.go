@@ -14,7 +14,7 @@ func (h *Handler) note(q *query, found contents, d decision, rcode int, enforced
 	if h.described.Load() {
 		m = told(q.ctx)
 	}
-	h.noteWith(h.counters.server(q.ctx, h.zone), m, q, found, d, rcode, enforced, latency)
+	h.noteWith(h.counters.server(q.ctx), m, q, found, d, rcode, enforced, latency)
 }
 
 func (h *Handler) noteWith(c *serverCounters, m *values, q *query, found contents, d decision, rcode int, enforced bool, latency int64) {

@@ -60,7 +60,7 @@ func NewReplay(file string, corefile io.Reader, wait time.Duration, url, token s
 	if err != nil {
 		return nil, plugin.Error(pluginName, err)
 	}
-	h := &Handler{stanza: s.stanza, zone: "."}
+	h := &Handler{stanza: s.stanza, counters: counters{zone: "."}}
 	h.Next = plugin.HandlerFunc(recordedAnswer)
 	h.use(e)
 	return &Replay{h}, nil

@@ -55,9 +55,9 @@ func (r *reporter) cut() {
 	now := r.fresh()
 	now.discarded = r.carried
 	r.carried = 0
-	r.notes.cut(func(rows []row, discarded uint64) {
+	r.notes.cut(func(noted *rows, discarded uint64) {
 		now.discarded += discarded
-		for i := range rows {
+		for row, story := range noted.all() {
 			if now.count == maxRows || len(now.rows) >= maxBatchOctets {
 				r.keep(now)
 				now = r.fresh()
@@ -65,9 +65,9 @@ func (r *reporter) cut() {
 			if now.count > 0 {
 				now.rows = append(now.rows, ',')
 			}
-			now.rows = appendRow(now.rows, &rows[i])
+			now.rows = appendRow(now.rows, row, story)
 			now.count++
-			now.queries += uint64(rows[i].count)
+			now.queries += uint64(row.count)
 		}
 	})
 	// An empty batch says that the resolver lives and asks what changed; one that waits to be sent does so too.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"testing"
 )
 
@@ -230,10 +231,10 @@ func TestAFloodIsDiscardedAndCounted(t *testing.T) {
 		o.note(uint64(i)<<32, fmt.Sprintf("n%d.example.org", i), 1, clientOf(&udpWriter{}), &outcome{verdict: nothing}, 1, nil)
 	}
 	var kept, discarded uint64
-	o.cut(func(rows []row, lost uint64) {
+	o.cut(func(noted *rows, lost uint64) {
 		discarded += lost
-		for i := range rows {
-			kept += uint64(rows[i].count)
+		for r := range noted.all() {
+			kept += uint64(r.count)
 		}
 	})
 	if kept > observationShards*2 || kept+discarded != 1000 {
@@ -246,10 +247,10 @@ func TestEqualOutcomesAreSummed(t *testing.T) {
 	for i := range 10 {
 		o.note(1, "example.org", 1, clientOf(&udpWriter{}), &outcome{verdict: nothing, latency: int64(i)}, int64(i), nil)
 	}
-	o.cut(func(rows []row, _ uint64) {
-		for _, r := range rows {
-			if r.count != 10 || r.first != 0 || r.last() != 9 || r.latencySum != 45 || r.latencyMax != 9 {
-				t.Errorf("got %+v", r)
+	o.cut(func(noted *rows, _ uint64) {
+		for r, s := range noted.all() {
+			if r.count != 10 || r.first != 0 || r.last() != 9 || s.latencySum != 45 || s.latencyMax != 9 {
+				t.Errorf("got %+v, %+v", r, s)
 			}
 		}
 	})
@@ -268,17 +269,20 @@ func TestARenewedVerdictKeepsItsRow(t *testing.T) {
 			o.note(1, "example.org", 1, clientOf(&udpWriter{}), &outcome{verdict: v, plain: true}, int64(10-i), nil)
 		}
 	}
-	o.cut(func(rows []row, _ uint64) {
-		for i, want := range []struct {
-			count uint32
-			score float64
-			first int64
-		}{{6, 2, 8}, {2, 3, 7}}[:len(rows)] {
-			if r := rows[i]; len(rows) != 2 || r.count != want.count || r.verdict.score != want.score || r.first != want.first {
-				t.Errorf("%d rows, row %d: %+v", len(rows), i, r)
-			}
+	type told struct {
+		count uint32
+		score float64
+		first int64
+	}
+	var got []told
+	o.cut(func(noted *rows, _ uint64) {
+		for r := range noted.all() {
+			got = append(got, told{r.count, r.verdict.score, r.first})
 		}
 	})
+	if want := []told{{6, 2, 8}, {2, 3, 7}}; !slices.Equal(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
 }
 
 // What tells outcomes apart makes them rows of their own, however many there are.
@@ -300,20 +304,20 @@ func TestDifferentOutcomesAreRowsOfTheirOwn(t *testing.T) {
 			}
 		}
 	}
-	rows := 0
-	o.cut(func(cut []row, lost uint64) {
-		rows += len(cut)
-		for i := range cut {
-			if want := uint32(2); cut[i].targetOf == "" && cut[i].count != want || lost != 0 {
-				t.Fatalf("got %+v, %d lost", cut[i], lost)
+	count := 0
+	o.cut(func(noted *rows, lost uint64) {
+		count += len(noted.stories)
+		for r, s := range noted.all() {
+			if want := uint32(2); s.targetOf == "" && r.count != want || lost != 0 {
+				t.Fatalf("got %+v, %+v, %d lost", r, s, lost)
 			}
 		}
 	})
-	if want := 500 * 3 * 9; rows != want {
-		t.Errorf("%d rows, expected %d", rows, want)
+	if want := 500 * 3 * 9; count != want {
+		t.Errorf("%d rows, expected %d", count, want)
 	}
-	o.cut(func(cut []row, _ uint64) {
-		if len(cut) != 0 {
+	o.cut(func(noted *rows, _ uint64) {
+		if len(noted.stories) != 0 {
 			t.Error("cut twice")
 		}
 	})

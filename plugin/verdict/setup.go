@@ -50,8 +50,10 @@ func setup(c *caddy.Controller) error {
 	}
 	warnOfPlainToken(s.engine.urls())
 
-	h := &Handler{stanza: s.stanza, zone: dnsserver.GetConfig(c).Zone}
+	block := dnsserver.GetConfig(c)
+	h := &Handler{stanza: s.stanza, counters: counters{zone: block.Zone}}
 	c.OnStartup(func() error {
+		h.counters.view = block.ViewName // settled after every setup
 		e, err := engines.acquire(s.engine, tlsConfig)
 		if err != nil {
 			return plugin.Error(pluginName, err)
@@ -65,7 +67,7 @@ func setup(c *caddy.Controller) error {
 		}
 		return nil
 	})
-	dnsserver.GetConfig(c).AddPlugin(func(next plugin.Handler) plugin.Handler {
+	block.AddPlugin(func(next plugin.Handler) plugin.Handler {
 		h.Next = next
 		return h
 	})

@@ -159,7 +159,7 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 		if len(e.urls()) == 0 || e.tokenFile == "" || e.resolver == "" || e.timeout < time.Millisecond || e.timeout > 10*time.Second ||
-			e.capacity < shardCount || e.maxTTL < time.Second || e.frame < 1 || e.frame > maxFrame || e.wait < 0 || e.wait > time.Second ||
+			e.capacity < leastCapacity || e.maxTTL < time.Second || e.frame < 1 || e.frame > maxFrame || e.wait < 0 || e.wait > time.Second ||
 			e.maxConcurrent < 1 || e.maxConcurrent > 1024 {
 			t.Errorf("%q gives %+v", text, s)
 		}

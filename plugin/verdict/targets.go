@@ -2,6 +2,7 @@ package verdict
 
 import (
 	"net/netip"
+	"strings"
 
 	"github.com/miekg/dns"
 )
@@ -34,29 +35,33 @@ func (e *engine) read(q *query, reply *dns.Msg) contents {
 }
 
 // addTarget looks one alias target up, unless it is the qname or was seen in this reply before.
-func (e *engine) addTarget(targets []judgement, q *query, name string) []judgement {
-	key := normalise(q.name[:0], name)
-	if q.own.name == string(key) {
+func (e *engine) addTarget(targets []judgement, q *query, target string) []judgement {
+	name, made := normal(target, q.name[:])
+	if q.own.name == name {
 		return targets
 	}
 	for i := range targets {
-		if targets[i].name == string(key) {
+		if targets[i].name == name {
 			return targets
 		}
 	}
-	return append(targets, e.judge(key, q.at))
+	return append(targets, e.judge(name, made, q.at))
 }
 
-// judge looks a normalised name up, and asks for it where the cache has no verdict; now is the query's time.
-func (e *engine) judge(name []byte, now int64) judgement {
+// judge looks a normalised name up, and asks for it where the cache has no verdict; made tells that the name stands in a
+// buffer, now is the query's time.
+func (e *engine) judge(name string, made bool, now int64) judgement {
 	hash := e.cache.hash(name)
 	if v := e.cache.get(hash, name, now); v != nil {
 		cacheHits.Inc()
 		return judgement{name: v.name, hash: hash, verdict: v}
 	}
 	cacheMisses.Inc()
-	j := judgement{name: string(name), hash: hash}
-	j.flight, j.verdict, j.reason = e.question(j.name)
+	if made {
+		name = strings.Clone(name)
+	}
+	j := judgement{name: name, hash: hash}
+	j.flight, j.verdict, j.reason = e.question(name)
 	return j
 }
 

@@ -76,21 +76,24 @@ func (s source) listed() bool {
 	return s == sourceBenignList || s == sourceBlocklist || s == sourceHoneypotList
 }
 
-// verdict is the decision on one normalised qname. It is never changed once it is shared.
+// verdict is the decision on one normalised qname. It is never changed once it is shared, but for the end of its life. What a
+// query of a known name reads of it is together in one line of the processor's cache.
 type verdict struct {
-	name      string
-	label     label
-	tier      tier
-	action    action
-	source    source
+	name     string
+	rule     string
+	expires  int64 // nanoseconds of the monotonic clock, see nanotime; the cache's, under its shard's lock
+	epoch    uint64
+	label    label
+	tier     tier
+	action   action
+	source   source
+	cacheTTL uint32 // seconds
+
 	score     float64 // probability of malicious, 0 to 1
 	generated float64 // probability of machine-made, 0 to 1
-	rule      string
 	model     string
 	answers   []netip.Addr // local-data only
 	answerTTL uint32       // seconds; local-data only
-	cacheTTL  uint32       // seconds
-	epoch     uint64
 }
 
 // nothing stands for the verdict of a name that has none.
