@@ -130,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             try:
                 found += scenario(name, Path(scratch), port, 1 if options.quick else PAIRS[name], seconds)
             except CannotCompare as error:
-                print(error, file=sys.stderr)
+                print(f"{name}: {error}", file=sys.stderr)
                 return 1
     report = Report("CoreDNS with and without the plugin", command_line(), found, describe_machine())
     report.save(options.out)

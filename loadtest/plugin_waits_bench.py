@@ -175,9 +175,11 @@ async def zipf(bench: Bench, count: int) -> list[Result]:
     async def turn(port: int, metrics: int) -> list[float]:
         found = []
         for file in files:
-            asked, missed = bench.cluster.asked.total(), bench.upstream.asked
+            asked, missed, known = bench.cluster.asked.total(), bench.upstream.asked, len(bench.cluster.asked)
             await asyncio.to_thread(ask_once, port, file)
-            found += [bench.cluster.asked.total() - asked, bench.upstream.asked - missed]
+            asked = bench.cluster.asked.total() - asked
+            again = asked - (len(bench.cluster.asked) - known)
+            found += [asked, bench.upstream.asked - missed, again]
         return [1000 * value / count for value in found]
 
     ours = await bench.with_server(STANZA, turn)
@@ -187,10 +189,12 @@ async def zipf(bench: Bench, count: int) -> list[Result]:
         Result(f"{what} from an empty cache: asked of the cluster", "a thousand", [ours[0]], rest, [cache[1]]),
         Result(f"{what} from an empty cache: {rest}", "a thousand", [cache[1]]),
         Result(
-            f"{what} after {WARM_UP * count:,}: asked of the cluster", "a thousand", [ours[4]], rest, [cache[5]],
+            f"{what} after {WARM_UP * count:,}: asked of the cluster", "a thousand", [ours[6]], rest, [cache[7]],
             goal="20, and 0.25 of the misses",
+            note="names that come up for the first time must be asked",
         ),
-        Result(f"{what} after {WARM_UP * count:,}: {rest}", "a thousand", [cache[5]]),
+        Result(f"{what} after {WARM_UP * count:,}: of these, asked before", "a thousand", [ours[8]], goal="20"),
+        Result(f"{what} after {WARM_UP * count:,}: {rest}", "a thousand", [cache[7]]),
     ]  # fmt: skip
 
 

@@ -288,7 +288,7 @@ func BenchmarkSteadyState(b *testing.B) {
 	for _, c := range []struct {
 		rate int // queries a second
 		life time.Duration
-	}{{300, 5 * time.Minute}, {300, time.Hour}, {2000, 5 * time.Minute}, {2000, time.Hour}} {
+	}{{100, time.Hour}, {300, 5 * time.Minute}, {300, time.Hour}, {2000, 5 * time.Minute}, {2000, time.Hour}} {
 		b.Run(fmt.Sprintf("%d queries a second, verdicts of %s", c.rate, c.life), func(b *testing.B) {
 			draw := rand.New(rand.NewPCG(7, 7))
 			var asked, counted int

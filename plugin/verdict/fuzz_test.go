@@ -40,3 +40,58 @@ func FuzzServeDNS(f *testing.F) {
 		}
 	})
 }
+
+// Whatever message the rest of the chain answers with, what is read of it stays within its bounds, and one reply at most is written.
+func FuzzAnswer(f *testing.F) {
+	question := query1("www.example.org", dns.TypeHTTPS)
+	add := func(records ...string) {
+		m := new(dns.Msg).SetReply(question)
+		for _, text := range records {
+			rr, err := dns.NewRR(text)
+			if err != nil {
+				f.Fatal(err)
+			}
+			m.Answer = append(m.Answer, rr)
+		}
+		packed, err := m.Pack()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(packed)
+	}
+	add("www.example.org. 60 IN CNAME x.blocked.example.", "x.blocked.example. 60 IN A 192.0.2.1")
+	add("example.org. 60 IN DNAME honey.example.", `www.example.org. 60 IN HTTPS 1 \000\..X-y.nodata.example. alpn="h2" ipv4hint="192.0.2.1"`)
+	add("www.example.org. 60 IN HTTPS 0 .", "www.example.org. 60 IN SVCB 1 drop.example. port=853", "www.example.org. 60 IN AAAA ::ffff:192.0.2.1")
+	h := newHarness(f, stanza{mode: modeEnforce, targetAll: true})
+	warm(f, h, question)
+	f.Fuzz(func(t *testing.T, packet []byte) {
+		reply := new(dns.Msg)
+		if reply.Unpack(packet) != nil {
+			return
+		}
+		h.Next = plugin.HandlerFunc(func(_ context.Context, w dns.ResponseWriter, _ *dns.Msg) (int, error) {
+			return dns.RcodeSuccess, w.WriteMsg(reply)
+		})
+		w := &udpWriter{}
+		if _, err := h.ServeDNS(context.Background(), w, question); err != nil || len(w.written) > 1 {
+			t.Fatalf("%d replies, %v", len(w.written), err)
+		}
+		for _, m := range w.written {
+			if _, err := m.Pack(); err != nil && m != reply {
+				t.Fatalf("%v in %v", err, m)
+			}
+		}
+		q := newQuery(context.Background(), w, question)
+		defer q.release()
+		q.own.name = "www.example.org"
+		found := h.engine.read(q, reply)
+		if len(found.addresses) > maxAddresses || len(found.targets) > maxTargets {
+			t.Fatalf("%d addresses, %d targets", len(found.addresses), len(found.targets))
+		}
+		for _, target := range found.targets {
+			if again := string(normalise(nil, target.name)); again != target.name || target.name == q.own.name {
+				t.Fatalf("target %q is no target or not in its normal form", target.name)
+			}
+		}
+	})
+}
