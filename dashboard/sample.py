@@ -51,8 +51,8 @@ def batches(
             discarded = 3 if offset == 2 and number % 97 == 0 else 0
             yield Batch(
                 resolver=resolver,
-                boot=BOOTS[resolver],
-                batch=second // SECOND,
+                boot=f"{step:08x}{BOOTS[resolver][8:]}",  # whose numbers have no gap
+                batch=second // step,
                 epoch=12,
                 mode="enforce" if offset < 2 else "monitor",
                 version="0.1.0",

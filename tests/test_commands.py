@@ -6,8 +6,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.stores import now, observation, promise, records, sqlite_url
-from verdicts.commands import lists, state_of, store
-from verdicts.store import BatchState, open_store
+from verdicts.commands import lists, store
+from verdicts.store import open_store
 
 
 def run(tmp_path: Path, command: str, *arguments: str, given: str = "", create: bool = True) -> Result:
@@ -72,12 +72,21 @@ def test_reconcile_ends_with_1_when_a_row_is_missing(tmp_path: Path) -> None:
     assert "1 batches complete, 0 pending, 1 missing" in result.output
 
 
-@pytest.mark.parametrize(
-    ("stored", "dead", "age", "state"),
-    [(5, 0, 0, "complete"), (4, 1, 0, "dead-lettered"), (4, 0, 1000, "pending"), (4, 0, 90_000, "missing")],
-)
-def test_a_batch_has_one_state(stored: int, dead: int, age: int, state: str) -> None:
-    assert state_of(BatchState("r", "b", 1, 1_000_000, 5, 0, 5, stored, dead), 1_000_000 + age) == state
+def test_reconcile_tells_of_batches_that_never_came(tmp_path: Path) -> None:
+    run(tmp_path, "store", "check")
+    opened = open_store(sqlite_url(tmp_path))
+    at = now() - 600_000
+    for number in (3, 4, 7, 9):
+        rows = [observation("a.org", at + number)]
+        opened.append(records(rows, number), [promise(rows, number, at + number)])
+    opened.close()
+    result = run(tmp_path, "store", "reconcile")
+    assert result.exit_code == 1
+    assert [line.split("\t")[3:] for line in result.output.splitlines()[:2]] == [
+        ["5-6", "-", "0", "0"],
+        ["8", "-", "0", "0"],
+    ]
+    assert "4 batches complete, 0 pending, 3 missing" in result.output
 
 
 def test_a_url_that_is_no_store_is_one_line(tmp_path: Path) -> None:

@@ -58,9 +58,14 @@ def test_a_chart_takes_the_unknown_out_of_what_passed() -> None:
 
 
 def test_reconciliation_sums_what_was_promised_and_stored() -> None:
-    batches = [BatchState("r", "b", 1, 99_000, 12, 2, 10, 9, 0), BatchState("r", "b", 2, 99_900, 5, 0, 5, 5, 0)]
-    row = resolver_rows(batches, {}, 100_000)[0]
-    assert (row["seen"], row["rows"], row["stored"], row["missing"], row["discarded"]) == (17, 15, 14, 1, 2)
+    now = 10_000_000
+    batches = [
+        BatchState("r", "b", 1, now - 300_000, 12, 2, 10, 9, 0), BatchState("r", "b", 2, now - 200_000, 5, 0, 5, 5, 0),
+        BatchState("r", "b", 5, now - 100_000, 5, 0, 5, 5, 0), BatchState("r", "b", 6, now - 1000, 4, 0, 4, 2, 0),
+    ]  # fmt: skip
+    row = resolver_rows(batches, {}, now)[0]
+    assert (row["seen"], row["rows"], row["stored"], row["discarded"]) == (26, 24, 21, 2)
+    assert (row["missing"], row["pending"], row["lost"], row["state"]) == (1, 2, 2, "lossy")
 
 
 def test_curves_take_what_a_training_reports() -> None:

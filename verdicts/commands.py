@@ -15,11 +15,11 @@ from verdicts import list_formats
 from verdicts.list_holders import Direct, Holder, Refused, Remote
 from verdicts.lists import BadEntry
 from verdicts.policy import LIST_NAMES
+from verdicts.reconciliation import EDGE_MS, gaps_of, state_of
 from verdicts.store import BatchState, Conflict, Misconfigured, Store, Unavailable, open_store
 
 HOME_URL, HOME_TOKEN, HOME_STORE = "http://127.0.0.1:8053", Path(".verdict/tokens/admin"), Path(".verdict/verdict.db")
 DAY_MS = 86_400_000
-PENDING_MS = 60_000  # a batch that arrived within this may still be in a spool
 TOLD = 20  # rows that were left out, on the terminal
 
 
@@ -177,20 +177,34 @@ def check(url: str) -> None:
 @click.option("--all", "every", is_flag=True, help="A line for complete batches too.")
 @click.pass_obj
 def reconcile(url: str, days: float, every: bool) -> None:
-    """Compare what resolvers reported with what is stored, batch by batch; exit 1 when a row is missing.
+    """Compare what resolvers reported with what is stored, batch by batch; exit 1 when a row or a batch is missing.
 
-    A line each: state, resolver, boot, batch, rows promised, stored, dead-lettered; tab separated.
+    A line each: state, resolver, boot, batch, rows promised, stored, dead-lettered; tab separated. Batches that were
+    acknowledged and of which the store knows nothing stand as FIRST-LAST, their rows as `-`.
     """
     now = _now()
+    since = now - int(days * DAY_MS)
     totals: Counter[str] = Counter()
+    reported: list[BatchState] = []
+
+    def tell(state: str, resolver: str, boot: str, *more: object) -> None:
+        if every or state != "complete":
+            click.echo("\t".join([state, ascii(resolver)[1:-1], boot, *map(str, more)]))
+
     with opening(url, readonly=True) as opened:
-        for batch in opened.reconcile(now - int(days * DAY_MS), now + DAY_MS):
+        for batch in opened.reconcile(since - EDGE_MS, now + DAY_MS):
+            reported.append(batch)
+            if batch.time < since:
+                continue
             state = state_of(batch, now)
             totals.update({state: 1, "rows": batch.rows, "stored": batch.stored, "seen": batch.seen})
             totals.update(discarded=batch.discarded, dead=batch.dead)
-            if every or state != "complete":
-                counts = [str(n) for n in (batch.batch, batch.rows, batch.stored, batch.dead)]
-                click.echo("\t".join([state, ascii(batch.resolver)[1:-1], batch.boot, *counts]))
+            tell(state, batch.resolver, batch.boot, batch.batch, batch.rows, batch.stored, batch.dead)
+    for gap in gaps_of(reported, since):
+        state = state_of(gap, now)
+        totals[state] += gap.batches
+        which = gap.first if gap.batches == 1 else f"{gap.first}-{gap.last}"
+        tell(state, gap.resolver, gap.boot, which, "-", 0, 0)
     click.echo(
         f"{totals['complete']:,} batches complete, {totals['pending']:,} pending, {totals['missing']:,} missing,"
         f" {totals['dead-lettered']:,} dead-lettered; {totals['stored']:,} of {totals['rows']:,} rows stored;"
@@ -198,13 +212,6 @@ def reconcile(url: str, days: float, every: bool) -> None:
     )
     if totals["missing"]:
         sys.exit(1)
-
-
-def state_of(batch: BatchState, now: int) -> str:
-    """complete, pending (it may still be in a spool), missing or dead-lettered; `now` in Unix milliseconds."""
-    if batch.missing > 0:
-        return "pending" if now - batch.time < PENDING_MS else "missing"
-    return "dead-lettered" if batch.dead else "complete"
 
 
 @contextmanager

@@ -57,7 +57,7 @@ class Batch(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=False):
 
     resolver: str
     boot: str  # 32 hexadecimal digits, drawn when the engine starts
-    batch: int  # 1, 2, 3, ... within a boot
+    batch: int  # 1, 2, 3, ... within a boot, in the order of sending; one that is empty has that of the one before
     epoch: int = 0  # the highest whose changes the engine has applied
     generation: str = ""
     mode: str = "monitor"

@@ -8,9 +8,11 @@ from dashboard.client import Refused
 from dashboard.components import READY, Component, Facts, Notice, Table
 from dashboard.page import Context, Page, columns, panel, stack
 from dashboard.widgets import range_bar
+from verdicts.reconciliation import EDGE_MS, gaps_of, state_of
 from verdicts.store import BatchState
 
 LATE_S = 10
+COUNTED = ("seen", "rows", "stored", "dead", "pending", "missing", "lost", "discarded")  # of a resolver's row
 
 
 class Health(Page):
@@ -37,7 +39,9 @@ class Health(Page):
                 {"key": "rows", "label": "Rows promised", "kind": "count"},
                 {"key": "stored", "label": "stored", "kind": "count"},
                 {"key": "dead", "label": "rejected", "kind": "count"},
+                {"key": "pending", "label": "pending", "kind": "count"},
                 {"key": "missing", "label": "missing", "kind": "count"},
+                {"key": "lost", "label": "Batches missing", "kind": "count"},
                 {"key": "discarded", "label": "Discarded", "kind": "count"},
             ],
         )
@@ -122,33 +126,28 @@ class Health(Page):
 def resolver_rows(batches: Sequence[BatchState], known: dict[str, dict[str, Any]], now: int) -> list[dict[str, Any]]:
     """One row a resolver: what its reports promised against what the log holds."""
     rows: dict[str, dict[str, Any]] = {}
+
+    def row_of(resolver: str) -> dict[str, Any]:
+        return rows.setdefault(resolver, {"resolver": resolver, **dict.fromkeys(COUNTED, 0), "last": 0})
+
     for batch in batches:
-        row = rows.setdefault(
-            batch.resolver,
-            {
-                "resolver": batch.resolver,
-                "seen": 0,
-                "rows": 0,
-                "stored": 0,
-                "dead": 0,
-                "missing": 0,
-                "discarded": 0,
-                "last": 0,
-            },
-        )
-        for key in ("seen", "rows", "stored", "dead", "missing", "discarded"):
+        row = row_of(batch.resolver)
+        for key in ("seen", "rows", "stored", "dead", "discarded"):
             row[key] += getattr(batch, key) or 0
+        if (state := state_of(batch, now)) in ("pending", "missing"):
+            row[state] += batch.missing
         row["last"] = max(row["last"], batch.time)
+    for gap in gaps_of(batches, min((batch.time for batch in batches), default=0) + EDGE_MS):
+        if state_of(gap, now) == "missing":
+            row_of(gap.resolver)["lost"] += gap.batches
     for name, said in known.items():
-        row = rows.setdefault(
-            name,
-            {"resolver": name, "seen": 0, "rows": 0, "stored": 0, "dead": 0, "missing": 0, "discarded": 0, "last": 0},
-        )
+        row = row_of(name)
         row |= {"version": said.get("version", ""), "mode": said.get("mode", ""), "epoch": said.get("epoch", 0)}
         row["last"] = max(row["last"], int(said.get("time") or 0))
     for row in rows.values():
         late = now - row["last"] > LATE_S * 1000
-        row["state"] = "silent" if late else "lossy" if row["discarded"] or row["dead"] else "good"
+        lossy = any(row[key] for key in ("discarded", "dead", "missing", "lost"))
+        row["state"] = "silent" if late else "lossy" if lossy else "good"
         row["style"] = "bad" if late else None
     return [rows[name] for name in sorted(rows)]
 

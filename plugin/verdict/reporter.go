@@ -23,6 +23,10 @@ const (
 // oldest discarded first. What is discarded is counted in the next batch, so that for each boot the sum of `seen` over
 // the batches is the number of queries. Therefore the batch that was sent and not acknowledged is never discarded: if it
 // did arrive, its queries would be counted twice. Sent again, it is the same batch.
+//
+// A batch gets its number when it is first sent: the next one if it says something, else that of the batch before. One is
+// sent once the last was acknowledged, and what has a number is not discarded. So a number in the log proves that every
+// lower one was on disk, and a gap between two is a batch that the log lost.
 type reporter struct {
 	cluster *cluster
 	notes   *observations
@@ -106,8 +110,6 @@ func (r *reporter) release(b *batch) {
 }
 
 func (r *reporter) keep(b *batch) {
-	r.number++
-	b.number = r.number
 	r.kept = append(r.kept, b)
 	r.octets += len(b.rows)
 }
@@ -140,8 +142,14 @@ func (r *reporter) next() *batch {
 	if len(r.kept) == 0 {
 		return nil
 	}
-	r.kept[0].sent = true
-	return r.kept[0]
+	b := r.kept[0]
+	if !b.sent {
+		if b.count > 0 || b.discarded > 0 || r.number == 0 {
+			r.number++
+		}
+		b.number, b.sent = r.number, true
+	}
+	return b
 }
 
 // flush sends what is kept, oldest first, until all is acknowledged or one fails.
