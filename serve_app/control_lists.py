@@ -46,12 +46,17 @@ class Change(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Import(msgspec.Struct, forbid_unknown_fields=True):
-    """A list as text in one of `list_formats.FORMS`. `list` may be `prevalence`, which is replaced as a whole."""
+    """A list as text in one of `list_formats.FORMS`. `list` may be `prevalence`, which is replaced as a whole.
+
+    A text may hold 8 MiB. A longer prevalence list comes in parts, one after the other.
+    """
 
     list: str
     text: str
     form: str = "auto"
     limit: int | None = None  # ranks of a top list, or rows
+    first: int = 1  # of a part of the prevalence list: the rank of its first name
+    more: bool = False  # another part follows
     note: str = ""
     expires: int | None = None
 
@@ -114,14 +119,14 @@ async def import_(call: Call) -> Any:
     lines = wanted.text.splitlines()
     form = list_formats.guess("\n".join(lines[:200])) if wanted.form == "auto" else wanted.form
     try:
-        parsed = list_formats.parse(lines, form, wanted.limit)
+        parsed = list_formats.parse(lines, form, wanted.limit, wanted.list == "benign")
     except ValueError as error:
         raise WireError("malformed", str(error)) from None
     if not parsed.rows:
         first = parsed.problems[0] if parsed.problems else list_formats.Problem(1, "expected at least one name")
         raise WireError("malformed", f"text, line {first.line}: {first.reason}")
     if wanted.list == PREVALENCE_KIND:
-        documents = await call.desk.read(lambda store: ranking(store, parsed.rows))
+        documents = await call.desk.read(lambda store: ranking(store, parsed.rows, wanted.first, wanted.more))
     else:
         items = (Item(wanted.list, row.name, row.expires or wanted.expires, row.note) for row in parsed.rows)
         documents = list(_some([_entry(call, item, wanted.note) for item in items]))

@@ -35,11 +35,18 @@ def test_an_import_tells_bad_rows_and_takes_the_rest(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["plain", "hosts", "rpz", "adguard", "csv"])
 def test_an_export_can_be_imported(tmp_path: Path, form: str) -> None:
+    run(tmp_path, "lists", "add", "blocklist", "a.org", "b.org")
+    exported = run(tmp_path, "lists", "export", "blocklist", "--form", form).output
+    assert "2 into benign" in run(tmp_path, "lists", "import", "benign", "-", "--form", form, given=exported).output
+
+
+@pytest.mark.parametrize("form", ["rpz", "adguard"])
+def test_the_benign_list_is_exported_as_exceptions_which_no_blocklist_takes(tmp_path: Path, form: str) -> None:
     run(tmp_path, "lists", "add", "benign", "a.org", "b.org")
     exported = run(tmp_path, "lists", "export", "benign", "--form", form).output
-    assert (
-        "2 into blocklist" in run(tmp_path, "lists", "import", "blocklist", "-", "--form", form, given=exported).output
-    )
+    assert "2 into benign" in run(tmp_path, "lists", "import", "benign", "-", "--form", form, given=exported).output
+    refused = run(tmp_path, "lists", "import", "blocklist", "-", "--form", form, given=exported).output
+    assert "0 into blocklist" in refused and "an exception" in refused
 
 
 def test_the_prevalence_list_is_replaced_as_a_whole(tmp_path: Path) -> None:

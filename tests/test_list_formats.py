@@ -60,6 +60,7 @@ def test_a_public_suffix_is_left_out_with_its_line_and_the_rest_stands(form: str
         ("adguard", "||example-a.com^$client=x", "modifier"),
         ("adguard", "/ads[0-9]/", "expected ||NAME^"),
         ("rpz", "32.1.2.0.192.rpz-ip CNAME .", "other than a qname"),
+        ("rpz", "www.example-a.com CNAME rpz-passthru.", "exception"),
         ("top", "x,example-a.com", "RANK,NAME"),
         ("csv", "x.com,n,soon", "Unix milliseconds"),
     ],
@@ -69,6 +70,14 @@ def test_a_bad_row_says_what_was_expected(form: str, line: str, reason: str) -> 
     found = parse([*head, line], form)
     assert len(found.problems) == 1 and reason in found.problems[0].reason
     assert found.problems[0].line == len(head) + 1
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_names_that_are_to_pass_are_written_and_read_as_such(form: str) -> None:
+    lines = list(write([Row(name) for name in EXPECTED], form, allow=True))
+    assert [row.name for row in parse(lines, form, allow=True).rows] == EXPECTED
+    if form in ("rpz", "adguard"):  # nobody who reads it blocks them
+        assert parse(lines, form).rows == []
 
 
 def test_a_top_list_ends_at_its_rank() -> None:

@@ -93,6 +93,34 @@ def test_the_prevalence_list_comes_back_in_its_order(holder: Holder) -> None:
     assert holder.ranked() == ["b.org", "a.org"]
 
 
+def test_a_top_list_longer_than_a_request_replaces_the_former_part_by_part(
+    holder: Holder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("verdicts.lists.RUN_NAMES", 3)
+    monkeypatch.setattr("verdicts.list_holders.RANKS", 6)
+    long, short = [f"n{number:02d}.org" for number in range(20)], [f"s{number}.org" for number in range(8)]
+    assert holder.rank(long, "top") == 20
+    assert holder.ranked() == long
+    assert holder.rank(short, "top") == 8
+    assert holder.ranked() == short
+
+
+def test_entries_with_long_notes_come_in_requests_of_a_size_that_is_taken(cluster: Cluster) -> None:
+    remote = Remote(cluster.url, cluster.token("analyst"))
+    note = "why " * 250
+    assert remote.add("blocklist", [Row(f"n{number}.org", note) for number in range(9000)], "", None) == 9000
+    assert len(list(remote.show("blocklist", ""))) == 9000
+    remote.close()
+
+
+def test_a_part_of_a_top_list_begins_with_a_run(cluster: Cluster) -> None:
+    remote = Remote(cluster.url, cluster.token("analyst"))
+    wanted = {"list": "prevalence", "form": "top", "text": "1,a.org\n", "first": 7}
+    with pytest.raises(Refused, match=r"400 .*first 7: expected 10000 \* n \+ 1"):
+        remote._call("POST", "/v1/lists/import", json=wanted)
+    remote.close()
+
+
 def test_a_cluster_that_refuses_says_why(cluster: Cluster) -> None:
     remote = Remote(cluster.url, cluster.token("viewer"))
     with pytest.raises(Refused, match=r"403 .*analyst"):

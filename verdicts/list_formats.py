@@ -31,6 +31,7 @@ class Row(NamedTuple):
     note: str = ""
     expires: int | None = None
     rank: int = 0  # of a top list
+    allows: bool = False  # an exception of an RPZ zone or of AdGuard rules: the name passes
 
 
 class Problem(NamedTuple):
@@ -52,10 +53,11 @@ class BadRow(ValueError):
     """A row that is not in the form."""
 
 
-def parse(lines: Iterable[str], form: str = "plain", limit: int | None = None) -> Parsed:
+def parse(lines: Iterable[str], form: str = "plain", limit: int | None = None, allow: bool = False) -> Parsed:
     """The names in the lines of a list. `limit`: only the first ranks of a top list, or rows of another form.
 
-    A name that is none, or is a public suffix, is a problem and no row. Raises `ValueError` for an unknown form.
+    `allow`: the names are to pass, so that exceptions among them are rows too. A name that is none, or is a public
+    suffix, or an exception that would be blocked, is a problem and no row. Raises `ValueError` for an unknown form.
     """
     if form not in FORMS:
         raise ValueError(f"form {form!r}: expected one of {', '.join(FORMS)}")
@@ -65,13 +67,15 @@ def parse(lines: Iterable[str], form: str = "plain", limit: int | None = None) -
     for number, found in _READERS[form](lines):
         if limit is not None and (found.rank > limit if isinstance(found, Row) and found.rank else len(rows) >= limit):
             break
+        if isinstance(found, Row) and found.allows and not allow:
+            found = BadRow(f"{names.shown(found.name)}: an exception; import it into the benign list by itself")
         if isinstance(found, Row):
             try:
                 suffix = checked_suffix(found.name)
             except BadEntry as error:
                 found = BadRow(str(error))
             else:
-                rows.setdefault(suffix, found._replace(name=suffix))
+                rows.setdefault(suffix, found._replace(name=suffix, allows=False))
                 continue
         left_out += 1
         if len(problems) < MAX_ERRORS:
@@ -147,7 +151,8 @@ def _rpz(lines: Iterable[str]) -> Found:
         owner = owner.rstrip(".")
         if words[0].endswith(".") and origin:
             owner = owner.removesuffix("." + origin)
-        yield number, Row(owner.removeprefix("*."))
+        passes = {"RPZ-PASSTHRU", "RPZ-PASSTHRU."} & set(types)
+        yield number, Row(owner.removeprefix("*."), allows=bool(passes))
 
 
 def _adguard(lines: Iterable[str]) -> Found:
@@ -159,14 +164,12 @@ def _adguard(lines: Iterable[str]) -> Found:
         if found is None:
             plain = text if re.fullmatch(r"[A-Za-z0-9_.-]+\.[A-Za-z0-9_-]+", text) else None
             yield number, Row(plain) if plain else BadRow(f"{names.shown(text)}: expected ||NAME^")
-        elif found[1]:
-            yield number, BadRow(f"{names.shown(text)}: an exception; import it into the benign list by itself")
         elif found[3] and found[3] not in ("important", "all"):
             yield number, BadRow(f"{names.shown(text)}: the modifier ${found[3]} has no meaning here")
         elif "*" in found[2]:
             yield number, BadRow(f"{names.shown(text)}: expected a name without wildcards")
         else:
-            yield number, Row(found[2])
+            yield number, Row(found[2], allows=bool(found[1]))
 
 
 def _csv(lines: Iterable[str]) -> Found:
@@ -219,8 +222,11 @@ _READERS: dict[str, Callable[[Iterable[str]], Found]] = {
 }  # fmt: skip
 
 
-def write(rows: Iterable[Row], form: str) -> Iterator[str]:
-    """The lines of a list in a form, ready to be read by the programs that use it."""
+def write(rows: Iterable[Row], form: str, allow: bool = False) -> Iterator[str]:
+    """The lines of a list in a form, ready to be read by the programs that use it.
+
+    `allow`: the names are to pass, which RPZ and AdGuard rules can say; a resolver blocks what it finds in the others.
+    """
     if form == "rpz":
         yield "$TTL 300"
         yield "@ SOA localhost. root.localhost. 1 3600 600 86400 300"
@@ -233,10 +239,11 @@ def write(rows: Iterable[Row], form: str) -> Iterator[str]:
         elif form == "hosts":
             yield f"0.0.0.0 {row.name}"
         elif form == "rpz":
-            yield f"{row.name} CNAME ."
-            yield f"*.{row.name} CNAME ."
+            action = "rpz-passthru." if allow else "."
+            yield f"{row.name} CNAME {action}"
+            yield f"*.{row.name} CNAME {action}"
         elif form == "adguard":
-            yield f"||{row.name}^"
+            yield f"{'@@' if allow else ''}||{row.name}^"
         elif form == "csv":
             line = io.StringIO()
             csv.writer(line, lineterminator="").writerow([_harmless(row.name), _harmless(row.note), row.expires or ""])

@@ -4,12 +4,15 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 import httpx
+import msgspec
 
 from verdicts import list_formats
-from verdicts.lists import LIST_KIND, PREVALENCE_KIND, Lists, entry, ranking, removal
+from verdicts.lists import LIST_KIND, PREVALENCE_KIND, RUN_NAMES, Lists, entry, ranking, removal
 from verdicts.store import Document, Store, open_store
 
 CHUNK = 50_000  # entries in one request
+CHUNK_OCTETS = 4 << 20  # of them as JSON; a request may hold 8 MiB
+RANKS = 20 * RUN_NAMES  # of a top list in one request: some 4 MiB
 PAGE = 10_000
 
 
@@ -102,9 +105,12 @@ class Remote:
         return self._send("DELETE", note, [{"list": list_name, "suffix": suffix} for suffix in suffixes])
 
     def rank(self, ranked: list[str], note: str) -> int:
-        text = "".join(f"{rank},{name}\n" for rank, name in enumerate(ranked, 1))
-        wanted = {"list": "prevalence", "form": "top", "text": text, "note": note}
-        return int(self._call("POST", "/v1/lists/import", json=wanted)["entries"])
+        for start in range(0, len(ranked), RANKS) or [0]:
+            text = "".join(f"{rank},{name}\n" for rank, name in enumerate(ranked[start : start + RANKS], 1))
+            wanted = {"list": "prevalence", "form": "top", "text": text, "note": note}
+            part = {"first": start + 1, "more": start + RANKS < len(ranked)} if len(ranked) > RANKS else {}
+            self._call("POST", "/v1/lists/import", json=wanted | part)
+        return len(ranked)
 
     def ranked(self) -> list[str]:
         text: str = self._call("GET", "/v1/lists/export", params={"list": PREVALENCE_KIND})["text"]
@@ -114,8 +120,8 @@ class Remote:
         self._http.close()
 
     def _send(self, method: str, note: str, entries: list[dict[str, Any]]) -> int:
-        for start in range(0, len(entries), CHUNK):
-            self._call(method, "/v1/lists", json={"entries": entries[start : start + CHUNK], "note": note})
+        for chunk in _chunks(entries):
+            self._call(method, "/v1/lists", json={"entries": chunk, "note": note})
         return len(entries)
 
     def _call(self, method: str, path: str, **more: Any) -> Any:
@@ -126,3 +132,18 @@ class Remote:
         if answer.status_code >= 400:
             raise Refused(f"{answer.status_code} {answer.text[:500]}")
         return answer.json()
+
+
+def _chunks(entries: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Entries in pieces that one request takes, in number and in octets."""
+    piece: list[dict[str, Any]] = []
+    octets = 0
+    for item in entries:
+        size = len(msgspec.json.encode(item))
+        if piece and (len(piece) >= CHUNK or octets + size > CHUNK_OCTETS):
+            yield piece
+            piece, octets = [], 0
+        piece.append(item)
+        octets += size
+    if piece:
+        yield piece

@@ -185,18 +185,27 @@ def removal(list_name: str, suffix: str) -> Document:
     return Document(LIST_KIND, f"{list_name}/{suffix}", None)
 
 
-def prevalence(ranked: Sequence[str]) -> Iterator[Document]:
-    """The documents of a top list: registered domains, most popular first."""
-    for start in range(0, len(ranked), RUN_NAMES):
-        body = {"first": start + 1, "names": "\n".join(ranked[start : start + RUN_NAMES])}
-        yield Document(PREVALENCE_KIND, f"{start // RUN_NAMES:05d}", body)
+def prevalence(ranked: Sequence[str], runs: int = 0) -> Iterator[Document]:
+    """The documents of a top list: registered domains, most popular first, behind `runs` others."""
+    for number, start in enumerate(range(0, len(ranked), RUN_NAMES), runs):
+        body = {"first": number * RUN_NAMES + 1, "names": "\n".join(ranked[start : start + RUN_NAMES])}
+        yield Document(PREVALENCE_KIND, f"{number:05d}", body)
 
 
-def ranking(store: StateStore, rows: Iterable[Any]) -> list[Document]:
-    """The documents that replace the prevalence list by these rows, which have a `rank` and a `name`."""
-    found = list(prevalence([row.name for row in sorted(rows, key=lambda row: row.rank)]))
-    new = {document.key for document in found}
-    return found + [Document(PREVALENCE_KIND, key, None) for key in store.keys(PREVALENCE_KIND) if key not in new]
+def ranking(store: StateStore, rows: Iterable[Any], first: int = 1, more: bool = False) -> list[Document]:
+    """The documents that replace the prevalence list by these rows, which have a `rank` and a `name`.
+
+    A list may come in parts, in order: the names of one take the ranks from `first` on (RUN_NAMES * n + 1), and with
+    `more` what stands behind them stays, for the next part to replace. Raises `BadEntry` for another `first`.
+    """
+    runs, off = divmod(first - 1, RUN_NAMES)
+    if off or first < 1:
+        raise BadEntry(f"first {first}: expected {RUN_NAMES} * n + 1")
+    found = list(prevalence([row.name for row in sorted(rows, key=lambda row: row.rank)], runs))
+    last = found[-1].key if found else ""
+    if more:
+        return found
+    return found + [Document(PREVALENCE_KIND, key, None) for key in store.keys(PREVALENCE_KIND) if key > last]
 
 
 def _ranks_of(runs: dict[str, dict[str, Any]]) -> dict[str, int]:
