@@ -8,13 +8,16 @@ import sys
 from pathlib import Path
 
 import click
+import msgspec
+from bokeh.server.util import bind_sockets
 
 from dashboard.accounts import ROLES, BadAccounts, hashed
 from dashboard.client import Client
 from dashboard.data import Data, reader_of
+from dashboard.processes import Part, orphaned, serve_in
 from dashboard.server import quiet, serve
 from dashboard.settings import Settings
-from dashboard.signin import signin_of
+from dashboard.signin import Signin, signin_of
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -34,6 +37,7 @@ def _pairs(_: click.Context, option: click.Parameter, values: tuple[str, ...]) -
 @click.option("--address", default="127.0.0.1", show_default=True, help="Address to listen at.")
 @click.option("--password-file", type=_FILE, help="Accounts; written with a generated password where absent.")
 @click.option("--store-workers", default=4, show_default=True, help="Questions put to the store at once.")
+@click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="For many people at once.")
 @click.option("--behind-proxy", is_flag=True, help="Believe X-Forwarded-For and -Proto of a proxy in front.")
 @click.option(
     "--allow-host", "allow_hosts", multiple=True, help="HOST:PORT that browsers use, for each name but the address."
@@ -74,30 +78,45 @@ def main(**options: object) -> None:
         raise click.UsageError("--oauth-issuer and --oauth-provider need --oauth-key")
     if settings.control_url and settings.token_file is None:
         raise click.UsageError("--control-url needs --token-file")
+    status = 0
     try:
-        asyncio.run(run(settings))
+        signin = signin_of(settings)
+        if settings.processes == 1:
+            asyncio.run(run(settings, signin))
+        else:
+            status = share(settings, signin)
     except (BadAccounts, ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
     sys.stdout.flush()
-    os._exit(0)  # a question to a slow store, on its thread, must not hold the process that was told to stop
+    os._exit(status)  # a question to a slow store, on its thread, must not hold the process that was told to stop
 
 
-async def run(settings: Settings) -> None:
+def share(settings: Settings, signin: Signin) -> int:
+    """Serve from several processes; the exit status."""
+    sockets, port = bind_sockets(settings.address, settings.port)
+    settings, parent = msgspec.structs.replace(settings, port=port), os.getpid()
+    return serve_in(settings.processes, lambda first: asyncio.run(run(settings, signin, Part(sockets, parent, first))))
+
+
+async def run(settings: Settings, signin: Signin, part: Part | None = None) -> None:
     """Serve until SIGINT or SIGTERM."""
     token_file = settings.token_file
     data = Data(reader_of(settings.store_url), settings.store_workers)
     client = Client(settings.control_url, lambda: token_file.read_text().strip() if token_file else "")
-    signin = signin_of(settings)
-    server = serve(settings, data, client, signin)
+    server = serve(settings, data, client, signin, part.sockets if part else ())
     server.start()
     link = f"/login?token={signin.link_token}" if signin.link_token else "/"
-    print(f"dashboard: http://{settings.address}:{server.port}{link}", flush=True)
+    if part is None or part.first:
+        print(f"dashboard: http://{settings.address}:{server.port}{link}", flush=True)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(quiet)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
+    alone = asyncio.create_task(orphaned(part.parent, stopped)) if part else None
     await stopped.wait()
+    if alone is not None:
+        alone.cancel()
     server.stop(wait=False)
     data.close()
     await client.close()

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -99,6 +100,7 @@ class Session:
         self._enter(self.router.url)
         pn.state.onload(self._begin)
         pn.state.on_session_destroyed(lambda _: self._leave())
+        pn.state.on_session_destroyed(partial(forget_notifications, pn.state.notifications))
         return self.frame
 
     def go(self, address: str) -> None:
@@ -155,6 +157,13 @@ class Session:
     def _search(self, message: dict[str, Any]) -> None:
         if message.get("action") == "search":
             self.go("/lookup?" + urlencode({"q": str(message.get("text", ""))[:1100]}))
+
+
+def forget_notifications(area: Any, _: Any) -> None:
+    """Take a session's notifications out of Panel's list of all it shows: left there, they keep the whole session."""
+    for ref, (shown, *_rest) in list(pn.state._views.items()):
+        if shown is area:
+            del pn.state._views[ref]
 
 
 def _address() -> str:

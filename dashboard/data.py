@@ -88,7 +88,9 @@ class Data:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def ask(self, key: Hashable, question: Callable[[Store], Value], keep: float) -> Value:
-        """Put a question to the store on a thread; equal keys share one answer for `keep` seconds.
+        """Put a question to the store on a thread; equal keys share it for `keep` seconds, or as long as it took.
+
+        So a store that is slow, or asked by many, is not asked the same again while the others still wait.
 
         Raises `Failure`. A caller that is cancelled takes its question back while it is still queued.
         """
@@ -117,11 +119,14 @@ class Data:
             if waiting[0] == 0 and not future.done():
                 future.cancel()  # takes it out of the queue; a question already put runs on, unheard
         if keep > 0:
-            self._remember(key, _Entry(time.monotonic() + keep, value))
+            done = time.monotonic()
+            self._remember(key, _Entry(done + max(keep, done - now), value))
         return cast(Value, value)
 
     def _remember(self, key: Hashable, entry: _Entry) -> None:
-        self._cache.pop(key, None)
+        # An answer about a day's batches is thousands of rows, of use to nobody once it is old.
+        now = time.monotonic()
+        self._cache = {known: kept for known, kept in self._cache.items() if kept.expires > now and known != key}
         self._cache[key] = entry
         while len(self._cache) > CACHE_ENTRIES:
             self._cache.pop(next(iter(self._cache)))

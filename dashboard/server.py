@@ -2,10 +2,14 @@
 
 import asyncio
 import gc
+from collections.abc import Sequence
+from socket import socket
 from typing import Any
 
 import panel as pn
+from bokeh.server import server as bokeh_server
 from bokeh.server.server import Server
+from bokeh.server.util import bind_sockets
 from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler, StaticFileHandler
 from tornado.websocket import WebSocketClosedError
@@ -46,10 +50,11 @@ class KeptAssets(Assets):
     cache = "public, max-age=31536000, immutable"
 
 
-def serve(settings: Settings, data: Data, client: Client, signin: Signin) -> Server:
-    """Start the server; the caller runs the event loop."""
+def serve(settings: Settings, data: Data, client: Client, signin: Signin, sockets: Sequence[socket] = ()) -> Server:
+    """Start the server, at sockets that listen already where some are given; the caller runs the event loop."""
+    bokeh_server.bind_sockets = (lambda *_: (list(sockets), settings.port)) if sockets else bind_sockets
     # Every text a page shows goes through our components; nothing may come from another host.
-    pn.extension(notifications=True)
+    pn.extension(notifications=True, browser_info=False)
     lower_the_cost()
     pages = dict.fromkeys(PAGES, application(data, client, signin.role_of))
     downloads = {"data": data, "role_of": signin.role_of}
@@ -70,8 +75,8 @@ def serve(settings: Settings, data: Data, client: Client, signin: Signin) -> Ser
         "location": False,
         "show": False,
         "start": False,
-        "unused_session_lifetime": UNUSED_SESSION_MS,
-        "check_unused_sessions": UNUSED_SESSION_MS // 3,
+        "unused_session_lifetime_milliseconds": UNUSED_SESSION_MS,
+        "check_unused_sessions_milliseconds": UNUSED_SESSION_MS // 3,
         "cookie_secret": signin.cookie_secret,
         "use_xheaders": settings.behind_proxy,
         "session_token_expiration": 3600,

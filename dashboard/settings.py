@@ -19,6 +19,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     behind_proxy: bool = False
     allow_hosts: list[str] = []
     store_workers: int = 4
+    processes: int = 1
     oauth_issuer: str = ""
     oauth_provider: str = ""
     oauth_key: str = ""

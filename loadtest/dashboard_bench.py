@@ -50,8 +50,8 @@ class Dashboard:
 
 
 @contextlib.contextmanager
-def dashboard(store: str) -> Iterator[Dashboard]:
-    """The dashboard over a store, or the demonstration, with its administrator logged in."""
+def dashboard(store: str, processes: int = 1) -> Iterator[Dashboard]:
+    """The dashboard over a store, which it only reads, or the demonstration, with its administrator logged in."""
     port = free_port(socket.SOCK_STREAM)
     base = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryDirectory() as folder:
@@ -59,7 +59,7 @@ def dashboard(store: str) -> Iterator[Dashboard]:
         command = [sys.executable, "-m", "dashboard.demo", "--port", str(port)]
         if store:
             command = [sys.executable, "-m", "dashboard", "--store-url", store, "--port", str(port)]
-            command += ["--password-file", str(password)]
+            command += ["--password-file", str(password), "--processes", str(processes)]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             try:
                 wait_until(lambda: _serves(base), START_S, lambda: NotRunning("the dashboard does not serve"))
@@ -195,13 +195,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m loadtest.dashboard_bench", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("--store", default="", metavar="URL", help="a filled store; without it made-up traffic")
+    parser.add_argument("--processes", type=int, default=1, metavar="N", help="of the dashboard, over a store")
     parser.add_argument("--part", choices=PARTS, action="append", help="only this; without it all")
     parser.add_argument("--quick", action="store_true", help="each page once, three analysts, 100 views")
     parser.add_argument("--out", metavar="FILE", help="where the report goes, as JSON")
     options = parser.parse_args(arguments)
     quick, wanted = options.quick, options.part or PARTS
     found: list[Result] = []
-    with dashboard(options.store) as running:
+    if options.processes > 1 and not options.store:
+        parser.error("--processes needs --store: the made-up traffic is served by one process")
+    with dashboard(options.store, options.processes) as running:
         if "pages" in wanted:
             found += pages(running, 1 if quick else 5)
         if "filters" in wanted:

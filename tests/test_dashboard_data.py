@@ -116,3 +116,24 @@ async def test_a_store_that_is_down_is_a_failure_that_says_so(reader: Reader, ma
 async def test_a_store_that_is_too_slow_is_a_failure_that_says_so(reader: Reader, make: Callable[..., Data]) -> None:
     with pytest.raises(Failure, match=r"no answer within 0\.05 s"):
         await make(patience=0.05).search(WHERE)
+
+
+async def test_an_answer_that_is_old_is_not_kept(reader: Reader, make: Callable[..., Data]) -> None:
+    reader.let_go.set()
+    data = make()
+    await data.search(WHERE, keep=0.001)
+    await asyncio.sleep(0.3)
+    await data.search(Filter(start=0, end=1000, name="other"))
+    assert len(data._cache) == 1
+
+
+async def test_an_answer_is_good_for_as_long_as_it_took(reader: Reader, make: Callable[..., Data]) -> None:
+    data = make()
+    task = asyncio.create_task(data.search(WHERE, keep=0.001))
+    await begun(reader, 1)
+    await asyncio.sleep(0.5)
+    reader.let_go.set()
+    await task
+    await asyncio.sleep(0.05)
+    await data.search(WHERE, keep=0.001)
+    assert len(reader.asked) == 1  # a store that is slow is not asked the same again at once

@@ -1,0 +1,136 @@
+"""What opening a page leaves behind: HTML that fits every process, sessions that go; several processes."""
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import panel as pn
+import pytest
+
+import dashboard.server
+from dashboard.accounts import hashed
+from dashboard.client import Client
+from dashboard.data import Data, reader_of
+from dashboard.server import quiet, serve
+from dashboard.settings import Settings
+from dashboard.signin import signin_of
+from loadtest.panel_session import Visitor, opened, session_token
+from loadtest.processes import descendants
+from tests.stores import observation, records
+from verdicts.store import open_store
+
+pytestmark = pytest.mark.anyio
+SECRET = "a-password-of-the-test"
+WAIT_S = 30.0
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while not true():
+            await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+async def addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[str]]:
+    """Two servers that share what processes of one dashboard share: the secret of the cookies."""
+    monkeypatch.setattr(dashboard.server, "UNUSED_SESSION_MS", 600)
+    url = f"sqlite://{tmp_path}/verdict.db"
+    store = open_store(url)
+    store.initialise()
+    store.append(records([observation("www.example.org")]))
+    (tmp_path / "password").write_text(SECRET)
+    settings = Settings(store_url=url, port=0, allow_hosts=["*"], password_file=tmp_path / "password")
+    data, client, signin = Data(reader_of(url)), Client("", lambda: ""), signin_of(settings)
+    servers = [serve(settings, data, client, signin) for _ in range(2)]
+    for server in servers:
+        server.start()
+    yield [f"http://127.0.0.1:{server.port}" for server in servers]
+    for server in servers:
+        server.stop(wait=False)
+        server._http.stop()
+    data.close()
+    await client.close()
+    store.close()
+
+
+@asynccontextmanager
+async def logged_in(address: str) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=address, trust_env=False, timeout=WAIT_S) as browser:
+        assert (await browser.get(f"/login?token={SECRET}")).status_code == 302
+        yield browser
+
+
+def cookie_of(browser: httpx.AsyncClient) -> str:
+    return "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+
+
+async def test_the_html_of_one_process_fits_the_socket_of_another(addresses: list[str]) -> None:
+    one, other = addresses
+    async with logged_in(one) as browser:
+        pages = [(await browser.get("/queries?tier=block")).text for _ in range(2)]
+        assert session_token(pages[0]) != session_token(pages[1])
+        assert pages[0].replace(session_token(pages[0]), "") == pages[1].replace(session_token(pages[1]), "")
+        assert len(re.findall('"[^"]+":"[^"]+"', re.search('"roots":{(.*?)}', pages[0])[1])) == 2  # type: ignore[index]
+
+        def look() -> int:
+            with opened(other, "/queries", session_token(pages[1]), cookie_of(browser)) as (size, _):
+                return size
+
+        assert await asyncio.to_thread(look) > 1000
+
+
+async def test_a_session_that_ended_is_in_no_list_of_panels(addresses: list[str]) -> None:
+    asyncio.get_running_loop().set_exception_handler(quiet)
+    before = set(pn.state._views)  # of servers that were stopped while they had sessions
+    async with logged_in(addresses[0]) as browser:
+        page = (await browser.get("/?range=1h")).text
+        visitor = await asyncio.to_thread(Visitor, addresses[0], "/", page, cookie_of(browser))
+        assert set(pn.state._views) - before
+        visitor.close()
+    await until(lambda: set(pn.state._views) <= before)
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A dashboard of two processes."""
+    url = f"sqlite://{tmp_path}/verdict.db"
+    open_store(url).initialise()
+    (tmp_path / "accounts").write_text(f"ada analyst {hashed(SECRET)}\n")
+    command = [sys.executable, "-m", "dashboard", "--store-url", url, "--port", "0", "--processes", "2"]
+    command += ["--password-file", str(tmp_path / "accounts")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.kill()
+
+
+async def test_processes_share_an_address_and_end_together(two: subprocess.Popen[str]) -> None:
+    assert two.stdout is not None
+    said = await asyncio.to_thread(two.stdout.readline)
+    address = said.split()[1].rstrip("/")
+    await until(lambda: len(descendants(two.pid)) == 2)
+    async with httpx.AsyncClient(base_url=address, trust_env=False, timeout=WAIT_S) as browser:
+        assert (await browser.post("/login", data={"user": "ada", "password": SECRET})).status_code == 302
+        for _ in range(6):  # each page and each socket reaches either
+            page = (await browser.get("/lists")).text
+            await asyncio.to_thread(lambda p=page: Visitor(address, "/lists", p, cookie_of(browser)).close())
+    lost = descendants(two.pid)[0]
+    await asyncio.sleep(max(0.0, 5.5 - age_of(lost)))  # one that ends at once would end the other too
+    os.kill(lost, signal.SIGKILL)
+    await until(lambda: lost not in (now := descendants(two.pid)) and len(now) == 2)
+    left = descendants(two.pid)
+    two.terminate()
+    assert await asyncio.to_thread(two.wait, WAIT_S) == 0
+    assert not [pid for pid in left if Path(f"/proc/{pid}").exists()]
+
+
+def age_of(pid: int) -> float:
+    began = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - began
