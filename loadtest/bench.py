@@ -57,7 +57,7 @@ PARTS = (
     Part("peers", "loadtest.peers", "How does that compare with other ways to serve the same network?", 2400.0),
     Part("plugin", "loadtest.plugin_bench", "What does the plugin cost a CoreDNS?"),
     Part("waits", "loadtest.plugin_waits_bench", "What does a query wait when the cluster is asked, or gone?"),
-    Part("log", "loadtest.bulk_bench", "What does the log cost against a bare bulk write?"),
+    Part("log", "loadtest.log_bench", "What does the log cost against a bare bulk write?"),
     Part("store", "loadtest.store_bench", "How long do the dashboard's questions take on millions of rows?", 3600.0),
     Part("dashboard", "loadtest.dashboard_bench", "How fast do the pages open, and what does each analyst cost?"),
     Part("model", "loadtest.model_bench", "How fast are encoding and network by themselves?"),

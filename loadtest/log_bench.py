@@ -1,34 +1,32 @@
-"""What the verdict log costs and what it survives, on a real Elasticsearch.
+"""What the verdict log costs on a real Elasticsearch.
 
-    python -m loadtest.log_bench kills --rows 1000000 --kills 20     none lost, none doubled
-    python -m loadtest.log_bench rate --rows 200000                  against parallel_bulk on the same documents
-    python -m loadtest.log_bench bytes --rows 200000                 a row on disk, against the default mapping
+Its append against the client's own `parallel_bulk`, in ABBA order on the same documents, and a row on disk against the
+default dynamic mapping:
 
-`--url` names a server; without it one is started from Maven Central's archive. Each mode uses a prefix of its own
-and removes its indices at the end. Exits 1 when the goal is missed.
+    python -m loadtest.log_bench [--rows 20000] [--quick] [--out FILE]
+
+`--url` names a server; without it one is started from Maven Central's archive. Each turn uses a prefix of its own
+and removes its indices at the end. Exits 1 when a goal is missed.
 """
 
 import argparse
-import json
 import os
 import random
-import signal
-import subprocess
+import statistics
 import sys
-import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from itertools import count
 from typing import Any
 
 import msgspec
 from elasticsearch import helpers
 
+from loadtest.stats import Report, Result, command_line, compare, describe_machine
 from loadtest.store_bench import population
 from verdicts.ecs import document_of
-from verdicts.keeper import Keeper
 from verdicts.observations import Batch
 from verdicts.records import Record, records_of
 from verdicts.store.elastic import ElasticStore
@@ -37,8 +35,6 @@ from verdicts.store.elastic_schema import index_of
 BATCH_ROWS = 500
 BOOT = "c" * 32
 RATE_GOAL, BYTES_GOAL = 0.9, 0.35
-SPOOL_BYTES = 1 << 30
-STORM: list[str | int] = [429, "mixed", "reset", "half", 503]
 
 
 def batch_of(number: int, at: int) -> Batch:
@@ -59,95 +55,23 @@ def batch_of(number: int, at: int) -> Batch:
     return batch
 
 
-def keeper(url: str, spool: Path, at: int) -> None:
-    """A VerdictLog replica: keeps the batches whose numbers come on standard input, and answers each when it is on
-    disk; `status` asks for the depth of the spool."""
-    replica = Keeper(url, spool, SPOOL_BYTES, retention_days=400)
-    for line in sys.stdin:
-        if line.strip() == "status":
-            print(replica.status()["spool_bytes"], flush=True)
-            continue
-        replica.keep(msgspec.json.encode(batch_of(int(line), at)))
-        print(line.strip(), flush=True)
-
-
-def kills(url: str, rows: int, times: int) -> bool:
-    """Rows through a replica that is killed again and again, and a server that answers 429 in storms."""
-    from tests.fault_proxy import proxy_to
-
-    draw = random.Random(5)
-    at = int(time.time() * 1000) - 60_000
-    batches = rows // BATCH_ROWS
-    deaths = set(draw.sample(range(2, batches), min(times, batches - 2)))
-    began = time.monotonic()
-    with store_at(url) as store, proxy_to(url) as proxy, tempfile.TemporaryDirectory() as spool:
-        target = f"{proxy.url}/?prefix={store.settings.prefix}&replicas=0"
-        replica = start_keeper(target, spool, at)
-        for number in range(1, batches + 1):
-            if number % 50 == 0 and not proxy.faults:  # storms that piled up would be one long outage
-                proxy.faults += draw.choices(STORM, k=draw.randrange(1, 6))
-            if number in deaths:
-                send(replica, number)
-                time.sleep(draw.uniform(0, 0.3))  # it dies before, in or after the sync, the bulk or the trim
-                replica.kill()
-                replica.wait()
-                replica = start_keeper(target, spool, at)
-            while not (send(replica, number) and answer(replica) == str(number)):
-                replica.wait()
-                replica = start_keeper(target, spool, at)
-        while send(replica, "status") and answer(replica) != "0":
-            if not proxy.faults and draw.random() < 0.05:
-                proxy.faults += draw.choices(STORM, k=draw.randrange(1, 6))
-            time.sleep(0.5)
-        replica.kill()
-        replica.wait()
-        store.client.indices.refresh(index=f"{store.settings.prefix}-*")
-        found = store.client.count(index=f"{store.settings.prefix}-log-*")["count"]
-        states = list(store.reconcile(at - 3_600_000, at + 86_400_000))
-        missing = sum(state.missing for state in states)
-        print(
-            f"{batches * BATCH_ROWS:,} rows sent, {len(deaths)} kills, faults {dict(proxy.met)}: {found:,} documents,"
-            f" {len(states):,} of {batches:,} batches, {missing:,} rows missing, {time.monotonic() - began:,.0f} s"
-        )
-        return bool(found == batches * BATCH_ROWS and missing == 0 and len(states) == batches)
-
-
-def start_keeper(url: str, spool: str, at: int) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "loadtest.log_bench", "keeper", "--url", url, "--spool", spool, "--at", str(at)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-
-def send(replica: "subprocess.Popen[str]", what: object) -> bool:
-    assert replica.stdin is not None
-    try:
-        replica.stdin.write(f"{what}\n")
-        replica.stdin.flush()
-    except BrokenPipeError:
-        return False
-    return True
-
-
-def answer(replica: "subprocess.Popen[str]") -> str:
-    assert replica.stdout is not None
-    return replica.stdout.readline().strip()
-
-
-def rate(url: str, rows: int) -> bool:
-    """CPU seconds of our append and of parallel_bulk on the same documents, in turns."""
-    ratios = []
-    for turn in range(4):
-        records = drawn_records(rows // 4, turn)
-        order = (ours, theirs) if turn % 2 == 0 else (theirs, ours)
-        spent = {run.__name__: run(url, records) for run in order}
-        ratios.append(spent["theirs"][0] / spent["ours"][0])
-        for name, (cpu, wall) in sorted(spent.items()):
-            print(f"turn {turn}: {name:6} {len(records) / cpu:9,.0f} rows/CPU-s {len(records) / wall:9,.0f} rows/s")
-    ratios.sort()
-    print(f"ours / parallel_bulk in rows per CPU second: median {(ratios[1] + ratios[2]) / 2:.2f}, all {ratios}")
-    return (ratios[1] + ratios[2]) / 2 >= RATE_GOAL
+def rate(url: str, rows: int, pairs: int) -> list[Result]:
+    """Rows a processor second of the client and rows a second, both ways, of `rows` rows a turn."""
+    turn = count()
+    bulk, append = compare(
+        lambda: theirs(url, drawn_records(rows, next(turn))), lambda: ours(url, drawn_records(rows, next(turn))), pairs
+    )
+    found = []
+    for place, unit in enumerate(("rows/CPU-s", "rows/s")):
+        left, right = [rows / cost[place] for cost in bulk], [rows / cost[place] for cost in append]
+        found.append(Result("parallel_bulk", unit, left))
+        goal = f"{RATE_GOAL} of parallel_bulk" if place == 0 else ""
+        found.append(Result("append", unit, right, "parallel_bulk", left, goal=goal))
+    return found
 
 
 def ours(url: str, records: list[Record]) -> tuple[float, float]:
+    """Seconds of processor time and by the clock."""
     with store_at(url) as store:
         store.append(records[:1])
         cpu, wall = time.process_time(), time.perf_counter()
@@ -185,7 +109,7 @@ def whole_document(record: Record) -> dict[str, Any]:
     return document
 
 
-def bytes_a_row(url: str, rows: int) -> bool:
+def bytes_a_row(url: str, rows: int) -> list[Result]:
     """Octets on disk after a merge into one segment, against the whole documents under the default mapping."""
     records = drawn_records(rows, 9)
     with store_at(url) as store:
@@ -198,9 +122,12 @@ def bytes_a_row(url: str, rows: int) -> bool:
                 lines += [{"create": {"_id": record.id}}, whole_document(record)]
             store.client.bulk(index=plain, operations=lines)
         default = size(store, plain)
-    count = len(records)
-    print(f"{mine / count:.1f} octets a row, default dynamic mapping {default / count:.1f}: {mine / default:.3f}")
-    return mine / default <= BYTES_GOAL
+    left, right = [default / len(records)], [mine / len(records)]
+    note = f"{len(records):,} rows, one segment"
+    return [
+        Result("default dynamic mapping", "octets/row", left, note=note),
+        Result("the log's mapping", "octets/row", right, "default", left, goal=f"{BYTES_GOAL} of default", note=note),
+    ]
 
 
 def size(store: ElasticStore, index: str) -> int:
@@ -233,30 +160,37 @@ def store_at(url: str) -> Iterator[ElasticStore]:
         store.close()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("mode", choices=["kills", "rate", "bytes", "keeper"])
-    parser.add_argument("--url", default=os.environ.get("VERDICT_TEST_ELASTIC_URL", ""))
-    parser.add_argument("--rows", type=int, default=200_000)
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--spool", type=Path)
-    parser.add_argument("--at", type=int, default=0)
-    arguments = parser.parse_args()
-    if arguments.mode == "keeper":
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        keeper(arguments.url, arguments.spool, arguments.at)
-        return
-    if not arguments.url:
-        from tests.elastic import shared_url
+def elastic_url() -> str:
+    """A server of our own, started once."""
+    from tests.elastic import shared_url
 
-        arguments.url = shared_url()
-    if arguments.mode == "kills":
-        good = kills(arguments.url, arguments.rows, arguments.kills)
-    else:
-        good = (rate if arguments.mode == "rate" else bytes_a_row)(arguments.url, arguments.rows)
-    print(json.dumps({"mode": arguments.mode, "rows": arguments.rows, "goal met": good}))
-    sys.exit(0 if good else 1)
+    return shared_url()
+
+
+def kept(results: Sequence[Result]) -> bool:
+    """Whether both goals are met."""
+    ratio = {result.unit: statistics.median(a / b for a, b in zip(result.values, result.against, strict=True))
+             for result in results if result.goal}  # fmt: skip
+    return ratio["rows/CPU-s"] >= RATE_GOAL and ratio["octets/row"] <= BYTES_GOAL
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and report."""
+    parser = argparse.ArgumentParser(prog="python -m loadtest.log_bench", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--url", default=os.environ.get("VERDICT_TEST_ELASTIC_URL", ""))
+    parser.add_argument("--rows", type=int, default=20_000, help="of a turn; five times as many for their size on disk")
+    parser.add_argument("--quick", action="store_true", help="few rows, one pair")
+    parser.add_argument("--out", metavar="FILE", help="where the report goes, as JSON")
+    options = parser.parse_args(arguments)
+    url = options.url or elastic_url()
+    rows, pairs = (2000, 1) if options.quick else (options.rows, 5)
+    found = rate(url, rows, pairs) + bytes_a_row(url, 5 * rows)
+    machine = describe_machine("elasticsearch", "msgspec")
+    report = Report("The log against a bare bulk write", command_line(), found, machine)
+    report.save(options.out)
+    print(report.text())
+    return 0 if options.quick or kept(found) else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
