@@ -207,6 +207,20 @@ def test_mail_goes_by_starttls_under_a_password(tmp_path: Path, monkeypatch: pyt
     assert "TLS mail FROM:<a@example.org>" in " ".join(said).replace("MAIL", "mail")
 
 
+def test_mail_goes_over_tls_from_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    with serving(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Mail)) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)  # type: ignore[attr-defined]
+        sink_of(f"smtps://127.0.0.1:{server.server_address[1]}/?from=a@example.org&to=b@example.org").send(
+            KEY, INCIDENT
+        )
+        assert len(server.got) == 1  # type: ignore[attr-defined]
+
+
 def test_nobody_there_is_an_error() -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
@@ -236,3 +250,13 @@ def test_a_file_names_sinks_a_line(tmp_path: Path) -> None:
         "syslog://192.0.2.1:514",
         "https://hooks.example.org",
     ]
+
+
+def test_two_sinks_of_one_host_both_hear(web: ThreadingHTTPServer, tmp_path: Path) -> None:
+    host = f"http://127.0.0.1:{web.server_port}"
+    (tmp_path / "alerts").write_text(f"{host}/soc\n{host}/boss\n")
+    sinks = read_sinks(tmp_path / "alerts")
+    assert [sink.name for sink in sinks] == [host, f"{host} 2"]
+    for sink in sinks:
+        sink.send(KEY, INCIDENT)
+    assert len(web.got) == 2  # type: ignore[attr-defined]

@@ -1,16 +1,13 @@
-"""Incidents opened from the log of a real store, and told to sinks."""
-
-from collections.abc import Iterator
-from pathlib import Path
+"""Incidents opened from the log of a real store, either of them, and told to sinks."""
 
 import msgspec
 import pytest
 
-from tests.stores import observation, records, sqlite_url
+from tests.stores import observation, records, settled
 from verdicts import watch as watching
 from verdicts.incidents import KIND, Incident
 from verdicts.sinks import Sink, SinkError
-from verdicts.store import Document, Store, open_store
+from verdicts.store import Document, Store
 from verdicts.watch import Watch
 
 
@@ -32,20 +29,14 @@ class Ear:
     def __init__(self) -> None:
         self.heard: list[str] = []
         self.refuses = False
+        self.tries = 0
         self.sink = Sink("ear", self._send)
 
     def _send(self, key: str, incident: Incident) -> None:
+        self.tries += 1
         if self.refuses:
             raise SinkError("not now")
         self.heard.append(key)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = open_store(sqlite_url(tmp_path))
-    opened.initialise()
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
@@ -60,6 +51,7 @@ def infected(store: Store, clock: Clock, number: int = 1, client: str = "192.0.2
         for i in range(count)
     ]
     store.append(records(rows, number))
+    settled(store)
 
 
 def incidents(store: Store) -> list[Incident]:
@@ -123,6 +115,56 @@ def test_alerts_over_the_rate_wait(store: Store, clock: Clock, monkeypatch: pyte
     clock.now += 3601
     watch(store)
     assert len(ear.heard) == 4
+
+
+def test_the_rate_is_that_of_all_replicas_and_outlives_them(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "ALERTS_AN_HOUR", 2)
+    ear, other = Ear(), Ear()
+    for number in range(1, 4):
+        infected(store, clock, number, f"192.0.2.{number}")
+    Watch([ear.sink], clock=clock)(store)
+    infected(store, clock, 4, "192.0.2.4")
+    Watch([other.sink], clock=clock)(store)
+    assert len(ear.heard) == 2 and other.heard == []
+
+
+def test_a_sink_that_fails_is_tried_once_a_visit_however_many_incidents_wait(store: Store, clock: Clock) -> None:
+    """One that hangs would hold up the expiry of lists by its deadline for each of them."""
+    deaf, ear = Ear(), Ear()
+    deaf.refuses = True
+    watch = Watch([Sink("deaf", deaf.sink.send), ear.sink], clock=clock)
+    for number in range(1, 5):
+        infected(store, clock, number, f"192.0.2.{number}")
+    watch(store)
+    assert (deaf.tries, len(ear.heard)) == (1, 4)
+    watch(store)
+    assert deaf.tries == 2  # of another incident: the first waits for its time
+
+
+def test_one_client_and_one_domain_are_one_incident_within_the_window(store: Store, clock: Clock) -> None:
+    """Of names that resolve: the same domain again is the same incident, another domain or a day later is not."""
+    ear = Ear()
+    watch = Watch([ear.sink], clock=clock)
+
+    def reached(number: int, domain: str) -> None:
+        row = observation(
+            f"a{number}.{domain}", int(clock.now * 1000), label="malicious", tier="block",
+            addresses=["198.51.100.7"], action="nxdomain",
+        )  # fmt: skip
+        store.append(records([row], number))
+        settled(store)
+        watch(store)
+
+    reached(1, "q7x.net")
+    reached(2, "q7x.net")
+    assert len(ear.heard) == 1
+    reached(3, "k2y.net")
+    assert len(ear.heard) == 2
+    clock.now += 7 * 3600
+    reached(4, "q7x.net")
+    assert len(ear.heard) == 3 and len(incidents(store)) == 3
 
 
 def test_another_replica_goes_on_where_one_died(store: Store, clock: Clock) -> None:

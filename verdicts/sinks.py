@@ -11,6 +11,7 @@ import smtplib
 import socket
 import ssl
 import time
+from collections import Counter
 from collections.abc import Callable
 from email.message import EmailMessage
 from pathlib import Path
@@ -68,9 +69,17 @@ def sink_of(url: str) -> Sink:
 
 
 def read_sinks(path: Path) -> list[Sink]:
-    """The sinks in a file, a URL a line, `#` begins a remark. A file, because the URLs hold secrets."""
+    """The sinks in a file, a URL a line, `#` begins a remark. A file, because the URLs hold secrets.
+
+    A name holds no secret, so that two of one host have the same: the later ones get a number.
+    """
     lines = [line.strip() for line in path.read_text().splitlines()]
-    return [sink_of(line) for line in lines if line and not line.startswith("#")]
+    found: list[Sink] = []
+    taken: Counter[str] = Counter()
+    for sink in (sink_of(line) for line in lines if line and not line.startswith("#")):
+        taken[sink.name] += 1
+        found.append(sink if taken[sink.name] == 1 else sink._replace(name=f"{sink.name} {taken[sink.name]}"))
+    return found
 
 
 def generic(key: str, incident: Incident) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
 The log is the only source, so that a restart or another replica comes to the same incidents. Of several replicas,
 the one whose commit of an incident succeeds sends its alerts; a sink's state stands in the incident itself, so that
-another replica goes on where one died.
+another replica goes on where one died, and all of them together keep to the rate.
 """
 
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -31,6 +31,16 @@ CLAIM = 120_000  # how long the replica that opened an incident has its alerts t
 log = logging.getLogger(__name__)
 
 
+class Visit(NamedTuple):
+    """What one visit to the sinks knows of them."""
+
+    now: int  # Unix milliseconds
+    sent: dict[str, list[int]]  # by sink, when alerts were sent within the last hour
+    # Sinks that did not take an alert: the others wait for the next visit. One that hangs costs its deadline once, and
+    # not for each incident, while lists expire and records age on the same thread.
+    failed: set[str]
+
+
 class Watch:
     """A chore of the verdict log: called with the store every few seconds."""
 
@@ -42,8 +52,6 @@ class Watch:
         self._clock = clock
         self._seen: dict[tuple[str, int], int] = {}  # client and hour -> malicious queries when last looked at
         self._mine: set[str] = set()  # incidents that this replica opened
-        self._sent: dict[str, deque[int]] = {name: deque() for name in self._sinks}
-        self._visited = 0
 
     def __call__(self, store: Store) -> None:
         now = int(self._clock() * 1000)
@@ -82,27 +90,27 @@ class Watch:
         """Send what is pending and due."""
         if not self._sinks:
             return
-        for document in store.scan(KIND):
-            incident = _incident(document)
-            if incident is None or not any(_due(state, now) for state in incident.notified.values()):
+        found = [(d, incident) for d in store.scan(KIND) if (incident := _incident(d)) is not None]
+        visit = Visit(now, {name: _sent(name, [incident for _, incident in found], now) for name in self._sinks}, set())
+        for document, incident in found:
+            if not any(_due(state, now) for state in incident.notified.values()):
                 continue
             if document.key not in self._mine and now - incident.updated < CLAIM:
                 continue  # the replica that opened it is at it
             changed = [
-                self._send(name, state, document.key, incident, now) for name, state in incident.notified.items()
+                self._send(name, state, document.key, incident, visit) for name, state in incident.notified.items()
             ]
             if any(changed):
                 self._write(store, document.key, incident, document.epoch, "alerts")
 
-    def _send(self, name: str, state: dict[str, object], key: str, incident: Incident, now: int) -> bool:
+    def _send(self, name: str, state: dict[str, object], key: str, incident: Incident, visit: "Visit") -> bool:
         """Try one sink if it is due; True when its state changed."""
-        sink, sent = self._sinks.get(name), self._sent.get(name, deque())
-        if sink is None or not _due(state, now):
+        sink, now = self._sinks.get(name), visit.now
+        if sink is None or name in visit.failed or not _due(state, now):
             return False
-        while sent and sent[0] <= now - HOUR:
-            sent.popleft()
+        sent = visit.sent[name]
         if len(sent) >= ALERTS_AN_HOUR:
-            state["next"] = sent[0] + HOUR
+            state["next"] = sent[-ALERTS_AN_HOUR] + HOUR
             state["error"] = f"over {ALERTS_AN_HOUR} alerts an hour; waits"
             return True
         tries = int(str(state["tries"])) + 1
@@ -110,6 +118,7 @@ class Watch:
         try:
             sink.send(key, incident)
         except SinkError as error:
+            visit.failed.add(name)
             delay = min(FIRST_RETRY * 2 ** (tries - 1), LAST_RETRY)
             state |= {
                 "state": "failed" if tries >= TRIES else "pending",
@@ -128,6 +137,12 @@ class Watch:
         except Conflict:  # another replica, or an analyst, was there first: look again next time
             return False
         return True
+
+
+def _sent(name: str, incidents: Sequence[Incident], now: int) -> list[int]:
+    """When alerts went to a sink within the last hour, whichever replica sent them."""
+    times = (int(incident.notified.get(name, {}).get("time", 0)) for incident in incidents)
+    return sorted(time for time in times if time > now - HOUR)
 
 
 def _due(state: dict[str, object], now: int) -> bool:
