@@ -13,8 +13,10 @@ from deployments.messages import Scored
 from serve_app.context import Context
 from serve_app.routes import application
 from serve_app.settings import settings_of
+from tests.test_elastic_reach import Door, answering
 from verdicts import tokens
 from verdicts.follower import Follower
+from verdicts.keeper import Keeper
 from verdicts.lists import entry
 from verdicts.observations import Batch, Observation
 from verdicts.policy import Policy, Thresholds
@@ -279,6 +281,26 @@ async def test_readyz_says_which_part_is_missing(setup: Setup) -> None:
     assert reply.status_code == 503 and "unreachable" in reply.json()["model"]
     await setup.context._ask_status()
     assert (await setup.client.get("/readyz")).json()["ready"] is True
+
+
+async def test_readyz_says_that_the_log_pauses_for_a_refused_key_and_reports_are_taken(
+    setup: Setup, tmp_path: Path
+) -> None:
+    (tmp_path / "key").write_text("d3Jvbmc=")
+    with answering(Door) as url:
+        keeper = Keeper(f"{url}/?api_key_file={tmp_path / 'key'}", tmp_path / "log", 1 << 20)
+        setup.graph.append = lambda batch: asyncio.to_thread(keeper.keep, batch)  # type: ignore[method-assign]
+        setup.graph.log_status = lambda: asyncio.to_thread(keeper.status)  # type: ignore[method-assign]
+        async with asyncio.timeout(60):
+            assert (await setup.ask("/v1/observations", report())).status_code == 200
+            while keeper.status()["store"] == "healthy":
+                await asyncio.sleep(0.02)
+        await setup.context._ask_status()
+        said = (await setup.client.get("/readyz")).json()
+        assert said["ready"] is True  # verdicts are given all the same
+        assert said["log"]["store"] == "misconfigured" and said["log"]["since"] > 0
+        assert "401 security_exception: no such key" in said["log"]["error"] and said["log"]["spool_bytes"] > 0
+        await asyncio.to_thread(keeper.close)
 
 
 async def test_healthz_and_openapi_need_no_token(setup: Setup) -> None:

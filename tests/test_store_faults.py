@@ -1,5 +1,8 @@
 """A real Elasticsearch that refuses, hangs, freezes and dies: what was acknowledged arrives once."""
 
+import signal
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -146,6 +149,35 @@ def test_a_crash_between_elasticsearchs_answer_and_the_trim_doubles_nothing(
     store.append(got, promises)
     spool.close()  # the process is gone, nothing was trimmed
     drained(tmp_path, store, new_spool(tmp_path, LIMIT))
+    assert_once(store)
+
+
+_KILLED_BEFORE_THE_TRIM = """
+import os, signal, sys
+from pathlib import Path
+from verdicts.drain import Drain
+from verdicts.spool import Spool
+from verdicts.store import open_store
+Spool.trim = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+spool = Spool(Path(sys.argv[1]), 1 << 26)
+Drain(spool.directory.parent, spool, 1 << 26, open_store(sys.argv[2])).step()
+"""
+
+
+def test_a_logger_killed_between_elasticsearchs_answer_and_the_trim_doubles_nothing(
+    proxy: FaultProxy, store: ElasticStore, tmp_path: Path
+) -> None:
+    spool = filled(tmp_path)
+    spool.close()
+    url = f"{proxy.url}/?prefix={store.settings.prefix}&replicas=0"
+    done = subprocess.run(
+        [sys.executable, "-c", _KILLED_BEFORE_THE_TRIM, str(spool.directory), url], timeout=120, check=False
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert_once(store)  # all of it is there, and still in the spool
+    assert list(spool.directory.glob("*.seg"))
+    heir = drained(tmp_path, store, new_spool(tmp_path, LIMIT))
+    assert heir.stored == BATCHES * ROWS  # offered again
     assert_once(store)
 
 

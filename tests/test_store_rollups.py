@@ -8,7 +8,7 @@ import pytest
 
 from tests.stores import MINUTE, now, observation, records
 from verdicts.observations import Observation
-from verdicts.store import Filter
+from verdicts.store import Filter, Misconfigured
 from verdicts.store.sqlite import SqliteStore
 from verdicts.store.sqlite_log import BAD, KEYS
 from verdicts.store.sqlite_schema import DAY, HOUR, MIGRATIONS, migrate
@@ -204,3 +204,17 @@ def test_a_store_of_the_third_version_gets_its_lists_of_clients_with_the_next_ap
     assert {top.key: top.clients for top in store.top(where, "qname")} == clients_of(store, where, "qname")
     assert len(listed(store)) >= 3 * 4
     assert {top.key: top.clients for top in store.top(where, "qname")} == clients_of(store, where, "qname")
+
+
+def test_a_store_of_a_newer_verdict_is_told_and_left_alone(store: SqliteStore) -> None:
+    store.append(records([observation()]))
+    store.close()
+    other = store._connect(create=False)
+    other.execute("PRAGMA user_version = 99")
+    told = f"schema version 99, expected at most {len(MIGRATIONS)}: a newer Verdict wrote it"
+    assert store.check() == [f"store {store.path}: {told}"]
+    for _ in range(2):  # the second time too: the lock of the first is our own
+        with pytest.raises(Misconfigured, match=told):
+            store.append(records([observation()], 2))
+    other.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    assert store.append(records([observation()], 2)) == []

@@ -18,7 +18,7 @@ from verdicts.store import Misconfigured, Unavailable
 from verdicts.store.sqlite_filter import in_network
 from verdicts.store.sqlite_log import LogWrites
 from verdicts.store.sqlite_queries import LogReads
-from verdicts.store.sqlite_schema import MIGRATIONS, migrate
+from verdicts.store.sqlite_schema import MIGRATIONS, migrate, newer
 from verdicts.store.sqlite_state import State
 
 LOCK_WAIT_S = 5.0
@@ -50,6 +50,8 @@ class SqliteStore(LogWrites, LogReads, State):
         try:
             reader = self._reader()
             version = reader.execute("PRAGMA user_version").fetchone()[0]
+            if version > len(MIGRATIONS):
+                return [f"store {self.path}: {newer(version)}"]
             if version != len(MIGRATIONS):
                 return [
                     f"store {self.path}: schema version {version}, expected {len(MIGRATIONS)}; run `verdict store init`"
@@ -106,7 +108,8 @@ class SqliteStore(LogWrites, LogReads, State):
         if self._writer_connection is None:
             if not create and not self.path.exists():
                 raise Unavailable(f"store {self.path}: no such file; `verdict store init` creates it")
-            self._take_lock()
+            if self._lock_file is None:  # an opening that failed (a full disk) left us the lock
+                self._take_lock()
             connection = self._connect(create=True)
             migrate(connection)
             connection.execute("PRAGMA synchronous = FULL")

@@ -11,6 +11,8 @@ import sqlite3
 import time
 import uuid
 
+from verdicts.store import Misconfigured
+
 ROW_BITS = 15  # observations.MAX_ROWS < 2**15
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 
@@ -140,12 +142,10 @@ MIGRATIONS = (_FIRST, _BAD, _DISCARDED, _ASKERS)
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the tables to the newest version; a newer store than this code knows raises `ValueError`."""
+    """Bring the tables to the newest version; a newer store than this code knows raises `Misconfigured`."""
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > len(MIGRATIONS):
-        raise ValueError(
-            f"store has schema version {version}, expected at most {len(MIGRATIONS)}: newer Verdict wrote it"
-        )
+        raise Misconfigured(f"store: {newer(version)}")
     for number in range(version, len(MIGRATIONS)):
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -158,6 +158,11 @@ def migrate(connection: sqlite3.Connection) -> None:
         except BaseException:
             connection.execute("ROLLBACK")
             raise
+
+
+def newer(version: int) -> str:
+    """What is wrong with a store of a version that this code does not know."""
+    return f"schema version {version}, expected at most {len(MIGRATIONS)}: a newer Verdict wrote it"
 
 
 def statements(script: str) -> list[str]:

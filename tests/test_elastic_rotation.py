@@ -1,0 +1,82 @@
+"""An index a day or an hour, by the record's own time: repeats meet their first copy, and age takes whole indices."""
+
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.elastic import shared_url
+from tests.stores import around, now, observation, promise, records, settled
+from verdicts.store.elastic import ElasticStore
+from verdicts.store.elastic_schema import ROTATED, end_of, index_of
+
+pytestmark = pytest.mark.elastic
+HOUR = 3_600_000
+
+
+@pytest.fixture(params=["day", "hour"])
+def store(request: pytest.FixtureRequest) -> Iterator[ElasticStore]:
+    opened = ElasticStore(f"{shared_url()}/?prefix=r{uuid.uuid4().hex[:12]}&replicas=0&per={request.param}")
+    opened.initialise()
+    yield opened
+    opened.client.indices.delete(index=f"{opened.settings.prefix}-*")
+    for name in ("log", "batches", "dead", "state", "history"):
+        opened.client.indices.delete_index_template(name=f"{opened.settings.prefix}-{name}")
+    opened.close()
+
+
+def indices(store: ElasticStore, name: str) -> list[str]:
+    return sorted(store.client.indices.get(index=f"{store.settings.prefix}-{name}-*"))
+
+
+def test_a_record_goes_to_the_index_of_its_own_time_and_a_late_repeat_too(store: ElasticStore) -> None:
+    hour = store.settings.per == "hour"
+    middle = now() // (24 * HOUR) * 24 * HOUR - 12 * HOUR  # noon of yesterday
+    times = [middle + 10, middle + HOUR + 10]
+    rows = [observation(f"n{i}.example.com", at) for i, at in enumerate(times)]
+    for _ in range(2):
+        assert store.append(records(rows), [promise(rows, at=times[1])]) == []
+    settled(store)
+    prefix = store.settings.prefix
+    wanted = {
+        f"{prefix}-log-" + datetime.fromtimestamp(at / 1000, UTC).strftime("%Y.%m.%d.%H" if hour else "%Y.%m.%d")
+        for at in times
+    }
+    assert indices(store, "log") == sorted(wanted) and len(wanted) == (2 if hour else 1)
+    assert store.client.count(index=f"{prefix}-log")["count"] == 2  # by the alias
+    assert [(s.rows, s.stored) for s in store.reconcile(times[0], times[1] + 1)] == [(2, 2)]
+
+
+def test_age_takes_whole_indices_and_no_record_that_is_younger(store: ElasticStore) -> None:
+    width = HOUR if store.settings.per == "hour" else 24 * HOUR
+    start = now() // width * width
+    times = [start - 2 * width + 1, start - width - 1, start - width, start]
+    for number, at in enumerate(times, 1):
+        rows = [observation(f"n{number}.example.com", at)]
+        store.append(records(rows, number), [promise(rows, number, at)])
+    settled(store)
+    assert store.retain(start - width - 1) == 0  # the first index holds a record that is as young
+    assert store.retain(start - width) == 2  # of records and of promises
+    found = store.search(around(start, start=start - 3 * width, end=start + width)).records
+    assert sorted(record.qname for record in found) == ["n3.example.com", "n4.example.com"]
+    assert all((end_of(name) or 0) > start - width for kind in ROTATED[:2] for name in indices(store, kind))
+
+
+def test_every_index_has_the_explicit_mapping_and_the_alias(store: ElasticStore) -> None:
+    store.append(records([observation()]))
+    index = index_of(store.settings.prefix, "log", now(), store.settings.per)
+    found = store.client.indices.get(index=index).body[index]
+    assert list(found["aliases"]) == [f"{store.settings.prefix}-log"]
+    assert found["mappings"]["dynamic"] == "false"
+    kinds = set()
+
+    def walk(properties: dict[str, dict[str, object]]) -> None:
+        for field in properties.values():
+            if "properties" in field:
+                walk(field["properties"])  # type: ignore[arg-type]
+            else:
+                kinds.add(field["type"])
+
+    walk(found["mappings"]["properties"])
+    assert kinds == {"date", "keyword", "ip", "long", "half_float", "boolean", "alias"}

@@ -1,0 +1,60 @@
+"""What a replica of the verdict log does beside draining, on either store: expiry, retention, other chores."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.stores import around, now, observation, promise, records, settled
+from verdicts.follower import Follower
+from verdicts.keeper import DAY_MS, Keeper
+from verdicts.lists import entry
+from verdicts.policy import ListHit
+from verdicts.store import Document, Store
+
+
+@pytest.fixture
+def keeper(url: str, store: Store, tmp_path: Path) -> Keeper:
+    made = Keeper(store, tmp_path / "spool", 1 << 20, retention_days=5)
+    made._stopping.set()  # the chores are done by the test
+    made._chore_thread.join()
+    return made
+
+
+def test_an_entry_is_in_force_until_its_time_and_resolvers_hear_of_its_end(store: Store, keeper: Keeper) -> None:
+    at = now()
+    soon = [entry("blocklist", "soon.org", expires=at + 500, author="ann"), entry("benign", "ever.org")]
+    store.commit(soon, "ann", "feed")
+    follower = Follower(store)
+    follower.poll()
+    before = follower.epoch
+    keeper.do_chores(at)
+    follower.poll()
+    assert follower.epoch == before and follower.lists.match("www.soon.org") == ListHit("blocklist", "soon.org")
+    keeper.do_chores(at + 501)
+    follower.poll()
+    assert follower.lists.match("www.soon.org") is None and follower.lists.match("ever.org") is not None
+    assert follower.changes_since(before.number, before.generation) == (["soon.org"], False)
+    [change] = store.history("list", limit=1)
+    assert (change.author, change.key, change.body) == ("expiry", "blocklist/soon.org", None)
+    assert change.previous is not None and change.previous["author"] == "ann"
+    keeper.close()
+
+
+def test_records_promises_and_incidents_go_by_their_age(store: Store, keeper: Keeper) -> None:
+    at = now()
+    for number, age in enumerate((9 * DAY_MS, 0), 1):
+        rows = [observation(f"n{number}.example.com", at - age)]
+        store.append(records(rows, number), [promise(rows, number, at - age)])
+    store.commit([Document("incident", "k", {"client": "192.0.2.1"}), entry("benign", "a.org")], "verdict")
+    settled(store)
+    keeper.do_chores(at)
+    settled(store)
+    assert [r.qname for r in store.search(around(at - 9 * DAY_MS)).records] == []
+    assert [r.qname for r in store.search(around(at)).records] == ["n2.example.com"]
+    assert [state.batch for state in store.reconcile(at - 20 * DAY_MS, at + 1)] == [2]
+    assert [d.key for d in store.scan("incident")] == ["k"]  # written today
+    keeper._retained_at = 0.0
+    keeper.do_chores(at + 6 * DAY_MS)
+    settled(store)
+    assert list(store.scan("incident")) == [] and [d.key for d in store.scan("list")] == ["benign/a.org"]
+    keeper.close()
