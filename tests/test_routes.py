@@ -303,6 +303,26 @@ async def test_readyz_says_that_the_log_pauses_for_a_refused_key_and_reports_are
         await asyncio.to_thread(keeper.close)
 
 
+async def test_a_restart_while_the_store_is_away_decides_by_the_snapshot_and_says_so(
+    setup: Setup, tmp_path: Path
+) -> None:
+    setup.decide(entry("blocklist", "bad.org"))
+    before = Follower(f"sqlite://{tmp_path}/verdict.db", tmp_path / "snapshot")
+    before.poll()
+    before.close()
+    setup.context.follower = Follower(f"sqlite://{tmp_path}/away/verdict.db", tmp_path / "snapshot")
+    reply = (await setup.ask("/v1/verdicts", frame("www.bad.org", "a.org"))).json()  # at once, before any poll
+    assert [verdict["source"] for verdict in reply["verdicts"]] == ["blocklist", "model"]
+    assert reply["epoch"] == before.epoch.number
+    setup.context.follower.poll()
+    await setup.context._ask_status()
+    said = (await setup.client.get("/readyz")).json()
+    assert (
+        said["ready"] is True and said["decisions"]["stale_since"] > 0 and "no such file" in said["decisions"]["error"]
+    )
+    assert (await setup.ask("/v1/observations", report())).status_code == 200
+
+
 async def test_healthz_and_openapi_need_no_token(setup: Setup) -> None:
     assert (await setup.client.get("/healthz")).status_code == 200
     document = (await setup.client.get("/openapi.json")).json()
