@@ -11,6 +11,7 @@ import panel_material_ui as pmui
 from bokeh.core.has_props import _default_resolver
 from bokeh.model import Model
 from bokeh.server.urls import per_app_patterns
+from bokeh.settings import settings
 from bokeh.util.token import generate_jwt_token, generate_session_id
 from panel.io.resources import Resources
 from panel.io.server import DocHandler, server_html_page_for_session
@@ -72,6 +73,7 @@ def lower_the_cost() -> None:
     """Before a server is made; a second time changes nothing."""
     per_app_patterns[:] = [(path, PageHandler if kind is DocHandler else kind) for path, kind in per_app_patterns]
     _forget_unused()
+    settings.perform_error_diagnostics = False  # would examine each callback's signature, and warn of layouts
     # Each callback of each session would be noted in one list, which nothing here shows.
     type(pn.state)._add_busy_event = lambda state, event: None
     type(pn.state)._remove_busy_event = lambda state, event: None
