@@ -105,7 +105,7 @@ class Button(Input):
 
     icon = param.String(default="")
     end_icon = param.String(default="")
-    color = param.String(default="default")
+    color = param.String(default="primary")
     loading = param.Boolean(default=False)
     kind = param.String(default="Button", constant=True)
 
