@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 	"unsafe"
@@ -272,4 +273,34 @@ func TestFollower(t *testing.T) {
 			t.Error("switched back")
 		}
 	})
+}
+
+// Queries, frames, sweeps and changes of lists meet in the cache; nothing is found under another name, and nobody waits for ever.
+func TestTheCacheIsUsedByManyAtOnce(t *testing.T) {
+	c := newCache(leastCapacity, time.Hour)
+	var wait sync.WaitGroup
+	for worker := range 4 {
+		wait.Go(func() {
+			draw := rand.New(rand.NewPCG(uint64(worker), 1))
+			for range 5000 {
+				name := fmt.Sprintf("n%d.example.org", draw.IntN(1000))
+				if v := c.get(c.hash(name), name, 1); v == nil {
+					c.put(named(name, 1, 300), 0)
+				} else if v.name != name {
+					t.Errorf("%s under %s", v.name, name)
+				}
+			}
+		})
+	}
+	wait.Go(func() {
+		for i := range 200 {
+			c.sweep(int64(i%2) * int64(5*time.Minute))
+			c.refresh(2, 0)
+			c.dropUnder(map[string]struct{}{fmt.Sprintf("n%d.example.org", i): {}}, 2)
+		}
+	})
+	wait.Wait()
+	if n := c.size(); n > leastCapacity {
+		t.Errorf("%d verdicts, expected at most %d", n, leastCapacity)
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"slices"
+	"sync"
 	"testing"
 )
 
@@ -375,4 +376,41 @@ func TestDifferentOutcomesAreRowsOfTheirOwn(t *testing.T) {
 			t.Error("cut twice")
 		}
 	})
+}
+
+// Outcomes are noted while the second is cut: each is in one cut, or counted as discarded.
+func TestOutcomesAreNotedWhileTheyAreCut(t *testing.T) {
+	o := newObservations(observationShards * 8)
+	client := clientOf(&udpWriter{})
+	var noting sync.WaitGroup
+	for worker := range 4 {
+		noting.Go(func() {
+			for i := range 5000 {
+				hash := uint64(i*7+worker) % 1000 * 0x9e3779b97f4a7c15
+				o.note(hash, fmt.Sprintf("n%d.example.org", hash), 1, client, &outcome{verdict: nothing}, 1, nil)
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { noting.Wait(); close(done) }()
+	var total uint64
+	cut := func() {
+		o.cut(func(noted *rows, discarded uint64) {
+			total += discarded
+			for r := range noted.all() {
+				total += uint64(r.count)
+			}
+		})
+	}
+	for ended := false; !ended; {
+		select {
+		case <-done:
+			ended = true
+		default:
+		}
+		cut()
+	}
+	if total != 20_000 {
+		t.Errorf("%d outcomes accounted for, expected 20000", total)
+	}
 }
