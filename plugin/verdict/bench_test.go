@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"github.com/coredns/coredns/plugin"
+	"github.com/coredns/coredns/plugin/metadata"
 	"github.com/coredns/coredns/plugin/test"
+	"github.com/coredns/coredns/request"
 	"github.com/miekg/dns"
 )
 
@@ -180,6 +182,16 @@ func BenchmarkAddedCold(b *testing.B) {
 	}
 	slices.Sort(added)
 	b.ReportMetric(float64(added[len(added)/2]), "added-ns/query")
+}
+
+// BenchmarkMetadata is what *metadata* adds to each query of a stanza that is shown in a log.
+func BenchmarkMetadata(b *testing.B) {
+	h := benchHarness(b, modeEnforce)
+	state := request.Request{W: newDiscard(), Req: query1("www.example.org", dns.TypeA)}
+	b.ReportAllocs()
+	for b.Loop() {
+		h.Metadata(metadata.ContextWithMetadata(context.Background()), state)
+	}
 }
 
 // BenchmarkDecodeFrame reads the reply to a full frame.

@@ -67,25 +67,31 @@ var _ metadata.Provider = (*Handler)(nil)
 // comes after the reply is not seen there; the values are empty then.
 func (h *Handler) Metadata(ctx context.Context, state request.Request) context.Context {
 	ctx, v := h.describing(ctx)
-	for name, read := range map[string]func(*outcome) string{
-		"verdict/label":    func(o *outcome) string { return o.verdict.label.String() },
-		"verdict/tier":     func(o *outcome) string { return o.verdict.tier.String() },
-		"verdict/action":   func(o *outcome) string { return o.action.String() },
-		"verdict/source":   func(o *outcome) string { return o.verdict.source.String() },
-		"verdict/rule":     func(o *outcome) string { return o.rule },
-		"verdict/model":    func(o *outcome) string { return o.verdict.model },
-		"verdict/reason":   func(o *outcome) string { return o.reason.String() },
-		"verdict/score":    func(o *outcome) string { return float(o.verdict.score) },
-		"verdict/enforced": func(o *outcome) string { return boolean(o.enforced) },
-	} {
-		metadata.SetValueFunc(ctx, name, func() string {
+	for i := range shown {
+		metadata.SetValueFunc(ctx, shown[i].name, func() string {
 			if !v.set {
 				return ""
 			}
-			return read(&v.outcome)
+			return shown[i].read(&v.outcome)
 		})
 	}
 	return ctx
+}
+
+// shown is the metadata of a query.
+var shown = [...]struct {
+	name string
+	read func(*outcome) string
+}{
+	{"verdict/label", func(o *outcome) string { return o.verdict.label.String() }},
+	{"verdict/tier", func(o *outcome) string { return o.verdict.tier.String() }},
+	{"verdict/action", func(o *outcome) string { return o.action.String() }},
+	{"verdict/source", func(o *outcome) string { return o.verdict.source.String() }},
+	{"verdict/rule", func(o *outcome) string { return o.rule }},
+	{"verdict/model", func(o *outcome) string { return o.verdict.model }},
+	{"verdict/reason", func(o *outcome) string { return o.reason.String() }},
+	{"verdict/score", func(o *outcome) string { return float(o.verdict.score) }},
+	{"verdict/enforced", func(o *outcome) string { return boolean(o.enforced) }},
 }
 
 // describing is the context of a query whose outcome is to be told, and where it will be.
