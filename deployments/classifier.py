@@ -79,8 +79,11 @@ class Classifier:
         self._metrics = BatchMetrics()
         log.info("classifier ready: model %s, device %s", self._serving.current.version, self.device)
 
-    async def predict(self, rows: Rows | None, encoding: str, deadline: float) -> Scored | Recode | None:
-        """Score rows uint8 (N, W) of this encoding; None when `deadline` (Unix seconds) passed before their turn.
+    async def predict(
+        self, rows: Rows | None, encoding: str, shares: Sequence[tuple[int, float]]
+    ) -> list[Scored | None] | Recode:
+        """Score rows uint8 (N, W) of this encoding, which belong in turn to frames: `shares` are each one's number of
+        names and deadline (Unix seconds). None for a frame whose deadline passed before its turn.
 
         `Recode` when no model in memory takes the encoding; `rows` None asks for the encoding alone.
         """
@@ -88,7 +91,11 @@ class Classifier:
         loaded = self._serving.for_encoding(encoding)
         if loaded is None or rows is None:
             return Recode(self._serving.current.encoding)
-        return await self._batcher.submit((loaded, rows), len(rows), deadline)
+        asked, start = [], 0
+        for names, deadline in shares:
+            asked.append(((loaded, rows[start : start + names]), names, deadline))
+            start += names
+        return await self._batcher.submit_all(asked)
 
     async def explain(self, name: str, thresholds: Thresholds | None) -> dict[str, Any]:
         """Which characters of a normalised name moved its score, by `thresholds` or else the model's own."""

@@ -8,6 +8,17 @@ from numpy.typing import NDArray
 from verdicts.policy import Thresholds
 
 
+class Asked(NamedTuple):
+    """A frame's names for the model, normalised and `"\\n"`-joined, and until when its caller waits (Unix seconds)."""
+
+    names: bytes
+    deadline: float
+
+    @property
+    def size(self) -> int:
+        return self.names.count(b"\n") + 1
+
+
 class Scored(NamedTuple):
     """A frame's scores, with all that is needed to decide on them.
 

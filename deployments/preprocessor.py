@@ -1,16 +1,20 @@
 """Names to rows of octets, on CPU."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
+from deployments.batching import CALLS, NameBatcher
 from deployments.logs import keep_written
-from deployments.messages import Recode, Scored
+from deployments.messages import Asked, Recode, Scored
 from deployments.scaling import BUSY, METRIC, Busy
 from deployments.second_ask import SecondAsk
 from model.encoding import encoder
 
 # By value over gRPC with plain pickle: measured faster than Ray's object store and cloudpickle at frames of names.
 BY_VALUE = {"_by_reference": False, "request_serialization": "pickle", "response_serialization": "pickle"}
+CALL_NAMES = 1024  # frames that go together in one call, at most
+HOLD_S = 0.002  # that a frame waits for others to go with it, where a call is on its way already
 PATIENCE = 0.4  # of the time that is left, before another classifier is asked; less than the ingress's
 MAX_TURNS = 4  # a promotion that changes the encoding costs a frame one turn a classifier replica that it meets
 
@@ -25,27 +29,25 @@ class Preprocessor:
     def __init__(self, classifier: Any) -> None:
         keep_written()
         self._classifier = classifier.options(**BY_VALUE)
+        self._predict = self._classifier.predict  # each look-up of a method would make another handle
         self._encoding = ""  # of the model the classifier served last; learnt from it
         self._second = SecondAsk(PATIENCE)
-        self._names_in_flight = 0
+        self._calls: NameBatcher[Asked, Scored] = NameBatcher(
+            self._ask, CALL_NAMES, lanes=CALLS, lane_names=CALL_NAMES, hold_s=HOLD_S
+        )
         self._busy = Busy(time.process_time)  # it computes on one core
 
-    async def judge(self, names: bytes, deadline: float) -> Scored | None:
-        """The scores of `"\\n"`-joined normalised names, or None when `deadline` (Unix seconds) has passed."""
-        count = names.count(b"\n") + 1
-        self._names_in_flight += count
-        try:
-            return await self._ask(names, deadline)
-        finally:
-            self._names_in_flight -= count
+    async def judge(self, frames: Sequence[Asked]) -> list[Scored | None]:
+        """The scores of each frame, or None where its deadline has passed."""
+        return await self._calls.submit_all([(frame, frame.size, frame.deadline) for frame in frames])
 
-    async def _ask(self, names: bytes, deadline: float) -> Scored | None:
+    async def _ask(self, frames: Sequence[Asked]) -> Sequence[Scored | None]:
+        names = b"\n".join([frame.names for frame in frames])
+        shares = [(frame.size, frame.deadline) for frame in frames]
+        first = min(deadline for _, deadline in shares)
         for _ in range(MAX_TURNS):
-            if time.time() >= deadline:
-                return None
             rows = encoder(self._encoding).encode_frame(names) if self._encoding else None
-            predict = self._classifier.predict.remote
-            answer = await self._second.ask(predict, rows, self._encoding, deadline=deadline)
+            answer = await self._second.ask(self._predict.remote, rows, self._encoding, shares, deadline=first)
             if not isinstance(answer, Recode):
                 return answer  # type: ignore[no-any-return]
             self._encoding = answer.encoding
@@ -60,4 +62,4 @@ class Preprocessor:
         return await self._classifier.status.remote()  # type: ignore[no-any-return]
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
-        return {METRIC: float(self._names_in_flight), BUSY: self._busy.share()}
+        return {METRIC: float(self._calls.names_in_flight), BUSY: self._busy.share()}

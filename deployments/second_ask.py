@@ -23,17 +23,17 @@ class SecondAsk:
         self._allowed = BURST
 
     async def ask(self, call: Callable[..., Awaitable[Any]], *arguments: Any, deadline: float) -> Any:
-        """The first answer to `call(*arguments, deadline)`; `deadline` is Unix seconds.
+        """The first answer to `call(*arguments)`; `deadline` is Unix seconds.
 
         The one that is not needed any more is cancelled. Raises what the last one raised that was waited for.
         """
         self._allowed = min(BURST, self._allowed + SHARE)
-        waiting = {asyncio.ensure_future(call(*arguments, deadline))}
+        waiting = {asyncio.ensure_future(call(*arguments))}
         try:
             done, _ = await asyncio.wait(waiting, timeout=self._patience * max(0.0, deadline - time.time()))
             if not done and self._allowed >= 1:
                 self._allowed -= 1
-                waiting.add(asyncio.ensure_future(call(*arguments, deadline)))
+                waiting.add(asyncio.ensure_future(call(*arguments)))
             while True:
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 good = [one for one in done if one.exception() is None]

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from ray import serve
@@ -10,9 +11,10 @@ from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from starlette.applications import Starlette
 
+from deployments.batching import CALLS, NameBatcher
 from deployments.logs import keep_written
-from deployments.messages import Scored
-from deployments.preprocessor import BY_VALUE
+from deployments.messages import Asked, Scored
+from deployments.preprocessor import BY_VALUE, CALL_NAMES, HOLD_S
 from deployments.second_ask import SecondAsk
 from serve_app.context import Context
 from serve_app.routes import application
@@ -31,17 +33,25 @@ class HandleGraph:
     def __init__(self, preprocessor: Any, verdict_log: Any) -> None:
         self._preprocessor = preprocessor.options(**BY_VALUE)
         self._log = verdict_log.options(**BY_VALUE)
+        self._judge = self._preprocessor.judge  # each look-up of a method would make another handle
         self._second = SecondAsk(PATIENCE)
+        self._calls: NameBatcher[Asked, Scored] = NameBatcher(
+            self._ask, CALL_NAMES, lanes=CALLS, lane_names=CALL_NAMES, hold_s=HOLD_S
+        )
 
     async def judge(self, names: bytes, deadline: float) -> Scored | None:
+        asked = Asked(names, deadline)
+        return await self._calls.submit(asked, asked.size, deadline)
+
+    async def _ask(self, frames: Sequence[Asked]) -> Sequence[Scored | None]:
+        first, last = min(frame.deadline for frame in frames), max(frame.deadline for frame in frames)
         for turn in range(TURNS):
             try:
-                judge = self._preprocessor.judge.remote
-                return await self._second.ask(judge, names, deadline=deadline)  # type: ignore[no-any-return]
+                return await self._second.ask(self._judge.remote, frames, deadline=first)  # type: ignore[no-any-return]
             except BackPressureError:
                 raise WireError("unavailable", "the cluster is full: come back later", retry_after=1) from None
             except (RayActorError, DeploymentUnavailableError) as error:
-                if turn + 1 == TURNS or time.time() >= deadline:
+                if turn + 1 == TURNS or time.time() >= last:
                     raise WireError("unavailable", f"the model cannot be reached: {error}", retry_after=1) from None
                 await asyncio.sleep(0.01 * (turn + 1))
         raise AssertionError("unreachable")

@@ -20,7 +20,7 @@ class Worker:
         return [item.upper() for item in batch]
 
 
-LATER = 1e18
+LATER = 1e10
 pytestmark = pytest.mark.anyio
 
 
@@ -118,3 +118,51 @@ async def test_a_further_lane_opens_for_many_names_and_not_for_few() -> None:
     assert await asyncio.gather(*asked) == ["A", "B", "C", "D"]
     assert worker.batches == [["a"], ["b", "c"], ["d"]]
     assert await batcher.submit("e", 1, LATER) == "E" and batcher.names_in_flight == 0
+
+
+async def test_calls_open_a_further_lane_when_a_frame_was_held_long_enough() -> None:
+    worker = Worker()
+    worker.gate.clear()
+    batcher = NameBatcher(worker.run, 10, lanes=9, lane_names=10, hold_s=0.02)
+    asked = []
+    for item, names in (("a", 1), ("b", 1), ("c", 1)):
+        asked.append(asyncio.create_task(batcher.submit(item, names, LATER)))
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert worker.batches == [["a"]]
+    await asyncio.sleep(0.1)
+    assert worker.batches == [["a"], ["b", "c"]]
+    worker.gate.set()
+    assert await asyncio.gather(*asked) == ["A", "B", "C"]
+
+
+async def test_calls_that_are_full_wait_for_nobody() -> None:
+    worker = Worker()
+    worker.gate.clear()
+    batcher = NameBatcher(worker.run, 10, lanes=9, lane_names=10, hold_s=60.0)
+    asked = []
+    for item in "abc":
+        asked.append(asyncio.create_task(batcher.submit(item, 5, LATER)))
+        await asyncio.sleep(0.01)
+    assert worker.batches == [["a"], ["b", "c"]]
+    worker.gate.set()
+    assert await asyncio.gather(*asked) == ["A", "B", "C"]
+
+
+async def test_items_that_come_together_go_together_and_fail_together() -> None:
+    worker = Worker()
+    batcher = NameBatcher(worker.run, 10, clock=lambda: 100.0)
+    assert await batcher.submit_all([("a", 1, LATER), ("b", 1, 99.0), ("c", 1, LATER)]) == ["A", None, "C"]
+    assert worker.batches == [["a", "c"]]
+
+    async def fail(batch: Sequence[str]) -> list[str]:
+        raise RuntimeError("no")
+
+    async def miscount(batch: Sequence[str]) -> list[str]:
+        return ["A"]
+
+    for run, error in ((fail, RuntimeError), (miscount, ValueError)):
+        batcher = NameBatcher(run, 10)
+        with pytest.raises(error):
+            await batcher.submit_all([("a", 1, LATER), ("b", 1, LATER)])
+        assert batcher.names_in_flight == 0

@@ -50,13 +50,20 @@ async def test_a_small_batch_is_computed_where_it_stands(
 
     monkeypatch.setattr(classifier, "score_batch", noted)
     one = made(registry, kind)
-    answer = await one.predict(np.zeros((names, 256), np.uint8), "codepoints-256", LATER)
+    [answer] = await one.predict(np.zeros((names, 256), np.uint8), "codepoints-256", [(names, LATER)])
     assert isinstance(answer, Scored) and answer.scores.shape == (names, 2) and seen == [where]
     recorded = await one.record_autoscaling_stats()
     assert recorded["names_in_flight"] == 0.0 and 0.0 < recorded["busy"] <= 1.0
 
 
-async def test_it_says_which_encoding_it_takes_and_drops_what_has_expired(registry: Path) -> None:
+async def test_it_says_which_encoding_it_takes(registry: Path) -> None:
+    assert await made(registry).predict(None, "", [(1, LATER)]) == Recode("codepoints-256")
+
+
+async def test_each_frame_of_a_call_has_its_own_scores_and_its_own_deadline(registry: Path) -> None:
     one = made(registry)
-    assert await one.predict(None, "", LATER) == Recode("codepoints-256")
-    assert await one.predict(np.zeros((1, 256), np.uint8), "codepoints-256", 0.0) is None
+    rows = np.random.default_rng(1).integers(97, 123, (6, 256), np.uint8)
+    first, expired, last = await one.predict(rows, "codepoints-256", [(1, LATER), (2, 0.0), (3, LATER)])
+    assert isinstance(first, Scored) and expired is None and isinstance(last, Scored)
+    [whole] = await one.predict(rows, "codepoints-256", [(6, LATER)])
+    np.testing.assert_allclose(np.concatenate((first.scores, last.scores)), whole.scores[[0, 3, 4, 5]], atol=1e-5)

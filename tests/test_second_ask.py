@@ -18,7 +18,7 @@ class Replicas:
         self.behaviours = behaviours
         self.asked = self.cancelled = 0
 
-    async def __call__(self, deadline: float) -> Any:
+    async def __call__(self) -> Any:
         behaviour = self.behaviours[self.asked % len(self.behaviours)]
         self.asked += 1
         if behaviour is None:
@@ -54,7 +54,7 @@ async def test_an_error_of_the_only_one_asked_is_the_answer() -> None:
 
 async def test_an_error_of_the_second_leaves_the_first_its_time() -> None:
     class Late(Replicas):
-        async def __call__(self, deadline: float) -> Any:
+        async def __call__(self) -> Any:
             self.asked += 1
             if self.asked == 2:
                 raise ValueError("full")
@@ -70,7 +70,7 @@ async def test_of_two_that_end_together_the_good_one_counts(good: int) -> None:
         gate = asyncio.Event()
         asked: list[int] = []
 
-        async def call(deadline: float, gate: asyncio.Event = gate, asked: list[int] = asked) -> Any:
+        async def call(gate: asyncio.Event = gate, asked: list[int] = asked) -> Any:
             number = len(asked)
             asked.append(number)
             if number == 1:
