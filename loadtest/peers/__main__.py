@@ -3,7 +3,8 @@
     python -m loadtest.peers [--quick] [--out FILE] [--plot FILE]
 
 The peers run in build/peers, installed from locks/peers.txt. Every server has the whole machine, one at a time; the
-load driver takes part of it, and its CPU time is counted for none.
+load driver takes part of it, and its CPU time is counted for none. All of a server's processes are counted, with what
+they do while nobody asks (ours: Ray's and Serve's own, which look after replicas), which rows of its own tell.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +27,7 @@ from loadtest.stats import Report, Result, command_line, describe_machine
 
 FRAMES = (256, 1024)
 OURS = "Verdict"
+REST_S = 5.0  # a server at rest is watched
 MAY_REFUSE = 0.5  # of a peer's questions, with 503 (BentoML does when a batch takes long): not counted, but told
 GOALS = {256: 60, 1024: 100}  # times the best peer's single names, by verdicts a CPU second
 
@@ -47,8 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rounds, seconds = (1, 3.0) if args.quick else (5, 6.0)
     python()
     found: dict[tuple[str, int], Rate] = {}
+    resting: dict[str, list[float]] = {}
     print(f"measuring {OURS}", file=sys.stderr, flush=True)
     with verdict() as (port, pid, token):
+        resting[OURS] = at_rest(pid, rounds)
         for size in FRAMES:
             found[OURS, size] = rate(
                 ("127.0.0.1", port), "/v1/verdicts", token, pid, size, rounds, seconds, may_refuse=0.0
@@ -57,12 +62,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"measuring {peer.name}", file=sys.stderr, flush=True)
         with serving(peer) as (port, pid):
             address = ("127.0.0.1", port)
+            resting[peer.name] = at_rest(pid, rounds)
             if peer.frames:
                 for size in (1, *FRAMES):
                     found[peer.name, size] = rate(address, "/name", "", pid, size, rounds, seconds)
             else:  # seconds a question: with more than one at a time a round would end before its first answer
                 found[peer.name, 1] = rate(address, "/name", "", pid, 1, rounds, seconds * 5, connections=1)
-    results = [*singles(found), *frames(found)]
+    rest = [Result(f"at rest: {name}", "CPU ms/s", values) for name, values in resting.items()]
+    results = [*singles(found), *frames(found), *rest]
     plots = [str(args.plot)] if args.plot else []
     if args.plot:
         plot(found, args.plot)
@@ -98,6 +105,16 @@ def rate(
         made.a_second.append(outcome.names_a_second)
         made.a_cpu_second.append(outcome.names / (cpu_seconds(pid) - before))
     return made
+
+
+def at_rest(pid: int, rounds: int) -> list[float]:
+    """CPU milliseconds a second of a server that nobody asks."""
+    used = []
+    for _ in range(rounds):
+        before, began = cpu_seconds(pid), time.perf_counter()
+        time.sleep(REST_S)
+        used.append(1000 * (cpu_seconds(pid) - before) / (time.perf_counter() - began))
+    return used
 
 
 @contextmanager
