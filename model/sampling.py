@@ -26,7 +26,13 @@ BARE_SUFFIX, OTHER_SUFFIX = 0.1, 0.05
 EDITED = 0.15  # share of rows with one character of the registered label replaced by another of its kind
 HARD = 0.3  # share of the benign rows that are drawn by how machine-made the network finds them, once it was asked
 HARDEST, SPAN = 0.99, 8.0  # rows above this quantile weigh alike, below it less by the odds, down to exp(-SPAN)
-PREFIXED = {"benign": 0.2, "dga": 0.35, "synthetic": 0.35, "feed": 0.0}  # share of bare names given a benign sub-label
+# Shares of the bare names that are given www. and the sub-label of another benign name. Generated names are asked for
+# bare, and random-looking names of advertisers with a sub-label: that tells them apart, unless it is trained away. The
+# little that is here keeps a sub-label from clearing a generated name.
+WWW = {"benign": 0.05, "dga": 0.1, "synthetic": 0.1, "feed": 0.0}
+PREFIXED = {"benign": 0.02, "dga": 0.04, "synthetic": 0.04, "feed": 0.0}
+# Longer than this are few names that the network is asked about, yet they took half of the time: a share of them does.
+LONG, LONG_SHARE = 32, 0.4
 
 
 class Pool(NamedTuple):
@@ -67,6 +73,7 @@ class Sampler:
         prefixes = [p.subdomain + "." for p in parts if p.subdomain and len(p.subdomain) < 40] or ["www."]
         self.prefixes = encoder("segments-96")(prefixes) % SEGMENT  # as subdomains: segment 0
         self.prefix_lengths = (self.prefixes > 0).sum(1)
+        self.www = encoder("segments-96")(["www."]) % SEGMENT
         dga = [split(corpus.names[i]).suffix for i in self.pools["dga"].draw(self.rng, 5000)] if len(
             self.pools["dga"].rows) else []  # fmt: skip
         self.suffixes = [p.suffix for p in parts[:5000]] + dga
@@ -98,15 +105,17 @@ class Sampler:
         for kind, share in SHARES.items():
             x = self._rows(kind, round(count * share))
             y = np.tile(np.array(TRUTH[kind], np.float32), (len(x), 1))
-            x = self._edit(self._prefix(x, PREFIXED[kind]))
+            x = self._prefix(x, WWW[kind], self.www, np.array([4]))
+            x = self._edit(self._prefix(x, PREFIXED[kind], self.prefixes, self.prefix_lengths))
             if kind != "feed":
                 chance = self.rng.random(len(x))
                 bare, other = chance < BARE_SUFFIX, chance > 1 - OTHER_SUFFIX
                 x[bare] = np.where(x[bare] >= 2 * SEGMENT, 0, x[bare])
                 x[other] = self._other_suffix(x[other])
                 y[bare | other, 1] = -1
-            xs.append(x)
-            ys.append(y)
+            kept = (x[:, LONG] == 0) | (self.rng.random(len(x)) < LONG_SHARE)
+            xs.append(x[kept])
+            ys.append(y[kept])
         order = self.rng.permutation(sum(map(len, xs)))
         return np.concatenate(xs)[order], np.concatenate(ys)[order]
 
@@ -132,16 +141,16 @@ class Sampler:
         pool = self.pools[kind]
         return self.corpus.x[pool.draw(self.rng, count)] if len(pool.rows) else self.corpus.x[:0].copy()
 
-    def _prefix(self, x: Rows, share: float) -> Rows:
-        """Give this share of the names without a subdomain one of a benign name."""
+    def _prefix(self, x: Rows, share: float, prefixes: Rows, prefix_lengths: NDArray[np.int64]) -> Rows:
+        """Give this share of the names without a subdomain one of these, of so many characters."""
         chosen = np.flatnonzero((self.rng.random(len(x)) < share) & (x[:, 0] >= SEGMENT))
-        picks = self.rng.integers(0, len(self.prefixes), len(chosen))
-        lengths = self.prefix_lengths[picks]
+        picks = self.rng.integers(0, len(prefixes), len(chosen))
+        lengths = prefix_lengths[picks]
         fits = lengths + (x[chosen] > 0).sum(1) <= WIDTH
         chosen, picks, lengths = chosen[fits], picks[fits], lengths[fits]
         at = np.arange(WIDTH)[None] - lengths[:, None]
         moved = np.take_along_axis(x[chosen], np.maximum(at, 0), 1)
-        x[chosen] = np.where(at < 0, self.prefixes[picks], moved)
+        x[chosen] = np.where(at < 0, prefixes[picks], moved)
         return x
 
     def _edit(self, x: Rows) -> Rows:

@@ -50,7 +50,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     grammars: int = GRAMMARS  # synthetic families, new each epoch
     mining: float = 0.85  # from this share of the way on, hard benign names are drawn more often and compared with
     seed: int = 0
-    shape: Shape = Shape(places=16)
+    shape: Shape = Shape(places=16, place_channels=80, dense=256)
 
 
 class Cancelled(Exception):

@@ -159,7 +159,7 @@ def test_the_picture_marks_each_character(scorer: Scorer) -> None:
 
 
 def test_the_released_network_passes_its_guard_and_blocks_with_a_bound() -> None:
-    artifact = Artifact.load(RELEASED / "segments-2026-11c")
+    artifact = Artifact.load(RELEASED / "segments-2026-11d")
     block = artifact.manifest.thresholds.block
     assert guard(artifact) == [] and artifact.thresholds().block is not None
     assert block.bound is not None and block.bound <= 1e-4 and block.benign is not None and block.benign >= 200_000

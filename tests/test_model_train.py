@@ -14,7 +14,7 @@ from model.encoding import SEGMENT, encoder
 from model.families import Family
 from model.grammars import KINDS, draw, sample
 from model.network import BOUND, Shape, build, low_rate_loss, masked_loss
-from model.sampling import SHARES, Sampler
+from model.sampling import LONG, LONG_SHARE, SHARES, Sampler
 from model.sources import Source
 from model.train import LOSSES, Cancelled, Plan, blend, history, rate_at, train, tuning
 from tests.model_fixtures import SMALL
@@ -121,10 +121,28 @@ def test_only_teaching_names_are_drawn(sampler: Sampler) -> None:
         assert (sampler.corpus.part[pool.rows] == 0).all()
 
 
-def test_batches_hold_every_row_once_at_a_width_that_fits(sampler: Sampler) -> None:
+def test_batches_hold_every_row_once_at_a_width_that_fits(sampler: Sampler, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, truth = sampler.block(4096)
+    monkeypatch.setattr(sampler, "block", lambda count: (x, truth))
     batches = sampler.batches(4096, 256, (24, 48, 96))
-    assert sum(len(batch.x) for batch in batches) == pytest.approx(4096, abs=8)
+    rows = np.concatenate([np.pad(batch.x, ((0, 0), (0, 96 - batch.x.shape[1]))) for batch in batches])
+    assert sorted(map(bytes, rows.astype(np.uint8))) == sorted(map(bytes, x))
     assert {batch.x.shape[1] for batch in batches} <= {24, 48, 96}
+
+
+def test_a_block_has_fewer_long_names(sampler: Sampler) -> None:
+    sampler.synthetic = encoder("segments-96")(["a" * 40 + ".com"] * 50 + ["river.com"] * 50)
+    x, _ = sampler.block(40_000)
+    assert len(x) == pytest.approx(40_000 * (1 - SHARES["synthetic"] / 2 * (1 - LONG_SHARE)), rel=0.002)
+    assert (x[:, LONG] > 0).any()
+
+
+def test_some_names_without_a_subdomain_are_given_one(sampler: Sampler) -> None:
+    x = encoder("segments-96")(["river2.com", "a.river2.com"] * 1000)
+    given = sampler._prefix(x.copy(), 0.5, sampler.www, np.array([4]))
+    changed = (given != x).any(1)
+    assert not changed[1::2].any() and changed[::2].mean() == pytest.approx(0.5, abs=0.05)
+    assert np.unique(given[changed], axis=0).tolist() == encoder("segments-96")(["www.river2.com"]).tolist()
 
 
 @pytest.mark.parametrize("places", [0, 16])
