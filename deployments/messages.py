@@ -1,11 +1,16 @@
 """What passes between the deployments, by value."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from verdicts.policy import Thresholds
+from verdicts.store import Document
+
+_documents = msgspec.msgpack.Decoder(list[Document])
 
 
 class Asked(NamedTuple):
@@ -35,3 +40,13 @@ class Recode(NamedTuple):
     """The classifier serves a model of this other encoding: encode again and ask again."""
 
     encoding: str
+
+
+def pack(documents: Sequence[Document]) -> bytes:
+    """Documents as one message: pickled one by one, a long list would cost as much as it takes to store."""
+    return msgspec.msgpack.encode(documents)
+
+
+def unpack(packed: bytes) -> list[Document]:
+    """The documents that `pack` packed."""
+    return _documents.decode(packed)

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from deployments.logs import keep_written
+from deployments.messages import unpack
 from verdicts import privacy
 from verdicts.keeper import Keeper
 from verdicts.sinks import read_sinks
-from verdicts.store import Document, Epoch
+from verdicts.store import Epoch
 from verdicts.watch import Watch
 
 APPENDS_AT_ONCE = 32  # threads that wait for one sync together
@@ -43,10 +44,11 @@ class VerdictLog:
         """Return once the batch (JSON, checked) is synced in the spool. Raises `SpoolFull`."""
         await asyncio.get_running_loop().run_in_executor(self._threads, self._keeper.keep, batch)
 
-    async def commit(self, documents: list[Document], author: str, note: str = "", expect: int | None = None) -> Epoch:
-        """Write all documents or none. Raises `Conflict`, `Unavailable` or `Misconfigured`."""
+    async def commit(self, documents: bytes, author: str, note: str = "", expect: int | None = None) -> Epoch:
+        """Write all documents (packed by `messages.pack`) or none. Raises `Conflict`, `Unavailable` or
+        `Misconfigured`."""
         return await asyncio.get_running_loop().run_in_executor(
-            self._commit_threads, self._keeper.commit, documents, author, note, expect
+            self._commit_threads, lambda: self._keeper.commit(unpack(documents), author, note, expect)
         )
 
     async def status(self) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from verdicts.tokens import Identity, Tokens
 log = logging.getLogger("ray.serve")
 
 STATUS_POLL_S = 2.0
+SNAPSHOT_S = 1.0  # between two snapshots: a million entries are a third of a second's work
 KEPT_WRITERS = 4  # versions whose replies may be written at one time: a promotion has two
 
 
@@ -76,6 +77,7 @@ class Context:
         """Everything periodic."""
         await asyncio.gather(
             _each(self.settings.epoch_poll_ms / 1000, self._follow),
+            _each(SNAPSHOT_S, self._save),
             _each(STATUS_POLL_S, self._ask_status),
             _each(1.0, self._flush),
             _each(0.5, self.records.flush),
@@ -83,6 +85,9 @@ class Context:
 
     async def _follow(self) -> None:
         await asyncio.to_thread(self.follower.poll)
+
+    async def _save(self) -> None:
+        await asyncio.to_thread(self.follower.save)
 
     async def _ask_status(self) -> None:
         for name, ask in (("model", self.graph.model_status), ("log_state", self.graph.log_status)):

@@ -1,7 +1,9 @@
 """`/v1/lists`: the vetted lists, and the history of everything that people decided, with undo."""
 
+import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -100,13 +102,13 @@ async def show(call: Call) -> Any:
 
 
 async def add(call: Call) -> Any:
-    change = call.body(Change)
-    return await _commit(call, [_entry(call, item, change.note) for item in _some(change.items())], change.note)
+    change, documents = await asyncio.to_thread(_changed, call, partial(_entry, call))
+    return await _commit(call, documents, change.note)
 
 
 async def remove(call: Call) -> Any:
-    change = call.body(Change)
-    return await _commit(call, [removal(item.list, item.suffix) for item in _some(change.items())], change.note)
+    change, documents = await asyncio.to_thread(_changed, call, lambda item, _: removal(item.list, item.suffix))
+    return await _commit(call, documents, change.note)
 
 
 async def remove_one(call: Call) -> Any:
@@ -115,6 +117,12 @@ async def remove_one(call: Call) -> Any:
 
 async def import_(call: Call) -> Any:
     """Add every name of a text in one commit; rows that are no names are left out and told."""
+    wanted, documents, told = await asyncio.to_thread(_imported, call)
+    return {**await call.commit(documents, wanted.note), **told}
+
+
+def _imported(call: Call) -> tuple[Import, Sequence[Document], dict[str, Any]]:
+    """The documents of an import and what its reply tells; for a thread, so that no frame waits meanwhile."""
     wanted = call.body(Import)
     lines = wanted.text.splitlines()
     form = list_formats.guess("\n".join(lines[:200])) if wanted.form == "auto" else wanted.form
@@ -126,13 +134,12 @@ async def import_(call: Call) -> Any:
         first = parsed.problems[0] if parsed.problems else list_formats.Problem(1, "expected at least one name")
         raise WireError("malformed", f"text, line {first.line}: {first.reason}")
     if wanted.list == PREVALENCE_KIND:
-        documents = await call.desk.read(lambda store: ranking(store, parsed.rows, wanted.first, wanted.more))
+        documents = ranking(call.desk.store, parsed.rows, wanted.first, wanted.more)
     else:
-        items = (Item(wanted.list, row.name, row.expires or wanted.expires, row.note) for row in parsed.rows)
-        documents = list(_some([_entry(call, item, wanted.note) for item in items]))
-    problems = [problem._asdict() for problem in parsed.problems]
-    answer = await call.commit(documents, wanted.note)
-    return {**answer, "entries": len(parsed.rows), "left_out": parsed.left_out, "problems": problems[:MAX_PROBLEMS]}
+        items = (Item(wanted.list, row.name, row.expires or wanted.expires, row.note) for row in _some(parsed.rows))
+        documents = [_entry(call, item, wanted.note) for item in items]
+    problems = [problem._asdict() for problem in parsed.problems[:MAX_PROBLEMS]]
+    return wanted, documents, {"entries": len(parsed.rows), "left_out": parsed.left_out, "problems": problems}
 
 
 async def export(call: Call) -> Any:
@@ -187,6 +194,12 @@ def _change(document: Document) -> dict[str, Any]:
         for body in (fields["body"], fields["previous"]):
             (body or {}).pop("hash", None)
     return fields
+
+
+def _changed(call: Call, document: Callable[[Item, str], Document]) -> tuple[Change, list[Document]]:
+    """A change and its documents; for a thread, so that no frame waits while a long list is read."""
+    change = call.body(Change)
+    return change, [document(item, change.note) for item in _some(change.items())]
 
 
 async def _commit(call: Call, documents: Sequence[Document], note: str) -> Any:

@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 
 from deployments.batching import CALLS, NameBatcher
 from deployments.logs import keep_written
-from deployments.messages import Asked, Scored
+from deployments.messages import Asked, Scored, pack
 from deployments.preprocessor import BY_VALUE, CALL_NAMES, HOLD_S
 from deployments.second_ask import SecondAsk
 from serve_app.context import Context
@@ -22,6 +22,7 @@ from serve_app.settings import Settings
 from serve_app.wire import WireError
 from verdicts.follower import Follower
 from verdicts.policy import Thresholds
+from verdicts.store import Document
 
 PATIENCE = 0.6  # of the time that is left, before another preprocessor is asked
 TURNS = 3  # a question is asked again when the replica that had it died; to judge has no effect, so this is safe
@@ -59,8 +60,9 @@ class HandleGraph:
     async def append(self, batch: bytes) -> None:
         await _guarded(self._log.append.remote(batch), "the verdict log")
 
-    async def commit(self, *arguments: Any) -> Any:
-        return await _guarded(self._log.commit.remote(*arguments), "the verdict log")
+    async def commit(self, documents: list[Document], *more: Any) -> Any:
+        packed = await asyncio.to_thread(pack, documents)
+        return await _guarded(self._log.commit.remote(packed, *more), "the verdict log")
 
     async def explain(self, name: str, thresholds: Thresholds | None) -> dict[str, Any]:
         return await _guarded(self._preprocessor.explain.remote(name, thresholds), "the model")  # type: ignore[no-any-return]

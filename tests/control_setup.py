@@ -7,7 +7,7 @@ import httpx
 import msgspec
 import numpy as np
 
-from deployments.messages import Scored
+from deployments.messages import Scored, pack, unpack
 from serve_app.context import Context
 from serve_app.routes import application
 from serve_app.settings import settings_of
@@ -15,7 +15,7 @@ from verdicts import tokens
 from verdicts.follower import Follower
 from verdicts.policy import Thresholds
 from verdicts.reporters import Reporters
-from verdicts.store import Epoch, Store, open_store
+from verdicts.store import Document, Epoch, Store, open_store
 
 
 class Graph:
@@ -32,8 +32,8 @@ class Graph:
     async def append(self, batch: bytes) -> None:
         self.reporters.note(batch, 1)
 
-    async def commit(self, *arguments: Any) -> Epoch:
-        return self.store.commit(*arguments)
+    async def commit(self, documents: list[Document], *more: Any) -> Epoch:
+        return self.store.commit(unpack(pack(documents)), *more)
 
     async def explain(self, name: str, thresholds: Thresholds | None) -> dict[str, Any]:
         said = {

@@ -9,7 +9,7 @@ from tests.stores import sqlite_url
 from verdicts.follower import Follower
 from verdicts.lists import entry, prevalence, removal
 from verdicts.policy import ListHit
-from verdicts.snapshot import BadSnapshot, load
+from verdicts.snapshot import BadSnapshot, Snapshot, load, save
 from verdicts.store import Document, Epoch, Store, Unavailable, open_store
 
 
@@ -109,6 +109,7 @@ def test_a_policy_that_does_not_fit_leaves_the_former(store: Store, follower: Fo
 def test_a_restart_without_the_store_decides_as_before(store: Store, follower: Follower, tmp_path: Path) -> None:
     store.commit([entry("honeypot", "trap.org"), Document("policy", "policy", {"paused": True})], "ann")
     follower.poll()
+    follower.save()
     again = Follower(f"sqlite:///{tmp_path}/gone.db", tmp_path / "snapshot")
     assert not again.poll()
     assert again.loaded and again.lists.match("trap.org") == ListHit("honeypot", "trap.org") and again.policy.paused
@@ -146,10 +147,40 @@ def test_a_store_that_goes_away_leaves_the_view_and_comes_back() -> None:
     assert follower.stale_since is None
 
 
+def test_a_change_while_the_snapshot_is_written_is_in_force_at_once_and_in_the_next(
+    store: Store, follower: Follower, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(path: Path, snapshot: Snapshot) -> None:
+        if not follower.lists.holds("blocklist", "b.org"):
+            store.commit([entry("blocklist", "b.org")], "ann")
+            follower.poll()
+        save(path, snapshot)
+
+    monkeypatch.setattr("verdicts.follower.save", slowly)
+    store.commit([entry("blocklist", "a.org")], "ann")
+    follower.poll()
+    follower.save()
+    assert follower.lists.holds("blocklist", "b.org")
+    assert load(tmp_path / "snapshot").epoch.number == 1  # type: ignore[union-attr]
+    follower.save()
+    again = Follower(f"sqlite:///{tmp_path}/gone.db", tmp_path / "snapshot")
+    assert again.lists.holds("blocklist", "b.org") and again.epoch == follower.epoch
+
+
+def test_a_view_that_the_snapshot_holds_is_not_written_again(store: Store, follower: Follower, tmp_path: Path) -> None:
+    follower.poll()
+    follower.save()
+    written = (tmp_path / "snapshot").stat().st_ino
+    follower.poll()
+    follower.save()
+    assert (tmp_path / "snapshot").stat().st_ino == written
+
+
 @pytest.mark.parametrize("damage", ["cut", "flip", "other"])
 def test_a_damaged_snapshot_is_refused(store: Store, follower: Follower, tmp_path: Path, damage: str) -> None:
     store.commit([entry("blocklist", "a.org")], "ann")
     follower.poll()
+    follower.save()
     raw = (tmp_path / "snapshot").read_bytes()
     broken = {"cut": raw[:-3], "flip": raw[:-1] + bytes([raw[-1] ^ 1]), "other": b"not a snapshot"}[damage]
     (tmp_path / "snapshot").write_bytes(broken)

@@ -307,8 +307,13 @@ async def test_a_restart_while_the_store_is_away_decides_by_the_snapshot_and_say
     setup: Setup, tmp_path: Path
 ) -> None:
     setup.decide(entry("blocklist", "bad.org"))
-    before = Follower(f"sqlite://{tmp_path}/verdict.db", tmp_path / "snapshot")
-    before.poll()
+    before = setup.context.follower = Follower(f"sqlite://{tmp_path}/verdict.db", tmp_path / "snapshot")
+    periodic = asyncio.create_task(setup.context.run())
+    async with asyncio.timeout(10):
+        while not (tmp_path / "snapshot").exists():
+            await asyncio.sleep(0.01)
+    periodic.cancel()
+    await asyncio.gather(periodic, return_exceptions=True)
     before.close()
     setup.context.follower = Follower(f"sqlite://{tmp_path}/away/verdict.db", tmp_path / "snapshot")
     reply = (await setup.ask("/v1/verdicts", frame("www.bad.org", "a.org"))).json()  # at once, before any poll

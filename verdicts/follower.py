@@ -41,7 +41,11 @@ NOTHING = View(Epoch(0, ""), Lists(), Policy(), {})
 
 
 class Follower:
-    """Keeps `view` in step with a store. `poll` is for one thread; everything else may be read from any."""
+    """Keeps `view` in step with a store. `poll` is for one thread and `save` for one; all else may be read from any.
+
+    To write the snapshot of a million entries takes longer than to follow a change, so that it is done apart: a
+    change that comes meanwhile is in force at once, and the next `save` holds it.
+    """
 
     def __init__(self, store_url: str | StateStore, snapshot_path: Path | str | None = None) -> None:
         self._store = open_store(store_url, readonly=True) if isinstance(store_url, str) else store_url
@@ -51,7 +55,7 @@ class Follower:
         self.error = "the store has not been read yet"
         self._changed: list[tuple[int, str | None]] = []  # (epoch, suffix or None for a refresh), rising
         self._known_from = 0  # changes after this epoch are all in `_changed`
-        self._unsaved = False
+        self._saved = NOTHING  # the view that the snapshot holds
         self._start_from_snapshot()
 
     @property
@@ -93,9 +97,19 @@ class Follower:
                 log.warning("decisions stand as of epoch %d: %s", self.view.epoch.number, error)
             return False
         self.stale_since, self.error = None, ""
-        if self._unsaved:
-            self._save()
         return changed
+
+    def save(self) -> None:
+        """Write the snapshot, if it lacks anything of the view."""
+        view = self.view
+        if self._snapshot_path is None or view is self._saved:
+            return
+        contact = int((self.stale_since or time.time()) * 1000)
+        try:
+            save(self._snapshot_path, Snapshot(view.epoch, view.lists.dump(), list(view.documents.values()), contact))
+            self._saved = view
+        except OSError as error:
+            log.warning("snapshot %s: %s", self._snapshot_path, error)
 
     def changes_since(self, epoch: int, generation: str = "") -> tuple[list[str] | None, bool]:
         """For the reply to a resolver that has seen `epoch`: suffixes changed since (None: too many or unknown),
@@ -128,7 +142,7 @@ class Follower:
                 if kind in PLAIN_KINDS:
                     documents = {k: d for k, d in documents.items() if k[0] != kind}
                     documents |= {(kind, d.key): d for d in self._store.scan(kind)}
-                else:
+                elif kind == LIST_KIND or lists is old.lists:  # once, though both kinds are in them
                     lists = self._all_lists()
                 continue
             if kind in PLAIN_KINDS:
@@ -145,7 +159,6 @@ class Follower:
         else:
             self._remember(told)
         self.view = View(epoch, lists, _policy(documents, old.policy), documents)
-        self._unsaved = True
 
     def _all_lists(self) -> Lists:
         runs = {document.key: document.body or {} for document in self._store.scan(PREVALENCE_KIND)}
@@ -169,20 +182,9 @@ class Follower:
         if found is None:
             return
         documents = {(d.kind, d.key): d for d in found.documents}
-        self.view = View(found.epoch, Lists.load(found.lists), _policy(documents, Policy()), documents)
+        self.view = self._saved = View(found.epoch, Lists.load(found.lists), _policy(documents, Policy()), documents)
         self._known_from = found.epoch.number
         self.stale_since = found.time / 1000
-
-    def _save(self) -> None:
-        if self._snapshot_path is None:
-            return
-        view = self.view
-        snapshot = Snapshot(view.epoch, view.lists.dump(), list(view.documents.values()), int(time.time() * 1000))
-        try:
-            save(self._snapshot_path, snapshot)
-            self._unsaved = False
-        except OSError as error:
-            log.warning("snapshot %s: %s", self._snapshot_path, error)
 
 
 def _told(document: Document) -> tuple[int, str | None] | None:

@@ -75,7 +75,8 @@ def parse(lines: Iterable[str], form: str = "plain", limit: int | None = None, a
             except BadEntry as error:
                 found = BadRow(str(error))
             else:
-                rows.setdefault(suffix, found._replace(name=suffix, allows=False))
+                if suffix not in rows:
+                    rows[suffix] = Row(suffix, found.note, found.expires, found.rank)
                 continue
         left_out += 1
         if len(problems) < MAX_ERRORS:
@@ -105,16 +106,13 @@ Found = Iterator[tuple[int, Row | BadRow]]
 
 def _plain(lines: Iterable[str]) -> Found:
     for number, line in enumerate(lines, 1):
-        text = line.partition("#")[0].strip()
-        if not text:
-            continue
-        words = text.split()
+        words = line.partition("#")[0].split()
         if len(words) == 2 and _is_address(words[0]):  # a line of a hosts file among others
             words = words[1:]
-        if len(words) > 1:
-            yield number, BadRow(f"{names.shown(text)}: expected one name a line")
-        else:
+        if len(words) == 1:
             yield number, Row(_undotted(words[0]))
+        elif words:
+            yield number, BadRow(f"{names.shown(' '.join(words))}: expected one name a line")
 
 
 def _hosts(lines: Iterable[str]) -> Found:
@@ -265,6 +263,8 @@ def _bare(cell: str) -> str:
 
 def _undotted(name: str) -> str:
     """A name as lists write suffixes: `*.example.org` and `.example.org` are `example.org`."""
+    if not name or name[0] not in "*.":
+        return name
     return name.removeprefix("*.").removeprefix(".") if name not in (".", "*.") else name
 
 

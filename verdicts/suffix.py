@@ -12,7 +12,8 @@ from verdicts import names
 
 
 class _Rules(NamedTuple):
-    pairs: frozenset[str]  # public suffixes of two labels, and `*.tld` as given
+    pairs: frozenset[str]  # public suffixes of two labels
+    wild: frozenset[str]  # top-level domains with a rule `*.tld`
     deep: frozenset[str]  # last two labels under which a rule has three labels or more, or an exception
 
 
@@ -20,12 +21,12 @@ def suffix_length(name: str) -> int:
     """Characters of the public suffix of a normalised name (private suffixes count)."""
     if "\\" in name:
         return len(names.split(name).suffix)
-    rules = _rules()
-    head, dot, top = name.rpartition(".")
-    if not dot:
+    last = name.rfind(".")
+    if last < 0:
         return len(name)
-    pair = f"{head[head.rfind('.') + 1 :]}.{top}"
-    if pair in rules.deep or "*." + top in rules.pairs:
+    rules = _rules()
+    pair, top = name[name.rfind(".", 0, last) + 1 :], name[last + 1 :]
+    if pair in rules.deep or top in rules.wild:
         return len(names.split(name).suffix)
     return len(pair) if pair in rules.pairs else len(top)
 
@@ -37,4 +38,4 @@ def _rules() -> _Rules:
     deep = frozenset(
         ".".join(rule.lstrip("!").split(".")[-2:]) for rule in every if rule.count(".") > 1 or rule[0] == "!"
     )
-    return _Rules(pairs, deep)
+    return _Rules(pairs, frozenset(pair[2:] for pair in pairs if pair.startswith("*.")), deep)
