@@ -52,7 +52,10 @@ def test_a_poll_without_a_change_changes_nothing(store: Store, follower: Followe
     assert not follower.poll() and follower.view is view
 
 
-def test_small_and_large_changes_are_both_followed(store: Store, follower: Follower) -> None:
+def test_small_and_large_changes_are_both_followed(
+    store: Store, follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("verdicts.follower.MAX_FOLLOWED", 1000)
     follower.poll()
     store.commit([entry("blocklist", f"n{i}.org") for i in range(1500)], "ann")
     follower.poll()

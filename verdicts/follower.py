@@ -18,6 +18,7 @@ from verdicts.snapshot import BadSnapshot, Snapshot, load, save
 from verdicts.store import Document, Epoch, Misconfigured, StateStore, Unavailable, open_store
 
 MAX_CHANGES = 1000  # suffixes told to a plugin at once; more means: believe no cached list verdict
+MAX_FOLLOWED = 50_000  # list entries read one by one, which a part of an import has; for more, all keys are read anew
 KEPT_CHANGES = 10_000  # changes remembered, for plugins that were away
 PLAIN_KINDS = ("policy", "model", "token")  # followed as documents
 
@@ -135,15 +136,17 @@ class Follower:
         continues = epoch.generation == old.epoch.generation and epoch.number > old.epoch.number
         lists, documents = old.lists, dict(old.documents)
         told: list[tuple[int, str | None]] | None = []
+        anew = False  # the lists were read as a whole, both kinds of them
         for kind in (LIST_KIND, PREVALENCE_KIND, *PLAIN_KINDS):
-            found = self._store.changes(kind, old.epoch.number, MAX_CHANGES) if continues else None
+            limit = MAX_FOLLOWED if kind == LIST_KIND else MAX_CHANGES
+            found = self._store.changes(kind, old.epoch.number, limit) if continues else None
             if found is None:
                 told = None
                 if kind in PLAIN_KINDS:
                     documents = {k: d for k, d in documents.items() if k[0] != kind}
                     documents |= {(kind, d.key): d for d in self._store.scan(kind)}
-                elif kind == LIST_KIND or lists is old.lists:  # once, though both kinds are in them
-                    lists = self._all_lists()
+                elif not anew:
+                    lists, anew = self._all_lists(), True
                 continue
             if kind in PLAIN_KINDS:
                 for document in found:

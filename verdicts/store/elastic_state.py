@@ -103,8 +103,15 @@ class State(Forgets):
     def changes(self, kind: str, since: int, limit: int = 1000) -> list[Document] | None:
         """Documents of a kind changed after epoch `since`; None when there are more than `limit`."""
         terms: list[dict[str, Any]] = [{"term": {"kind": kind}}, {"range": {"epoch": {"gt": since}}}]
-        hits = self._states(terms, size=limit + 1, sort=[{"epoch": "asc"}, {"key": "asc"}])
-        return [_document(hit["_source"]) for hit in hits] if len(hits) <= limit else None
+        hits: list[dict[str, Any]] = []
+        while len(hits) <= limit:
+            size = min(limit + 1 - len(hits), 10 * PART)
+            more: dict[str, Any] = {"search_after": hits[-1]["sort"]} if hits else {}
+            page = self._states(terms, size=size, sort=[{"epoch": "asc"}, {"key": "asc"}], **more)
+            hits += page
+            if len(page) < size:
+                return [_document(hit["_source"]) for hit in hits]
+        return None
 
     def history(self, kind: str = "", key: str = "", limit: int = 100, before: int | None = None) -> list[Document]:
         """Past changes, newest first, each with the body it replaced."""
