@@ -24,7 +24,7 @@ MAX_SCAN = 1_000_000  # entries looked through for a text
 NEVER_UNDONE = (tokens.KIND, "model", "job")  # secrets must not come back, and models have their own roll-back
 
 
-class Item(msgspec.Struct, forbid_unknown_fields=True):
+class Item(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """One entry as a caller names it; `expires` in Unix milliseconds."""
 
     list: str

@@ -155,7 +155,7 @@ class LogStore(Protocol):
         return how many records or indices went."""
 
 
-class Document(msgspec.Struct, frozen=True):
+class Document(msgspec.Struct, frozen=True, gc=False):  # a million of them are alive at once, and hold no cycles
     """One versioned document. `body` None: removed.
 
     `epoch` is the number of the commit which wrote it: commits of every kind count, so that it tells any two
