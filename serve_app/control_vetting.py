@@ -106,7 +106,8 @@ async def change_incident(call: Call) -> Any:
     kept = {key: value for key, value in changes.items() if value is not None}
     if not kept:
         raise WireError("malformed", "body: expected state or assignee")
-    return await call.commit([Document("incident", document.key, {**(document.body or {}), **kept})], wanted.note)
+    changed = Document("incident", document.key, {**(document.body or {}), **kept})
+    return await call.commit([changed], wanted.note, expect=document.epoch)
 
 
 def _documents(call: Call, decision: Decision, note: str) -> list[Document]:

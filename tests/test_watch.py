@@ -69,6 +69,25 @@ def test_an_incident_is_opened_once_with_its_evidence_and_told_once(store: Store
     assert ear.heard == [incident.key]
 
 
+def test_an_analyst_who_writes_while_an_alert_is_sent_is_kept_and_it_is_not_sent_again(
+    store: Store, clock: Clock
+) -> None:
+    heard: list[str] = []
+
+    def send(key: str, incident: Incident) -> None:
+        heard.append(key)
+        [document] = store.scan(KIND)
+        store.commit([Document(KIND, key, {**(document.body or {}), "state": "acknowledged"})], "ann")
+
+    watch = Watch([Sink("ear", send)], clock=clock)
+    infected(store, clock)
+    for _ in range(3):
+        settled(store)
+        watch(store)
+    [incident] = incidents(store)
+    assert len(heard) == 1 and incident.state == "acknowledged" and incident.notified["ear"]["state"] == "sent"
+
+
 def test_another_replica_opens_and_tells_nothing_again(store: Store, clock: Clock) -> None:
     first, second = Ear(), Ear()
     infected(store, clock)

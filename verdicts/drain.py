@@ -1,6 +1,7 @@
 """From the spools into the store: bulks with back-off, nothing trimmed before the store has it."""
 
 import logging
+import os
 import random
 import threading
 import time
@@ -12,7 +13,7 @@ import msgspec
 
 from verdicts.observations import Batch
 from verdicts.records import Record, records_of
-from verdicts.spool import Spool, claim_orphans
+from verdicts.spool import Spool, claim_orphans, sync_directory
 from verdicts.store import Misconfigured, Promise, Rejected, Unavailable
 from verdicts.store.admission import FUTURE_MS, PAST_MS
 
@@ -168,11 +169,15 @@ class Drain:
         return False
 
     def _keep_bad(self, bad: list[bytes]) -> None:
-        """Entries that no longer decode are kept beside the spools, for a person."""
+        """Entries that no longer decode are kept beside the spools, for a person: synced before they are trimmed."""
         if bad:
-            log.error("%d spool entries are no batches; kept in %s", len(bad), self._root / "undecodable.jsonl")
-            with (self._root / "undecodable.jsonl").open("ab") as file:
+            path = self._root / "undecodable.jsonl"
+            log.error("%d spool entries are no batches; kept in %s", len(bad), path)
+            with path.open("ab") as file:
                 file.writelines(payload[8:] + b"\n" for payload in bad)
+                file.flush()
+                os.fsync(file.fileno())
+            sync_directory(self._root)
 
     def _note(self, state: str, error: str) -> None:
         if state != self.state:

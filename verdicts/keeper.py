@@ -1,6 +1,7 @@
 """The verdict log of one replica: the spool, the drain, and the chores of the store, without Ray."""
 
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -72,8 +73,10 @@ class Keeper:
         return self.store.commit(documents, author, note, expect)
 
     def status(self) -> dict[str, Any]:
-        """Depth of the spool, state of the store and since when, and the resolvers that report."""
-        return {**self.drain.status(), "resolvers": self.reporters.present(int(time.time() * 1000))}
+        """Depth of the spool, state of the store and since when, and the resolvers that report: of this replica alone,
+        which `spool_host` and `spool_name` name."""
+        mine = {"spool_host": socket.gethostname(), "spool_name": self.spool.directory.name}
+        return {**self.drain.status(), **mine, "resolvers": self.reporters.present(int(time.time() * 1000))}
 
     def close(self) -> None:
         """Stop the threads; what is not yet in the store waits on disk for the next replica."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from verdicts.spool import sync_directory
 from verdicts.store import Document, Epoch
 
 MAGIC = b"vrdsnap1"
@@ -64,8 +65,4 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_directory(path.parent)

@@ -147,7 +147,7 @@ class Spool:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
                 self._file = os.open(self._path(self._active), flags, 0o600)
                 self._sizes[self._active] = 0
-                _sync_directory(self.directory)
+                sync_directory(self.directory)
             view = memoryview(entry)
             while view:
                 view = view[os.write(self._file, view) :]
@@ -261,7 +261,8 @@ def _entries(path: Path, offset: int, end: int | None) -> Iterator[tuple[bytes, 
             yield payload, offset
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory durable."""
     handle = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(handle)

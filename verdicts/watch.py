@@ -24,6 +24,7 @@ ROWS = 1000  # of one client
 UPDATE_EVERY = 300_000  # an incident that goes on is written again at most this often
 ALERTS_AN_HOUR = 30  # to one sink; what is over waits for the next hour
 TRIES = 12
+WRITES = 5  # tries to write down that an alert was sent; unwritten, it would be sent again
 FIRST_RETRY = 30_000
 LAST_RETRY = HOUR
 CLAIM = 120_000  # how long the replica that opened an incident has its alerts to itself
@@ -101,7 +102,20 @@ class Watch:
                 self._send(name, state, document.key, incident, visit) for name, state in incident.notified.items()
             ]
             if any(changed):
-                self._write(store, document.key, incident, document.epoch, "alerts")
+                self._note_sent(store, document, incident)
+
+    def _note_sent(self, store: Store, document: Document, incident: Incident) -> None:
+        """Write what became of an incident's alerts, also where an analyst wrote to it while they were sent."""
+        epoch = document.epoch
+        for _ in range(WRITES):
+            if self._write(store, document.key, incident, epoch, "alerts"):
+                return
+            now = store.get(KIND, document.key)
+            found = _incident(now) if now is not None else None
+            if now is None or found is None:
+                return
+            found.notified = incident.notified
+            incident, epoch = found, now.epoch
 
     def _send(self, name: str, state: dict[str, object], key: str, incident: Incident, visit: "Visit") -> bool:
         """Try one sink if it is due; True when its state changed."""
