@@ -1,6 +1,5 @@
 """Each kind of sink against a real local server."""
 
-import base64
 import email
 import json
 import re
@@ -12,9 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from verdicts.incidents import Incident
 from verdicts.sinks import SinkError, read_sinks, sink_of, syslog_line
@@ -36,28 +38,50 @@ class Web(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None: ...
 
 
-class Mail(socketserver.StreamRequestHandler):
-    """Enough of RFC 5321 to take one message."""
+class Mailbox:
+    """What a mail server does with what it is given: it keeps it, or refuses who it is for."""
 
-    def handle(self) -> None:
-        envelope: list[str] = []
-        self.wfile.write(b"220 mail.example.org\r\n")
-        for line in self.rfile:
-            verb = line[:4].upper()
-            if verb == b"DATA":
-                self.wfile.write(b"354 go on\r\n")
-                lines = []
-                for part in self.rfile:
-                    if part == b".\r\n":
-                        break
-                    lines.append(part)
-                self.server.got.append((envelope, b"".join(lines)))  # type: ignore[attr-defined]
-            elif verb == b"QUIT":
-                self.wfile.write(b"221 bye\r\n")
-                return
-            envelope.append(line.decode().strip())
-            refuse = self.server.status != 200 and verb == b"RCPT"  # type: ignore[attr-defined]
-            self.wfile.write(b"550 no such user\r\n" if refuse else b"250 ok\r\n")
+    def __init__(self) -> None:
+        self.taken: list[Envelope] = []
+        self.logins: list[tuple[bytes, bytes]] = []
+        self.refuses = False
+
+    async def handle_RCPT(self, _: SMTP, __: Session, envelope: Envelope, address: str, ___: list[str]) -> str:
+        if self.refuses:
+            return "550 no such user"
+        envelope.rcpt_tos.append(address)
+        return "250 ok"
+
+    async def handle_DATA(self, _: SMTP, __: Session, envelope: Envelope) -> str:
+        self.taken.append(envelope)
+        return "250 taken"
+
+    def login(self, _: SMTP, __: Session, ___: Envelope, mechanism: str, given: LoginPassword) -> AuthResult:
+        self.logins.append((given.login, given.password))
+        return AuthResult(success=(given.login, given.password) == (b"ann", b"s@crt"), handled=False)
+
+
+@contextmanager
+def mail_server(box: Mailbox, **settings: Any) -> Iterator[str]:
+    """`HOST:PORT` of a mail server over this box."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = Controller(box, "127.0.0.1", port, **settings)
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.stop()
+
+
+def server_context(folder: Path) -> ssl.SSLContext:
+    """Of a server whose authority stands in `folder/ca.pem`."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return context
 
 
 class Lines(socketserver.StreamRequestHandler):
@@ -128,97 +152,51 @@ def test_a_syslog_value_cannot_end_its_element() -> None:
 
 
 def test_mail_goes_to_everybody_with_the_incident_attached() -> None:
-    with serving(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Mail)) as server:
-        url = (
-            f"smtp://127.0.0.1:{server.server_address[1]}/?from=verdict@example.org&to=ann@example.org,ben@example.org"
-        )
-        sink_of(url).send(KEY, INCIDENT)
-        [(envelope, raw)] = server.got  # type: ignore[attr-defined]
-    assert sum(line.upper().startswith("RCPT TO:") for line in envelope) == 2
-    message = email.message_from_bytes(raw)
+    box = Mailbox()
+    with mail_server(box) as where:
+        sink_of(f"smtp://{where}/?from=verdict@example.org&to=ann@example.org,ben@example.org").send(KEY, INCIDENT)
+    [envelope] = box.taken
+    assert envelope.mail_from == "verdict@example.org"
+    assert envelope.rcpt_tos == ["ann@example.org", "ben@example.org"]
+    assert isinstance(envelope.content, bytes)
+    message = email.message_from_bytes(envelope.content)
     body, attached = message.walk().__next__().get_payload()
     assert "a[.]q7x[.]net" in body.get_payload(decode=True).decode()
     assert json.loads(attached.get_payload(decode=True))["id"] == KEY
 
 
 def test_a_mail_server_that_refuses_is_an_error() -> None:
-    with serving(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Mail)) as server:
-        server.status = 550  # type: ignore[attr-defined]
-        with pytest.raises(SinkError, match="550"):
-            sink_of(f"smtp://127.0.0.1:{server.server_address[1]}/?from=a@example.org&to=b@example.org").send(
-                KEY, INCIDENT
-            )
-
-
-class SecureMail(socketserver.StreamRequestHandler):
-    """A mail server that wants STARTTLS (RFC 3207) and then a password (RFC 4954) before it takes anything."""
-
-    def handle(self) -> None:
-        self.said: list[str] = []
-        self.wfile.write(b"220 mail.example.org\r\n")
-        self._converse(self.request, secure=False)
-        self.server.got.append(self.said)  # type: ignore[attr-defined]
-
-    def _converse(self, connection: socket.socket, secure: bool) -> None:
-        file = connection.makefile("rwb", buffering=0)
-        data = False
-        for line in file:
-            text = line.decode().strip()
-            if data:
-                data = text != "."
-                answer = None if data else "250 taken"
-            else:
-                self.said.append(("TLS " if secure else "") + text)
-                verb = text.split(" ")[0].upper()
-                answers = {
-                    "EHLO": "250-mail.example.org\r\n250 " + ("AUTH PLAIN" if secure else "STARTTLS"),
-                    "STARTTLS": "220 go on", "AUTH": "235 welcome", "DATA": "354 go on", "QUIT": "221 bye",
-                }  # fmt: skip
-                answer, data = answers.get(verb, "250 ok"), verb == "DATA"
-                if not secure and verb == "MAIL":
-                    answer = "530 STARTTLS first"
-            if answer is not None:
-                file.write(answer.encode() + b"\r\n")
-            if answer == "220 go on":
-                wrapped = self.server.context.wrap_socket(connection, server_side=True)  # type: ignore[attr-defined]
-                return self._converse(wrapped, secure=True)
-            if answer == "221 bye":
-                connection.close()
-                return None
-        return None
+    box = Mailbox()
+    box.refuses = True
+    with mail_server(box) as where, pytest.raises(SinkError, match="550"):
+        sink_of(f"smtp://{where}/?from=a@example.org&to=b@example.org").send(KEY, INCIDENT)
+    assert box.taken == []
 
 
 def test_mail_goes_by_starttls_under_a_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    with serving(socketserver.ThreadingTCPServer(("127.0.0.1", 0), SecureMail)) as server:
-        server.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # type: ignore[attr-defined]
-        authority.issue_cert("127.0.0.1").configure_cert(server.context)  # type: ignore[attr-defined]
-        where = f"127.0.0.1:{server.server_address[1]}/?from=a@example.org&to=b@example.org"
+    box = Mailbox()
+    secure = {"tls_context": server_context(tmp_path), "require_starttls": True}
+    with mail_server(
+        box, **secure, authenticator=box.login, auth_required=True, auth_exclude_mechanism=["LOGIN"]
+    ) as where:
+        to = f"{where}/?from=a@example.org&to=b@example.org"
         with pytest.raises(SinkError, match="certificate verify failed"):  # nobody vouches for this server
-            sink_of(f"smtp+starttls://ann:s%40crt@{where}").send(KEY, INCIDENT)
+            sink_of(f"smtp+starttls://ann:s%40crt@{to}").send(KEY, INCIDENT)
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-        sink_of(f"smtp+starttls://ann:s%40crt@{where}").send(KEY, INCIDENT)
-        with pytest.raises(SinkError, match="530"):
-            sink_of(f"smtp://{where}").send(KEY, INCIDENT)
-    said = next(said for said in server.got if "TLS QUIT" in said)  # type: ignore[attr-defined]
-    login = next(line for line in said if line.startswith("TLS AUTH PLAIN "))
-    assert base64.b64decode(login.split()[-1]) == b"\0ann\0s@crt"
-    assert "TLS mail FROM:<a@example.org>" in " ".join(said).replace("MAIL", "mail")
+        for refused in (f"smtp://{to}", f"smtp+starttls://{to}", f"smtp+starttls://ann:wrong@{to}"):
+            with pytest.raises(SinkError, match="530|535"):
+                sink_of(refused).send(KEY, INCIDENT)
+        assert box.taken == []
+        sink_of(f"smtp+starttls://ann:s%40crt@{to}").send(KEY, INCIDENT)
+    assert len(box.taken) == 1 and box.logins[-1] == (b"ann", b"s@crt")
 
 
 def test_mail_goes_over_tls_from_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-    with serving(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Mail)) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True)  # type: ignore[attr-defined]
-        sink_of(f"smtps://127.0.0.1:{server.server_address[1]}/?from=a@example.org&to=b@example.org").send(
-            KEY, INCIDENT
-        )
-        assert len(server.got) == 1  # type: ignore[attr-defined]
+    box = Mailbox()
+    with mail_server(box, ssl_context=server_context(tmp_path)) as where:
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+        sink_of(f"smtps://{where}/?from=a@example.org&to=b@example.org").send(KEY, INCIDENT)
+    assert len(box.taken) == 1
 
 
 def test_nobody_there_is_an_error() -> None:
