@@ -161,6 +161,9 @@ func decodeAcknowledgement(body []byte) (*acknowledgement, error) {
 	if a.Epoch == nil || a.Generation == nil {
 		return nil, malformed("no epoch or no generation")
 	}
+	if len(*a.Generation) > maxText {
+		return nil, malformed("generation of %d octets, expected at most %d", len(*a.Generation), maxText)
+	}
 	return a, nil
 }
 

@@ -194,6 +194,24 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 	}
 }
 
+func TestRetryAfterIsSecondsOrADate(t *testing.T) {
+	for _, c := range []struct {
+		header      string
+		least, most time.Duration
+	}{
+		{"", 0, 0}, {"soon", 0, 0}, {"-5", 0, 0}, {"0", 0, 0}, {"7", 7 * time.Second, 7 * time.Second},
+		{"86400", retryAfterMost, retryAfterMost}, {"99999999999999999999", 0, 0},
+		{time.Now().Add(40 * time.Second).UTC().Format(http.TimeFormat), time.Second, 40 * time.Second},
+		{time.Now().Add(24 * time.Hour).UTC().Format(http.TimeFormat), retryAfterMost, retryAfterMost},
+		{time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat), 0, 0},
+	} {
+		answer := &http.Response{StatusCode: http.StatusServiceUnavailable, Header: http.Header{"Retry-After": {c.header}}}
+		if got := refusal(answer, nil).retryAfter; got < c.least || got > c.most {
+			t.Errorf("%q: %s, expected %s to %s", c.header, got, c.least, c.most)
+		}
+	}
+}
+
 func TestASecondEndpointAnswersForTheFirst(t *testing.T) {
 	bad, good := newStub(t), newStub(t)
 	bad.set(func() {

@@ -134,11 +134,20 @@ func refusal(response *http.Response, body []byte) *failure {
 		f.reason = reasonUnauthorised
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		f.reason = reasonOverload
-		if seconds, err := strconv.Atoi(strings.TrimSpace(response.Header.Get("Retry-After"))); err == nil && seconds > 0 {
-			f.retryAfter = time.Duration(min(seconds, int(retryAfterMost/time.Second))) * time.Second
-		}
+		f.retryAfter = retryAfter(strings.TrimSpace(response.Header.Get("Retry-After")))
 	case http.StatusGatewayTimeout:
 		f.reason = reasonTimeout
 	}
 	return f
+}
+
+// retryAfter reads the header of that name, seconds or a date, as a time from now; 0 for none.
+func retryAfter(header string) time.Duration {
+	pause := time.Duration(0)
+	if seconds, err := strconv.ParseUint(header, 10, 32); err == nil {
+		pause = time.Duration(seconds) * time.Second
+	} else if at, err := http.ParseTime(header); err == nil {
+		pause = time.Until(at)
+	}
+	return max(0, min(pause, retryAfterMost))
 }

@@ -42,6 +42,13 @@ func exposed(t *testing.T) map[string][]string {
 				for _, label := range family.GetMetric()[0].GetLabel() {
 					found[name] = append(found[name], label.GetName())
 				}
+				for _, one := range family.GetMetric() {
+					for _, label := range one.GetLabel() {
+						if value := label.GetValue(); strings.Contains(value, ".example") || strings.Contains(value, "192.0.2.7") {
+							t.Errorf("%s{%s=%q}: a client or a name is a label", name, label.GetName(), value)
+						}
+					}
+				}
 			}
 		}
 		return found["reports_total"] != nil && found["breaker_open"] != nil

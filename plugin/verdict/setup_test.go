@@ -1,6 +1,8 @@
 package verdict
 
 import (
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -82,6 +84,39 @@ func TestParse(t *testing.T) {
 				t.Errorf("error %v, expected one with %q", err, c.err)
 			}
 		})
+	}
+}
+
+// The manual has every option, in the syntax and by itself, and its default as the code has it.
+func TestTheManualHasEveryOptionAndItsDefault(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, syntax, _ := strings.Cut(string(text), "## Syntax")
+	syntax, _, _ = strings.Cut(syntax, "## Actions")
+	given := map[string]string{
+		"token": "required", "tls": "without it, the system's", "resolver": "the host's name by default", "mode": "`monitor` by default",
+		"timeout": defaultTimeout.String() + " by default", "on_error": "`pass`, the default", "upstream": "`parallel` by default",
+		"targets": "`lists` by default", "cache": fmt.Sprintf("%d verdicts by default", defaultCapacity), "except": "none by default",
+		"frame": fmt.Sprintf("%d by default", defaultFrame), "max_concurrent": fmt.Sprintf("%d by default", defaultMaxConcurrent),
+		"dnssec": "`forge`, the default",
+	}
+	for option := range properties {
+		_, told, found := strings.Cut(syntax, "\n* `"+option+"`")
+		told, _, _ = strings.Cut(told, "\n* ")
+		told = strings.Join(strings.Fields(told), " ")
+		if want := given[option]; !found || want == "" || !strings.Contains(told, want) || !strings.Contains(syntax, "\n    "+option+" ") {
+			t.Errorf("`%s`: expected in the syntax, and %q in %q", option, want, told)
+		}
+		for of, second := range map[string]string{
+			"cache": strings.TrimSuffix(defaultMaxTTL.String(), "0m0s") + " by default",
+			"frame": defaultWait.String() + " by default",
+		} {
+			if of == option && !strings.Contains(told, second) {
+				t.Errorf("`%s`: expected %q in %q", option, second, told)
+			}
+		}
 	}
 }
 

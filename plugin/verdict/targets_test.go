@@ -2,6 +2,7 @@ package verdict
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -57,6 +58,29 @@ func TestTargets(t *testing.T) {
 				slices.Equal(h.stub.rows("x.blocked.example"), []string{"0 malicious nxdomain blocklist enforced=true NXDOMAIN "})
 		})
 	})
+}
+
+// What the upstream's reply held is in the report, whatever the client got.
+func TestTheReportHasTheReplysContents(t *testing.T) {
+	for _, c := range []struct{ target, rcode string }{{"cdn.example.net.", "NOERROR"}, {"x.blocked.example.", "NXDOMAIN"}} {
+		h := newHarness(t, stanza{mode: modeEnforce})
+		h.chain.aliases["www.example.org."] = test.CNAME("www.example.org. 60 IN CNAME " + c.target)
+		h.ask(t, query1("www.example.org", dns.TypeA))
+		var got []string
+		eventually(t, "the row", func() bool {
+			for _, b := range h.stub.sent() {
+				for _, r := range b.Rows {
+					if r.QName == "www.example.org" {
+						got = append(append(got, r.RCode, fmt.Sprint(r.Addresses)), r.Targets...)
+					}
+				}
+			}
+			return got != nil
+		})
+		if want := []string{c.rcode, "[192.0.2.1]", strings.TrimSuffix(c.target, ".")}; !slices.Equal(got, want) {
+			t.Errorf("reported %q, expected %q", got, want)
+		}
+	}
 }
 
 func TestALookUpWithinAQueryIsNoQuery(t *testing.T) {

@@ -10,6 +10,7 @@ const (
 	maxFrame       = 1024    // names a request may hold (contract 1)
 	maxReplyOctets = 4 << 20 // 1,024 verdicts with 16 addresses and long rules are under 2 MiB
 	maxAnswers     = 64
+	maxText        = maxNormal // octets of a rule, which may be a name, of a model's version and of a generation
 )
 
 // errMalformed is an answer that breaks the contract; nothing of it is believed.
@@ -95,6 +96,9 @@ func decodeFrame(body []byte, names []string) (*frame, error) {
 	if len(wire.Verdicts) != len(names) {
 		return nil, malformed("%d verdicts, expected %d", len(wire.Verdicts), len(names))
 	}
+	if len(*wire.Generation) > maxText || len(wire.Model) > maxText {
+		return nil, malformed("generation of %d and model of %d octets, expected at most %d", len(*wire.Generation), len(wire.Model), maxText)
+	}
 	f := &frame{epoch: *wire.Epoch, generation: *wire.Generation, verdicts: make([]*verdict, len(names))}
 	for i := range wire.Verdicts {
 		v := new(verdict) // each by itself: in one array, the last to leave the cache would keep all of the frame
@@ -138,6 +142,9 @@ func (w *wireVerdict) into(v *verdict, name string) error {
 	// The one visible sign of verdicts in another order than the names: a list's rule is a suffix of its name.
 	if v.source.listed() && !isUnder(name, w.Rule) {
 		return fmt.Errorf("rule %.80q of %s: expected a suffix of %.80q", w.Rule, v.source, name)
+	}
+	if len(w.Rule) > maxText {
+		return fmt.Errorf("rule of %d octets, expected at most %d", len(w.Rule), maxText)
 	}
 	if len(w.Answers) > maxAnswers {
 		return fmt.Errorf("%d answers, expected at most %d", len(w.Answers), maxAnswers)

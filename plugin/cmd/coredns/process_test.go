@@ -240,7 +240,7 @@ func overHTTPS(t *testing.T, s *server, address, name string) *dns.Msg {
 }
 
 var (
-	listeners = regexp.MustCompile(`:(1053|1853|1443|9153|8181|6000)\b`)
+	listeners = regexp.MustCompile(`:(1053|1853|1443|9153|8080|8181|6000)\b`)
 	endpoints = regexp.MustCompile(`(?m)^(\s*verdict) https?://.*\{$`)
 )
 

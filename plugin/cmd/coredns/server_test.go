@@ -35,6 +35,14 @@ func TestEveryExampleServes(t *testing.T) {
 					answered(t, ask(t, s, "tcp-tls", address, "www.example.com."))
 				case "1443":
 					answered(t, overHTTPS(t, s, address, "www.example.com."))
+				case "8080":
+					page(t, s, "http://"+address+"/health")
+				case "8181":
+					page(t, s, "http://"+address+"/ready")
+				case "9153":
+					if metrics := page(t, s, "http://"+address+"/metrics"); !strings.Contains(metrics, "coredns_verdict_cache_misses_total") {
+						t.Errorf("no metrics of ours")
+					}
 				}
 			}
 		})

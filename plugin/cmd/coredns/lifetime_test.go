@@ -1,0 +1,122 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// TestNoQueryIsLostInAShutdown: what waits for a verdict when the server is told to end gets its answer, verdict included.
+func TestNoQueryIsLostInAShutdown(t *testing.T) {
+	c := newCluster(t)
+	var asked atomic.Int32
+	judge := c.Config.Handler
+	c.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1/verdicts" {
+			asked.Add(1)
+			time.Sleep(500 * time.Millisecond)
+		}
+		judge.ServeHTTP(w, r)
+	})
+	corefile, ports := local(t, `.:1053 {
+    bind 127.0.0.1
+    errors
+    verdict http://127.0.0.1:8000 {
+        token /etc/coredns/verdict.token
+        mode enforce
+        timeout 5s
+        on_error servfail
+    }
+    forward . 192.0.2.1
+}
+`, c.URL)
+	s := start(t, corefile)
+	address := "127.0.0.1:" + ports["1053"]
+	answered(t, ask(t, s, "udp", address, "up.example.com."))
+	asked.Store(0)
+	var waiting sync.WaitGroup
+	for i := range 40 {
+		name, want := fmt.Sprintf("n%d.example.com.", i), dns.RcodeSuccess
+		if i%2 == 1 {
+			name, want = fmt.Sprintf("n%d.blocked.test-zone.", i), dns.RcodeNameError
+		}
+		network := []string{"udp", "tcp"}[i/2%2]
+		waiting.Go(func() {
+			client := &dns.Client{Net: network, Timeout: 10 * time.Second}
+			m, _, err := client.Exchange(new(dns.Msg).SetQuestion(name, dns.TypeA), address)
+			if err != nil || m.Rcode != want {
+				t.Errorf("%s over %s: %v, %v", name, network, m, err)
+			}
+		})
+	}
+	for end := time.Now().Add(20 * time.Second); asked.Load() < 2 && time.Now().Before(end); time.Sleep(time.Millisecond) {
+	}
+	time.Sleep(50 * time.Millisecond) // the last frame has left too
+	s.Process.Signal(syscall.SIGTERM)
+	waiting.Wait()
+	if err := s.Wait(); err != nil {
+		t.Errorf("%v\n%s", err, s.out.String())
+	}
+}
+
+const twoStanzas = `.:1053 {
+    bind 127.0.0.1
+    errors
+    STANZA
+    forward . 192.0.2.1
+}
+
+.:1853 {
+    bind 127.0.0.1
+    errors
+    STANZA
+    forward . 192.0.2.1
+}
+`
+
+// TestEqualStanzasShareAnEngineThatSurvivesAReload: what one server block has learned the other knows, and both after a reload;
+// one engine reports.
+func TestEqualStanzasShareAnEngineThatSurvivesAReload(t *testing.T) {
+	c := newCluster(t)
+	var mu sync.Mutex
+	asked, boots := 0, map[string]bool{}
+	judge := c.Config.Handler
+	c.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		mu.Lock()
+		asked += strings.Count(string(body), `"once.example.com"`) * strings.Count(r.URL.Path, "verdicts")
+		if _, after, ok := strings.Cut(string(body), `"boot":"`); ok {
+			boots[after[:32]] = true
+		}
+		mu.Unlock()
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		judge.ServeHTTP(w, r)
+	})
+	corefile, ports := local(t, strings.ReplaceAll(twoStanzas, "STANZA", chainStanza), c.URL)
+	s := start(t, corefile)
+	for turn := range 3 {
+		if turn > 0 {
+			reload(t, s, turn)
+		}
+		for _, number := range ports {
+			answered(t, ask(t, s, "udp", "127.0.0.1:"+number, "once.example.com."))
+		}
+	}
+	s.stop()
+	mu.Lock()
+	defer mu.Unlock()
+	if asked != 1 || len(boots) != 1 {
+		t.Errorf("asked %d times, %d engines reported: expected one of each\n%s", asked, len(boots), s.out.String())
+	}
+}
