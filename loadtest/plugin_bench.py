@@ -41,7 +41,8 @@ PROFILES = {
 }
 PAIRS = {WARM: 12, LONG: 8, "5 % new": 5, "new names": 5}
 RATES = {WARM: 2000, LONG: 2000, "5 % new": 2000, "new names": 500}  # queries a second of the latency run
-GOAL = "0.95 of the bare queries a CPU second"
+WARM_GOAL = 0.95
+GOAL = f"{WARM_GOAL} of the bare queries a CPU second"
 STANZA = """    verdict http://127.0.0.1:{port} {{
         token {folder}/token
         resolver bench
