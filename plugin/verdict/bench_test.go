@@ -81,6 +81,9 @@ func BenchmarkHitMonitor(b *testing.B) { benchServe(b, modeMonitor, "www.example
 // BenchmarkAct is a whole query whose name is blocked, likewise.
 func BenchmarkAct(b *testing.B) { benchServe(b, modeEnforce, "www.blocked.example") }
 
+// BenchmarkActLocalData is a whole query that gets an address of ours, likewise.
+func BenchmarkActLocalData(b *testing.B) { benchServe(b, modeEnforce, "www.honey.example") }
+
 func benchServe(b *testing.B, m mode, name string) {
 	h := benchHarness(b, m)
 	r := query1(name, dns.TypeA)
@@ -272,7 +275,7 @@ func TestAKnownQueryAllocatesNoMoreThanTheBareChain(t *testing.T) {
 		mode        mode
 	}{
 		{"monitored", "www.example.org", modeMonitor}, {"passed", "www.example.org", modeEnforce},
-		{"acted on", "www.blocked.example", modeEnforce},
+		{"acted on", "www.blocked.example", modeEnforce}, {"given an address", "www.honey.example", modeEnforce},
 	} {
 		h := benchHarness(t, c.mode)
 		r := query1(c.qname, dns.TypeA)

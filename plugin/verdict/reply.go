@@ -17,6 +17,7 @@ const (
 type synthesised struct {
 	msg      dns.Msg
 	question [1]dns.Question
+	answer   [2]dns.RR
 	ns       [1]dns.RR
 	extra    [1]dns.RR
 	option   [1]dns.EDNS0
@@ -25,7 +26,17 @@ type synthesised struct {
 	ede      dns.EDNS0_EDE
 }
 
-var replies blocks[synthesised]
+// localRecord is one address of ours, of either type.
+type localRecord struct {
+	a    dns.A
+	aaaa dns.AAAA
+	ip   [16]byte
+}
+
+var (
+	replies blocks[synthesised]
+	locals  blocks[localRecord]
+)
 
 // act is how an action is to be carried out for one query.
 type act struct {
@@ -56,7 +67,7 @@ func replyFor(r *dns.Msg, a act) *dns.Msg {
 		s.msg.Rcode = dns.RcodeNameError
 		s.authority(a.verdict)
 	case localData:
-		s.msg.Answer = localAnswers(r.Question[0], a.verdict)
+		s.localAnswers(a.verdict)
 		if len(s.msg.Answer) == 0 {
 			s.authority(a.verdict)
 		}
@@ -118,18 +129,25 @@ func errorCode(do action, override bool) uint16 {
 	return dns.ExtendedErrorCodeBlocked
 }
 
-// localAnswers are the verdict's addresses of the type that was asked for.
-func localAnswers(q dns.Question, v *verdict) (answers []dns.RR) {
+// localAnswers adds the verdict's addresses of the type that was asked for.
+func (s *synthesised) localAnswers(v *verdict) {
+	q := s.question[0]
+	s.msg.Answer = s.answer[:0]
 	for _, address := range v.answers {
 		header := dns.RR_Header{Name: q.Name, Rrtype: q.Qtype, Class: dns.ClassINET, Ttl: v.answerTTL}
 		switch {
 		case q.Qtype == dns.TypeA && address.Is4():
-			answers = append(answers, &dns.A{Hdr: header, A: net.IP(address.AsSlice())})
+			l := locals.next()
+			l.ip = address.As16()
+			l.a = dns.A{Hdr: header, A: l.ip[12:]}
+			s.msg.Answer = append(s.msg.Answer, &l.a)
 		case q.Qtype == dns.TypeAAAA && address.Is6():
-			answers = append(answers, &dns.AAAA{Hdr: header, AAAA: net.IP(address.AsSlice())})
+			l := locals.next()
+			l.ip = address.As16()
+			l.aaaa = dns.AAAA{Hdr: header, AAAA: l.ip[:]}
+			s.msg.Answer = append(s.msg.Answer, &l.aaaa)
 		}
 	}
-	return answers
 }
 
 // appendAddresses appends the addresses of a reply's answer, up to maxAddresses.
