@@ -5,11 +5,14 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	dnstap "github.com/dnstap/golang-dnstap"
+	"github.com/miekg/dns"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -128,4 +131,71 @@ func TestDnstapShowsTheVerdict(t *testing.T) {
 	if len(want) > 0 {
 		t.Errorf("dnstap did not show %v\n%s", want, s.out.String())
 	}
+}
+
+// TestTheMetricsCount: what is exposed is what happened, with a cluster and without.
+func TestTheMetricsCount(t *testing.T) {
+	c := newCluster(t)
+	text := strings.Replace(enforcing, "mode enforce", "mode enforce\n        timeout 5s", 1)
+	corefile, ports := local(t, strings.Replace(text, "errors", "prometheus 127.0.0.1:9153", 1), c.URL)
+	s := start(t, corefile)
+	ask(t, s, "udp", "127.0.0.1:"+ports["1053"], "up.example.com.")
+	metrics := func() map[string]float64 {
+		found := map[string]float64{}
+		series := regexp.MustCompile(`(?m)^coredns_verdict_(\w+(?:\{.*\})?) (\S+)$`)
+		for _, match := range series.FindAllStringSubmatch(page(t, s, "http://127.0.0.1:"+ports["9153"]+"/metrics"), -1) {
+			found[match[1]], _ = strconv.ParseFloat(match[2], 64)
+		}
+		return found
+	}
+	// total adds up the series of a metric that have all these labels.
+	total := func(of map[string]float64, metric string) (sum float64) {
+		name, labels, _ := strings.Cut(metric, "{")
+		for series, value := range of {
+			has, all, _ := strings.Cut(series, "{")
+			for _, label := range strings.FieldsFunc(labels, func(r rune) bool { return r == ',' }) {
+				if !strings.Contains(all, label) {
+					has = ""
+				}
+			}
+			if has == name {
+				sum += value
+			}
+		}
+		return sum
+	}
+	grew := func(names []string, by map[string]float64) {
+		t.Helper()
+		before := metrics()
+		for _, name := range names {
+			exchange(t, "udp", "127.0.0.1:"+ports["1053"], new(dns.Msg).SetQuestion(name, dns.TypeA))
+		}
+		after := metrics()
+		for metric, want := range by {
+			if got := total(after, metric) - total(before, metric); got != want {
+				t.Errorf("%s grew by %v, expected %v", metric, got, want)
+			}
+		}
+	}
+	grew([]string{"a.example.com.", "a.example.com.", "A.example.com.", "b.blocked.test-zone.", "b.blocked.test-zone."}, map[string]float64{
+		"cache_hits_total": 3, "cache_misses_total": 2, "frame_names_count": 2, "frame_names_sum": 2, "frame_duration_seconds_count": 2,
+		`frames_total{result="ok"`: 2, "requests_total": 5, "fallbacks_total": 0, "breaker_open": 0, "observations_discarded_total": 0,
+		`requests_total{tier="block",action="nxdomain",source="blocklist",enforced="true"`: 2,
+		`requests_total{tier="none",action="passthru",source="model",enforced="false"`:     3,
+	})
+	for end := time.Now().Add(20 * time.Second); total(metrics(), "cache_entries") != 3 && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	}
+	if got := total(metrics(), "cache_entries"); got != 3 {
+		t.Errorf("%v entries, expected 3", got)
+	}
+	c.CloseClientConnections()
+	c.Close()
+	var alone []string
+	for i := range 8 {
+		alone = append(alone, "n"+strconv.Itoa(i)+".example.com.")
+	}
+	grew(alone, map[string]float64{
+		"cache_misses_total": 8, `frames_total{result="error"`: 3, "fallbacks_total": 8, `fallbacks_total{reason="error"`: 3,
+		`fallbacks_total{reason="breaker"`: 5, "breaker_open": 1, `breaker_opened_total{cause="error"`: 1, `requests_total{source="none"`: 8,
+	})
 }
