@@ -92,8 +92,8 @@ async def show(call: Call) -> Any:
     limit = call.number("limit", 200, 1, MAX_PAGE)
 
     def find(store: Any) -> list[Document]:
-        scanned = itertools.islice(store.scan(LIST_KIND, f"{kind}/" if kind else ""), MAX_SCAN)
-        wanted = (d for d in scanned if d.key > after and contains in d.key.partition("/")[2])
+        scanned = itertools.islice(store.scan(LIST_KIND, f"{kind}/" if kind else "", after), MAX_SCAN)
+        wanted = (d for d in scanned if contains in d.key.partition("/")[2])
         return list(itertools.islice(wanted, limit + 1))
 
     found = await call.desk.read(find)

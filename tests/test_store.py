@@ -320,6 +320,10 @@ def test_scan_and_keys_give_a_prefix_in_order(store: Store) -> None:
     store.commit([Document("list", name, {}) for name in names], "ann")
     assert [d.key for d in store.scan("list", "benign/")] == ["benign/a.org", "benign/z.org"]
     assert list(store.keys("list", "b")) == sorted(names)
+    assert [d.key for d in store.scan("list", after="benign/a.org")] == ["benign/z.org", "blocklist/b.org"]
+    assert [d.key for d in store.scan("list", "benign/", "benign/b")] == ["benign/z.org"]
+    assert [d.key for d in store.scan("list", "blocklist/", "benign/z.org")] == ["blocklist/b.org"]
+    assert list(store.scan("list", "benign/", "blocklist/b.org")) == []
 
 
 def test_expect_refuses_a_newer_document(store: Store) -> None:

@@ -191,8 +191,9 @@ class StateStore(Protocol):
     def get(self, kind: str, key: str) -> Document | None:
         """One document, or None when it is absent or removed."""
 
-    def scan(self, kind: str, prefix: str = "") -> Iterator[Document]:
-        """All present documents of a kind whose key begins with `prefix`, in key order."""
+    def scan(self, kind: str, prefix: str = "", after: str = "") -> Iterator[Document]:
+        """All present documents of a kind whose key begins with `prefix`, in key order, from the first key beyond
+        `after` on."""
 
     def keys(self, kind: str, prefix: str = "") -> Iterator[str]:
         """The keys that `scan` would give, without the bodies: a million in a second."""

@@ -81,9 +81,9 @@ class State(Forgets):
         document = _document(found["_source"])
         return document if document.body is not None else None
 
-    def scan(self, kind: str, prefix: str = "") -> Iterator[Document]:
-        """All present documents of a kind under a key prefix, in key order."""
-        for hit in self._walk(kind, prefix, source=True):
+    def scan(self, kind: str, prefix: str = "", after: str = "") -> Iterator[Document]:
+        """All present documents of a kind under a key prefix, in key order, beyond `after`."""
+        for hit in self._walk(kind, prefix, source=True, start=after):
             yield _document(hit["_source"])
 
     def keys(self, kind: str, prefix: str = "") -> Iterator[str]:
@@ -248,11 +248,11 @@ class State(Forgets):
             return False
         return bool(commit["uuid"] == source["uuid"])
 
-    def _walk(self, kind: str, prefix: str, source: bool) -> Iterator[dict[str, Any]]:
+    def _walk(self, kind: str, prefix: str, source: bool, start: str = "") -> Iterator[dict[str, Any]]:
         terms: list[dict[str, Any]] = [{"term": {"kind": kind}}, {"term": {"present": True}}]
         if prefix:
             terms.append({"prefix": {"key": prefix}})
-        after: list[Any] | None = None
+        after: list[Any] | None = [start] if start else None
         while True:
             # A key is a value of the column it is sorted by: not even the id is unpacked for it.
             more: dict[str, Any] = {} if source else {"filter_path": "hits.hits.sort", "stored_fields": "_none_"}

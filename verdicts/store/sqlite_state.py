@@ -68,9 +68,9 @@ class State:
         rows = self._documents("kind = ? AND key = ? AND body IS NOT NULL", (kind, key))
         return rows[0] if rows else None
 
-    def scan(self, kind: str, prefix: str = "") -> Iterator[Document]:
-        """All present documents of a kind under a key prefix, in key order."""
-        after, exclusive = prefix, ">="
+    def scan(self, kind: str, prefix: str = "", after: str = "") -> Iterator[Document]:
+        """All present documents of a kind under a key prefix, in key order, beyond `after`."""
+        after, exclusive = (after, ">") if after >= prefix and after else (prefix, ">=")
         while True:
             page = self._documents(
                 f"kind = ? AND key {exclusive} ? AND body IS NOT NULL ORDER BY key LIMIT {SCAN_PAGE}", (kind, after)
