@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from deployments.messages import pack
 from deployments.verdict_log import VerdictLog
 from tests.stores import batch_of, now, observation
 from tests.test_routes import Setup, frame
@@ -81,7 +82,7 @@ async def test_questions_and_reports_are_answered_while_the_store_answers_nothin
 
 async def test_reports_are_kept_while_the_store_holds_every_commit(frozen: socket.socket, tmp_path: Path) -> None:
     log = Log(f"http://127.0.0.1:{frozen.getsockname()[1]}/?timeout=600", str(tmp_path), 64 << 20)
-    commits = [asyncio.create_task(log.commit([entry("blocklist", f"{i}.org")], "a")) for i in range(64)]
+    commits = [asyncio.create_task(log.commit(pack([entry("blocklist", f"{i}.org")]), "a")) for i in range(64)]
     async with asyncio.timeout(PATIENCE_S):
         for number in range(1, 11):
             await log.append(msgspec.json.encode(batch_of([observation(at=now())], number)))

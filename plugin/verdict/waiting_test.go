@@ -128,7 +128,7 @@ func reasonsOf(h *Handler) map[reason]int {
 
 // TestAFloodIsBounded: whatever comes while the cluster is silent, what waits is bounded, and each query is recorded.
 func TestAFloodIsBounded(t *testing.T) {
-	const flood = 40_000
+	const flood, ofGo = 40_000, 8 // the second: what Go's own runtime may begin meanwhile
 	synctest.Test(t, func(t *testing.T) {
 		h := newTimed(t, stanza{}, time.Minute)
 		defer h.engine.close()
@@ -144,7 +144,7 @@ func TestAFloodIsBounded(t *testing.T) {
 			h.ServeDNS(context.Background(), w, query1(name, dns.TypeA))
 		}
 		synctest.Wait()
-		if n, most := runtime.NumGoroutine()-before, maxWaiting+defaultMaxConcurrent; n < maxWaiting || n > most {
+		if n, most := runtime.NumGoroutine()-before, maxWaiting+defaultMaxConcurrent+ofGo; n < maxWaiting || n > most {
 			t.Errorf("%d goroutines when all that can be decided is, expected %d to %d", n, maxWaiting, most)
 		}
 		if n, most := len(h.engine.framer.flights), (defaultMaxConcurrent+1)*defaultFrame; n > most {

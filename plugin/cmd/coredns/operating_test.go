@@ -195,7 +195,12 @@ func TestTheMetricsCount(t *testing.T) {
 		alone = append(alone, "n"+strconv.Itoa(i)+".example.com.")
 	}
 	grew(alone, map[string]float64{
-		"cache_misses_total": 8, `frames_total{result="error"`: 3, "fallbacks_total": 8, `fallbacks_total{reason="error"`: 3,
-		`fallbacks_total{reason="breaker"`: 5, "breaker_open": 1, `breaker_opened_total{cause="error"`: 1, `requests_total{source="none"`: 8,
+		"cache_misses_total": 8, `frames_total{result="error"`: 3, "fallbacks_total": 8, "breaker_open": 1,
+		`breaker_opened_total{cause="error"`: 1, `requests_total{source="none"`: 8,
 	})
+	// The question whose failure opens the breaker may be told either reason.
+	of := func(reason string) float64 { return total(metrics(), `fallbacks_total{reason="`+reason+`"`) }
+	if failed, shut := of("error"), of("breaker"); failed < 2 || failed > 3 || failed+shut != 8 {
+		t.Errorf("%v fallbacks for an error and %v for the breaker, expected 2 or 3 and the rest of 8", failed, shut)
+	}
 }
