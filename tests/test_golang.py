@@ -8,16 +8,12 @@ from pathlib import Path
 import pytest
 
 from serve_app import golang
-from tests.requires import need
+from tests.requires import need_go
 
 
 @pytest.fixture
 def go() -> Path:
-    try:
-        return golang.find()
-    except golang.NoGo as error:
-        need(False, str(error))
-        raise
+    return need_go()
 
 
 @pytest.mark.golang

@@ -18,7 +18,7 @@ from loadtest.prober import ask
 from serve_app import golang
 from serve_app.routes import application
 from tests.control_setup import Setup
-from tests.requires import need
+from tests.requires import need_go
 
 pytestmark = pytest.mark.golang
 
@@ -84,10 +84,7 @@ class World:
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    try:
-        golang.find()
-    except golang.NoGo as reason:
-        need(False, str(reason))
+    need_go()
     binary = golang.build()
     made = World(tmp_path)
     with contextlib.ExitStack() as stack:

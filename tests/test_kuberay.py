@@ -11,10 +11,9 @@ import jsonschema
 import pytest
 import yaml
 
-from serve_app import golang
 from serve_app.cluster import SERVE_YAML
 from serve_app.settings import settings_of
-from tests.requires import need
+from tests.requires import need, need_go
 
 MANIFEST = SERVE_YAML.with_name("kuberay.yaml")
 OPERATOR = "github.com/ray-project/kuberay/ray-operator@v1.6.0"  # the module that carries the schema
@@ -35,10 +34,7 @@ def serve(documents: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def schema(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What KubeRay says a RayService of version v1 is."""
-    try:
-        go = golang.find()
-    except golang.NoGo as error:
-        need(False, str(error))
+    go = need_go()
     done = subprocess.run(
         [str(go), "mod", "download", "-json", OPERATOR],
         cwd=tmp_path_factory.mktemp("kuberay"),

@@ -16,7 +16,7 @@ from loadtest.proxy import Behaviour, FaultProxy
 from loadtest.recorded import RecordedCluster, Recording
 from loadtest.traffic import queries
 from serve_app import golang
-from tests.requires import need
+from tests.requires import need_go
 
 pytestmark = pytest.mark.golang
 
@@ -70,10 +70,7 @@ class Alone:
 
 @pytest.fixture
 def alone(tmp_path: Path) -> Iterator[Alone]:
-    try:
-        golang.find()
-    except golang.NoGo as reason:
-        need(False, str(reason))
+    need_go()
     listed = frozenset(q.qname for q in queries(PROFILE, 1, 5) if q.kind == "malicious")
     recording = Recording({"epoch": 1, "generation": "g", "model": "m"}, {n: {**LISTED, "rule": n} for n in listed})
     server = RecordedCluster(recording, 0, tmp_path / "reported")

@@ -12,7 +12,7 @@ import pytest
 from loadtest.rig import free_port
 from serve_app import golang
 from tests.readme import DOCUMENTS, ROOT, Block, blocks, commands, on_ports, runnable
-from tests.requires import need
+from tests.requires import need_go
 
 PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 START_S = 20.0
@@ -21,10 +21,7 @@ START_S = 20.0
 @pytest.fixture(scope="session")
 def coredns() -> Path:
     """Our CoreDNS, built if these sources were not built before."""
-    try:
-        golang.find()
-    except golang.NoGo as reason:
-        need(False, str(reason))
+    need_go()
     return golang.build()
 
 

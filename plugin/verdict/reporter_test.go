@@ -14,6 +14,14 @@ import (
 	"testing"
 )
 
+// sentBatch is the batch that a report holds.
+func sentBatch(t *testing.T, report *http.Request) (b goldenBatch) {
+	if json.NewDecoder(report.Body).Decode(&b) != nil {
+		t.Error("not a batch")
+	}
+	return b
+}
+
 func TestReportsAreKeptUntilAcknowledged(t *testing.T) {
 	s := newStub(t)
 	fail := 2
@@ -92,10 +100,7 @@ func TestNumbersOfBatchesThatSaySomethingHaveNoGap(t *testing.T) {
 	r := another(e)
 	s.set(func() {
 		s.reports = func(w http.ResponseWriter, request *http.Request) {
-			var b goldenBatch
-			if json.NewDecoder(request.Body).Decode(&b) != nil {
-				t.Error("not a batch")
-			}
+			b := sentBatch(t, request)
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			if b.Boot == r.boot && b.Seen > 0 {
@@ -146,10 +151,7 @@ func TestABatchWhoseAcknowledgementWasLostIsNotDiscardedToo(t *testing.T) {
 	s.set(func() {
 		s.batches = nil
 		s.reports = func(w http.ResponseWriter, r *http.Request) {
-			var b goldenBatch
-			if json.NewDecoder(r.Body).Decode(&b) != nil {
-				t.Error("not a batch")
-			}
+			b := sentBatch(t, r)
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			if _, ok := stored[b.Batch]; !ok && b.Boot != e.reporter.boot {

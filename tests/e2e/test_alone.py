@@ -12,9 +12,8 @@ import pytest
 
 from loadtest.recorded import RecordedCluster, Recording
 from loadtest.rig import free_port
-from serve_app import golang
 from tests.e2e.conftest import start, stop
-from tests.requires import need
+from tests.requires import need_go
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -24,10 +23,7 @@ LISTED = {"label": "malicious", "tier": "block", "action": "nxdomain", "cache_tt
 
 @pytest.mark.golang
 def test_resolver_and_dashboard_run_beside_each_other_in_one_home_without_a_cluster(tmp_path: Path) -> None:
-    try:
-        golang.find()
-    except golang.NoGo as reason:
-        need(False, str(reason))
+    need_go()
     home, reported = tmp_path / "home", tmp_path / "reported"
     port = free_port(socket.SOCK_STREAM)
     recording = Recording({"epoch": 1, "generation": "g", "model": "m"}, {"listed.net": LISTED})
