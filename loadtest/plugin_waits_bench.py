@@ -6,8 +6,10 @@ Unique names, with and without the plugin in ABBA order: the cluster takes 5 ms,
 that is fetched beside the look-up should cost nothing. Then the cluster is killed under load and brought back; then
 one new name is asked by a thousand clients while its verdict is on the way; then names as people ask them (Zipf) by
 dnsperf, once with the plugin and once with the default *cache*: what each asks behind it, from empty and warmed up.
-Last the same names in the steady state, when verdicts are asked again because their life has ended: hours of traffic
-through the plugin's cache alone, on a clock of its own (BenchmarkSteadyState).
+A name's first sighting is a question whatever a cache does, and of these queries 28 in a thousand are first sightings
+even after 150,000 others: sum over the names of (1 - p)^150000 - (1 - p)^200000, with p a name's share of the queries.
+So the goal of 20 is one of the steady state, last, when verdicts are asked again because their life has ended: days of
+traffic through the plugin's cache alone, on a clock of its own (BenchmarkSteadyState).
 """
 
 import argparse
@@ -150,7 +152,7 @@ def _gauge(metrics: int) -> str:
 
 
 def steady() -> list[Result]:
-    """Questions a thousand queries when verdicts end as fast as they come, at some rates and lives of a verdict."""
+    """Questions a thousand queries when verdicts end as fast as they come, the cluster being heard or not."""
     command = [str(golang.find()), "test", "-run", "^$", "-bench", "SteadyState", "-benchtime", "1x", "./verdict"]
     done = subprocess.run(command, cwd=golang.PLUGIN, capture_output=True, text=True)
     found = re.findall(r"^BenchmarkSteadyState/(\S+?)(?:-\d+)?\s.*?([\d.]+) questions/1000", done.stdout, re.MULTILINE)
@@ -166,9 +168,11 @@ async def zipf(bench: Bench, count: int) -> list[Result]:
     """Questions to the cluster a thousand queries, and what the default *cache* asks its upstream for the same."""
     draw = random.Random(7)
     weights = list(itertools.accumulate(1 / rank for rank in range(1, POPULATION + 1)))
-    files = []
+    files: list[Path] = []
+    seen: list[set[int]] = [set()]
     for number, factor in enumerate((1, WARM_UP - 1, 1)):  # drawn anew each time: a rare name may come up in the last
         chosen = draw.choices(range(POPULATION), cum_weights=weights, k=factor * count)
+        seen.append(seen[-1] | set(chosen))
         files.append(bench.folder / f"zipf-{number}.txt")
         files[-1].write_text("".join(f"z{index}.example.net A\n" for index in chosen))
 
@@ -184,16 +188,20 @@ async def zipf(bench: Bench, count: int) -> list[Result]:
 
     ours = await bench.with_server(STANZA, turn)
     cache = await bench.with_server("    cache\n", turn)
+    first = 1000 * len(seen[-1] - seen[-2]) / count
     what, rest = f"Zipf over {POPULATION:,} names, {count:,} queries", "default cache's misses"
     return [
         Result(f"{what} from an empty cache: asked of the cluster", "a thousand", [ours[0]], rest, [cache[1]]),
         Result(f"{what} from an empty cache: {rest}", "a thousand", [cache[1]]),
         Result(
             f"{what} after {WARM_UP * count:,}: asked of the cluster", "a thousand", [ours[6]], rest, [cache[7]],
-            goal="20, and 0.25 of the misses",
-            note="names that come up for the first time must be asked",
+            goal="0.25 of the misses",
         ),
-        Result(f"{what} after {WARM_UP * count:,}: of these, asked before", "a thousand", [ours[8]], goal="20"),
+        Result(f"{what} after {WARM_UP * count:,}: of these, asked before", "a thousand", [ours[8]]),
+        Result(
+            f"{what} after {WARM_UP * count:,}: names never seen before", "a thousand", [first],
+            note="the least that any cache of verdicts can ask",
+        ),
         Result(f"{what} after {WARM_UP * count:,}: {rest}", "a thousand", [cache[7]]),
     ]  # fmt: skip
 

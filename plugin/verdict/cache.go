@@ -11,21 +11,24 @@ import (
 const (
 	leastCapacity = 256
 	shardCount    = 64              // few enough that all their locks stay in the processor's cache
-	jitter        = 0.1             // of an entry's life: verdicts of one frame do not expire together
+	jitter        = 0.1             // of a verdict's life: those of one frame do not expire together
 	refreshSpread = 1 * time.Minute // over which entries are asked again after a change of model or policy
 	sweepCalls    = 16              // after which the whole cache was swept
-	evictSample   = 5               // verdicts looked at to find one to evict
+	evictSample   = 5               // verdicts looked at to find one to evict; used ones are spared once
 )
 
 // cache holds verdicts by name: sharded, bounded, each with a life. It follows the cluster's epoch: no verdict
 // decided below the highest epoch seen is taken in, and a list change drops what it may have changed.
+//
+// What changes a verdict is told with the epoch. So a verdict has two ends: unheard after the cluster was last heard, and its
+// whole life, for what is not told. sweep moves the first on, up to the second, while the cluster is heard.
 type cache struct {
-	shards [shardCount]shard // first: so each lies in a line of the processor's cache
-	seed   maphash.Seed
-	maxTTL time.Duration
-	floor  atomic.Uint64 // verdicts below this epoch are not taken in
-	swept  int           // shards so far; sweep's alone
-	stats  struct{ evicted atomic.Uint64 }
+	shards  [shardCount]shard // first: so each lies in a line of the processor's cache
+	seed    maphash.Seed
+	unheard time.Duration
+	floor   atomic.Uint64 // verdicts below this epoch are not taken in
+	swept   int           // shards so far; sweep's alone
+	stats   struct{ evicted atomic.Uint64 }
 }
 
 // shard fills one line of the processor's cache.
@@ -48,8 +51,8 @@ func setWall() { zero.Store(time.Now().UnixMilli() - nanotime()/int64(time.Milli
 // wallOf is a time of nanotime in Unix milliseconds: one reading of the clock does for cache and record of a query.
 func wallOf(at int64) int64 { return zero.Load() + at/int64(time.Millisecond) }
 
-func newCache(capacity int, maxTTL time.Duration) *cache {
-	c := &cache{seed: maphash.MakeSeed(), maxTTL: maxTTL}
+func newCache(capacity int, unheard time.Duration) *cache {
+	c := &cache{seed: maphash.MakeSeed(), unheard: unheard}
 	for i := range c.shards {
 		c.shards[i].table = make([]slot, 8)
 		c.shards[i].capacity = max(1, (capacity+shardCount-1)/shardCount)
@@ -70,16 +73,19 @@ func (c *cache) get(hash uint64, name string, now int64) *verdict {
 	if !alive || v.name != name {
 		return nil
 	}
+	if !v.used.Load() { // looked at first, for to write takes the line from the other cores
+		v.used.Store(true)
+	}
 	return v
 }
 
 // put takes a verdict in, unless it was decided below the highest epoch seen; it tells whether it did.
 func (c *cache) put(v *verdict, now int64) bool {
-	life := min(time.Duration(v.cacheTTL)*time.Second, c.maxTTL)
+	life := time.Duration(v.cacheTTL) * time.Second
 	if life <= 0 {
 		return false
 	}
-	life -= time.Duration(rand.Float64() * jitter * float64(life))
+	share := 1 - jitter*rand.Float64()
 	hash := c.hash(v.name)
 	s := &c.shards[hash%shardCount]
 	s.Lock()
@@ -92,7 +98,8 @@ func (c *cache) put(v *verdict, now int64) bool {
 		s.evict()
 		c.stats.evicted.Add(1)
 	}
-	v.expires = now + int64(life)
+	v.ends = now + int64(share*float64(life))
+	v.expires = now + int64(share*float64(min(life, c.unheard)))
 	s.put(hash, v)
 	return true
 }
@@ -125,22 +132,34 @@ func (c *cache) dropUnder(changed map[string]struct{}, epoch uint64) {
 func (c *cache) refresh(epoch uint64, now int64) {
 	c.each(func(s *shard) {
 		s.keep(func(v *verdict) bool {
-			if end := now + rand.Int64N(int64(refreshSpread)); v.epoch < epoch && end < v.expires {
-				v.expires = end
+			if v.epoch < epoch {
+				v.ends = min(v.ends, now+rand.Int64N(int64(refreshSpread)))
+				v.expires = min(v.expires, v.ends)
 			}
 			return true
 		})
 	})
 }
 
-// sweep drops what has expired, so that memory follows the traffic down. Each call looks through another part of the cache, for
-// each verdict has to be read for it; after sweepCalls calls all of it was.
-func (c *cache) sweep(now int64) {
+// sweep drops what has expired, so that memory follows the traffic down, and prolongs what has not: no change of it was told
+// until heard. A model may be exchanged without a word, so a verdict of another than the present one is left to expire. Each call
+// looks through another part of the cache, for each verdict has to be read for it; after sweepCalls calls all of it was.
+func (c *cache) sweep(now, heard int64, model string) {
+	spread := int64(jitter * float64(c.unheard))
+	earliest := heard + int64(c.unheard) - spread
 	for range shardCount / sweepCalls {
 		s := &c.shards[c.swept%shardCount]
 		c.swept++
 		s.Lock()
-		s.keep(func(v *verdict) bool { return v.expires > now })
+		s.keep(func(v *verdict) bool {
+			if v.expires <= now {
+				return false
+			}
+			if v.expires < earliest && (v.source != sourceModel || v.model == model) {
+				v.expires = min(v.ends, earliest+rand.Int64N(spread))
+			}
+			return true
+		})
 		s.Unlock()
 	}
 }

@@ -107,7 +107,7 @@ func TestTheTableFindsWhatItHolds(t *testing.T) {
 // What every query touches of the tables lies in one line of the processor's cache, with the word before it that the runtime may put.
 func TestHotPartsFitALine(t *testing.T) {
 	for what, end := range map[string]uintptr{
-		"a verdict": unsafe.Offsetof(verdict{}.cacheTTL) + 4, "a row": 8 + unsafe.Offsetof(row{}.count) + 4,
+		"a verdict": unsafe.Offsetof(verdict{}.used) + 4, "a row": 8 + unsafe.Offsetof(row{}.count) + 4,
 		"a shard of the cache":        8 + unsafe.Offsetof(shard{}.slots) + unsafe.Offsetof(slots{}.used),
 		"a shard of the observations": 8 + unsafe.Offsetof(observationShard{}.discarded),
 	} {
@@ -132,18 +132,122 @@ func TestTheWholeCacheIsSweptInItsTurn(t *testing.T) {
 	}
 	c.put(named("lives.example.org", 1, 3600), 0)
 	for range sweepCalls {
-		c.sweep(int64(time.Minute))
+		c.sweep(int64(time.Minute), 0, "")
 	}
 	if n := c.size(); n != 1 || !has(c, "lives.example.org", int64(time.Minute)) {
 		t.Errorf("%d verdicts left, expected the one that lives", n)
 	}
 }
 
-func TestCacheMaxTTL(t *testing.T) {
-	c := newCache(1000, 10*time.Second)
-	c.put(named("example.org", 1, 300), 0)
-	if has(c, "example.org", int64(10*time.Second)) {
-		t.Error("kept beyond MAXTTL")
+// scored is a verdict of a model; named's have no source, as those of lists they do not depend on one.
+func scored(name, model string, ttl uint32) *verdict {
+	v := named(name, 1, ttl)
+	v.source, v.model = sourceModel, model
+	return v
+}
+
+// TestAVerdictLivesAsLongAsTheClusterIsHeard: for an hour after the cluster was last heard, and never beyond its whole life.
+func TestAVerdictLivesAsLongAsTheClusterIsHeard(t *testing.T) {
+	const hour = int64(time.Hour)
+	for _, c := range []struct {
+		name        string
+		verdict     *verdict
+		heardUntil  int64
+		least, most int64 // its age when it is gone
+	}{
+		{"never heard", named("example.org", 1, 86_400), 0, 54 * hour / 60, hour},
+		{"heard for five hours", named("example.org", 1, 86_400), 5 * hour, 5*hour + 54*hour/60 - hour/60, 6 * hour},
+		{"heard for ever", named("example.org", 1, 86_400), 48 * hour, 216 * hour / 10, 24 * hour},
+		{"a shorter life", named("example.org", 1, 600), 48 * hour, 9 * hour / 60, 10 * hour / 60},
+		{"of the present model", scored("example.org", "m2", 86_400), 48 * hour, 216 * hour / 10, 24 * hour},
+		{"of a former model", scored("example.org", "m1", 86_400), 48 * hour, 54 * hour / 60, hour},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cache := newCache(1<<17, time.Hour)
+			cache.put(c.verdict, 0)
+			now := int64(0)
+			for ; has(cache, "example.org", now); now += int64(time.Second) {
+				cache.sweep(now, min(now, c.heardUntil), "m2")
+			}
+			if now < c.least || now > c.most+int64(time.Second) {
+				t.Errorf("gone after %s, expected %s to %s", time.Duration(now), time.Duration(c.least), time.Duration(c.most))
+			}
+		})
+	}
+}
+
+// TestVerdictsThatWereProlongedDoNotEndTogether: when the cluster falls silent, what was there before goes in its turn.
+func TestVerdictsThatWereProlongedDoNotEndTogether(t *testing.T) {
+	c := newCache(1<<17, time.Hour)
+	for i := range 1000 {
+		c.put(named(fmt.Sprintf("n%d.example.org", i), 1, 86_400), 0)
+	}
+	silent := int64(4 * time.Hour)
+	for now := int64(0); now < silent+int64(30*time.Minute); now += int64(time.Second) {
+		c.sweep(now, min(now, silent), "")
+	}
+	left := func(at time.Duration) (n int) {
+		for i := range 1000 {
+			if has(c, fmt.Sprintf("n%d.example.org", i), silent+int64(at)) {
+				n++
+			}
+		}
+		return n
+	}
+	if n := left(30 * time.Minute); n != 1000 {
+		t.Errorf("%d of 1000 left after half an hour of silence", n)
+	}
+	if n := left(57 * time.Minute); n < 100 || n > 700 {
+		t.Errorf("%d of 1000 left after 57 minutes, expected some", n)
+	}
+	if n := left(time.Hour); n != 0 {
+		t.Errorf("%d left after an hour", n)
+	}
+}
+
+// TestAProlongedVerdictIsRefreshedAllTheSame: a change of model or policy ends it within a minute, however often the cluster is heard.
+func TestAProlongedVerdictIsRefreshedAllTheSame(t *testing.T) {
+	c := newCache(1<<17, time.Minute)
+	c.put(named("example.org", 1, 86_400), 0)
+	c.refresh(2, 0)
+	for now := int64(0); now < int64(time.Minute); now += int64(time.Second) {
+		c.sweep(now, now, "")
+	}
+	if has(c, "example.org", int64(time.Minute)) {
+		t.Error("still there")
+	}
+}
+
+// TestNamesAskedOnceDoNotPushOutTheOthers: a full cache gives up what nobody asked for again, but keeps nothing for ever.
+func TestNamesAskedOnceDoNotPushOutTheOthers(t *testing.T) {
+	c := newCache(shardCount*64, time.Hour)
+	missed := func(name string, i int) int {
+		name = fmt.Sprintf("%s%d.example.org", name, i)
+		if has(c, name, 0) {
+			return 0
+		}
+		c.put(named(name, 1, 100), 0)
+		return 1
+	}
+	again := 0
+	for i := range 50_000 {
+		missed("once", i)
+		again += missed("n", i%1000)
+	}
+	if again > 5000 { // 12,500 and more where age alone decides
+		t.Errorf("%d questions for 1000 names of which each was asked 50 times", again)
+	}
+	for i := range 100_000 {
+		missed("later", i/2) // each twice
+	}
+	if again = 0; c.size() > shardCount*64 {
+		t.Errorf("%d verdicts", c.size())
+	}
+	for i := range 1000 {
+		again += missed("n", i)
+	}
+	if again < 900 {
+		t.Errorf("%d of 1000 names left the cache, though others were asked for since", again)
 	}
 }
 
@@ -258,6 +362,35 @@ func TestFollower(t *testing.T) {
 			t.Error("followed")
 		}
 	})
+	t.Run("only an acknowledgement that knows of all that was seen prolongs", func(t *testing.T) {
+		f := fresh()
+		heard := func(at int64) bool { return f.heard == at }
+		if f.apply(ackOf("g1", 5, none, false), 1); !heard(1) {
+			t.Error("not heard at the same epoch")
+		}
+		if f.apply(ackOf("g1", 4, none, false), 2); !heard(1) {
+			t.Error("heard by an older epoch")
+		}
+		f.admit(frameOf("g1", 7, "example.com"), 3)
+		if f.apply(ackOf("g1", 5, none, false), 4); !heard(1) {
+			t.Error("heard by a replica that is behind the one that answered a frame")
+		}
+		if f.apply(ackOf("g1", 7, none, false), 5); !heard(5) {
+			t.Error("not heard when it had caught up")
+		}
+	})
+	t.Run("what was prolonged outlives the silence it was put for", func(t *testing.T) {
+		f := &follower{cache: newCache(1<<17, time.Minute)}
+		f.admit(frameOf("g1", 5, "example.org"), 0)
+		at := int64(0)
+		for ; at < int64(4*time.Minute); at += int64(time.Second) {
+			f.apply(ackOf("g1", 5, none, false), at)
+			f.sweep(at)
+		}
+		if !has(f.cache, "example.org", at) || has(f.cache, "example.org", at+int64(time.Minute)) {
+			t.Error("expected it to live for a minute after the last acknowledgement")
+		}
+	})
 	t.Run("a new generation empties the cache and may count from one", func(t *testing.T) {
 		f := fresh()
 		f.admit(frameOf("g2", 1, "example.com"), 0)
@@ -294,7 +427,7 @@ func TestTheCacheIsUsedByManyAtOnce(t *testing.T) {
 	}
 	wait.Go(func() {
 		for i := range 200 {
-			c.sweep(int64(i%2) * int64(5*time.Minute))
+			c.sweep(int64(i%2)*int64(5*time.Minute), int64(i%3)*int64(time.Minute), "")
 			c.refresh(2, 0)
 			c.dropUnder(map[string]struct{}{fmt.Sprintf("n%d.example.org", i): {}}, 2)
 		}

@@ -14,7 +14,7 @@ import (
 const (
 	defaultTimeout       = 100 * time.Millisecond
 	defaultCapacity      = 131_072 // verdicts, 26 MB when full (BenchmarkFullCache)
-	defaultMaxTTL        = 1 * time.Hour
+	defaultUnheard       = 1 * time.Hour
 	defaultFrame         = 256 // names
 	defaultWait          = 5 * time.Millisecond
 	defaultMaxConcurrent = 8 // frames in flight
@@ -31,7 +31,7 @@ type engineConfig struct {
 	tls           string // arguments of `tls` with spaces between
 	timeout       time.Duration
 	capacity      int
-	maxTTL        time.Duration
+	unheard       time.Duration // a verdict's life after the cluster was last heard
 	frame         int
 	wait          time.Duration
 	maxConcurrent int
@@ -78,7 +78,7 @@ var properties = map[string]func(*caddy.Controller, *settings) error{
 // parse reads the one stanza of a server block.
 func parse(c *caddy.Controller) (*settings, error) {
 	s := &settings{engine: engineConfig{
-		timeout: defaultTimeout, capacity: defaultCapacity, maxTTL: defaultMaxTTL, frame: defaultFrame,
+		timeout: defaultTimeout, capacity: defaultCapacity, unheard: defaultUnheard, frame: defaultFrame,
 		wait: defaultWait, maxConcurrent: defaultMaxConcurrent,
 	}}
 	for i := 0; c.Next(); i++ {

@@ -62,7 +62,7 @@ func parseCache(c *caddy.Controller, s *settings) (err error) {
 		return err
 	}
 	if c.NextArg() {
-		s.engine.maxTTL, err = durationOf(c, c.Val(), time.Second, 24*time.Hour)
+		s.engine.unheard, err = durationOf(c, c.Val(), time.Second, 24*time.Hour)
 	}
 	return cmp.Or(err, end(c))
 }

@@ -44,7 +44,7 @@ func newEngine(config engineConfig, tlsConfig *tls.Config) (*engine, error) {
 	setWall()
 	ctx, cancel := context.WithCancel(context.Background())
 	e := &engine{config: config, cancel: cancel, tokenTime: modified}
-	e.cache = newCache(config.capacity, config.maxTTL)
+	e.cache = newCache(config.capacity, config.unheard)
 	e.follower = &follower{cache: e.cache}
 	e.directives.Store(&directives{})
 	e.cluster = newCluster(ctx, config.timeout, e.take)
@@ -164,7 +164,7 @@ func (e *engine) tick(ctx context.Context) {
 // gauge shows the engine's state as metrics.
 func (e *engine) gauge() {
 	octets, batches := e.reporter.pending()
-	e.cache.sweep(nanotime())
+	e.follower.sweep(nanotime())
 	cacheEntries.WithLabelValues(e.config.resolver).Set(float64(e.cache.size()))
 	keptOctets.WithLabelValues(e.config.resolver).Set(float64(octets))
 	keptBatches.WithLabelValues(e.config.resolver).Set(float64(batches))

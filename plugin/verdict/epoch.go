@@ -3,6 +3,7 @@ package verdict
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 const retiredMost = 8 // former generations remembered, so that a stale replica does not switch back and forth
@@ -16,6 +17,9 @@ type follower struct {
 	generation string
 	retired    []string
 	applied    uint64
+	heard      int64 // nanotime when an acknowledgement last said that applied is all there is
+
+	model atomic.Pointer[string] // that scored the latest frame
 }
 
 // admit takes the verdicts of a frame into the cache, those of an older epoch or a former generation left out.
@@ -33,6 +37,10 @@ func (f *follower) admit(answer *frame, now int64) {
 		return
 	}
 	f.cache.raise(answer.epoch)
+	if known := f.model.Load(); answer.model != "" && answer.epoch >= f.cache.floor.Load() && (known == nil || *known != answer.model) {
+		model := answer.model // a copy: it would keep the whole frame
+		f.model.Store(&model)
+	}
 	for _, v := range answer.verdicts {
 		f.cache.put(v, now)
 	}
@@ -69,6 +77,9 @@ func (f *follower) apply(a *acknowledgement, now int64) bool {
 	if *a.Generation != f.generation || *a.Epoch < f.applied {
 		return false
 	}
+	if *a.Epoch >= f.cache.floor.Load() { // else a frame of another replica was ahead of it: something changed that it did not tell
+		f.heard = now
+	}
 	if *a.Epoch == f.applied {
 		return true
 	}
@@ -84,6 +95,18 @@ func (f *follower) apply(a *acknowledgement, now int64) bool {
 	}
 	f.applied = *a.Epoch
 	return true
+}
+
+// sweep has the cache drop what has expired and prolong what still holds.
+func (f *follower) sweep(now int64) {
+	f.mu.RLock()
+	heard := f.heard
+	f.mu.RUnlock()
+	model := ""
+	if known := f.model.Load(); known != nil {
+		model = *known
+	}
+	f.cache.sweep(now, heard, model)
 }
 
 // position is the generation and the epoch whose changes have been applied.

@@ -20,7 +20,7 @@ func TestParse(t *testing.T) {
 		{name: "the least", corefile: "verdict http://127.0.0.1:8000 {\n token FILE\n}", check: func(s *settings) bool {
 			e := s.engine
 			return e.endpoints == "http://127.0.0.1:8000" && e.timeout == 100*time.Millisecond && e.frame == 256 &&
-				e.wait == 5*time.Millisecond && e.capacity == 131072 && e.maxTTL == time.Hour && e.maxConcurrent == 8 &&
+				e.wait == 5*time.Millisecond && e.capacity == 131072 && e.unheard == time.Hour && e.maxConcurrent == 8 &&
 				e.resolver != "" && s.stanza.mode == modeMonitor && !s.stanza.hold && !s.stanza.servfail &&
 				!s.stanza.refuseDO && !s.stanza.targetAll
 		}},
@@ -41,7 +41,7 @@ func TestParse(t *testing.T) {
 		}`, check: func(s *settings) bool {
 			e, z := s.engine, s.stanza
 			return e.endpoints == "https://a.example.net https://b.example.net" && e.tls == "/ca.pem" && e.resolver == "r1" &&
-				e.timeout == 50*time.Millisecond && e.capacity == 1000 && e.maxTTL == 10*time.Minute && e.frame == 64 &&
+				e.timeout == 50*time.Millisecond && e.capacity == 1000 && e.unheard == 10*time.Minute && e.frame == 64 &&
 				e.wait == 2*time.Millisecond && e.maxConcurrent == 3 && z.mode == modeEnforce && z.servfail && z.hold &&
 				z.refuseDO && z.targetAll && strings.Join(z.except, " ") == "example.org. 2.0.192.in-addr.arpa."
 		}},
@@ -110,7 +110,7 @@ func TestTheManualHasEveryOptionAndItsDefault(t *testing.T) {
 			t.Errorf("`%s`: expected in the syntax, and %q in %q", option, want, told)
 		}
 		for of, second := range map[string]string{
-			"cache": strings.TrimSuffix(defaultMaxTTL.String(), "0m0s") + " by default",
+			"cache": strings.TrimSuffix(defaultUnheard.String(), "0m0s") + " by default",
 			"frame": defaultWait.String() + " by default",
 		} {
 			if of == option && !strings.Contains(told, second) {
@@ -194,7 +194,7 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 		if len(e.urls()) == 0 || e.tokenFile == "" || e.resolver == "" || e.timeout < time.Millisecond || e.timeout > 10*time.Second ||
-			e.capacity < leastCapacity || e.maxTTL < time.Second || e.frame < 1 || e.frame > maxFrame || e.wait < 0 || e.wait > time.Second ||
+			e.capacity < leastCapacity || e.unheard < time.Second || e.frame < 1 || e.frame > maxFrame || e.wait < 0 || e.wait > time.Second ||
 			e.maxConcurrent < 1 || e.maxConcurrent > 1024 {
 			t.Errorf("%q gives %+v", text, s)
 		}

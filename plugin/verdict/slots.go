@@ -1,6 +1,10 @@
 package verdict
 
-import "math/rand/v2"
+import (
+	"cmp"
+	"math/rand/v2"
+	"slices"
+)
 
 // slots is a hash table of verdicts by the hash of their name: open addressing, half of it free at least. A look-up reads one
 // line of memory where a Go map reads three or four, and in a server none of them is in the processor's cache.
@@ -72,19 +76,36 @@ func (s *slots) keep(keep func(*verdict) bool) {
 	}
 }
 
-// evict removes, of a few that stand at a random place, the one that would expire first.
+// evict removes, of a few that stand at a random place, the oldest that nobody asked for again: so names that are asked once, which
+// are most of the names that a resolver sees, do not push out the others. Where each was asked for again the oldest goes, and the
+// others have to be asked for once more to be spared the next time.
 func (s *slots) evict() {
-	victim, seen := -1, 0
-	for i := rand.IntN(len(s.table)); seen < min(evictSample, s.used); i = (i + 1) & (len(s.table) - 1) {
-		v := s.table[i].verdict
-		if v == nil {
-			continue
-		}
-		if seen++; victim < 0 || v.expires < s.table[victim].verdict.expires {
-			victim = i
+	var sample [evictSample]int
+	seen := sample[:0]
+	for i := rand.IntN(len(s.table)); len(seen) < min(evictSample, s.used); i = (i + 1) & (len(s.table) - 1) {
+		if s.table[i].verdict != nil {
+			seen = append(seen, i)
 		}
 	}
-	if victim >= 0 {
-		s.remove(victim)
+	if len(seen) == 0 {
+		return
 	}
+	victim := slices.MinFunc(seen, func(i, j int) int { return s.table[i].verdict.compare(s.table[j].verdict) })
+	if s.table[victim].verdict.used.Load() {
+		for _, i := range seen {
+			s.table[i].verdict.used.Store(false)
+		}
+	}
+	s.remove(victim)
+}
+
+// compare orders verdicts by how little would be lost with them.
+func (v *verdict) compare(other *verdict) int {
+	if used := v.used.Load(); used != other.used.Load() {
+		if used {
+			return 1
+		}
+		return -1
+	}
+	return cmp.Compare(v.ends, other.ends)
 }

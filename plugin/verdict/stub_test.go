@@ -180,7 +180,7 @@ func tokenFile(t testing.TB) string {
 func testConfig(t testing.TB, urls ...string) engineConfig {
 	return engineConfig{
 		endpoints: strings.Join(urls, " "), tokenFile: tokenFile(t), resolver: "resolver-1", timeout: 2 * time.Second,
-		capacity: 4096, maxTTL: time.Hour, frame: defaultFrame, wait: defaultWait, maxConcurrent: defaultMaxConcurrent,
+		capacity: 4096, unheard: time.Hour, frame: defaultFrame, wait: defaultWait, maxConcurrent: defaultMaxConcurrent,
 	}
 }
 

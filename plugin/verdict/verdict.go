@@ -3,6 +3,7 @@ package verdict
 import (
 	"net/netip"
 	"slices"
+	"sync/atomic"
 )
 
 // The closed sets of the contract. Each value is its index in the table beside it, so that a query's counters are
@@ -76,19 +77,21 @@ func (s source) listed() bool {
 	return s == sourceBenignList || s == sourceBlocklist || s == sourceHoneypotList
 }
 
-// verdict is the decision on one normalised qname. It is never changed once it is shared, but for the end of its life. What a
+// verdict is the decision on one normalised qname. It is never changed once it is shared, but for the ends of its life. What a
 // query of a known name reads of it is together in one line of the processor's cache.
 type verdict struct {
 	name     string
 	rule     string
-	expires  int64 // nanoseconds of the monotonic clock, see nanotime; the cache's, under its shard's lock
+	expires  int64 // as nanotime has it; this and ends are the cache's, under its shard's lock
 	epoch    uint64
 	label    label
 	tier     tier
 	action   action
 	source   source
-	cacheTTL uint32 // seconds
+	cacheTTL uint32      // seconds
+	used     atomic.Bool // asked for again since it was put, or since evict spared it
 
+	ends      int64   // expires is never moved beyond
 	score     float64 // probability of malicious, 0 to 1
 	generated float64 // probability of machine-made, 0 to 1
 	model     string

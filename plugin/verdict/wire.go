@@ -24,6 +24,7 @@ func malformed(format string, args ...any) error { return errMalformed{fmt.Sprin
 type frame struct {
 	epoch      uint64
 	generation string
+	model      string // "" where none was needed
 	verdicts   []*verdict
 }
 
@@ -99,7 +100,7 @@ func decodeFrame(body []byte, names []string) (*frame, error) {
 	if len(*wire.Generation) > maxText || len(wire.Model) > maxText {
 		return nil, malformed("generation of %d and model of %d octets, expected at most %d", len(*wire.Generation), len(wire.Model), maxText)
 	}
-	f := &frame{epoch: *wire.Epoch, generation: *wire.Generation, verdicts: make([]*verdict, len(names))}
+	f := &frame{epoch: *wire.Epoch, generation: *wire.Generation, model: wire.Model, verdicts: make([]*verdict, len(names))}
 	for i := range wire.Verdicts {
 		v := new(verdict) // each by itself: in one array, the last to leave the cache would keep all of the frame
 		if err := wire.Verdicts[i].into(v, names[i]); err != nil {
