@@ -40,20 +40,31 @@ func (c *capture) WriteMsg(m *dns.Msg) error {
 		c.reply = m
 		return nil
 	}
-	if !c.passed {
-		c.passed = true
-		if err := c.ResponseWriter.WriteMsg(c.reply); err != nil {
-			return err
-		}
+	if err := c.pass(); err != nil {
+		return err
 	}
 	return c.ResponseWriter.WriteMsg(m)
+}
+
+// pass lets what was kept go to the client, and from now on all else.
+func (c *capture) pass() error {
+	if c.passed {
+		return nil
+	}
+	c.passed = true
+	if c.reply == nil {
+		return nil
+	}
+	return c.ResponseWriter.WriteMsg(c.reply)
 }
 
 // Write keeps a packed reply likewise.
 func (c *capture) Write(packed []byte) (int, error) {
 	m := new(dns.Msg)
-	if err := m.Unpack(packed); err != nil {
-		c.passed = true
+	if m.Unpack(packed) != nil {
+		if err := c.pass(); err != nil {
+			return 0, err
+		}
 		return c.ResponseWriter.Write(packed)
 	}
 	return len(packed), c.WriteMsg(m)

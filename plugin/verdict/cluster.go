@@ -33,8 +33,11 @@ type cluster struct {
 	requests  atomic.Uint64
 	take      func(*frame) // hands over what a probe brought
 	ctx       context.Context
-	running   sync.WaitGroup
 	hopeless  hopeless
+
+	mu      sync.Mutex
+	closed  bool
+	running sync.WaitGroup // probes and health checks
 }
 
 func newCluster(ctx context.Context, timeout time.Duration, take func(*frame)) *cluster {
@@ -181,14 +184,26 @@ func (c *cluster) failed(e *endpoint, id string, why reason, retryAfter time.Dur
 	}
 	log.Warningf("Endpoint %s is not asked any more: %s, last by request %s", e.url, why, id)
 	breakerOpened.WithLabelValues(e.url, why.String()).Inc()
-	breakerOpen.WithLabelValues(e.url).Set(1)
 	c.hopeless.follow(c)
-	c.running.Go(func() { c.probe(e) })
+	c.beside(func() { c.probe(e) })
+}
+
+// beside runs f in a goroutine that close waits for, and not at all once close has begun: a frame's timer may fire as late as that.
+func (c *cluster) beside(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.running.Go(f)
+	}
 }
 
 // probe asks the endpoint one name at a time until an answer comes in time. There is one prober while the breaker
 // is open: failed starts it when it opens, and nothing else closes it.
 func (c *cluster) probe(e *endpoint) {
+	// Counted, not set: a reload may leave two engines with one endpoint, and an engine may end with its breaker open.
+	open := breakerOpen.WithLabelValues(e.url)
+	open.Inc()
+	defer open.Dec()
 	for pause := e.breaker.firstPause(); pause > 0; {
 		select {
 		case <-c.ctx.Done():
@@ -207,33 +222,42 @@ func (c *cluster) probe(e *endpoint) {
 		}
 		pause = e.breaker.probed(reasonOf(err), retryAfterOf(err))
 	}
-	breakerOpen.WithLabelValues(e.url).Set(0)
 	c.hopeless.follow(c)
 	log.Infof("Endpoint %s is asked again", e.url)
 }
 
-// check asks endpoints that have not answered for a while whether they are well. With one endpoint the traffic, or
-// else the reports, tell as much.
+// check asks endpoints that have not answered for a while whether they are well, all at once and each with one question at a
+// time, and returns before they answer: one that hangs keeps neither the others nor the caller. With one endpoint the traffic,
+// or else the reports, tell as much.
 func (c *cluster) check() {
 	if len(c.endpoints) < 2 {
 		return
 	}
 	for _, e := range c.endpoints {
-		if nanotime()-e.lastGood.Load() < int64(checkEvery) || e.breaker.blocked() != reasonNone {
+		if nanotime()-e.lastGood.Load() < int64(checkEvery) || e.breaker.blocked() != reasonNone || e.checking.Swap(true) {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(c.ctx, checkLimit)
-		id := c.nextID()
-		_, err := e.call(ctx, id, http.MethodGet, healthPath, *c.token.Load(), nil, errorBodyMost)
-		cancel()
-		if err != nil {
-			c.failed(e, id, reasonError, 0)
-		}
+		c.beside(func() {
+			defer e.checking.Store(false)
+			c.checkOne(e)
+		})
 	}
 }
 
-// close gives the idle connections back once the probes have ended.
+func (c *cluster) checkOne(e *endpoint) {
+	ctx, cancel := context.WithTimeout(c.ctx, checkLimit)
+	defer cancel()
+	id := c.nextID()
+	if _, err := e.call(ctx, id, http.MethodGet, healthPath, *c.token.Load(), nil, errorBodyMost); err != nil {
+		c.failed(e, id, reasonError, 0)
+	}
+}
+
+// close gives the idle connections back once probes and checks have ended.
 func (c *cluster) close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
 	c.running.Wait()
 	for _, e := range c.endpoints {
 		e.client.CloseIdleConnections()

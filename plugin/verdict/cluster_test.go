@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -254,6 +256,61 @@ func TestAnIdleDeadEndpointIsFound(t *testing.T) {
 	if e.cluster.blocked() != reasonNone {
 		t.Error("the good endpoint is not asked either")
 	}
+}
+
+// TestEndpointsAreCheckedAtOnce: one that hangs keeps no other from its check, and has one check at a time.
+func TestEndpointsAreCheckedAtOnce(t *testing.T) {
+	const endpoints = 4
+	var now atomic.Int32
+	met := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		defer now.Add(-1)
+		if now.Add(1) == endpoints {
+			close(met)
+		}
+		select { // each waits for the others
+		case <-met:
+		case <-r.Context().Done():
+		}
+	}))
+	t.Cleanup(server.Close)
+	urls := make([]string, endpoints)
+	for i := range urls {
+		urls[i] = fmt.Sprintf("%s/%d", server.URL, i)
+	}
+	config := testConfig(t, urls...)
+	config.silent = true // no tick of its own
+	e := newTestEngine(t, config)
+	eventually(t, "all are being checked at the same time", func() bool {
+		e.cluster.check()
+		select {
+		case <-met:
+			return true
+		default:
+			return false
+		}
+	})
+	for _, one := range e.cluster.endpoints {
+		eventually(t, "the check has ended", func() bool { return !one.checking.Load() })
+		one.checking.Store(true)
+		one.lastGood.Store(0)
+	}
+	asked := e.cluster.requests.Load()
+	e.cluster.check()
+	if more := e.cluster.requests.Load() - asked; more > 0 {
+		t.Errorf("%d checks beside those on their way", more)
+	}
+}
+
+// TestNothingBeginsOnceAnEngineHasEnded: a frame's timer may tell of its slowness as late as that.
+func TestNothingBeginsOnceAnEngineHasEnded(t *testing.T) {
+	e, err := newEngine(testConfig(t, newStub(t).URL), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.close()
+	e.cluster.beside(func() { t.Error("it did begin") })
+	e.cluster.running.Wait()
 }
 
 func TestTheTokenIsReadAgain(t *testing.T) {

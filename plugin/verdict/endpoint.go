@@ -27,6 +27,7 @@ type endpoint struct {
 	breaker     breaker
 	outstanding atomic.Int64
 	lastGood    atomic.Int64 // nanotime of the last good answer; 0 for never
+	checking    atomic.Bool  // a health check is on its way
 }
 
 // failure is a request that brought nothing to believe, and why. `request` is its id, as the cluster's log has it.

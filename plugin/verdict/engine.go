@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // engine is what equal stanzas share: the cluster's endpoints, the verdicts, the frames and the reports.
@@ -172,6 +174,13 @@ func (e *engine) gauge() {
 	discardedTotal.Add(float64(e.reporter.notes.discarded.Swap(0)))
 }
 
+// ungauge takes the engine's state out of the metrics. One of the same resolver that goes on shows its own within a second.
+func (e *engine) ungauge() {
+	for _, gauge := range []*prometheus.GaugeVec{cacheEntries, keptOctets, keptBatches} {
+		gauge.DeleteLabelValues(e.config.resolver)
+	}
+}
+
 // close ends the engine: names that have not left fail as `shutdown`, frames in flight land, and what was noted is
 // sent if the cluster takes it within flushLimit.
 func (e *engine) close() {
@@ -186,6 +195,7 @@ func (e *engine) close() {
 	e.running.Wait()
 	if !e.config.silent {
 		e.flush()
+		e.ungauge()
 	}
 	e.cluster.close()
 }

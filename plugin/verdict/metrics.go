@@ -39,7 +39,7 @@ var (
 	}, []string{"to"})
 	framesTotal   = counterVec("frames_total", "Frames sent, by result.", "to", "result")
 	breakerOpened = counterVec("breaker_opened_total", "Times an endpoint was taken out, by cause.", "to", "cause")
-	breakerOpen   = gaugeVec("breaker_open", "1 while an endpoint is not asked.", "to")
+	breakerOpen   = gaugeVec("breaker_open", "Engines that do not ask an endpoint: 1 while it is left out.", "to")
 
 	reportsTotal   = counterVec("reports_total", "Attempts to send what was kept, by result.", "result")
 	discardedTotal = counter("observations_discarded_total", "Queries whose outcome could not be kept for the cluster.")

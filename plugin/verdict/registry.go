@@ -41,14 +41,15 @@ func (r *registry) acquire(config engineConfig, tlsConfig *tls.Config) (*engine,
 func (r *registry) release(config engineConfig) {
 	r.mu.Lock()
 	s, ok := r.engines[config]
+	last := false
 	if ok {
 		s.users--
-		if s.users == 0 {
+		if last = s.users == 0; last {
 			delete(r.engines, config)
 		}
 	}
 	r.mu.Unlock()
-	if ok && s.users == 0 {
+	if last { // without the lock: it takes as long as the reports' last try
 		s.engine.close()
 	}
 }

@@ -192,7 +192,7 @@ func TestNoLockIsHeldAcrossARequest(t *testing.T) {
 		t.Fatalf("not asked: %v", why)
 	}
 	eventually(t, "a frame and a report with the cluster", func() bool { return frames.Load() > 0 && reports.Load() > 0 })
-	locks := []lock{&e.mu, &e.framer.mu, &e.reporter.mu, &e.follower.mu, &e.cluster.hopeless.mu, &e.cluster.endpoints[0].breaker.mu, &engines.mu}
+	locks := []lock{&e.mu, &e.framer.mu, &e.reporter.mu, &e.follower.mu, &e.cluster.mu, &e.cluster.hopeless.mu, &e.cluster.endpoints[0].breaker.mu, &engines.mu}
 	for i := range e.cache.shards {
 		locks = append(locks, &e.cache.shards[i])
 	}
