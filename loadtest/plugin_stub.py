@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from verdicts.dnswire import parse_question, parse_reply, query
 
 VERDICT = (
-    '{"label":"benign","tier":"none","action":"passthru","cache_ttl":86400,"source":"model","score":0.1,"generated":0.1}'
+    '{"label":"benign","tier":"none","action":"passthru","cache_ttl":86400,"source":"model",'
+    '"score":0.1,"generated":0.1}'
 )
 HEAD = '{"epoch":1,"generation":"bench","model":"stub","verdicts":['
 ACKNOWLEDGED = b'{"epoch":1,"generation":"bench"}'

@@ -17,6 +17,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -118,7 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
         body, recording = self.rfile.read(length), self.server.recording
         try:
             if self.path == "/v1/verdicts":
-                self._reply(200, recording.answer(json.loads(body)["names"]))
+                self._reply(200, {**recording.answer(json.loads(body)["names"]), "asked": zlib.crc32(body)})
             elif self.path == "/v1/verdict":
                 qname = json.loads(body)["qname"]
                 self._reply(200, {**recording.head, "qname": qname, **recording.answer([qname])["verdicts"][0]})

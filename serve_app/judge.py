@@ -39,11 +39,11 @@ class _Judged(NamedTuple):
         return rank is not None and rank <= self.view.policy.prevalence_rank
 
 
-async def judge_frame(context: Context, names: list[str], deadline: float) -> bytes:
-    """The JSON reply to a frame. `deadline` is Unix seconds; raises `WireError`."""
+async def judge_frame(context: Context, names: list[str], asked: int, deadline: float) -> bytes:
+    """The JSON reply to a frame. `asked`: the CRC-32 of its body. `deadline` is Unix seconds; raises `WireError`."""
     judged = await _judge(context, names, deadline)
     verdicts = judged.writer.verdicts(len(names), judged.parts, judged.scores, judged.popular)
-    return reply_of(judged.view.epoch.number, judged.view.epoch.generation, judged.model, verdicts)
+    return reply_of(judged.view.epoch.number, judged.view.epoch.generation, judged.model, asked, verdicts)
 
 
 async def judge_one(context: Context, name: str, deadline: float) -> tuple[Verdict, str, View]:

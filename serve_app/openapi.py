@@ -1,7 +1,7 @@
 """The OpenAPI document, made from the wire's own types, so that it cannot differ from them."""
 
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -14,11 +14,12 @@ OTHERS = (404, 405, 409)  # errors that these routes do not give
 
 
 class FrameReply(msgspec.Struct):
-    """The reply to a frame: as many verdicts as names, in their order."""
+    """The reply to a frame: as many verdicts as names, in their order. `asked`: the CRC-32 of the request's body."""
 
     epoch: int
     generation: str
     model: str
+    asked: Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
     verdicts: list[Verdict]
 
 

@@ -125,9 +125,9 @@ class ReplyWriter:
         return found
 
 
-def reply_of(epoch: int, generation: str, model: str, verdicts: bytes) -> bytes:
-    """The whole reply; `verdicts` as `ReplyWriter.verdicts` gives them."""
-    head: Mapping[str, object] = {"epoch": epoch, "generation": generation, "model": model}
+def reply_of(epoch: int, generation: str, model: str, asked: int, verdicts: bytes) -> bytes:
+    """The whole reply. `asked`: the CRC-32 of the request's body; `verdicts` as `ReplyWriter.verdicts` gives them."""
+    head: Mapping[str, object] = {"epoch": epoch, "generation": generation, "model": model, "asked": asked}
     return msgspec.json.encode(head)[:-1] + b',"verdicts":' + verdicts + b"}"
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+import zlib
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -78,7 +79,8 @@ class _Handlers:
         deadline = began + self._budget(request)
         body = await body_of(request, self.context.settings.max_frame_bytes)
         names = names_of(body, self.context.settings.max_names)
-        return Response(await judge_frame(self.context, names, deadline), media_type="application/json")
+        reply = await judge_frame(self.context, names, zlib.crc32(body), deadline)
+        return Response(reply, media_type="application/json")
 
     async def verdict(self, request: Request) -> Response:
         began = time.time()

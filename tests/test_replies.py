@@ -57,5 +57,5 @@ def test_a_frame_without_a_name_for_the_model_needs_no_scores() -> None:
 
 
 def test_the_reply_is_one_json_object() -> None:
-    reply = msgspec.json.decode(reply_of(17, 'g"1', "v1", b"[]"))
-    assert reply == {"epoch": 17, "generation": 'g"1', "model": "v1", "verdicts": []}
+    reply = msgspec.json.decode(reply_of(17, 'g"1', "v1", 5, b"[]"))
+    assert reply == {"epoch": 17, "generation": 'g"1', "model": "v1", "asked": 5, "verdicts": []}

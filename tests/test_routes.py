@@ -1,5 +1,6 @@
 import asyncio
 import time
+import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,7 @@ async def test_a_frame_is_answered_in_its_order(setup: Setup) -> None:
     assert [v["source"] for v in body["verdicts"]] == ["model", "ineligible", "model", "ineligible"]
     assert [v["tier"] for v in body["verdicts"]] == ["none", "none", "alert", "none"]
     assert body["verdicts"][3]["rule"] == "malformed"
+    assert body["asked"] == zlib.crc32(reply.request.content)
     assert setup.graph.asked == [b"a.org\na-much-longer-name.org"]
 
 

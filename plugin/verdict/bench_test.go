@@ -3,6 +3,7 @@ package verdict
 import (
 	"context"
 	"fmt"
+	"hash/crc32"
 	"hash/maphash"
 	"math/rand/v2"
 	"net"
@@ -211,6 +212,19 @@ func BenchmarkDecodeFrame(b *testing.B) {
 		if _, err := decodeFrame(body, names); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkAskedSum is what it costs to know that an answer is this full frame's.
+func BenchmarkAskedSum(b *testing.B) {
+	names := make([]string, defaultFrame)
+	for i := range names {
+		names[i] = fmt.Sprintf("host%d.subdomain.example.org", i)
+	}
+	body := appendNames(nil, names)
+	b.SetBytes(int64(len(body)))
+	for b.Loop() {
+		crc32.ChecksumIEEE(body)
 	}
 }
 

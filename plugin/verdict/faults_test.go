@@ -65,6 +65,8 @@ func TestFaults(t *testing.T) {
 		{"unknown action", reply(`{"epoch":1,"generation":"g1","verdicts":[` + strings.Replace(good, "passthru", "explode", 1) + `]}`), reasonMalformed},
 		{"a score beyond 1", reply(`{"epoch":1,"generation":"g1","verdicts":[` + strings.Replace(good, "0.1", "1.5", 1) + `]}`), reasonMalformed},
 		{"another name's verdict", reply(`{"epoch":1,"generation":"g1","verdicts":[{` + listed("blocklist", "nxdomain", "other.example") + `}]}`), reasonMalformed},
+		{"another request's answer", reply(`{"epoch":1,"generation":"g1","asked":12345,"verdicts":[` + good + `]}`), reasonMalformed},
+		{"a sum that is none", reply(`{"epoch":1,"generation":"g1","asked":-1,"verdicts":[` + good + `]}`), reasonMalformed},
 		{"a rule without end", reply(`{"epoch":1,"generation":"g1","verdicts":[{` + saysBenign + `,"rule":"` + strings.Repeat("x", maxText+1) + `"}]}`), reasonMalformed},
 		{"a model without end", reply(`{"epoch":1,"generation":"g1","model":"` + strings.Repeat("x", maxText+1) + `","verdicts":[` + good + `]}`), reasonMalformed},
 		{"a generation without end", reply(`{"epoch":1,"generation":"` + strings.Repeat("x", maxText+1) + `","verdicts":[` + good + `]}`), reasonMalformed},

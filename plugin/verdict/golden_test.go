@@ -79,9 +79,15 @@ func TestGoldenReplies(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var told struct{ Verdicts []map[string]any }
+			var told struct {
+				Asked    *uint32
+				Verdicts []map[string]any
+			}
 			if err := json.Unmarshal([]byte(c.Body), &told); err != nil {
 				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(f.asked, told.Asked) {
+				t.Errorf("asked %v, want %v", f.asked, told.Asked)
 			}
 			for i, v := range f.verdicts {
 				got := []any{v.name, v.label.String(), v.tier.String(), v.action.String(), v.source.String(), v.score, v.generated}

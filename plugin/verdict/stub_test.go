@@ -3,6 +3,8 @@ package verdict
 import (
 	"encoding/json"
 	"fmt"
+	"hash/crc32"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -82,7 +84,8 @@ func (s *stub) serve(w http.ResponseWriter, r *http.Request) {
 
 func (s *stub) judge(w http.ResponseWriter, r *http.Request) {
 	var request struct{ Names []string }
-	if json.NewDecoder(r.Body).Decode(&request) != nil || r.Header.Get("Verdict-Budget-Ms") == "" {
+	body, err := io.ReadAll(r.Body)
+	if err != nil || json.Unmarshal(body, &request) != nil || r.Header.Get("Verdict-Budget-Ms") == "" {
 		http.Error(w, "malformed", http.StatusBadRequest)
 		return
 	}
@@ -90,7 +93,7 @@ func (s *stub) judge(w http.ResponseWriter, r *http.Request) {
 	defer s.mu.Unlock()
 	s.asked = append(s.asked, request.Names...)
 	s.frames = append(s.frames, len(request.Names))
-	fmt.Fprint(w, s.answer(request.Names))
+	fmt.Fprintf(w, `{"asked":%d,%s`, crc32.ChecksumIEEE(body), s.answer(request.Names)[1:])
 }
 
 // answer is the reply to a frame; the caller holds the lock.

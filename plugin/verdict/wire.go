@@ -24,7 +24,8 @@ func malformed(format string, args ...any) error { return errMalformed{fmt.Sprin
 type frame struct {
 	epoch      uint64
 	generation string
-	model      string // "" where none was needed
+	model      string  // "" where none was needed
+	asked      *uint32 // CRC-32 of the request's body that this answers; nil where it does not say
 	verdicts   []*verdict
 }
 
@@ -69,6 +70,7 @@ type wireFrame struct {
 	Epoch      *uint64       `json:"epoch"`
 	Generation *string       `json:"generation"`
 	Model      string        `json:"model"`
+	Asked      *uint32       `json:"asked"`
 	Verdicts   []wireVerdict `json:"verdicts"`
 }
 
@@ -100,7 +102,9 @@ func decodeFrame(body []byte, names []string) (*frame, error) {
 	if len(*wire.Generation) > maxText || len(wire.Model) > maxText {
 		return nil, malformed("generation of %d and model of %d octets, expected at most %d", len(*wire.Generation), len(wire.Model), maxText)
 	}
-	f := &frame{epoch: *wire.Epoch, generation: *wire.Generation, model: wire.Model, verdicts: make([]*verdict, len(names))}
+	f := &frame{
+		epoch: *wire.Epoch, generation: *wire.Generation, model: wire.Model, asked: wire.Asked, verdicts: make([]*verdict, len(names)),
+	}
 	for i := range wire.Verdicts {
 		v := new(verdict) // each by itself: in one array, the last to leave the cache would keep all of the frame
 		if err := wire.Verdicts[i].into(v, names[i]); err != nil {
@@ -140,7 +144,7 @@ func (w *wireVerdict) into(v *verdict, name string) error {
 		name: name, label: label(l), tier: tier(t), action: action(a), source: source(s) + sourceBenignList,
 		score: *w.Score, generated: *w.Generated, rule: w.Rule, cacheTTL: *w.CacheTTL, answerTTL: w.AnswerTTL,
 	}
-	// The one visible sign of verdicts in another order than the names: a list's rule is a suffix of its name.
+	// The one visible sign of verdicts in another order than their names: a list's rule is a suffix of its name.
 	if v.source.listed() && !isUnder(name, w.Rule) {
 		return fmt.Errorf("rule %.80q of %s: expected a suffix of %.80q", w.Rule, v.source, name)
 	}
