@@ -58,6 +58,7 @@ PARTS = (
     Part("plugin", "loadtest.plugin_bench", "What does the plugin cost a CoreDNS?"),
     Part("waits", "loadtest.plugin_waits_bench", "What does a query wait when the cluster is asked, or gone?"),
     Part("log", "loadtest.log_bench", "What does the log cost against a bare bulk write?"),
+    Part("lists", "loadtest.lists_bench", "What does a vetted list of a million names cost?"),
     Part("store", "loadtest.store_bench", "How long do the dashboard's questions take on millions of rows?", 3600.0),
     Part("dashboard", "loadtest.dashboard_bench", "How fast do the pages open, and what does each analyst cost?"),
     Part("model", "loadtest.model_bench", "How fast are encoding and network by themselves?"),

@@ -22,6 +22,7 @@ from serve_app import haproxy
 MAX_DIRECTORY = 107 - 57 - len("/a.sock.4194304.tmp")
 CONFIG = "haproxy.cfg"
 HAPROXY = "RAY_SERVE_ENABLE_HA_PROXY"
+MAX_MESSAGE = 64 << 20  # octets, from one replica to another
 
 
 class BadEnvironment(ValueError):
@@ -67,6 +68,8 @@ def variables(ingress: Ingress, present: Mapping[str, str] = os.environ) -> dict
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "3",  # HAProxy hears of a leaving replica in a tenth of it
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",  # a busy machine takes longer than Serve's five seconds
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",  # three in a row that fail: HAProxy is started anew
+        # Replicas take 4 MiB of each other otherwise; a report may hold 16 MiB, and a list to import 8.
+        "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(MAX_MESSAGE),
         "RAY_worker_niceness": "0",  # Ray's 15 lets any other program starve replicas that have 100 ms to answer
         "RAY_USAGE_STATS_ENABLED": "0",
         # Ray's three Prometheus servers tell whoever asks. These two, of its autoscaler and its dashboard, say nothing

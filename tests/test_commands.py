@@ -1,13 +1,16 @@
 """`verdict lists` and `verdict store` on a store of their own."""
 
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from tests.stores import now, observation, promise, records, sqlite_url
 from verdicts.commands import lists, store
-from verdicts.store import open_store
+from verdicts.list_holders import Direct
+from verdicts.store import Unavailable, open_store
 
 
 def run(tmp_path: Path, command: str, *arguments: str, given: str = "", create: bool = True) -> Result:
@@ -30,7 +33,48 @@ def test_an_import_tells_bad_rows_and_takes_the_rest(tmp_path: Path) -> None:
     result = run(tmp_path, "lists", "import", "blocklist", "-", given="good.org\nco.uk\nfine.org\n")
     assert result.exit_code == 0
     assert "line 2: name 'co.uk': a public suffix" in result.output
-    assert "2 into blocklist (plain), 1 left out" in result.output
+    assert "2 into blocklist (plain) in " in result.output and result.output.endswith(" s, 1 left out\n")
+
+
+def test_an_import_that_is_interrupted_says_what_is_in_and_the_same_again_completes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("verdicts.list_holders.CHUNK", 3)
+    given = "".join(f"n{number}.org\n" for number in range(8))
+    pressed = iter([False, True, False, False, False])
+    commit = Direct._commit
+
+    def pressing(*arguments: Any) -> int:
+        if next(pressed):
+            signal.raise_signal(signal.SIGINT)  # while the second part is written
+        return commit(*arguments)
+
+    monkeypatch.setattr(Direct, "_commit", pressing)
+    stopped = run(tmp_path, "lists", "import", "blocklist", "-", given=given)
+    assert stopped.exit_code == 1
+    assert "Stopping once what is on its way is answered" in stopped.output
+    assert "the first 6 of 8 names, in their order, are in: interrupted. The same command again" in stopped.output
+    names = [line.split("\t")[1] for line in run(tmp_path, "lists", "show").output.splitlines()]
+    assert names == [f"n{number}.org" for number in range(6)]
+    assert "8 into blocklist" in run(tmp_path, "lists", "import", "blocklist", "-", given=given).output
+    with pytest.raises(KeyboardInterrupt):  # it is as it was before
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_an_import_that_fails_says_what_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("verdicts.list_holders.CHUNK", 3)
+    working = iter([True, False])
+    commit = Direct._commit
+
+    def failing(*arguments: Any) -> int:
+        if not next(working):
+            raise Unavailable("disk full")
+        return commit(*arguments)
+
+    monkeypatch.setattr(Direct, "_commit", failing)
+    failed = run(tmp_path, "lists", "import", "benign", "-", given="a.org\nb.org\nc.org\nd.org\n")
+    assert failed.exit_code == 1
+    assert "the first 3 of 4 names, in their order, are in: disk full; the next" in failed.output
 
 
 @pytest.mark.parametrize("form", ["plain", "hosts", "rpz", "adguard", "csv"])

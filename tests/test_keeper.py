@@ -40,6 +40,19 @@ def test_an_entry_is_in_force_until_its_time_and_resolvers_hear_of_its_end(store
     keeper.close()
 
 
+def test_a_feed_whose_entries_expire_together_goes_at_once(
+    store: Store, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("sqlite_state", "elastic_state"):
+        monkeypatch.setattr(f"verdicts.store.{module}.EXPIRED", 10)
+    at = now()
+    store.commit([entry("blocklist", f"n{i}.org", expires=at + i % 2) for i in range(50)], "ann", "feed")
+    assert len(store.expiring(at + 10)) == 10
+    keeper.do_chores(at + 10)
+    assert list(store.keys("list")) == []
+    keeper.close()
+
+
 def test_records_promises_and_incidents_go_by_their_age(store: Store, keeper: Keeper) -> None:
     at = now()
     for number, age in enumerate((9 * DAY_MS, 0), 1):

@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
@@ -15,6 +16,7 @@ from verdicts import tokens
 from verdicts.commands import lists
 from verdicts.list_formats import Row
 from verdicts.list_holders import Direct, Holder, Refused, Remote
+from verdicts.store import Unavailable
 
 NOW = 1_800_000_000_000
 LATER = NOW + 10**12
@@ -64,14 +66,14 @@ def holder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Holder]:
 
 def test_what_was_added_is_shown_with_note_and_expiry(holder: Holder) -> None:
     rows = [Row("a.org"), Row("b.net", "of its own", LATER + 5)]
-    assert holder.add("blocklist", rows, "for all", LATER) == 2
+    assert sum(holder.add("blocklist", rows, "for all", LATER)) == 2
     shown = {item["suffix"]: (item["list"], item["note"], item["expires"]) for item in holder.show("blocklist", "")}
     assert shown == {"a.org": ("blocklist", "for all", LATER), "b.net": ("blocklist", "of its own", LATER + 5)}
     assert {item["author"] for item in holder.show("", "")} <= {"ann", "the-analyst"}
 
 
 def test_what_was_removed_is_gone(holder: Holder) -> None:
-    holder.add("benign", [Row("a.org"), Row("b.org")], "", None)
+    sum(holder.add("benign", [Row("a.org"), Row("b.org")], "", None))
     assert holder.remove("benign", ["a.org"], "moved") == 1
     assert [item["suffix"] for item in holder.show("benign", "")] == ["b.org"]
 
@@ -82,14 +84,27 @@ def test_a_list_longer_than_a_request_and_a_page_comes_back_whole(
     monkeypatch.setattr("verdicts.list_holders.CHUNK", 7)
     monkeypatch.setattr("verdicts.list_holders.PAGE", 6)
     wanted = [f"n{number:02d}.org" for number in range(20)]
-    assert holder.add("blocklist", [Row(name) for name in wanted], "", None) == 20
+    assert sum(holder.add("blocklist", [Row(name) for name in wanted], "", None)) == 20
     assert [item["suffix"] for item in holder.show("blocklist", "")] == wanted
     assert [item["suffix"] for item in holder.show("blocklist", "n1")] == wanted[10:]
 
 
+def test_a_long_list_is_written_in_the_order_of_its_names_part_by_part(
+    holder: Holder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("verdicts.list_holders.CHUNK", 3)
+    names = [f"n{number}.org" for number in (3, 1, 4, 0, 5, 2, 6)]
+    written = holder.add("blocklist", [Row(name) for name in names], "", None)
+    assert next(written) == 3
+    assert [item["suffix"] for item in holder.show("blocklist", "")] == ["n0.org", "n1.org", "n2.org"]
+    assert list(written) == [3, 1]
+    assert sum(holder.add("blocklist", [Row(name) for name in names], "", None)) == 7
+    assert [item["suffix"] for item in holder.show("blocklist", "")] == sorted(names)
+
+
 def test_the_prevalence_list_comes_back_in_its_order(holder: Holder) -> None:
-    holder.rank(["c.org", "a.org", "b.org"], "top")
-    assert holder.rank(["b.org", "a.org"], "top") == 2
+    sum(holder.rank(["c.org", "a.org", "b.org"], "top"))
+    assert sum(holder.rank(["b.org", "a.org"], "top")) == 2
     assert holder.ranked() == ["b.org", "a.org"]
 
 
@@ -99,17 +114,41 @@ def test_a_top_list_longer_than_a_request_replaces_the_former_part_by_part(
     monkeypatch.setattr("verdicts.lists.RUN_NAMES", 3)
     monkeypatch.setattr("verdicts.list_holders.RANKS", 6)
     long, short = [f"n{number:02d}.org" for number in range(20)], [f"s{number}.org" for number in range(8)]
-    assert holder.rank(long, "top") == 20
+    assert sum(holder.rank(long, "top")) == 20
     assert holder.ranked() == long
-    assert holder.rank(short, "top") == 8
+    assert sum(holder.rank(short, "top")) == 8
     assert holder.ranked() == short
 
 
 def test_entries_with_long_notes_come_in_requests_of_a_size_that_is_taken(cluster: Cluster) -> None:
     remote = Remote(cluster.url, cluster.token("analyst"))
     note = "why " * 250
-    assert remote.add("blocklist", [Row(f"n{number}.org", note) for number in range(9000)], "", None) == 9000
+    assert sum(remote.add("blocklist", [Row(f"n{number}.org", note) for number in range(9000)], "", None)) == 9000
     assert len(list(remote.show("blocklist", ""))) == 9000
+    remote.close()
+
+
+def test_a_cluster_that_is_busy_for_a_while_does_not_end_what_began(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("verdicts.list_holders.CHUNK", 2)
+    waits: list[float] = []
+    monkeypatch.setattr("verdicts.list_holders.time.sleep", waits.append)
+    graph = cluster.setup.contexts[0].graph
+    commit, turns = graph.commit, iter([True, False, False, True, True, *[False] * 5])
+
+    async def busy(*arguments: Any) -> Any:
+        if not next(turns):
+            raise Unavailable("busy")
+        return await commit(*arguments)
+
+    monkeypatch.setattr(graph, "commit", busy)
+    remote = Remote(cluster.url, cluster.token("analyst"))
+    assert sum(remote.add("blocklist", [Row(f"n{number}.org") for number in range(5)], "", None)) == 5
+    assert waits == [5.0, 5.0]
+    with pytest.raises(Refused, match="503 .*busy"):  # what did not begin is refused at once
+        sum(remote.add("blocklist", [Row("other.org")], "", None))
+    assert len(waits) == 2
     remote.close()
 
 
@@ -124,7 +163,7 @@ def test_a_part_of_a_top_list_begins_with_a_run(cluster: Cluster) -> None:
 def test_a_cluster_that_refuses_says_why(cluster: Cluster) -> None:
     remote = Remote(cluster.url, cluster.token("viewer"))
     with pytest.raises(Refused, match=r"403 .*analyst"):
-        remote.add("benign", [Row("a.org")], "", None)
+        sum(remote.add("benign", [Row("a.org")], "", None))
     remote.close()
     stranger = Remote(cluster.url, "no-such-token")
     with pytest.raises(Refused, match="401"):

@@ -356,6 +356,47 @@ def test_a_large_commit_is_one_commit(store: Store) -> None:
     assert [d.body for d in store.history("list", "blocklist/02400.org")] == [{"n": 2400}]
 
 
+def test_a_list_entry_that_says_nothing_new_is_no_change(store: Store) -> None:
+    def documents(created: int, note: str = "feed") -> list[Document]:
+        body = {"suffix": "a.org", "note": note, "created": created, "expires": None, "author": f"ann {created}"}
+        return [Document("list", f"blocklist/{i:02d}.org", body) for i in range(40)]
+
+    first = store.commit(documents(1), "ann")
+    assert store.commit(documents(2), "ben") == first == store.epoch()
+    assert {d.author for d in store.scan("list")} == {"ann"}
+    second = store.commit([*documents(3)[:39], *documents(3, "mine")[39:], Document("label", "x", {})], "cy")
+    assert second.number > first.number
+    assert [d.key for d in store.changes("list", first.number) or []] == ["blocklist/39.org"]
+    assert [(d.key, d.author) for d in store.history("list", limit=2)][0] == ("blocklist/39.org", "cy")
+    store.commit([Document("list", "blocklist/39.org", None)], "ann")
+    again = store.commit(documents(4, "mine")[39:], "ann")
+    assert [d.key for d in store.changes("list", second.number) or []] == ["blocklist/39.org"]
+    assert again == store.epoch() and again.number > second.number
+
+
+def test_a_commit_of_nothing_new_still_minds_what_it_expects(store: Store) -> None:
+    store.commit([Document("list", "benign/a.org", {"note": "x"})], "ann")
+    second = store.commit([Document("list", "benign/a.org", {"note": "y"})], "ben")
+    with pytest.raises(Conflict):
+        store.commit([Document("list", "benign/a.org", {"note": "y"})], "cy", expect=second.number - 1)
+
+
+def test_a_list_among_many_others_replaces_its_own_alone(store: Store) -> None:
+    def documents(names: range, note: str) -> list[Document]:
+        return [Document("list", f"blocklist/{i:05d}.org", {"note": note}) for i in names]
+
+    store.commit(documents(range(0, 3000), "old"), "ann")
+    store.commit(documents(range(0, 3000, 100), "new"), "ann")  # far apart: most between are others
+    store.commit(documents(range(2000, 3200), "new"), "ann")
+    assert {d.key: d.body for d in store.scan("list")} == {
+        d.key: d.body
+        for i in range(3200)
+        for d in documents(range(i, i + 1), "new" if i >= 2000 or i % 100 == 0 else "old")
+    }
+    found = store.history("list", limit=1300)
+    assert len(found) == 1300 and sum(d.previous == {"note": "old"} for d in found) == 1020
+
+
 def test_expiring_finds_entries_whose_time_has_come(store: Store) -> None:
     documents = [Document("list", f"benign/{i}.org", {"expires": expires}) for i, expires in enumerate((5, 500, None))]
     store.commit(documents, "ann")

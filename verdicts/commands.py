@@ -12,9 +12,10 @@ from typing import IO
 import click
 
 from verdicts import list_formats
-from verdicts.list_holders import Direct, Holder, Refused, Remote
+from verdicts.list_holders import CHUNK, Direct, Holder, Refused, Remote
 from verdicts.lists import BadEntry
 from verdicts.policy import LIST_NAMES
+from verdicts.progress import bar, interruptible, told_of
 from verdicts.reconciliation import EDGE_MS, gaps_of, state_of
 from verdicts.store import BatchState, Conflict, Misconfigured, Store, Unavailable, open_store
 
@@ -81,7 +82,7 @@ def add(holder: Holder, list_name: str, suffixes: tuple[str, ...], note: str, da
         parsed = list_formats.parse(suffixes)
         if parsed.problems:
             raise click.ClickException(parsed.problems[0].reason)
-        click.echo(f"{holder.add(list_name, parsed.rows, note, _expiry(days))} added to {list_name}")
+        click.echo(f"{sum(holder.add(list_name, parsed.rows, note, _expiry(days)))} added to {list_name}")
 
 
 @lists.command()
@@ -109,21 +110,51 @@ def import_(
     """Add the names of FILE (`-`: standard input); rows that are no names are told and left out.
 
     LIST may be `prevalence`: the popular names that the model may not block, most popular first; it is replaced.
+    A long list goes in by parts, each whole or not at all. Ctrl-C stops between two of them and says how far it came;
+    the same command again completes it. An entry that is in already and says the same is left as it is.
     """
     with told():
+        began = time.monotonic()
         text = file.read().splitlines()
         form = list_formats.guess("\n".join(text[:200])) if form == "auto" else form
-        parsed = list_formats.parse(text, form, limit, list_name == ALLOWED)
+        parsed = list_formats.parse(told_of(text, "Reading"), form, limit, list_name == ALLOWED)
         for problem in parsed.problems[:TOLD]:
             click.echo(f"{getattr(file, 'name', '-')}, line {problem.line}: {problem.reason}", err=True)
         if parsed.left_out > TOLD:
             click.echo(f"and {parsed.left_out - TOLD:,} more", err=True)
         if list_name == "prevalence":
             ranked = sorted(parsed.rows, key=lambda row: row.rank)
-            count = holder.rank([row.name for row in ranked], note)
+            counts = holder.rank([row.name for row in ranked], note)
         else:
-            count = holder.add(list_name, parsed.rows, note, _expiry(days))
-        click.echo(f"{count:,} into {list_name} ({form}), {parsed.left_out:,} left out")
+            counts = holder.add(list_name, parsed.rows, note, _expiry(days))
+        written = _write(counts, list_name, len(parsed.rows))
+        seconds = time.monotonic() - began
+        click.echo(f"{written:,} into {list_name} ({form}) in {seconds:.1f} s, {parsed.left_out:,} left out")
+
+
+def _write(counts: Iterator[int], list_name: str, total: int) -> int:
+    """Let a holder write, and say what is in when it is interrupted or fails."""
+    done = 0
+    why = ""
+    with interruptible() as interrupt, bar(total, f"Into {list_name}") as show_more:
+        try:
+            for count in counts:
+                done += count
+                show_more(count)
+                if interrupt.asked and done < total:
+                    why = "interrupted"
+                    break
+        except (Refused, Unavailable, Misconfigured, Conflict) as error:
+            why = f"{error}; the next {CHUNK:,} may be in or not"
+        except KeyboardInterrupt:
+            why = f"interrupted; the next {CHUNK:,} may be in or not"
+    if not why:
+        return done
+    ranked = list_name == "prevalence"
+    which = "ranks are new, behind them stands the former list" if ranked else "names, in their order, are in"
+    raise click.ClickException(
+        f"{list_name}: the first {done:,} of {total:,} {which}: {why}. The same command again completes it."
+    )
 
 
 @lists.command()

@@ -120,7 +120,8 @@ class Keeper:
 
 def expire(store: Store, now: int) -> int:
     """Remove the list entries whose time has come; return how many. The epoch moves, so that resolvers hear of it."""
-    due = [document for document in store.expiring(now) if document.body is not None]
-    if due:
+    gone = 0
+    while due := store.expiring(now):  # a feed's entries expire together
         store.commit([Document(d.kind, d.key, None) for d in due], "expiry", "expired", max(d.epoch for d in due))
-    return len(due)
+        gone += len(due)
+    return gone

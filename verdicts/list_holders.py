@@ -1,7 +1,8 @@
 """Where `verdict lists` reads and writes: the control API of a cluster, or a store that nothing else writes to."""
 
-from collections.abc import Iterable, Iterator
-from operator import itemgetter
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import Any, Protocol
 
 import httpx
@@ -11,8 +12,11 @@ from verdicts import list_formats
 from verdicts.lists import LIST_KIND, PREVALENCE_KIND, RUN_NAMES, Lists, entry, ranking, removal
 from verdicts.store import Document, Store, open_store
 
-CHUNK = 50_000  # entries in one request
+# Entries in one commit. What somebody else decides meanwhile waits for one commit at most, and no replica that follows
+# is busy with one for long enough to hold up a frame.
+CHUNK = 10_000
 CHUNK_OCTETS = 4 << 20  # of them as JSON; a request may hold 8 MiB
+TRIES = 5  # of a request, once one was answered, when the cluster asks to come back later
 RANKS = 20 * RUN_NAMES  # of a top list in one request: some 4 MiB
 PAGE = 10_000
 
@@ -22,15 +26,21 @@ class Refused(Exception):
 
 
 class Holder(Protocol):
-    """The lists, wherever they are."""
+    """The lists, wherever they are.
+
+    `add` and `rank` write in commits, each whole or not at all, and yield how many names each held. `add` goes in the
+    order of the names.
+    """
 
     def show(self, list_name: str, contains: str) -> Iterator[dict[str, Any]]: ...
 
-    def add(self, list_name: str, rows: Iterable[list_formats.Row], note: str, expires: int | None) -> int: ...
+    def add(
+        self, list_name: str, rows: Iterable[list_formats.Row], note: str, expires: int | None
+    ) -> Iterator[int]: ...
 
     def remove(self, list_name: str, suffixes: Iterable[str], note: str) -> int: ...
 
-    def rank(self, ranked: list[str], note: str) -> int: ...
+    def rank(self, ranked: list[str], note: str) -> Iterator[int]: ...
 
     def ranked(self) -> list[str]: ...
 
@@ -54,19 +64,22 @@ class Direct:
                     "time": document.time, "note": body.get("note") or document.note, "expires": body.get("expires"),
                 }  # fmt: skip
 
-    def add(self, list_name: str, rows: Iterable[list_formats.Row], note: str, expires: int | None) -> int:
-        found = [
-            entry(list_name, row.name, row.note or note, row.expires or expires, self._now, self._author)
-            for row in rows
-        ]
-        return self._commit(found, note)
+    def add(self, list_name: str, rows: Iterable[list_formats.Row], note: str, expires: int | None) -> Iterator[int]:
+        for chunk in _sliced(_in_order(rows)):
+            yield self._commit(
+                [
+                    entry(list_name, row.name, row.note or note, row.expires or expires, self._now, self._author)
+                    for row in chunk
+                ],
+                note,
+            )
 
     def remove(self, list_name: str, suffixes: Iterable[str], note: str) -> int:
         return self._commit([removal(list_name, suffix) for suffix in suffixes], note)
 
-    def rank(self, ranked: list[str], note: str) -> int:
+    def rank(self, ranked: list[str], note: str) -> Iterator[int]:
         self._commit(ranking(self._store, [list_formats.Row(name, rank=n) for n, name in enumerate(ranked)]), note)
-        return len(ranked)
+        yield len(ranked)
 
     def ranked(self) -> list[str]:
         runs = {document.key: document.body or {} for document in self._store.scan(PREVALENCE_KIND)}
@@ -96,22 +109,24 @@ class Remote:
             yield from answer["entries"]
             after = answer["after"]
 
-    def add(self, list_name: str, rows: Iterable[list_formats.Row], note: str, expires: int | None) -> int:
-        return self._send("POST", note, [
-            {"list": list_name, "suffix": row.name, "note": row.note or note, "expires": row.expires or expires}
-            for row in rows
-        ])  # fmt: skip
+    def add(self, list_name: str, rows: Iterable[list_formats.Row], note: str, expires: int | None) -> Iterator[int]:
+        def item(row: list_formats.Row) -> dict[str, Any]:
+            own = {"note": row.note, "expires": row.expires or expires}
+            return {"list": list_name, "suffix": row.name, **{name: value for name, value in own.items() if value}}
+
+        return self._send("POST", note, map(item, _in_order(rows)))
 
     def remove(self, list_name: str, suffixes: Iterable[str], note: str) -> int:
-        return self._send("DELETE", note, [{"list": list_name, "suffix": suffix} for suffix in suffixes])
+        return sum(self._send("DELETE", note, ({"list": list_name, "suffix": suffix} for suffix in sorted(suffixes))))
 
-    def rank(self, ranked: list[str], note: str) -> int:
+    def rank(self, ranked: list[str], note: str) -> Iterator[int]:
         for start in range(0, len(ranked), RANKS) or [0]:
-            text = "".join(f"{rank},{name}\n" for rank, name in enumerate(ranked[start : start + RANKS], 1))
+            names = ranked[start : start + RANKS]
+            text = "".join(f"{rank},{name}\n" for rank, name in enumerate(names, 1))
             wanted = {"list": "prevalence", "form": "top", "text": text, "note": note}
             part = {"first": start + 1, "more": start + RANKS < len(ranked)} if len(ranked) > RANKS else {}
-            self._call("POST", "/v1/lists/import", json=wanted | part)
-        return len(ranked)
+            self._call("POST", "/v1/lists/import", TRIES if start else 1, json=wanted | part)
+            yield len(names)
 
     def ranked(self) -> list[str]:
         text: str = self._call("GET", "/v1/lists/export", params={"list": PREVALENCE_KIND})["text"]
@@ -120,23 +135,43 @@ class Remote:
     def close(self) -> None:
         self._http.close()
 
-    def _send(self, method: str, note: str, entries: list[dict[str, Any]]) -> int:
-        entries = sorted(entries, key=itemgetter("suffix"))  # as a store holds them: neighbours are written for less
+    def _send(self, method: str, note: str, entries: Iterable[dict[str, Any]]) -> Iterator[int]:
+        tries = 1
         for chunk in _chunks(entries):
-            self._call(method, "/v1/lists", json={"entries": chunk, "note": note})
-        return len(entries)
+            self._call(method, "/v1/lists", tries, json={"entries": chunk, "note": note})
+            yield len(chunk)
+            tries = TRIES
 
-    def _call(self, method: str, path: str, **more: Any) -> Any:
-        try:
-            answer = self._http.request(method, path, **more)
-        except httpx.HTTPError as error:
-            raise Refused(f"{self._http.base_url}: {error or type(error).__name__}") from error
+    def _call(self, method: str, path: str, tries: int = 1, **more: Any) -> Any:
+        """What the cluster answers; with several `tries` one that is busy is asked again when it says so, which for
+        an entry that is in already changes nothing."""
+        for turn in range(1, tries + 1):
+            try:
+                answer = self._http.request(method, path, **more)
+            except httpx.HTTPError as error:
+                raise Refused(f"{self._http.base_url}: {error or type(error).__name__}") from error
+            if answer.status_code not in (429, 503) or turn == tries:
+                break
+            time.sleep(_seconds(answer.headers.get("Retry-After")))
         if answer.status_code >= 400:
             raise Refused(f"{answer.status_code} {answer.text[:500]}")
         return answer.json()
 
 
-def _chunks(entries: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+def _in_order(rows: Iterable[list_formats.Row]) -> list[list_formats.Row]:
+    """As a store holds them: neighbours are written for less."""
+    return sorted(rows, key=attrgetter("name"))
+
+
+def _sliced(rows: Sequence[list_formats.Row]) -> Iterator[Sequence[list_formats.Row]]:
+    return (rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK))
+
+
+def _seconds(said: str | None) -> float:
+    return min(float(said), 10.0) if said and said.isdigit() else 1.0
+
+
+def _chunks(entries: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     """Entries in pieces that one request takes, in number and in octets."""
     piece: list[dict[str, Any]] = []
     octets = 0

@@ -174,6 +174,20 @@ class Document(msgspec.Struct, frozen=True, gc=False):  # a million of them are 
 
 # Kinds that every ingress replica follows: their change moves the epoch.
 DECISION_KINDS = frozenset({"list", "policy", "model", "prevalence", "token"})
+EXPIRED = 10_000  # list entries that are told at once
+# Of a list entry: who wrote it and when, which by itself is no change.
+SIGNATURE = ("created", "author")
+
+
+def says_the_same(new: Document, old: Document) -> bool:
+    """True for a list entry that says nothing new: a feed that is imported each day is mostly of these."""
+    if new.kind != "list" or new.body is None or old.body is None:
+        return False
+    return _unsigned(new.body) == _unsigned(old.body)
+
+
+def _unsigned(body: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if name not in SIGNATURE}
 
 
 class StateStore(Protocol):
@@ -185,6 +199,8 @@ class StateStore(Protocol):
     def commit(self, documents: Iterable[Document], author: str, note: str = "", expect: int | None = None) -> Epoch:
         """Write all documents or none; return the epoch, which moved if a kind is in DECISION_KINDS.
 
+        A list entry that is there already and says the same (`says_the_same`) is passed over, and a commit of these
+        alone is none.
         `expect`: raise `Conflict` unless the documents' present epoch (0 when absent) is at most this.
         """
 
@@ -199,7 +215,8 @@ class StateStore(Protocol):
         """The keys that `scan` would give, without the bodies: a million in a second."""
 
     def expiring(self, before: int) -> list[Document]:
-        """The present `list` documents whose body's `expires` is before this time (Unix milliseconds)."""
+        """The present `list` documents whose body's `expires` is before this time (Unix milliseconds): the EXPIRED
+        that did so first."""
 
     def changes(self, kind: str, since: int, limit: int = 1000) -> list[Document] | None:
         """The documents of a decision kind changed after epoch `since`, removed ones with body None; None

@@ -1,0 +1,283 @@
+"""How documents are written to Elasticsearch: commits without scripts and without a lock.
+
+A commit is one document `c-NUMBER` in the history, made with `create`: of two writers who want the same number, one
+succeeds, and that is the moment at which the commit happens. Then its changes are written to the state documents,
+each with the commit's number as external version, so that whoever finds a commit half applied can apply it again;
+at last `head` moves to it, which is what readers take the epoch from. A large commit puts its changes into parts
+`p-UUID-N` beforehand.
+
+What searches find is enough for a writer: the head moves to a commit only once both indices were refreshed after it.
+"""
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import msgspec
+from elasticsearch import ConflictError, Elasticsearch, NotFoundError
+
+from verdicts.store import DECISION_KINDS, Conflict, Document, Epoch, Misconfigured, Unavailable, says_the_same
+from verdicts.store.elastic_client import ElasticSettings, translated
+
+HEAD = "head"
+PART = 1000  # changes in one document, and documents in one request
+IN_FLIGHT = 3  # requests of one commit
+FEW = 16  # documents that are asked for one by one
+TRIES = 50  # commits of others that one commit gives way to
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+_json = msgspec.json.Encoder().encode
+
+
+class Change(msgspec.Struct, gc=False):
+    """One change as a commit keeps it."""
+
+    kind: str
+    key: str
+    body: dict[str, Any] | None
+    previous: dict[str, Any] | None
+
+
+_changes = msgspec.json.Decoder(list[Change])
+
+
+class Commits:
+    """`epoch` and `commit` of `ElasticStore`."""
+
+    client: Elasticsearch
+    settings: ElasticSettings
+    readonly: bool
+    _commit_lock: threading.Lock
+
+    def epoch(self) -> Epoch:
+        """The current epoch: one document by its id."""
+        return _epoch_of(self._head())
+
+    def commit(self, documents: Iterable[Document], author: str, note: str = "", expect: int | None = None) -> Epoch:
+        """Write all documents or none, durably; see `StateStore.commit`."""
+        if self.readonly:
+            raise Misconfigured("store: opened for reading only")
+        # In the order of their keys: so one range holds the documents of a part, and few others.
+        wanted = {(document.kind, document.key): document for document in documents}
+        ordered = [wanted[key] for key in sorted(wanted)]
+        with self._commit_lock, translated():  # two threads of one process would only step on each other
+            for _ in range(TRIES):
+                head = self._finish_others()
+                changes = [change for part in _each(self._against, _pieces(ordered), expect) for change in part]
+                if ordered and not changes:
+                    return _epoch_of(head)
+                parts = list(_pieces(changes)) or [[]]
+                commit = self._prepare(head["sequence"] + 1, parts, author, note)
+                try:
+                    self.client.index(
+                        index=self._history, id=f"c-{commit['sequence']:012d}", document=commit, op_type="create"
+                    )
+                except ConflictError:
+                    continue  # another writer took the number; its commit comes first
+                self._apply(commit, parts)
+                return self.epoch()
+        raise Unavailable(f"commit: gave way to {TRIES} others")
+
+    @property
+    def _state(self) -> str:
+        return f"{self.settings.prefix}-state"
+
+    @property
+    def _history(self) -> str:
+        return f"{self.settings.prefix}-history"
+
+    def _start_generation(self) -> None:
+        head = {"kind": HEAD, "sequence": 0, "epoch": 0, "generation": uuid.uuid4().hex}
+        try:
+            self.client.index(index=self._state, id=HEAD, document=head, op_type="create", refresh=True)
+        except ConflictError:
+            pass
+
+    def _head(self) -> dict[str, Any]:
+        with translated():
+            try:
+                found: dict[str, Any] = self.client.get(index=self._state, id=HEAD).body["_source"]
+            except NotFoundError as error:
+                raise Unavailable(f"store {self.settings.prefix}: not set up; run `verdict store init`") from error
+        return found
+
+    def _finish_others(self) -> dict[str, Any]:
+        """Apply what a writer committed and did not live to apply; return the head after that."""
+        while True:
+            head = self._head()
+            try:
+                commit = self.client.get(index=self._history, id=f"c-{head['sequence'] + 1:012d}").body["_source"]
+            except NotFoundError:
+                return head
+            self._apply(commit, self._parts(commit))
+
+    def _against(self, wanted: Sequence[Document], expect: int | None) -> list[Change]:
+        """The changes that these documents are to what is there; raises `Conflict`."""
+        present = self._present(wanted)
+        changes: list[Change] = []
+        for document in wanted:
+            former = present.get((document.kind, document.key))
+            if expect is not None and former is not None and former.epoch > expect:
+                raise Conflict(
+                    f"{document.kind} {document.key!r}: changed at epoch {former.epoch}, expected at most {expect}"
+                )
+            if former is None or not says_the_same(document, former):
+                changes.append(
+                    Change(document.kind, document.key, document.body, None if former is None else former.body)
+                )
+        return changes
+
+    def _present(self, wanted: Sequence[Document]) -> dict[tuple[str, str], Document]:
+        """The documents under these keys, also the removed ones; more may be among them."""
+        found = self._range(wanted) if len(wanted) > FEW else None
+        if found is None:
+            ids = [id_of(document.kind, document.key) for document in wanted]
+            items = self.client.mget(index=self._state, ids=ids).body["docs"]
+            found = [document_of(item["_source"]) for item in items if item.get("found")]
+        return {(document.kind, document.key): document for document in found}
+
+    def _range(self, wanted: Sequence[Document]) -> list[Document] | None:
+        """All documents from the first key to the last, where few others lie between: a look-up for each would cost
+        a new list half as much as its writing."""
+        first, last = wanted[0], wanted[-1]
+        if first.kind != last.kind:
+            return None
+        terms = [{"term": {"kind": first.kind}}, {"range": {"key": {"gte": first.key, "lte": last.key}}}]
+        query, limit = {"bool": {"filter": terms}}, 2 * len(wanted)
+        counted = self._searched(query=query, size=0, track_total_hits=limit + 1)
+        total = counted["hits"]["total"]["value"]
+        if not 0 < total <= limit:
+            return None if total else []
+        found = self._searched(query=query, size=total, track_total_hits=False, sort=["_doc"])
+        return [document_of(hit["_source"]) for hit in found["hits"]["hits"]]
+
+    def _searched(self, **asked: Any) -> dict[str, Any]:
+        """A search of the state that every shard answered."""
+        found: dict[str, Any] = self.client.search(index=self._state, **asked).body
+        if found["timed_out"] or found["_shards"]["failed"]:
+            raise Unavailable("Elasticsearch: a search was answered in part")
+        return found
+
+    def _prepare(self, sequence: int, parts: list[list[Change]], author: str, note: str) -> dict[str, Any]:
+        """The commit document; the parts of a large one are written here and mean nothing until it is."""
+        commit: dict[str, Any] = {
+            "sequence": sequence, "uuid": uuid.uuid4().hex, "part": -1, "author": author, "note": note,
+            "time": int(time.time() * 1000),
+            "moves": any(change.kind in DECISION_KINDS for part in parts for change in part),
+        }  # fmt: skip
+        if len(parts) == 1:
+            return commit | _content(parts[0]) | {"parts": 0}
+
+        def write(number: int) -> None:
+            document = commit | _content(parts[number]) | {"part": number}
+            self.client.index(index=self._history, id=f"p-{commit['uuid']}-{number}", document=document)
+
+        for _ in _each(write, range(len(parts))):
+            pass
+        return commit | {"parts": len(parts)}
+
+    def _apply(self, commit: dict[str, Any], parts: Iterable[Sequence[Change]]) -> None:
+        """Write a commit's changes and move the head to it; harmless when that was done, or is being done."""
+        version = {"version": commit["sequence"], "version_type": "external_gte"}
+
+        def write(changes: Sequence[Change]) -> None:
+            operations: list[Any] = []  # encoded: the client would take twice as long for it
+            for change in changes:
+                action = {"index": {"_id": id_of(change.kind, change.key), **version}}
+                operations += [_json(action), _json(_state_of(change, commit))]
+            if operations:
+                told = "items.index.status,items.index.error.reason"
+                _demand_applied(self.client.bulk(index=self._state, operations=operations, filter_path=told).body)
+
+        for _ in _each(write, parts):
+            pass
+        self.client.indices.refresh(index=f"{self._state},{self._history}")
+        head = self._head()
+        if head["sequence"] >= commit["sequence"]:
+            return
+        head |= {"sequence": commit["sequence"], "epoch": commit["sequence"] if commit["moves"] else head["epoch"]}
+        try:
+            self.client.index(index=self._state, id=HEAD, document=head, **version)
+        except ConflictError:
+            pass  # someone else moved it further
+
+    def _parts(self, commit: dict[str, Any]) -> Iterator[list[Change]]:
+        """The changes of a commit that another writer made."""
+        if not commit["parts"]:
+            yield changes_of(commit)
+        for number in range(commit["parts"]):
+            yield changes_of(self.client.get(index=self._history, id=f"p-{commit['uuid']}-{number}").body["_source"])
+
+
+def id_of(kind: str, key: str) -> str:
+    """The id of a state document: at most 512 octets are allowed, and a key may be longer."""
+    text = f"{kind}:{key}"
+    return text if len(text.encode()) <= 500 else f"{kind}#{uuid.uuid5(uuid.NAMESPACE_DNS, text).hex}"
+
+
+def document_of(source: dict[str, Any]) -> Document:
+    """The document in the source of a state document."""
+    body = source.get("body")
+    return Document(
+        source["kind"], source["key"], None if body is None else msgspec.json.decode(body), source["epoch"],
+        source["time"], source["author"], source["note"],
+    )  # fmt: skip
+
+
+def changes_of(source: dict[str, Any]) -> list[Change]:
+    """The changes in a commit document or a part of one."""
+    return _changes.decode(source["changes"]) if source.get("changes") else []
+
+
+def _epoch_of(head: dict[str, Any]) -> Epoch:
+    return Epoch(head["epoch"], head["generation"])
+
+
+def _pieces(of: Sequence[A]) -> Iterator[list[A]]:
+    return (list(of[start : start + PART]) for start in range(0, len(of), PART))
+
+
+def _each(act: Callable[..., B], items: Iterable[A], *more: Any) -> Iterator[B]:
+    """`act` on each item, a few at a time, in their order: the server has more than one processor, and waits for its
+    disk."""
+    waiting = iter(items)
+    first, second = next(waiting, None), next(waiting, None)
+    if first is None:
+        return
+    if second is None:
+        yield act(first, *more)
+        return
+    with ThreadPoolExecutor(IN_FLIGHT) as threads:
+        yield from threads.map(lambda item: act(item, *more), (first, second, *waiting))
+
+
+def _content(changes: list[Change]) -> dict[str, Any]:
+    return {
+        "kinds": sorted({change.kind for change in changes}),
+        "keys": [change.key for change in changes],
+        "changes": _json(changes).decode(),
+    }
+
+
+def _state_of(change: Change, commit: dict[str, Any]) -> dict[str, Any]:
+    document = {
+        "kind": change.kind, "key": change.key, "epoch": commit["sequence"], "time": commit["time"],
+        "author": commit["author"], "note": commit["note"], "present": change.body is not None,
+        "body": None if change.body is None else _json(change.body).decode(),
+    }  # fmt: skip
+    expires = (change.body or {}).get("expires")
+    if change.kind == "list" and isinstance(expires, int):
+        document["expires"] = expires
+    return document
+
+
+def _demand_applied(answer: dict[str, Any]) -> None:
+    for item in answer["items"]:
+        result = item["index"]
+        if result["status"] not in (200, 201, 409):
+            raise Unavailable(f"Elasticsearch: {result['status']} {result.get('error', {}).get('reason')}")
