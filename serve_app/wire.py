@@ -5,6 +5,8 @@ from typing import Any, TypeVar
 import msgspec
 from starlette.responses import Response
 
+from verdicts.observations import Text
+
 T = TypeVar("T")
 
 BUDGET_HEADER = "verdict-budget-ms"
@@ -49,7 +51,7 @@ class Question(msgspec.Struct):
     """`POST /v1/verdict`: one name, and who asks for it."""
 
     qname: str
-    client: str = ""
+    client: Text = ""
 
 
 _names = msgspec.json.Decoder(Names)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from verdicts import observations
@@ -47,6 +48,23 @@ def test_a_good_batch_passes() -> None:
 def test_a_bad_batch_is_refused(bad: Batch, reason: str) -> None:
     with pytest.raises(BadObservation, match=reason):
         observations.check(bad)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        batch(row(count=1 << 63)),  # SQLite's integers end here: the drain stood still for every resolver
+        batch(row(), discarded=-1, seen=0),
+        batch(batch=1 << 60),
+        batch(row(latency_sum=-5)),
+        batch(row(first=1 << 63, last=1 << 63)),
+        batch(row(client="x" * 1025)),
+        batch(row(targets=["x" * 1025])),
+    ],
+)
+def test_a_number_or_text_beyond_its_bounds_is_not_decoded(bad: Batch) -> None:
+    with pytest.raises(msgspec.ValidationError, match=r"at `\$"):
+        msgspec.json.decode(msgspec.json.encode(bad), type=Batch)
 
 
 def test_discarded_counts_are_part_of_seen() -> None:

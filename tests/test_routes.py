@@ -213,6 +213,11 @@ async def test_one_question_that_is_no_name_is_malformed(setup: Setup) -> None:
     assert reply.status_code == 400 and "a..b" in reply.json()["message"]
 
 
+async def test_a_client_without_end_is_not_kept_in_memory(setup: Setup) -> None:
+    reply = await setup.ask("/v1/verdict", {"qname": "a.org", "client": "x" * 1025})
+    assert reply.status_code == 400 and "client" in reply.json()["message"]
+
+
 async def test_own_records_wait_for_a_log_that_is_full(setup: Setup) -> None:
     setup.graph.full = True
     await setup.ask("/v1/verdict", {"qname": "a.org"})

@@ -1,5 +1,7 @@
 """What a resolver reports of the queries it answered (contract 1, `POST /v1/observations`)."""
 
+from typing import Annotated
+
 import msgspec
 
 from verdicts.names import shown
@@ -7,6 +9,12 @@ from verdicts.names import shown
 MAX_ROWS = 20_000  # rows in one batch; a plugin cuts larger seconds into several batches
 MAX_ADDRESSES = 16
 MAX_TARGETS = 8
+
+# Bounds that decoding holds: a number beyond what a store's columns and their sums take would stop its drain for all.
+Text = Annotated[str, msgspec.Meta(max_length=1024)]  # a name of 255 octets, each escaped, has 1,004 characters
+Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 32)]
+Latency = Annotated[int, msgspec.Meta(ge=0, le=1 << 45)]  # microseconds: a year
+Number = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 
 LABELS = ("benign", "malicious", "unknown")
 TIERS = ("none", "alert", "block")
@@ -28,42 +36,42 @@ class Observation(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=Fals
     Unknown fields are ignored, so that a newer plugin works with an older cluster.
     """
 
-    qname: str
-    qtype: str
-    client: str
+    qname: Text
+    qtype: Text
+    client: Text
     label: str
-    first: int
-    last: int
-    count: int = 1
+    first: Number
+    last: Number
+    count: Count = 1
     action: str = "passthru"  # what the verdict says; `enforced` tells whether the client got it
     enforced: bool = False
     source: str = "none"
-    rule: str = ""
-    model: str = ""
+    rule: Text = ""
+    model: Text = ""
     tier: str = "none"
-    rcode: str = ""  # of the reply the client got; empty when none was sent
+    rcode: Text = ""  # of the reply the client got; empty when none was sent
     reason: str = ""  # why the label is unknown; one of REASONS
     score: float = 0.0  # latest
     generated: float = 0.0  # latest
-    latency_sum: int = 0  # added by waiting for the verdict, summed over `count` queries
-    latency_max: int = 0
-    addresses: list[str] = []  # of the reply, at most MAX_ADDRESSES
-    targets: list[str] = []  # alias targets of the reply, at most MAX_TARGETS
-    target_of: str = ""  # set on the record of an alias target: the qname whose reply held it; then count = 0
+    latency_sum: Latency = 0  # added by waiting for the verdict, summed over `count` queries
+    latency_max: Latency = 0
+    addresses: list[Text] = []  # of the reply, at most MAX_ADDRESSES
+    targets: list[Text] = []  # alias targets of the reply, at most MAX_TARGETS
+    target_of: Text = ""  # set on the record of an alias target: the qname whose reply held it; then count = 0
 
 
 class Batch(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=False):
     """One report of one engine. `seen` = sum of counts + `discarded`, cut atomically."""
 
-    resolver: str
+    resolver: Text
     boot: str  # 32 hexadecimal digits, drawn when the engine starts
-    batch: int  # 1, 2, 3, ... within a boot, in the order of sending; one that is empty has that of the one before
-    epoch: int = 0  # the highest whose changes the engine has applied
-    generation: str = ""
-    mode: str = "monitor"
-    version: str = ""
-    seen: int = 0
-    discarded: int = 0
+    batch: Number  # 1, 2, 3, ... within a boot, in the order of sending; one that is empty has that of the one before
+    epoch: Number = 0  # the highest whose changes the engine has applied
+    generation: Text = ""
+    mode: Text = "monitor"
+    version: Text = ""
+    seen: Count = 0
+    discarded: Count = 0
     rows: list[Observation] = []
 
 
