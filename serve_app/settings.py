@@ -74,11 +74,13 @@ def _check(settings: Settings) -> None:
         ("max_batch_names", settings.max_names, 1 << 20),
         ("tf_threads", 1, 1024),
         ("spool_bytes", MIB, 1 << 50),
+        ("retention_days", 1 / 24, 36_500),  # below 0 it would end with what is yet to come: with all there is
     ):
         value = getattr(settings, key)
         _require(low <= value <= high, key, value, f"{low} to {high}")
     sizes = settings.batch_sizes
-    _require(bool(sizes) and sizes[0] >= 1 and sorted(set(sizes)) == list(sizes), "batch_sizes", sizes, "rising sizes")
+    rising = bool(sizes) and sizes[0] >= 1 and sorted(set(sizes)) == list(sizes)
+    _require(rising and sizes[-1] <= 1 << 20, "batch_sizes", sizes, f"rising sizes up to {1 << 20}")
     _require(
         settings.client_privacy != "keyed" or settings.client_key_file != "", "client_key_file", "", "a file of a key"
     )
