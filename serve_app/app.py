@@ -1,5 +1,6 @@
 """The application: `serve_app.app:build`, whose `args:` are `Settings`."""
 
+from functools import partial
 from typing import Any
 
 from ray import serve
@@ -10,7 +11,8 @@ from deployments.verdict_log import VerdictLog
 from serve_app.ingress import Ingress
 from serve_app.settings import Settings, settings_of
 
-deployed = serve.deployment  # options stand in the YAML, so that they can change without a change of code
+# Options stand in the YAML, so that they can change without a change of code; but no queue is ever without end.
+deployed = partial(serve.deployment, max_queued_requests=256)
 
 
 def build(args: dict[str, Any]) -> serve.Application:

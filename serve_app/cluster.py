@@ -13,6 +13,7 @@ import yaml
 
 from serve_app import client_certificates, patience
 from serve_app.environment import Ingress, end_haproxy, variables
+from serve_app.keys import check_keys
 from serve_app.loopback import ALONE
 from serve_app.settings import settings_of
 
@@ -31,6 +32,7 @@ def configuration(
     """serve.yaml with these settings over its own and this port; checked before anything starts."""
     with path.open() as file:
         found: dict[str, Any] = yaml.safe_load(file)
+    check_keys(found)
     application = found["applications"][0]
     application["args"] = {**application.get("args", {}), **args}
     settings_of(application["args"])

@@ -23,6 +23,7 @@ MAX_DIRECTORY = 107 - 57 - len("/a.sock.4194304.tmp")
 CONFIG = "haproxy.cfg"
 HAPROXY = "RAY_SERVE_ENABLE_HA_PROXY"
 MAX_MESSAGE = 64 << 20  # octets, from one replica to another
+NO_TLS = f"{HAPROXY}=1 and ssl_certfile: HAProxy ingress has no TLS of its own; unset one of the two"
 
 
 class BadEnvironment(ValueError):
@@ -50,9 +51,7 @@ class Ingress(NamedTuple):
 def variables(ingress: Ingress, present: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The variables to set before Ray starts. Raises `BadEnvironment`."""
     if ingress.tls and present.get(HAPROXY) == "1":
-        raise BadEnvironment(
-            f"{HAPROXY}=1 and ssl_certfile: HAProxy ingress has no TLS of its own; unset one of the two"
-        )
+        raise BadEnvironment(NO_TLS)
     directory = private(ingress.directory)
     chosen = {
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",

@@ -2,10 +2,13 @@
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
-from serve_app.environment import HAPROXY, BadEnvironment
+from serve_app import client_certificates
+from serve_app.environment import HAPROXY, NO_TLS, BadEnvironment
+from serve_app.loopback import HOOK
 
 ADDRESS = "RAY_ADDRESS"  # the variable that names the cluster, as Ray's own commands read it
 # Without these the application runs, slower or less closed; they count only where they are set before Ray starts.
@@ -16,10 +19,16 @@ KNOCK_S = 10.0
 
 
 @contextmanager
-def joined(address: str, applications: Sequence[str], say: Callable[[str], None] = print) -> Iterator[None]:
+def joined(
+    address: str,
+    applications: Sequence[str],
+    http_options: Mapping[str, Any],
+    say: Callable[[str], None] = print,
+) -> Iterator[None]:
     """A member of this cluster; at the end the applications are taken away, and Serve where it was not there before.
 
-    Raises `BadEnvironment` where nobody is at the address, or the token is not its. `say` hears what is missing there.
+    Raises `BadEnvironment` where nobody is at the address, the token is not its, or it cannot do the TLS of
+    `http_options`. `say` hears what is missing there.
     """
     import ray
     from ray import serve
@@ -28,12 +37,12 @@ def joined(address: str, applications: Sequence[str], say: Callable[[str], None]
     try:
         _knock(address)
         ray.init(address=address, log_to_driver=False)
-        there = ray.get(ray.remote(num_cpus=0)(_values).remote(list(WANTED)))
+        there = ray.get(ray.remote(num_cpus=0)(_values).remote([*WANTED, HOOK]))
+        missing = missing_of(there, http_options)
     except Exception as error:
         ray.shutdown()
         raise BadEnvironment(f"{ADDRESS}={address}: {error}") from error
     had_serve = _get_global_client(raise_if_no_controller_running=False) is not None
-    missing = [f"{name}={value}" for name, value in WANTED.items() if there[name] != value]
     if missing:
         say(f"The cluster at {address} was started without {', '.join(missing)}; see docs/cluster.md")
     try:
@@ -47,6 +56,21 @@ def joined(address: str, applications: Sequence[str], say: Callable[[str], None]
                 serve.shutdown()
         finally:
             ray.shutdown()
+
+
+def missing_of(there: Mapping[str, str | None], http_options: Mapping[str, Any]) -> list[str]:
+    """What a cluster with these variables lacks that it can do without. Raises `BadEnvironment` for what it cannot."""
+    wanted = dict(WANTED)
+    if http_options.get("ssl_certfile"):
+        if there[HAPROXY] == "1":  # it would take the questions in clear
+            raise BadEnvironment(NO_TLS)
+        del wanted[HAPROXY]
+    if http_options.get("ssl_ca_certs") and not (there[HOOK] or "").startswith(client_certificates.__name__ + "."):
+        raise BadEnvironment(
+            "ssl_ca_certs: this cluster would ask no client for a certificate; expected the variables of "
+            "`python -m serve_app.environment DIRECTORY --tls` where its Ray starts"
+        )
+    return [f"{name}={value}" for name, value in wanted.items() if there[name] != value]
 
 
 def _knock(address: str) -> None:

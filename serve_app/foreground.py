@@ -31,11 +31,12 @@ def serve_until_stopped(path: Path | None, port: int | None, folder: Path, metri
     address = os.environ.get(ADDRESS, "")
     if address and metrics_port:
         raise Refused(f"--metrics-port and {ADDRESS}: expected ray start --metrics-export-port, where that Ray starts")
-    ingress = Ingress(folder, tls="ssl_certfile" in found["http_options"], metrics_port=metrics_port)
+    tls = bool(found["http_options"].get("ssl_certfile"))
+    ingress = Ingress(folder, tls=tls, metrics_port=metrics_port)
     names = [application["name"] for application in found["applications"]]
     try:
         _listen(_raise_stop)
-        with afresh(), suppress(_Stop), joined(address, names) if address else alone(ingress):
+        with afresh(), suppress(_Stop), joined(address, names, found["http_options"]) if address else alone(ingress):
             try:
                 _listen(_raise_stop)  # Ray has set its own
                 deploy(found)

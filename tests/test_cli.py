@@ -90,11 +90,32 @@ def test_an_unknown_token_is_named(tmp_path: Path) -> None:
     ("text", "says"),
     [
         ("http_options: {port: 1\n", "expected ',' or '}'"),
-        ("colour: red\n", "expected http_options and applications"),
-        ("- 1\n", "expected http_options and applications"),
+        ("colour: red\n", "unknown key 'colour'; expected some of proxy_location, http_options"),
+        ("proxy_location: HeadOnly\n", "expected http_options and applications"),
+        ("- 1\n", "[1]: expected keys with their values"),
         ("http_options: {}\napplications: [{name: v, args: {colour: red}}]\n", "unknown key 'colour'"),
+        ("http_options: {ssl_certfil: /c, ssl_keyfile: /k}\napplications: []\n", "unknown key 'ssl_certfil'"),
+        ("http_options: {ssl_keyfile: /k}\napplications: []\n", "ssl_certfile None: expected a file"),
+        (
+            "http_options: {}\napplications: [{deployments: [{name: X, max_queued: 1}]}]\n",
+            "X: unknown key 'max_queued'",
+        ),
+        (
+            "http_options: {}\napplications: [{deployments: [{name: X, ray_actor_options: {num_gpu: 1}}]}]\n",
+            "X, ray_actor_options: unknown key 'num_gpu'",
+        ),
     ],
-    ids=["no YAML", "no applications", "a list", "unknown setting"],
+    ids=[
+        "no YAML",
+        "unknown key",
+        "no applications",
+        "a list",
+        "unknown setting",
+        "typo of TLS",
+        "half TLS",
+        "typo",
+        "typo of GPUs",
+    ],
 )
 def test_a_bad_configuration_is_refused_before_ray_starts(tmp_path: Path, text: str, says: str) -> None:
     file = tmp_path / "serve.yaml"

@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from serve_app import keys
 from serve_app.cluster import SERVE_YAML, configuration
 from serve_app.settings import BadSettings, settings_of
 
@@ -41,6 +42,30 @@ def test_a_bad_setting_is_named_with_what_was_expected(changes: dict[str, Any], 
 def test_a_missing_setting_is_named() -> None:
     with pytest.raises(BadSettings, match="registry"):
         settings_of({"store_url": "sqlite:///x", "spool_dir": "/s"})
+
+
+def test_the_keys_are_those_of_this_ray() -> None:
+    from ray.serve import schema
+    from ray.serve.config import AutoscalingConfig
+
+    for known, its in (
+        (keys.ALL, schema.ServeDeploySchema),
+        (keys.HTTP, schema.HTTPOptionsSchema),
+        (keys.APPLICATION, schema.ServeApplicationSchema),
+        (keys.DEPLOYMENT, schema.DeploymentSchema),
+        (keys.ACTOR, schema.RayActorOptionsSchema),
+        (keys.AUTOSCALING, AutoscalingConfig),
+    ):
+        assert known.split() == list(its.model_fields)
+
+
+def test_no_queue_is_without_end_where_the_yaml_says_nothing() -> None:
+    from serve_app.app import build
+
+    bound = build(GOOD)._bound_deployment  # the ingress, bound to the others
+    inner = [bound.init_args[1]._bound_deployment, bound.init_args[2]._bound_deployment]
+    found = [bound, *inner, inner[0].init_args[0]._bound_deployment]
+    assert [each._deployment_config.max_queued_requests for each in found] == [256] * 4
 
 
 def test_serve_yaml_is_what_serve_deploy_takes() -> None:

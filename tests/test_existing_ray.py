@@ -1,0 +1,39 @@
+"""What `verdict serve` asks of a Ray that others have started, before it deploys there."""
+
+from typing import Any
+
+import pytest
+
+from serve_app.client_certificates import ALONE as CERTIFICATES
+from serve_app.environment import HAPROXY, BadEnvironment
+from serve_app.existing import WANTED, missing_of
+from serve_app.loopback import HOOK
+
+TLS = {"ssl_certfile": "/c", "ssl_keyfile": "/k"}
+ASKS = CERTIFICATES[HOOK]
+
+
+def there(**changes: str | None) -> dict[str, str | None]:
+    return {**WANTED, HOOK: None, **changes}
+
+
+def test_nothing_is_missing_where_all_is_set() -> None:
+    assert missing_of(there(), {}) == []
+    assert missing_of(there(**{HAPROXY: "0"}), TLS) == []
+
+
+def test_what_is_missing_is_named() -> None:
+    assert missing_of(there(RAY_AUTH_MODE=None), {}) == ["RAY_AUTH_MODE=token"]
+
+
+def test_tls_that_haproxy_would_leave_away_is_refused() -> None:
+    with pytest.raises(BadEnvironment, match="no TLS of its own"):
+        missing_of(there(), TLS)
+
+
+@pytest.mark.parametrize("hook", [None, "serve_app.loopback.bind"])
+def test_client_certificates_that_nobody_would_ask_for_are_refused(hook: Any) -> None:
+    options = {**TLS, "ssl_ca_certs": "/a"}
+    with pytest.raises(BadEnvironment, match="ask no client"):
+        missing_of(there(**{HAPROXY: "0", HOOK: hook}), options)
+    assert missing_of(there(**{HAPROXY: "0", HOOK: ASKS}), options) == []
