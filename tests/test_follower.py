@@ -7,7 +7,7 @@ import pytest
 
 from tests.stores import sqlite_url
 from verdicts.follower import Follower
-from verdicts.lists import entry, prevalence, removal
+from verdicts.lists import Lists, entry, prevalence, removal
 from verdicts.policy import ListHit
 from verdicts.snapshot import BadSnapshot, Snapshot, load, save
 from verdicts.store import Document, Epoch, Store, Unavailable, open_store
@@ -50,6 +50,29 @@ def test_a_poll_without_a_change_changes_nothing(store: Store, follower: Followe
     follower.poll()
     view = follower.view
     assert not follower.poll() and follower.view is view
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_list_of_a_newer_release_decides_nothing_and_stops_nothing(
+    store: Store, follower: Follower, at_once: bool
+) -> None:
+    if not at_once:
+        follower.poll()
+    store.commit([Document("list", "greylist/new.org", {"list": "greylist"}), entry("blocklist", "bad.org")], "ann")
+    assert follower.poll() and follower.stale_since is None
+    assert follower.lists.match("bad.org") and follower.lists.match("new.org") is None
+
+
+def test_what_cannot_be_followed_shows(store: Store, follower: Follower, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.commit([entry("blocklist", "bad.org")], "ann")
+    follower.poll()
+    store.commit([entry("benign", "good.org")], "ann")
+    with monkeypatch.context() as broken:
+        broken.setattr(Lists, "apply", lambda *_: {}["greylist"])
+        assert not follower.poll()
+        assert follower.stale_since is not None and follower.error == "KeyError: 'greylist'"
+        assert follower.lists.match("bad.org")  # as of before
+    assert follower.poll() and follower.stale_since is None
 
 
 def test_small_and_large_changes_are_both_followed(

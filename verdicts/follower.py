@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from verdicts.lists import LIST_KIND, PREVALENCE_KIND, Lists, split_key
+from verdicts.lists import LIST_KIND, PREVALENCE_KIND, Lists
 from verdicts.policy import Policy
 from verdicts.snapshot import BadSnapshot, Snapshot, load, save
 from verdicts.store import Document, Epoch, Misconfigured, StateStore, Unavailable, open_store
@@ -91,11 +91,12 @@ class Follower:
             changed = epoch != self.view.epoch
             if changed:
                 self._advance(epoch)
-        except (Unavailable, Misconfigured) as error:
-            self.error = str(error)
+        except Exception as error:  # a defect, or a document that nobody thought of: what is not followed must show
+            known = isinstance(error, (Unavailable, Misconfigured))
+            self.error = str(error) if known else f"{type(error).__name__}: {error}"
             if self.stale_since is None:
                 self.stale_since = time.time()
-                log.warning("decisions stand as of epoch %d: %s", self.view.epoch.number, error)
+                log.warning("decisions stand as of epoch %d: %s", self.view.epoch.number, self.error, exc_info=not known)
             return False
         self.stale_since, self.error = None, ""
         return changed
@@ -193,7 +194,7 @@ class Follower:
 def _told(document: Document) -> tuple[int, str | None] | None:
     """What a resolver must hear of a change: a suffix, or None for a refresh."""
     if document.kind == LIST_KIND:
-        return document.epoch, split_key(document.key)[1]
+        return document.epoch, document.key.partition("/")[2]
     return (document.epoch, None) if document.kind != "token" else None
 
 

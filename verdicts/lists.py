@@ -82,10 +82,11 @@ class Lists:
                 if document.body is not None:
                     runs[document.key] = document.body
             elif document.kind == LIST_KIND:
-                list_name, suffix = split_key(document.key)
-                bits = entries.get(suffix, 0) & ~_BITS[list_name]
+                list_name, _, suffix = document.key.partition("/")
+                bit = _BITS.get(list_name, 0)  # a list of a newer release: it decides nothing here, and stops nothing
+                bits = entries.get(suffix, 0) & ~bit
                 if document.body is not None:
-                    bits |= _BITS[list_name]
+                    bits |= bit
                 if bits:
                     entries[suffix] = bits
                 else:
@@ -104,10 +105,11 @@ class Lists:
     def of_keys(cls, keys: Iterable[str], runs: dict[str, dict[str, Any]]) -> "Lists":
         """The lists whose entries have these document keys."""
         entries: dict[str, int] = {}
-        get, bits = entries.get, _BITS
+        get, bits = entries.get, _BITS.get
         for key in keys:
             list_name, _, suffix = key.partition("/")
-            entries[suffix] = get(suffix, 0) | bits[list_name]
+            if bit := bits(list_name):
+                entries[suffix] = get(suffix, 0) | bit
         return cls(entries, runs)
 
     def dump(self) -> dict[str, Any]:
