@@ -42,7 +42,9 @@ def application(context: Context) -> Starlette:
         Route("/metrics", handlers.guarded(handlers.metrics), methods=["GET"]),
         *control.routes(context),
     ]
-    return Starlette(routes=routes, exception_handlers={HTTPException: _not_found, WireError: _wire_error})
+    built = Starlette(routes=routes, exception_handlers={HTTPException: _not_found, WireError: _wire_error})
+    built.router.redirect_slashes = False  # a redirect names http:// and the caller's Host: behind TLS, a token in clear
+    return built
 
 
 class _Handlers:
@@ -154,7 +156,7 @@ class _Handlers:
 async def body_of(request: Request, limit: int) -> bytes:
     """The request's body; refused before it is read where its length says so, else as soon as it is too long."""
     stated = request.headers.get("content-length", "")
-    if stated.isdigit() and int(stated) > limit:
+    if stated.isascii() and stated.isdigit() and (len(stated) > 18 or int(stated) > limit):
         raise WireError("too-large", f"body: {stated[:20]} octets, expected at most {limit}")
     chunks: list[bytes] = []
     size = 0
@@ -179,7 +181,7 @@ def readiness(context: Context) -> dict[str, object]:
             "error": follower.error,
         },
         "model": model,
-        "log": context.log_state,
+        "log": {key: value for key, value in context.log_state.items() if key != "resolvers"},  # asked by anyone
     }
 
 

@@ -1,4 +1,5 @@
 import asyncio
+import re
 import time
 import zlib
 from collections.abc import AsyncIterator
@@ -9,6 +10,7 @@ import httpx
 import msgspec
 import numpy as np
 import pytest
+from starlette.routing import Route
 
 from deployments.messages import Scored
 from serve_app.context import Context
@@ -161,6 +163,11 @@ async def test_a_bad_frame_is_told_what_is_wrong(setup: Setup, body: bytes, stat
     assert reply.status_code == status and said in reply.json()["message"]
 
 
+async def test_a_length_of_a_thousand_digits_is_too_large(setup: Setup) -> None:
+    reply = await setup.ask("/v1/verdicts", b"{}", **{"Content-Length": "9" * 5000})
+    assert reply.status_code == 413
+
+
 async def test_a_body_without_a_stated_length_is_cut_at_the_limit(setup: Setup) -> None:
     async def endless() -> AsyncIterator[bytes]:
         for _ in range(100):
@@ -290,6 +297,16 @@ async def test_readyz_says_which_part_is_missing(setup: Setup) -> None:
     assert (await setup.client.get("/readyz")).json()["ready"] is True
 
 
+async def test_readyz_tells_nobody_which_resolvers_there_are(setup: Setup) -> None:
+    async def log_status() -> dict[str, Any]:
+        return {"spool_bytes": 0, "resolvers": [{"resolver": "ns1.secret.example.org"}]}
+
+    setup.graph.log_status = log_status  # type: ignore[method-assign]
+    await setup.context._ask_status()
+    reply = await setup.client.get("/readyz")
+    assert reply.status_code == 200 and "secret" not in reply.text and reply.json()["log"]["spool_bytes"] == 0
+
+
 async def test_readyz_says_that_the_log_pauses_for_a_refused_key_and_reports_are_taken(
     setup: Setup, tmp_path: Path
 ) -> None:
@@ -342,9 +359,31 @@ async def test_healthz_and_openapi_need_no_token(setup: Setup) -> None:
 
 
 @pytest.mark.parametrize(
-    "path, method, code", [("/nope", "GET", "not-found"), ("/v1/verdicts", "GET", "method-not-allowed")]
+    "path, method, code",
+    [
+        ("/nope", "GET", "not-found"),
+        ("/v1/verdicts", "GET", "method-not-allowed"),
+        ("/v1/verdicts/", "POST", "not-found"),  # and no redirect
+        ("/v1//verdicts", "POST", "not-found"),
+        ("/v1%2Fverdicts", "POST", "unauthorised"),
+        ("/v1/lists/", "GET", "not-found"),
+        ("/v1/tokens", "TRACE", "method-not-allowed"),
+        ("/v1/tokens", "X-STRANGE", "method-not-allowed"),
+    ],
 )
 async def test_an_unknown_path_or_method_is_an_error_of_the_same_form(
     setup: Setup, path: str, method: str, code: str
 ) -> None:
     assert (await setup.client.request(method, path)).json()["code"] == code
+
+
+async def test_every_route_but_three_asks_for_a_credential_first(setup: Setup) -> None:
+    paths = [route.path for route in application(setup.context).routes if isinstance(route, Route)]
+    assert len(paths) > 30
+    for route in application(setup.context).routes:
+        assert isinstance(route, Route) and route.methods is not None
+        path = re.sub(r"{[^}]*}", "x", route.path)
+        for method in route.methods:
+            reply = await setup.client.request(method, path, content=b"{")
+            open_to_all = path in ("/healthz", "/readyz", "/openapi.json")
+            assert (reply.status_code != 401) == open_to_all, (method, path, reply.status_code)
