@@ -4,7 +4,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
+
+import msgspec
 
 from deployments.messages import Scored
 from serve_app.admission import Admission
@@ -13,7 +16,7 @@ from serve_app.own_records import OwnRecords
 from serve_app.replies import ReplyWriter
 from serve_app.settings import Settings
 from verdicts.follower import Follower, View
-from verdicts.policy import Thresholds
+from verdicts.policy import Policy, Thresholds
 from verdicts.tokens import Identity, Tokens
 
 log = logging.getLogger("ray.serve")
@@ -21,6 +24,8 @@ log = logging.getLogger("ray.serve")
 STATUS_POLL_S = 2.0
 SNAPSHOT_S = 1.0  # between two snapshots: a million entries are a third of a second's work
 KEPT_WRITERS = 4  # versions whose replies may be written at one time: a promotion has two
+PASSING_S = 300.0  # after a promotion, for classifiers to follow; one whose pointer was moved by hand never agrees
+PASSING_TTL_S = 60  # what a resolver may keep a verdict that the promotion is about to change: as long as it refreshes
 
 
 class Graph(Protocol):
@@ -52,7 +57,10 @@ class Context:
         self.model: dict[str, Any] = {"unreachable": "the classifier has not answered yet"}
         self.log_state: dict[str, Any] = {"unreachable": "the verdict log has not answered yet"}
         self._tokens: tuple[View | None, Tokens] = (None, Tokens())
-        self._writers: dict[tuple[int, Thresholds], ReplyWriter] = {}
+        self._writers: dict[tuple[int, Thresholds, bool], tuple[Policy, ReplyWriter]] = {}
+        # Threads of their own: calls of the control API that wait for a store or a training take up all of asyncio's.
+        self._follow_thread = ThreadPoolExecutor(1, "follow")
+        self._save_thread = ThreadPoolExecutor(1, "save")
 
     def identify(self, authorization: str | None, *roles: str) -> Identity:
         """Who asks, if one of the roles suits; raises `Unauthorised` or `Forbidden`."""
@@ -63,15 +71,31 @@ class Context:
             self._tokens = (view, Tokens(view.of_kind("token").values()))
         return self._tokens[1].check(authorization, *roles)
 
-    def writer(self, view: View, thresholds: Thresholds) -> ReplyWriter:
-        """The writer of replies under this view's policy; its own thresholds go before the artifact's."""
-        key = (id(view.policy), thresholds)
-        writer = self._writers.get(key)
-        if writer is None or writer.policy is not view.policy:
+    def writer(self, view: View, thresholds: Thresholds, version: str = "") -> ReplyWriter:
+        """The writer of replies under this view's policy to what this version scored ("": the model had no part); the
+        policy's own thresholds go before the artifact's."""
+        passing = version != "" and self._passes(view, version)
+        key = (id(view.policy), thresholds, passing)
+        policy, writer = self._writers.get(key, (None, None))
+        if writer is None or policy is not view.policy:
             if len(self._writers) >= KEPT_WRITERS:
                 self._writers.clear()
-            writer = self._writers[key] = ReplyWriter(view.policy, view.policy.thresholds or thresholds)
+            writer = ReplyWriter(
+                _passing(view.policy) if passing else view.policy, view.policy.thresholds or thresholds
+            )
+            self._writers[key] = view.policy, writer
         return writer
+
+    def _passes(self, view: View, version: str) -> bool:
+        """Whether another version was promoted lately. The epoch has moved with that decision, so that a resolver would
+        keep what the former version says as long as what the new one says."""
+        decided = view.documents.get(("model", "serving"))
+        return (
+            decided is not None
+            and decided.body is not None
+            and decided.body.get("version") != version
+            and time.time() - decided.time / 1000 < PASSING_S
+        )
 
     async def run(self) -> None:
         """Everything periodic."""
@@ -84,10 +108,10 @@ class Context:
         )
 
     async def _follow(self) -> None:
-        await asyncio.to_thread(self.follower.poll)
+        await asyncio.get_running_loop().run_in_executor(self._follow_thread, self.follower.poll)
 
     async def _save(self) -> None:
-        await asyncio.to_thread(self.follower.save)
+        await asyncio.get_running_loop().run_in_executor(self._save_thread, self.follower.save)
 
     async def _ask_status(self) -> None:
         for name, ask in (("model", self.graph.model_status), ("log_state", self.graph.log_status)):
@@ -110,6 +134,10 @@ class Context:
                 "spool": float(self.log_state.get("spool_bytes", 0)),
             }
         )
+
+
+def _passing(policy: Policy) -> Policy:
+    return msgspec.structs.replace(policy, cache_ttl=min(policy.cache_ttl, PASSING_TTL_S))
 
 
 async def _each(period_s: float, act: Callable[[], Any]) -> None:

@@ -70,7 +70,8 @@ async def _judge(context: Context, names: list[str], deadline: float) -> _Judged
     if scored is not None:
         _check(scored.scores, asked)
     context.metrics.frame(len(names), len(parts.hits), len(parts.ineligible), None if scored is None else scored.scores)
-    return _Judged(frame, parts, scored, context.writer(view, NO_MODEL if scored is None else scored.thresholds), view)
+    version, thresholds = ("", NO_MODEL) if scored is None else (scored.version, scored.thresholds)
+    return _Judged(frame, parts, scored, context.writer(view, thresholds, version), view)
 
 
 async def _scored(context: Context, parts: Sorted, deadline: float) -> Scored:

@@ -43,7 +43,9 @@ def application(context: Context) -> Starlette:
         *control.routes(context),
     ]
     built = Starlette(routes=routes, exception_handlers={HTTPException: _not_found, WireError: _wire_error})
-    built.router.redirect_slashes = False  # a redirect names http:// and the caller's Host: behind TLS, a token in clear
+    built.router.redirect_slashes = (
+        False  # a redirect names http:// and the caller's Host: behind TLS, a token in clear
+    )
     return built
 
 

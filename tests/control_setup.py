@@ -24,10 +24,11 @@ class Graph:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.reporters = Reporters()
+        self.version = "v1"
 
     async def judge(self, names: bytes, deadline: float) -> Scored | None:
         scores = np.array([[0.0, len(name) / 100] for name in names.split(b"\n")], np.float32)
-        return Scored("v1", Thresholds(alert_score=0.2), scores)
+        return Scored(self.version, Thresholds(alert_score=0.2), scores)
 
     async def append(self, batch: bytes) -> None:
         self.reporters.note(batch, 1)

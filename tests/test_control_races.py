@@ -6,13 +6,17 @@ it has seen, and drops the suffixes that an acknowledgement names.
 
 import asyncio
 import random
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from serve_app.control_calls import Desk
 from tests.control_setup import Setup
+from verdicts.lists import entry
 from verdicts.names import is_under
+from verdicts.store import Document
 
 pytestmark = pytest.mark.anyio
 
@@ -163,3 +167,46 @@ async def test_a_decision_that_is_taken_back_at_once_leaves_no_trace_in_any_repl
         setup.followers[2].poll()
     await setup.good("DELETE", "/v1/lists", body)
     assert [(await setup.verdict(NAMES[0], replica))["source"] for replica in range(3)] == ["model"] * 3
+
+
+async def test_what_a_model_says_that_is_no_longer_to_serve_is_kept_for_a_minute(tmp_path: Path) -> None:
+    # The epoch moves with the decision; classifiers follow some seconds later. The resolver keeps what has this epoch.
+    setup = Setup(tmp_path)
+    assert (await setup.verdict(NAMES[0]))["cache_ttl"] == 3600
+    before = [Document("model", "serving", {"version": "v2"})]
+    setup.store.commit(before, "ann")
+    setup.follow()
+    late = await setup.verdict(NAMES[0])  # of v1
+    assert late["epoch"] == setup.store.epoch().number and late["cache_ttl"] == 60
+    setup.graph.version = "v2"
+    assert (await setup.verdict(NAMES[0]))["cache_ttl"] == 3600
+    setup.graph.version = "v1"  # a roll-back is a promotion
+    setup.store.commit([Document("model", "serving", {"version": "v1"})], "ann")
+    setup.follow()
+    assert (await setup.verdict(NAMES[0]))["cache_ttl"] == 3600
+
+
+async def test_a_pointer_that_was_moved_by_hand_does_not_shorten_every_life(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = Setup(tmp_path)
+    setup.store.commit([Document("model", "serving", {"version": "v2"})], "ann")
+    setup.follow()
+    monkeypatch.setattr("serve_app.context.PASSING_S", 0.0)
+    assert (await setup.verdict(NAMES[0]))["cache_ttl"] == 3600
+
+
+async def test_calls_that_wait_for_the_store_do_not_hold_up_what_is_followed(tmp_path: Path) -> None:
+    setup, go_on = Setup(tmp_path), threading.Event()
+    desk = Desk(setup.contexts[0])
+    waiting = [asyncio.create_task(desk.read(lambda store: go_on.wait(30))) for _ in range(100)]
+    periodic = asyncio.create_task(setup.contexts[0].run())
+    setup.store.commit([entry("blocklist", NAMES[0])], "ann")
+    try:
+        async with asyncio.timeout(10):
+            while setup.followers[0].epoch != setup.store.epoch():
+                await asyncio.sleep(0.01)
+    finally:
+        go_on.set()
+        periodic.cancel()
+        await asyncio.gather(*waiting, periodic, return_exceptions=True)

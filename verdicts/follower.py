@@ -96,7 +96,9 @@ class Follower:
             self.error = str(error) if known else f"{type(error).__name__}: {error}"
             if self.stale_since is None:
                 self.stale_since = time.time()
-                log.warning("decisions stand as of epoch %d: %s", self.view.epoch.number, self.error, exc_info=not known)
+                log.warning(
+                    "decisions stand as of epoch %d: %s", self.view.epoch.number, self.error, exc_info=not known
+                )
             return False
         self.stale_since, self.error = None, ""
         return changed
