@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any, TypeVar
 from urllib.parse import unquote
@@ -27,6 +28,7 @@ T = TypeVar("T")
 MAX_BODY = 8 << 20  # bytes; a list to import is the largest
 MAX_AUTHOR = 120  # characters
 MAX_NOTE = 500
+LONG_CALLS = 8  # at work at one time: replays, training and promotions
 RANK = {"viewer": 0, "analyst": 1, "admin": 2}
 
 
@@ -35,6 +37,7 @@ class Desk:
 
     def __init__(self, context: Context) -> None:
         self.context = context
+        self._long = ThreadPoolExecutor(LONG_CALLS, "long-calls")
 
     @cached_property
     def store(self) -> Store:
@@ -47,6 +50,10 @@ class Desk:
     async def read(self, ask: Callable[[Store], T]) -> T:
         """Ask the store on a thread."""
         return await asyncio.to_thread(lambda: ask(self.store))
+
+    async def long(self, act: Callable[..., T], *arguments: Any) -> T:
+        """Do what may take minutes on a thread of those for it, so that a decision need not wait for it."""
+        return await asyncio.get_running_loop().run_in_executor(self._long, act, *arguments)
 
 
 class Call:

@@ -1,6 +1,5 @@
 """`/v1/jobs`: training on the cluster, started, watched, cancelled."""
 
-import asyncio
 import itertools
 from pathlib import Path
 from typing import Any
@@ -46,7 +45,7 @@ async def start(call: Call) -> Any:
     wanted = call.body(Start)
     settings = {**wanted.settings, "kind": wanted.kind}
     if wanted.kind == "retrain" and not settings.get("labels"):
-        settings |= await call.desk.read(lambda store: taught(store, call.desk.now()))
+        settings |= await call.desk.long(lambda: taught(call.desk.store, call.desk.now()))
     job = await _trainer(call, "start", settings, call.context.settings.registry, runs_of(call))
     reply = await call.commit([Document("job", job, {"kind": wanted.kind, "state": "started"})], wanted.note)
     return {**reply, "id": job}
@@ -79,7 +78,7 @@ async def _trainer(call: Call, what: str, *arguments: Any) -> Any:
     from model.jobs import BadSettings
 
     try:
-        return await asyncio.to_thread(getattr(trainer, what), *arguments)
+        return await call.desk.long(getattr(trainer, what), *arguments)
     except BadSettings as error:
         raise WireError("malformed", str(error)) from None
     except trainer.UnknownJob as error:

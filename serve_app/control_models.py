@@ -1,6 +1,5 @@
 """`/v1/models` and `/v1/explain`: what may serve, what would change if it did, and why a name got its verdict."""
 
-import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
@@ -77,7 +76,7 @@ async def replay(call: Call) -> Any:
     end = wanted.end or call.desk.now()
     start = wanted.start if wanted.start is not None else end - DAY_MS
     where = Filter(start=start, end=end, source=("model",))
-    top = await call.desk.read(lambda store: store.top(where, "qname", REPLAYED))
+    top = await call.desk.long(lambda: call.desk.store.top(where, "qname", REPLAYED))
     names = [(row.key, row.count) for row in top]
     policy = call.context.follower.view.policy
     report = await _analyst(call, "replay", call.path("version"), names, policy)
@@ -117,7 +116,7 @@ async def _analyst(call: Call, what: str, *arguments: Any) -> Any:
 
 async def _registry(call: Call, act: Callable[..., Any], *arguments: Any) -> Any:
     try:
-        return await asyncio.to_thread(act, call.context.settings.registry, *arguments)
+        return await call.desk.long(act, call.context.settings.registry, *arguments)
     except analyst.Refused as error:
         raise WireError(error.code, str(error)) from None
     except analyst.TooLong as error:

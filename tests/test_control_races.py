@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from deployments import analyst
 from serve_app.control_calls import Desk
 from tests.control_setup import Setup
 from verdicts.lists import entry
@@ -210,3 +211,16 @@ async def test_calls_that_wait_for_the_store_do_not_hold_up_what_is_followed(tmp
         go_on.set()
         periodic.cancel()
         await asyncio.gather(*waiting, periodic, return_exceptions=True)
+
+
+async def test_a_pause_does_not_wait_for_replays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    setup, go_on = Setup(tmp_path), threading.Event()
+    monkeypatch.setattr(analyst, "ask", lambda *_: go_on.wait(30) and {"changes": []})
+    replays = [asyncio.create_task(setup.ask("POST", "/v1/models/v1/replay", {})) for _ in range(50)]
+    try:
+        async with asyncio.timeout(10):
+            await asyncio.sleep(0.1)
+            assert (await setup.good("POST", "/v1/policy/pause", {"paused": True}))["epoch"] > 0
+    finally:
+        go_on.set()
+        await asyncio.gather(*replays)
