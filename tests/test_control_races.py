@@ -17,6 +17,7 @@ from serve_app.control_calls import Desk
 from tests.control_setup import Setup
 from verdicts.lists import entry
 from verdicts.names import is_under
+from verdicts.policy import Policy
 from verdicts.store import Document
 
 pytestmark = pytest.mark.anyio
@@ -173,18 +174,18 @@ async def test_a_decision_that_is_taken_back_at_once_leaves_no_trace_in_any_repl
 async def test_what_a_model_says_that_is_no_longer_to_serve_is_kept_for_a_minute(tmp_path: Path) -> None:
     # The epoch moves with the decision; classifiers follow some seconds later. The resolver keeps what has this epoch.
     setup = Setup(tmp_path)
-    assert (await setup.verdict(NAMES[0]))["cache_ttl"] == 3600
+    assert (await setup.verdict(NAMES[0]))["cache_ttl"] == Policy().cache_ttl
     before = [Document("model", "serving", {"version": "v2"})]
     setup.store.commit(before, "ann")
     setup.follow()
     late = await setup.verdict(NAMES[0])  # of v1
     assert late["epoch"] == setup.store.epoch().number and late["cache_ttl"] == 60
     setup.graph.version = "v2"
-    assert (await setup.verdict(NAMES[0]))["cache_ttl"] == 3600
+    assert (await setup.verdict(NAMES[0]))["cache_ttl"] == Policy().cache_ttl
     setup.graph.version = "v1"  # a roll-back is a promotion
     setup.store.commit([Document("model", "serving", {"version": "v1"})], "ann")
     setup.follow()
-    assert (await setup.verdict(NAMES[0]))["cache_ttl"] == 3600
+    assert (await setup.verdict(NAMES[0]))["cache_ttl"] == Policy().cache_ttl
 
 
 async def test_a_pointer_that_was_moved_by_hand_does_not_shorten_every_life(
@@ -194,7 +195,7 @@ async def test_a_pointer_that_was_moved_by_hand_does_not_shorten_every_life(
     setup.store.commit([Document("model", "serving", {"version": "v2"})], "ann")
     setup.follow()
     monkeypatch.setattr("serve_app.context.PASSING_S", 0.0)
-    assert (await setup.verdict(NAMES[0]))["cache_ttl"] == 3600
+    assert (await setup.verdict(NAMES[0]))["cache_ttl"] == Policy().cache_ttl
 
 
 async def test_calls_that_wait_for_the_store_do_not_hold_up_what_is_followed(tmp_path: Path) -> None:
