@@ -189,26 +189,29 @@ func (c *cluster) failed(e *endpoint, id string, why reason, retryAfter time.Dur
 	}
 	log.Warningf("Endpoint %s is not asked any more: %s, last by request %s", e.url, why, id)
 	breakerOpened.WithLabelValues(e.url, why.String()).Inc()
+	// Counted, not set: a reload may leave two engines with one endpoint, and an engine may end with its breaker open.
+	open := breakerOpen.WithLabelValues(e.url)
+	open.Inc()
 	c.hopeless.follow(c)
-	c.beside(func() { c.probe(e) })
+	if !c.beside(func() { defer open.Dec(); c.probe(e) }) {
+		open.Dec()
+	}
 }
 
-// beside runs f in a goroutine that close waits for, and not at all once close has begun: a frame's timer may fire as late as that.
-func (c *cluster) beside(f func()) {
+// beside runs f in a goroutine that close waits for; it does not, and says so, once close has begun: a frame's timer may
+// fire as late as that.
+func (c *cluster) beside(f func()) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.closed {
 		c.running.Go(f)
 	}
+	return !c.closed
 }
 
 // probe asks the endpoint one name at a time until an answer comes in time. There is one prober while the breaker
 // is open: failed starts it when it opens, and nothing else closes it.
 func (c *cluster) probe(e *endpoint) {
-	// Counted, not set: a reload may leave two engines with one endpoint, and an engine may end with its breaker open.
-	open := breakerOpen.WithLabelValues(e.url)
-	open.Inc()
-	defer open.Dec()
 	for pause := e.breaker.firstPause(); pause > 0; {
 		select {
 		case <-c.ctx.Done():

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -263,7 +264,11 @@ func TestEndpointsAreCheckedAtOnce(t *testing.T) {
 	const endpoints = 4
 	var now atomic.Int32
 	met := make(chan struct{})
-	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasSuffix(r.URL.Path, healthPath) { // a probe, where a busy machine let checks fail
+			http.Error(w, "", http.StatusInternalServerError)
+			return
+		}
 		defer now.Add(-1)
 		if now.Add(1) == endpoints {
 			close(met)
@@ -309,13 +314,16 @@ func TestNothingBeginsOnceAnEngineHasEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.close()
-	e.cluster.beside(func() { t.Error("it did begin") })
+	if e.cluster.beside(func() { t.Error("it did begin") }) {
+		t.Error("it was said to begin")
+	}
 	e.cluster.running.Wait()
 }
 
 func TestTheTokenIsReadAgain(t *testing.T) {
 	s := newStub(t)
 	config := testConfig(t, s.URL)
+	config.silent = true // no tick that reads it too
 	e := newTestEngine(t, config)
 	other := "other"
 	e.cluster.token.Store(&other)
@@ -323,6 +331,15 @@ func TestTheTokenIsReadAgain(t *testing.T) {
 	e.renewToken()
 	if got := *e.cluster.token.Load(); got != stubToken {
 		t.Errorf("token %q", got)
+	}
+	for _, broken := range []string{"", "two words", "not-a-secret"} {
+		if err := os.WriteFile(config.tokenFile, []byte(broken), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		e.renewToken()
+		if got := *e.cluster.token.Load(); got != stubToken || (e.tokenFault != "") != (broken != stubToken) {
+			t.Errorf("%q in the file: token %q, said %q", broken, got, e.tokenFault)
+		}
 	}
 }
 

@@ -28,6 +28,7 @@ type engine struct {
 	answered   atomic.Bool // the cluster has answered at least once
 	waiting    atomic.Int64
 	tokenTime  time.Time
+	tokenFault string // why the token file could not be read the last time; told once
 
 	cancel  context.CancelFunc
 	running sync.WaitGroup
@@ -214,7 +215,15 @@ func (e *engine) flush() {
 // renewToken follows the token file, so that a token is replaced without a restart.
 func (e *engine) renewToken() {
 	token, modified, err := readToken(e.config.tokenFile)
-	if err != nil || modified.Equal(e.tokenTime) {
+	if err != nil {
+		if e.tokenFault != err.Error() {
+			e.tokenFault = err.Error()
+			log.Warningf("The token read before is used on: %v", err)
+		}
+		return
+	}
+	e.tokenFault = ""
+	if modified.Equal(e.tokenTime) {
 		return
 	}
 	e.tokenTime = modified

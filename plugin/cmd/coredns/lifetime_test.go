@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -67,6 +69,55 @@ func TestNoQueryIsLostInAShutdown(t *testing.T) {
 	waiting.Wait()
 	if err := s.Wait(); err != nil {
 		t.Errorf("%v\n%s", err, s.out.String())
+	}
+}
+
+// TestAnEngineThatAReloadReplacesLeavesNothingBehind: after many reloads the server has as many goroutines as after the first.
+func TestAnEngineThatAReloadReplacesLeavesNothingBehind(t *testing.T) {
+	const reloads = 6
+	c := newCluster(t)
+	corefile, ports := local(t, `.:1053 {
+    bind 127.0.0.1
+    prometheus 127.0.0.1:9153
+    verdict http://127.0.0.1:8000 {
+        token /etc/coredns/verdict.token
+        timeout 1000ms
+    }
+    forward . 192.0.2.1
+}
+`, c.URL)
+	s := start(t, corefile)
+	goroutines := func() int {
+		text := page(t, s, "http://127.0.0.1:"+ports["9153"]+"/metrics")
+		_, after, _ := strings.Cut(text, "\ngo_goroutines ")
+		count, err := strconv.Atoi(strings.Fields(after + " ?")[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return count
+	}
+	asked := func(turn int) {
+		answered(t, ask(t, s, "udp", "127.0.0.1:"+ports["1053"], fmt.Sprintf("n%d.example.com.", turn)))
+	}
+	asked(0)
+	first := 0
+	for turn := 1; turn <= reloads; turn++ {
+		text := strings.Replace(corefile, "1000ms", fmt.Sprintf("%dms", 1000+turn), 1)
+		if err := os.WriteFile(s.Args[2], []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		reload(t, s, turn)
+		asked(turn)
+		if turn == 1 {
+			first = goroutines()
+		}
+	}
+	// Each engine has two of its own and two for each connection to the cluster.
+	end := time.Now().Add(20 * time.Second)
+	for ; goroutines() > first+reloads/2 && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	}
+	if last := goroutines(); last > first+reloads/2 {
+		t.Errorf("%d goroutines after the first reload, %d after %d", first, last, reloads)
 	}
 }
 
