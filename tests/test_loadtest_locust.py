@@ -2,12 +2,18 @@
 
 import json
 import re
+import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from loadtest.panel_session import NotServed, session_token
@@ -132,14 +138,20 @@ def resolver_options(resolver: Resolver, report: Path) -> list[str]:  # noqa: F8
     return ["--dns", f"127.0.0.1:{resolver.address[1]}", "--html", str(report)]
 
 
-@pytest.mark.parametrize("user", ["Frames", "Single"])
-def test_the_wire_users_judge_a_cluster(user: str, tmp_path: Path) -> None:
+@contextmanager
+def cluster() -> Iterator[str]:
     with RecordedCluster(Recording({"epoch": 1, "generation": "g", "model": "m"}, {}), 0) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        done = run_locust(user, "--host", f"http://127.0.0.1:{server.server_address[1]}", "--frame", "16")
+        yield f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
         thread.join()
+
+
+@pytest.mark.parametrize("user", ["Frames", "Single"])
+def test_the_wire_users_judge_a_cluster(user: str) -> None:
+    with cluster() as host:
+        done = run_locust(user, "--host", host, "--frame", "16")
     assert done.returncode == 0 and "HELD:" in done.stdout, done.stdout + done.stderr
 
 
@@ -190,3 +202,52 @@ def test_a_master_judges_what_its_worker_asked(resolver: Resolver, tmp_path: Pat
         for process in (master, worker):
             process.kill()
             process.communicate()
+
+
+def within(seconds: float, ask: Any) -> Any:
+    """The first answer that is not empty."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if found := ask():
+                return found
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    raise AssertionError(f"waited {seconds} s in vain")
+
+
+def test_on_the_page_runs_follow_each_other_and_each_has_its_verdict() -> None:
+    """A broken limit stops its run, not the page; the exit status is that of the last run."""
+    port = free_port(socket.SOCK_STREAM)
+    command = [
+        sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py,loadtest/shapes", "--class-picker",
+        "--web-port", str(port), "--names", "200",
+    ]  # fmt: skip
+    page = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    with cluster() as host, httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as web:
+
+        def run(**form: Any) -> str:
+            """Start a run and give the verdict of it that the page shows."""
+            former = len(verdicts())
+            common = {"user_classes": "Frames", "user_count": 3, "spawn_rate": 3, "host": host, "frame": 16}
+            assert web.post("/swarm", data=common | form).json()["success"]
+            return str(within(60, lambda: verdicts()[former:])[0])
+
+        def verdicts() -> list[str]:
+            return [line for line in web.get("/logs").json()["master"] if "HELD" in line or "BROKEN" in line]
+
+        try:
+            form = within(60, lambda: web.get("/").text)
+            assert "max_p99_ms" in form and "enforcing" in form, "options of the project that a run may change"
+            assert "token_file" not in form, "what is read from a file is said at the start alone"
+            assert "BROKEN: p99 is" in run(max_p99_ms=0.001)
+            assert "BROKEN: p99 is" in web.get("/exceptions").text and "BROKEN" in web.get("/stats/report").text
+            assert "HELD: " in run(max_p99_ms=9000, max_requests=100)
+            assert "HELD: " in run(shape_class="Ramp", shape_users=2, shape_seconds=2)
+            page.send_signal(signal.SIGINT)
+            said, _ = page.communicate(timeout=60)
+            assert page.returncode == 0 and "HELD: " in said and f"http://127.0.0.1:{port}" in said, said
+        finally:
+            page.kill()
+            page.communicate()
