@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute
 from serve_app.control_calls import Call, Desk, route
 from serve_app.wire import WireError
 from verdicts import list_formats, tokens
-from verdicts.lists import LIST_KIND, PREVALENCE_KIND, Lists, entry, ranking, removal, split_key
+from verdicts.lists import LIST_KIND, PREVALENCE_KIND, Lists, absent_of, entry, ranking, removal, split_key
 from verdicts.names import shown
 from verdicts.policy import LIST_NAMES
 from verdicts.store import Document
@@ -108,7 +108,8 @@ async def add(call: Call) -> Any:
 
 async def remove(call: Call) -> Any:
     change, documents = await asyncio.to_thread(_changed, call, lambda item, _: removal(item.list, item.suffix))
-    return await _commit(call, documents, change.note)
+    absent = await call.desk.read(lambda store: absent_of(store, documents))
+    return {**await _commit(call, documents, change.note), "absent": absent}
 
 
 async def remove_one(call: Call) -> Any:

@@ -28,7 +28,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 _MODELS = click.option("--models/--no-models", default=True, show_default=True, help="The registry too.")
 
 
-@store.command()
+@store.command(short_help="Write what people decided, and the models, to a file.")
 @click.argument("file", type=_FILE)
 @registry_option
 @_MODELS
@@ -48,7 +48,7 @@ def backup(url: str, file: Path, registry: str, models: bool) -> None:
     )
 
 
-@store.command()
+@store.command(short_help="Decide and serve as a backup says.")
 @click.argument("file", type=_FILE)
 @registry_option
 @_MODELS
@@ -80,7 +80,7 @@ def restore(url: str, file: Path, registry: str, models: bool, note: str, yes: b
     click.echo(f"{changed:,} documents changed: epoch {epoch.number} of generation {epoch.generation}")
 
 
-@store.command("import")
+@store.command("import", short_help="Put the log of another system into the log.")
 @click.argument("file", type=_FILE)
 @click.option(
     "--clients",

@@ -52,7 +52,7 @@ def test_a_public_suffix_is_left_out_with_its_line_and_the_rest_stands(form: str
 @pytest.mark.parametrize(
     ("form", "line", "reason"),
     [
-        ("plain", "two words", "one name a line"),
+        ("plain", "two words", "expected one name"),
         ("plain", "a..b", "empty label"),
         ("plain", "192.0.2.1", "an address"),
         ("hosts", "example.com", "an address and names"),

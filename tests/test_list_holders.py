@@ -74,7 +74,7 @@ def test_what_was_added_is_shown_with_note_and_expiry(holder: Holder) -> None:
 
 def test_what_was_removed_is_gone(holder: Holder) -> None:
     sum(holder.add("benign", [Row("a.org"), Row("b.org")], "", None))
-    assert holder.remove("benign", ["a.org"], "moved") == 1
+    assert holder.remove("benign", ["a.org", "c.org"], "moved") == ["c.org"]
     assert [item["suffix"] for item in holder.show("benign", "")] == ["b.org"]
 
 

@@ -93,10 +93,13 @@ def add(holder: Holder, list_name: str, suffixes: tuple[str, ...], note: str, da
 def remove(holder: Holder, list_name: str, suffixes: tuple[str, ...], note: str) -> None:
     """Remove names."""
     with told():
-        click.echo(f"{holder.remove(list_name, suffixes, note)} removed from {list_name}")
+        absent = holder.remove(list_name, suffixes, note)
+        click.echo(f"{len(suffixes) - len(absent)} removed from {list_name}")
+        for suffix in absent:
+            click.echo(f"{suffix}: was not on it", err=True)
 
 
-@lists.command("import")
+@lists.command("import", short_help="Add the names of a file, in any usual form.")
 @_ANY_LIST
 @click.argument("file", type=click.File("r", encoding="utf-8", errors="surrogateescape"))
 @click.option("--form", type=click.Choice(("auto", *list_formats.FORMS)), default="auto", help="How FILE is written.")
@@ -177,11 +180,11 @@ def export(holder: Holder, list_name: str, form: str) -> None:
 @click.option("--store", "url", help="sqlite:///PATH or http(s)://HOST:9200; default: that of `verdict up` here.")
 @click.pass_context
 def store(context: click.Context, url: str | None) -> None:
-    """Create, check and reconcile a store."""
+    """Create, check, reconcile, back up and fill a store."""
     context.obj = url or f"sqlite:///{HOME_STORE.resolve()}"
 
 
-@store.command()
+@store.command(short_help="Create tables or indices, where they are absent.")
 @click.pass_obj
 def init(url: str) -> None:
     """Create tables, or templates and indices; harmless when they are there."""
@@ -204,7 +207,7 @@ def check(url: str) -> None:
     click.echo("nothing is wrong")
 
 
-@store.command()
+@store.command(short_help="Compare what resolvers reported with what is stored.")
 @click.option("--days", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True, help="How far back.")
 @click.option("--all", "every", is_flag=True, help="A line for complete batches too.")
 @click.pass_obj

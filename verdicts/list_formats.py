@@ -112,7 +112,7 @@ def _plain(lines: Iterable[str]) -> Found:
         if len(words) == 1:
             yield number, Row(_undotted(words[0]))
         elif words:
-            yield number, BadRow(f"{names.shown(' '.join(words))}: expected one name a line")
+            yield number, BadRow(f"{names.shown(' '.join(words))}: expected one name")
 
 
 def _hosts(lines: Iterable[str]) -> Found:

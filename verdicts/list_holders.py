@@ -9,7 +9,7 @@ import httpx
 import msgspec
 
 from verdicts import list_formats
-from verdicts.lists import LIST_KIND, PREVALENCE_KIND, RUN_NAMES, Lists, entry, ranking, removal
+from verdicts.lists import LIST_KIND, PREVALENCE_KIND, RUN_NAMES, Lists, absent_of, entry, ranking, removal
 from verdicts.store import Document, Store, open_store
 
 # Entries in one commit. What somebody else decides meanwhile waits for one commit at most, and no replica that follows
@@ -38,7 +38,9 @@ class Holder(Protocol):
         self, list_name: str, rows: Iterable[list_formats.Row], note: str, expires: int | None
     ) -> Iterator[int]: ...
 
-    def remove(self, list_name: str, suffixes: Iterable[str], note: str) -> int: ...
+    def remove(self, list_name: str, suffixes: Iterable[str], note: str) -> list[str]:
+        """Those that were not on the list."""
+        ...
 
     def rank(self, ranked: list[str], note: str) -> Iterator[int]: ...
 
@@ -74,8 +76,11 @@ class Direct:
                 note,
             )
 
-    def remove(self, list_name: str, suffixes: Iterable[str], note: str) -> int:
-        return self._commit([removal(list_name, suffix) for suffix in suffixes], note)
+    def remove(self, list_name: str, suffixes: Iterable[str], note: str) -> list[str]:
+        gone = [removal(list_name, suffix) for suffix in suffixes]
+        absent = absent_of(self._store, gone)
+        self._commit(gone, note)
+        return absent
 
     def rank(self, ranked: list[str], note: str) -> Iterator[int]:
         self._commit(ranking(self._store, [list_formats.Row(name, rank=n) for n, name in enumerate(ranked)]), note)
@@ -114,10 +119,11 @@ class Remote:
             own = {"note": row.note, "expires": row.expires or expires}
             return {"list": list_name, "suffix": row.name, **{name: value for name, value in own.items() if value}}
 
-        return self._send("POST", note, map(item, _in_order(rows)))
+        return (count for count, _ in self._send("POST", note, map(item, _in_order(rows))))
 
-    def remove(self, list_name: str, suffixes: Iterable[str], note: str) -> int:
-        return sum(self._send("DELETE", note, ({"list": list_name, "suffix": suffix} for suffix in sorted(suffixes))))
+    def remove(self, list_name: str, suffixes: Iterable[str], note: str) -> list[str]:
+        entries = ({"list": list_name, "suffix": suffix} for suffix in sorted(suffixes))
+        return [suffix for _, answer in self._send("DELETE", note, entries) for suffix in answer.get("absent", [])]
 
     def rank(self, ranked: list[str], note: str) -> Iterator[int]:
         for start in range(0, len(ranked), RANKS) or [0]:
@@ -135,11 +141,11 @@ class Remote:
     def close(self) -> None:
         self._http.close()
 
-    def _send(self, method: str, note: str, entries: Iterable[dict[str, Any]]) -> Iterator[int]:
+    def _send(self, method: str, note: str, entries: Iterable[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
+        """How many entries each request held, and its answer."""
         tries = 1
         for chunk in _chunks(entries):
-            self._call(method, "/v1/lists", tries, json={"entries": chunk, "note": note})
-            yield len(chunk)
+            yield len(chunk), self._call(method, "/v1/lists", tries, json={"entries": chunk, "note": note})
             tries = TRIES
 
     def _call(self, method: str, path: str, tries: int = 1, **more: Any) -> Any:

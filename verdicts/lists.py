@@ -16,6 +16,7 @@ from verdicts.suffix import suffix_length
 LIST_KIND = "list"
 PREVALENCE_KIND = "prevalence"
 RUN_NAMES = 10_000  # names in one prevalence document
+ABSENT_LOOKED_AT = 1000  # removals of one change: a person's, not a list's
 
 _BITS: dict[str, int] = {name: 1 << order for order, name in enumerate(LIST_NAMES)}
 # By the bits set, the list that wins: the first in LIST_NAMES.
@@ -185,6 +186,12 @@ def removal(list_name: str, suffix: str) -> Document:
         pass  # an entry that should not be there must be removable
     split_key(f"{list_name}/{suffix}")
     return Document(LIST_KIND, f"{list_name}/{suffix}", None)
+
+
+def absent_of(store: StateStore, removals: Sequence[Document]) -> list[str]:
+    """The suffixes among the first `ABSENT_LOOKED_AT` of these removals that are on no such list."""
+    some = removals[:ABSENT_LOOKED_AT]
+    return [split_key(each.key)[1] for each in some if store.get(LIST_KIND, each.key) is None]
 
 
 def prevalence(ranked: Sequence[str], runs: int = 0) -> Iterator[Document]:

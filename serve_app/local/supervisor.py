@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,6 +40,7 @@ class Supervisor:
     def __init__(self, *marks: str) -> None:
         self._marks = marks
         self._children: list[Child] = []
+        self._watched: list[Callable[[], None]] = []
         self._restarts: dict[str, list[float]] = {}
         self._read: dict[Path, int] = {}  # how much of a file of reports was read
         self._former: dict[signal.Signals, object] = {}
@@ -55,6 +57,12 @@ class Supervisor:
     ) -> None:
         for number in self._former:
             signal.signal(number, self._force)
+        if kind is StopRequested:
+            print(
+                "\nStopping, which takes some seconds; a second Ctrl-C ends everything at once.",
+                file=sys.stderr,
+                flush=True,
+            )
         self.stop()
         for former, handler in self._former.items():
             signal.signal(former, handler)  # type: ignore[arg-type]
@@ -63,6 +71,10 @@ class Supervisor:
         """Start a child and keep it."""
         self._children.append(child)
         child.start()
+
+    def watch(self, check: Callable[[], None]) -> None:
+        """Call this too while something is waited for: what it raises ends the waiting."""
+        self._watched.append(check)
 
     def stop(self) -> None:
         """CoreDNS first and waited for, then the rest; then whatever is left of them."""
@@ -131,6 +143,8 @@ class Supervisor:
         child.start()
 
     def _check_all(self) -> None:
+        for check in self._watched:
+            check()
         for child in self._children:
             status = child.ended()
             if status is not None:

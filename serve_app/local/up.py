@@ -2,7 +2,6 @@
 
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -27,8 +26,8 @@ SLOW = ("timed out", "HAProxy", "Failed to start GCS")
 
 def up(options: Options) -> None:
     """Run everything until told to stop. Raises what the parts raise; each message names what was expected."""
-    ports.check(ports.wanted(options))
     with opened(options.home, options.parts) as ours, Supervisor(*map(ours.home.mark_of, options.parts)) as supervisor:
+        ports.check(ports.wanted(options))  # after `opened`, which knows whether this home itself has them
         with Steps() as steps:
             if ours.cleared:
                 steps.console.print(f"Ended {ours.cleared} processes that a former run had left.")
@@ -41,26 +40,21 @@ def up(options: Options) -> None:
 def start(options: Options, ours: Opened, supervisor: Supervisor, steps: Steps) -> None:
     """Start the chosen parts, each as soon as it can, and wait until all of them answer."""
     home = ours.home
-    building = Building(golang.build) if "coredns" in options.parts else None
     step = steps.begin("Preparing " + str(home.path))
     with alone(home):
         fresh = prepare(home)
     step.done("a new store, with demonstration entries" if fresh else "its store, tokens and lists are there")
-    cluster_up = start_cluster(options, ours, supervisor, steps) if "cluster" in options.parts else None
+    building = Building(supervisor, steps) if "coredns" in options.parts else None
+    if "cluster" in options.parts:
+        start_cluster(options, ours, supervisor, steps)
     if building is not None:
-        step = steps.begin("Building CoreDNS with the verdict plugin")
-        binary = building.wait(supervisor)
-        step.done(binary.name)
-    if cluster_up is not None:
-        cluster_up()
-    if building is not None:
-        start_coredns(options, ours, supervisor, steps, binary)
+        start_coredns(options, ours, supervisor, steps, building.wait())
     if "dashboard" in options.parts:
         start_dashboard(options, ours, supervisor, steps)
 
 
-def start_cluster(options: Options, ours: Opened, supervisor: Supervisor, steps: Steps) -> Callable[[], None]:
-    """Start the cluster; call what is returned to wait until it gives verdicts."""
+def start_cluster(options: Options, ours: Opened, supervisor: Supervisor, steps: Steps) -> None:
+    """Start the cluster and wait until it gives verdicts."""
     home = ours.home
     step = steps.begin("Starting the cluster")
     reports = ours.run / "cluster.reports"
@@ -74,20 +68,16 @@ def start_cluster(options: Options, ours: Opened, supervisor: Supervisor, steps:
     argv = [sys.executable, "-m", cluster.__name__, str(path)]
     child = Child("the cluster", argv, home.log("cluster"), home.mark_of("cluster"), patience_s=45.0)
     supervisor.add(child)
-
-    def wait() -> None:
+    failed = _follow(supervisor, child, reports, step)
+    if failed and any(words in failed for words in SLOW):
+        step.say(f"once more, for Ray gave up on a busy machine: {failed.splitlines()[-1]}")
+        supervisor.again(child)
         failed = _follow(supervisor, child, reports, step)
-        if failed and any(words in failed for words in SLOW):
-            step.say(f"once more, for Ray gave up on a busy machine: {failed.splitlines()[-1]}")
-            supervisor.again(child)
-            failed = _follow(supervisor, child, reports, step)
-        if failed:
-            raise NotStarted(f"the cluster: {failed}\nIts log is {child.log}")
-        step.say("loading the model")
-        supervisor.wait_for(lambda: http_ready(options.http_port), "the cluster to be ready", child)
-        step.done(f"http://{LOOPBACK}:{options.http_port}")
-
-    return wait
+    if failed:
+        raise NotStarted(f"the cluster: {failed}\nIts log is {child.log}")
+    step.say("loading the model")
+    supervisor.wait_for(lambda: http_ready(options.http_port), "the cluster to be ready", child)
+    step.done(f"http://{LOOPBACK}:{options.http_port}")
 
 
 def _follow(supervisor: Supervisor, child: Child, reports: Path, step: Step) -> str:
@@ -136,24 +126,36 @@ def start_coredns(options: Options, ours: Opened, supervisor: Supervisor, steps:
 
 
 class Building:
-    """Work on another thread, since the build of CoreDNS and the start of the cluster take about as long."""
+    """The build of CoreDNS on another thread, since it and the start of the cluster take about as long.
 
-    def __init__(self, work: Callable[[], Path]) -> None:
-        self._work = work
+    Where it fails, whatever the supervisor waits for meanwhile fails with it.
+    """
+
+    def __init__(self, supervisor: Supervisor, steps: Steps) -> None:
+        self._supervisor = supervisor
+        self._step = steps.begin("Building CoreDNS with the verdict plugin")
         self._result: Path | None = None
         self._error: Exception | None = None
+        if not golang.binary().exists():
+            self._step.say("takes minutes the first time")
         self._thread = threading.Thread(target=self._run, daemon=True)
+        supervisor.watch(self._check)
         self._thread.start()
 
     def _run(self) -> None:
         try:
-            self._result = self._work()
+            self._result = golang.build()
+            self._step.done(self._result.name)
         except Exception as error:
             self._error = error
 
-    def wait(self, supervisor: Supervisor) -> Path:
-        supervisor.wait_for(lambda: not self._thread.is_alive(), "the build of CoreDNS", None, patience_s=1800.0)
+    def _check(self) -> None:
         if self._error is not None:
             raise self._error
+
+    def wait(self) -> Path:
+        """The binary. Raises `NoGo`, `BuildFailed`."""
+        self._supervisor.wait_for(lambda: not self._thread.is_alive(), "the build of CoreDNS", None, patience_s=1800.0)
+        self._check()
         assert self._result is not None
         return self._result
