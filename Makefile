@@ -7,13 +7,18 @@ UNREACHED = { echo "Packages did not install (above). The first build fetches th
 	"and PIP_INDEX_URL or UV_DEFAULT_INDEX; where it has a certificate authority of its own, PIP_CERT and SSL_CERT_FILE." >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long lint format bench chaos docs screenshots locks clean
+.PHONY: help run install install-dev test test-long lint format bench chaos docs screenshots locks clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
 run: .venv/run.done  ## start CoreDNS, the cluster and the dashboard on this machine (ARGS="--help" lists options)
 	@$(BIN)/verdict up $(ARGS)
+
+install: .venv/run.done  ## install what `make run` needs, build CoreDNS, and start nothing
+	@$(BIN)/python -m serve_app.golang build
+
+install-dev: .venv/dev.done  ## the same with what tests, measurements and load tools need
 
 test: lint  ## lint, then every test this machine can run
 	$(BIN)/python -m pytest $(ARGS)
