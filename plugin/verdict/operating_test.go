@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -107,5 +108,50 @@ func TestTheFilesForOperatorsNameRealMetrics(t *testing.T) {
 				t.Errorf("%s does not show coredns_verdict_%s", file, name)
 			}
 		}
+	}
+}
+
+// TestAnEngineThatEndsLeavesTheMetrics: neither its cache nor its open breaker stand there for the rest of the process's life.
+func TestAnEngineThatEndsLeavesTheMetrics(t *testing.T) {
+	s := newStub(t)
+	s.set(func() {
+		s.fault = func(w http.ResponseWriter, _ *http.Request, _ func()) { http.Error(w, "", 500) }
+	})
+	config := testConfig(t, s.URL)
+	config.resolver = "resolver-that-ends"
+	e, err := newEngine(config, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := func() (gauges []string, open float64) {
+		families, err := prometheus.DefaultGatherer.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, family := range families {
+			for _, one := range family.GetMetric() {
+				for _, label := range one.GetLabel() {
+					switch {
+					case label.GetValue() == config.resolver:
+						gauges = append(gauges, family.GetName())
+					case label.GetValue() == s.URL && strings.HasSuffix(family.GetName(), "breaker_open"):
+						open += one.GetGauge().GetValue()
+					}
+				}
+			}
+		}
+		return gauges, open
+	}
+	e.gauge()
+	for i := range openAfter {
+		fl, _, _ := e.framer.ask(fmt.Sprintf("n%d.example.org", i))
+		<-fl.done
+	}
+	if gauges, open := shown(); len(gauges) != 3 || open != 1 {
+		t.Errorf("gauges %v, %v left out: expected three, and one", gauges, open)
+	}
+	e.close()
+	if gauges, open := shown(); len(gauges) != 0 || open != 0 {
+		t.Errorf("gauges %v, %v left out after its end", gauges, open)
 	}
 }
