@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar, cast
 
-from verdicts.store import Bucket, Document, Epoch, Filter, Misconfigured, Page, Store, Top, Unavailable, open_store
+from verdicts.store import Cell, Document, Epoch, Filter, Misconfigured, Page, Store, Top, Unavailable, open_store
 
 Value = TypeVar("Value")
 Opener = Callable[[], Store]
@@ -47,20 +47,18 @@ class Data:
     async def search(self, where: Filter, limit: int = 100, cursor: str | None = None, keep: float = LIVE) -> Page:
         return await self.ask(("search", where, limit, cursor), lambda s: s.search(where, limit, cursor), keep)
 
-    async def histogram(self, where: Filter, interval: int, by: str = "tier", keep: float = LIVE) -> list[Bucket]:
-        return await self.ask(("histogram", where, interval, by), lambda s: s.histogram(where, interval, by), keep)
+    async def cube(self, where: Filter, interval: int, by: tuple[str, ...], keep: float = LIVE) -> list[Cell]:
+        """Queries by interval and the values of several fields: one question for all that a page counts."""
+        return await self.ask(("cube", where, interval, by), lambda s: s.cube(where, interval, by), keep)
 
     async def top(self, where: Filter, by: str, limit: int = 20, order: str = "count", keep: float = LIVE) -> list[Top]:
         return await self.ask(("top", where, by, limit, order), lambda s: s.top(where, by, limit, order), keep)
 
-    async def totals(self, where: Filter, by: str = "tier", keep: float = LIVE) -> dict[str, int]:
-        """Queries in the whole range by value of a field."""
-        counts: dict[str, int] = {}
+    async def totals(self, where: Filter, *by: str, keep: float = LIVE) -> list[Cell]:
+        """Queries in the whole range by the values of some fields."""
         # Whole days wide, so that the store can count from its roll-ups.
         width = DAY * (1 + (where.end - where.start) // DAY)
-        for bucket in await self.histogram(where, width, by, keep):
-            counts[bucket.key] = counts.get(bucket.key, 0) + bucket.count
-        return counts
+        return await self.cube(where, width, by, keep)
 
     async def documents(self, kind: str, prefix: str = "", keep: float = LIVE) -> list[Document]:
         return await self.ask(("scan", kind, prefix), lambda s: list(s.scan(kind, prefix)), keep)

@@ -1,19 +1,18 @@
 """The history of a name: how often, from whom, judged how by which model, answered how, and what lies beside it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Any
 
 from dashboard.components import Handler, Table, TimeChart
 from dashboard.data import Data
 from dashboard.filters import interval_of
 from dashboard.page import columns, panel
-from dashboard.rows import LOG_COLUMNS, Row, chart_of, log_row, share_rows, top_row
+from dashboard.rows import LOG_COLUMNS, Row, chart_of, counts_of, log_row, share_rows, top_row
 from verdicts.records import Record
-from verdicts.store import Filter
+from verdicts.store import Cell, Filter, Top
 
 LATEST = 20
-Where = Callable[..., Filter]  # the filter of the history, with changes over it
 QUERIES = {"key": "count", "label": "Queries", "kind": "bar"}
 
 
@@ -77,38 +76,36 @@ class History:
             panel(self.log),
         )
 
-    async def read(self, data: Data, filtered: Where, siblings: Filter, name: str) -> Record | None:
+    async def read(self, data: Data, where: Filter, siblings: Filter, name: str) -> Record | None:
         """Read all of it; the latest record. `siblings` says where the others lie: nowhere without a domain."""
-        where = filtered()
         interval = interval_of(where.start, where.end)
-        buckets, unknown, page, clients, rcodes, models = await asyncio.gather(
-            data.histogram(where, interval),
-            data.histogram(filtered(label=("unknown",)), interval),
+        counts, answers, page, clients, beside = await asyncio.gather(
+            data.cube(where, interval, ("label", "tier")),
+            data.totals(where, "rcode", "model", "tier"),
             data.search(where, LATEST),
             data.top(where, "client", 10),
-            data.totals(where, "rcode"),
-            by_model(data, filtered),
+            data.top(siblings, "qname", 12) if siblings.registered else _none(),
         )
-        self.chart.chart = chart_of(where.start, where.end, interval, buckets, unknown)
+        self.chart.chart = chart_of(where.start, where.end, interval, counts)
         self.log.rows = [log_row(record) for record in page.records]
         self.clients.rows = [top_row(top) for top in clients]
-        self.models.rows = models
-        self.replies.rows = share_rows(rcodes)
+        self.models.rows = by_model(answers)
+        self.replies.rows = share_rows(counts_of(answers))
         if siblings.registered:
-            beside = await data.top(siblings, "qname", 12)
             self.siblings.param.update(
                 rows=[top_row(top) for top in beside if top.key != name], note=f"under {siblings.registered}"
             )
         return page.records[0] if page.records else None
 
 
-async def by_model(data: Data, filtered: Where) -> list[Row]:
-    """Queries by model version and tier, most first."""
-    versions = sorted(await data.totals(filtered(), "model"))
-    counts = await asyncio.gather(*(data.totals(filtered(model=(version,))) for version in versions))
-    rows = [
-        {"key": version or "(no model)", "tier": tier, "count": count}
-        for version, totals in zip(versions, counts, strict=True)
-        for tier, count in totals.items()
-    ]
+def by_model(answers: Iterable[Cell]) -> list[Row]:
+    """Queries by model version and tier, most first; from counts by response code, model and tier."""
+    counts: dict[tuple[str, ...], int] = {}
+    for cell in answers:
+        counts[cell.keys[1:]] = counts.get(cell.keys[1:], 0) + cell.count
+    rows = [{"key": model or "(no model)", "tier": tier, "count": count} for (model, tier), count in counts.items()]
     return sorted(rows, key=lambda row: -row["count"])
+
+
+async def _none() -> list[Top]:
+    return []

@@ -1,10 +1,10 @@
 """What the store returns, as rows and charts of the components."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from verdicts.records import Record
-from verdicts.store import Bucket, Top
+from verdicts.store import Cell, Top
 
 Row = dict[str, Any]
 
@@ -69,33 +69,23 @@ def uncertain(score: float) -> bool:
     return 0.2 < score < 0.8
 
 
-def chart_of(start: int, end: int, interval: int, tiers: Iterable[Bucket], unknown: Iterable[Bucket]) -> dict[str, Any]:
-    """Stacked series by tier; what is unknown is taken out of tier `none`, where the store counts it."""
+def counts_of(cells: Iterable[Cell], at: int = 0) -> dict[str, int]:
+    """Queries by the values of one field, the one at place `at` of those that were asked for."""
+    counts: dict[str, int] = {}
+    for cell in cells:
+        counts[cell.keys[at]] = counts.get(cell.keys[at], 0) + cell.count
+    return counts
+
+
+def chart_of(start: int, end: int, interval: int, cells: Iterable[Cell]) -> dict[str, Any]:
+    """Stacked series by tier as pages show it, from counts by label, tier and perhaps more."""
     first = start - start % interval
     size = (end - first + interval - 1) // interval
     values = {key: [0] * size for key, _ in SERIES}
-    for bucket in tiers:
-        _put(values.get(bucket.key, values["none"]), (bucket.time - first) // interval, bucket.count)
-    for bucket in unknown:
-        _put(values["unknown"], (bucket.time - first) // interval, bucket.count)
-        _put(values.get(bucket.key, values["none"]), (bucket.time - first) // interval, -bucket.count)
+    for cell in cells:
+        label, tier, *_ = cell.keys
+        _put(values.get(shown_tier(label, tier), values["none"]), (cell.time - first) // interval, cell.count)
     series = [{"key": key, "label": label, "values": values[key]} for key, label in SERIES]
-    return {"start": first, "end": first + size * interval, "interval": interval, "series": series}
-
-
-def plain_chart(
-    start: int, end: int, interval: int, buckets: Sequence[Bucket], names: dict[str, str]
-) -> dict[str, Any]:
-    """Series by any field; `names` gives key and colour of each value, in order from the ground up."""
-    first = start - start % interval
-    size = (end - first + interval - 1) // interval
-    series = []
-    for key, colour in names.items():
-        values = [0] * size
-        for bucket in buckets:
-            if bucket.key == key:
-                _put(values, (bucket.time - first) // interval, bucket.count)
-        series.append({"key": colour, "label": key or "(none)", "values": values})
     return {"start": first, "end": first + size * interval, "interval": interval, "series": series}
 
 

@@ -17,7 +17,7 @@ from dashboard.registration import NotKnown, facts_of, registration
 from dashboard.rows import chart_of
 from dashboard.training import CURVES, confusion_rows, curves, progress_of
 from dashboard.vetted import in_force
-from verdicts.store import BatchState, Bucket, Top
+from verdicts.store import BatchState, Cell, Top
 
 pytestmark = pytest.mark.anyio
 
@@ -51,7 +51,8 @@ def test_a_resolver_that_fell_silent_is_not_waited_for() -> None:
 
 
 def test_a_chart_takes_the_unknown_out_of_what_passed() -> None:
-    chart = chart_of(0, 200, 100, [Bucket(0, "none", 7), Bucket(100, "block", 2)], [Bucket(0, "none", 3)])
+    cells = [Cell(0, ("benign", "none"), 4), Cell(0, ("unknown", "none"), 3), Cell(100, ("malicious", "block"), 2)]
+    chart = chart_of(0, 200, 100, cells)
     assert {s["key"]: s["values"] for s in chart["series"]} == {
         "none": [4, 0], "unknown": [3, 0], "alert": [0, 0], "block": [0, 2],
     }  # fmt: skip

@@ -1,6 +1,7 @@
 """One contract, two stores: what holds of the embedded store holds of Elasticsearch (contract 4)."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -8,6 +9,13 @@ from tests.stores import BOOT, MINUTE, around, now, observation, promise, record
 from verdicts.store import Conflict, Document, Filter, Misconfigured, Promise, Store, Unavailable, open_store
 
 Make = Callable[..., Store]
+
+KINDS: list[dict[str, Any]] = [
+    {"label": "benign"},
+    {"label": "unknown", "reason": "timeout"},
+    {"label": "malicious", "tier": "alert"},
+    {"label": "malicious", "tier": "block", "enforced": True, "action": "nxdomain"},
+]
 
 
 # The log
@@ -186,6 +194,35 @@ def test_a_histogram_sums_counts_by_interval_and_value(store: Store, interval: i
         expected[bucket] = expected.get(bucket, 0) + 10 + i
     found = store.histogram(Filter(at, at + 62 * MINUTE), interval)
     assert {bucket.time: bucket.count for bucket in found} == expected
+
+
+@pytest.mark.parametrize(
+    "wanted", [{}, {"name": "a.example.com"}, {"registered": "example.com"}, {"client": "192.0.2.9"}]
+)
+@pytest.mark.parametrize(
+    "by", [(), ("label", "tier"), ("tier", "label", "enforced"), ("rcode", "model"), ("client", "tier")]
+)
+def test_a_cube_agrees_with_the_records(store: Store, wanted: dict[str, Any], by: tuple[str, ...]) -> None:
+    at = now() // (60 * MINUTE) * 60 * MINUTE
+    rows = [
+        observation(
+            f"{'a.' * (i % 2)}example.{'com' if i % 3 else 'net'}", at - i * 20 * MINUTE, client=f"192.0.2.{9 + i % 2}",
+            count=1 + i, rcode=("NOERROR", "NXDOMAIN")[i % 5 == 0], **KINDS[i % len(KINDS)],
+        )
+        for i in range(40)
+    ]  # fmt: skip
+    store.append(records(rows))
+    settled(store)
+    where = Filter(at - 11 * 60 * MINUTE - 5, at - 25 * MINUTE, **wanted)
+    for interval in (60 * MINUTE, 24 * 60 * MINUTE):
+        expected: dict[tuple[int, tuple[str, ...]], int] = {}
+        for record in store.search(where).records:
+            keys = tuple(str(getattr(record, field)) for field in by)
+            keys = tuple(key.lower() if key in ("True", "False") else key for key in keys)
+            place = record.time // interval * interval, keys
+            expected[place] = expected.get(place, 0) + record.count
+        assert expected
+        assert {(cell.time, cell.keys): cell.count for cell in store.cube(where, interval, by)} == expected
 
 
 def test_an_alias_target_counts_no_query(store: Store) -> None:

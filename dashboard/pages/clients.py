@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from dashboard.components import READY, Component, Notice, Table, Tiles, TimeChart
 from dashboard.filters import before, interval_of
 from dashboard.page import Context, Page, columns, panel, stack
-from dashboard.rows import LOG_COLUMNS, chart_of, log_row, share_rows, top_row
+from dashboard.rows import LOG_COLUMNS, chart_of, counts_of, log_row, share_rows, top_row
 from dashboard.widgets import range_bar, text
 
 CLIENT = {"key": "key", "label": "Client", "kind": "client"}
@@ -120,42 +120,37 @@ class Clients(Page):
         data, where = self.context.data, self.filters.where()
         interval = interval_of(where.start, where.end)
         start, end = before(where)
-        buckets, unknown, malicious, missing, page = await asyncio.gather(
-            data.histogram(where, interval),
-            data.histogram(self.filters.where(label=("unknown",)), interval),
-            data.top(self.filters.where(label=("malicious",)), "qname", 12),
-            data.top(self.filters.where(rcode=("NXDOMAIN",)), "qname", 12),
+        cells, now, then, (malicious, missing), page, incidents = await asyncio.gather(
+            data.cube(where, interval, ("label", "tier")),
+            data.totals(where, "tier", "rcode"),
+            data.totals(self.filters.where(start=start, end=end), "tier", "rcode", keep=30),
+            asyncio.gather(
+                data.top(self.filters.where(label=("malicious",)), "qname", 12),
+                data.top(self.filters.where(rcode=("NXDOMAIN",)), "qname", 12),
+            ),
             data.search(where, 25),
-        )
-        rcodes, then, then_missing, incidents = await asyncio.gather(
-            data.totals(where, "rcode"),
-            data.totals(self.filters.where(start=start, end=end), keep=30),
-            data.totals(self.filters.where(start=start, end=end), "rcode", keep=30),
             data.documents("incident", keep=2),
         )
-        self.chart.chart = chart_of(where.start, where.end, interval, buckets, unknown)
+        self.chart.chart = chart_of(where.start, where.end, interval, cells)
         self.malicious.rows = [top_row(row) for row in malicious]
         self.missing.rows = [top_row(row) for row in missing]
-        self.replies.rows = share_rows(rcodes)
+        self.replies.rows = share_rows(counts_of(now, 1))
         self.log.rows = [log_row(record) for record in page.records]
         self.incidents.rows = [
             incident_row(item.key, item.body or {}, item.time)
             for item in incidents
             if (item.body or {}).get("client") == where.client
         ]
-        now: dict[str, int] = {}
-        for bucket in buckets:
-            now[bucket.key] = now.get(bucket.key, 0) + bucket.count
+        tiers, tiers_then = counts_of(now), counts_of(then)
+        missed, missed_then = (counts_of(cells, 1).get("NXDOMAIN", 0) for cells in (now, then))
         self.tiles.tiles = [
-            {"label": "Queries", "value": sum(now.values()), "before": sum(then.values()), "tier": "plain"},
-            {"label": "Block tier", "value": now.get("block", 0), "before": then.get("block", 0), "tier": "block"},
-            {"label": "Alert tier", "value": now.get("alert", 0), "before": then.get("alert", 0), "tier": "alert"},
-            {
-                "label": "NXDOMAIN",
-                "value": rcodes.get("NXDOMAIN", 0),
-                "before": then_missing.get("NXDOMAIN", 0),
-                "tier": "none",
-            },
+            {"label": label, "value": value, "before": value_then, "tier": tier}
+            for label, tier, value, value_then in (
+                ("Queries", "plain", sum(tiers.values()), sum(tiers_then.values())),
+                ("Block tier", "block", tiers.get("block", 0), tiers_then.get("block", 0)),
+                ("Alert tier", "alert", tiers.get("alert", 0), tiers_then.get("alert", 0)),
+                ("NXDOMAIN", "none", missed, missed_then),
+            )
         ]
 
     def _choose(self) -> None:

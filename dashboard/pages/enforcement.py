@@ -9,7 +9,7 @@ from dashboard.components import READY, Component, Facts, Notice, Table, Tiles
 from dashboard.decision import Decision, InForce
 from dashboard.inputs import Button, TextInput
 from dashboard.page import Context, Page, columns, panel, schedule, stack, toolbar
-from dashboard.rows import top_row
+from dashboard.rows import counts_of, top_row
 from dashboard.widgets import range_bar, text
 from verdicts.names import split
 
@@ -121,17 +121,18 @@ class Enforcement(Page):
     async def read(self) -> None:
         data = self.context.data
         would = self.filters.where(tier=("block",), enforced=False)
-        tops, clients, totals, all_totals = await asyncio.gather(
+        tops, clients, by_source, all_queries = await asyncio.gather(
             data.top(would, "qname", NAMES, "clients", keep=10),
             data.top(would, "client", 20, keep=10),
             data.totals(would, "source", keep=10),
             data.totals(self.filters.where(), keep=10),
         )
+        totals = counts_of(by_source)
         domains = {split(top.key).registered for top in tops}
         counts = dict(zip(domains, await asyncio.gather(*(self._asked(domain) for domain in domains)), strict=True))
         self.names.rows = [{**top_row(top), "popularity": counts[split(top.key).registered]} for top in tops]
         self.clients.rows = [top_row(top) for top in clients]
-        blocked, everything = sum(totals.values()), sum(all_totals.values())
+        blocked, everything = sum(totals.values()), sum(cell.count for cell in all_queries)
         share = f"{100 * blocked / everything:.2f} % of all queries" if everything else ""
         self.tiles.tiles = [
             {"label": "Queries that would be blocked", "value": blocked, "hint": share, "tier": "block"},
@@ -157,7 +158,8 @@ class Enforcement(Page):
         ]
 
     async def _asked(self, registered: str) -> int:
-        return sum((await self.context.data.totals(self.filters.where(registered=registered), keep=60)).values())
+        counts = await self.context.data.totals(self.filters.where(registered=registered), keep=60)
+        return sum(cell.count for cell in counts)
 
     async def read_policy(self) -> None:
         """Show the policy in force."""

@@ -7,6 +7,7 @@ from typing import Any
 from dashboard.client import Refused
 from dashboard.components import READY, Component, Facts, Notice, Table
 from dashboard.page import Context, Page, columns, panel, stack
+from dashboard.rows import counts_of
 from dashboard.widgets import range_bar
 from verdicts.reconciliation import EDGE_MS, gaps_of, state_of
 from verdicts.store import BatchState
@@ -109,7 +110,7 @@ class Health(Page):
         )
         self.reasons.rows = [
             {"key": key or "(none)", "count": count}
-            for key, count in sorted(reasons.items(), key=lambda item: -item[1])
+            for key, count in sorted(counts_of(reasons).items(), key=lambda item: -item[1])
         ]
 
     async def _status(self) -> dict[str, Any]:

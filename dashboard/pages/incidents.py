@@ -1,5 +1,6 @@
 """Incidents: clients that look infected, with what shows it; acknowledged, assigned, closed."""
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode
@@ -105,18 +106,15 @@ class Incidents(Page):
         where = self.filters.where(start=start, end=end, client=row["client"])
         evidence = self.filters.where(start=start, end=end, client=row["client"], label=("malicious",))
         interval = interval_of(start, end)
-        tops, page, buckets, unknown = (
-            await data.top(evidence, "qname", 60),
-            await data.search(evidence, 60),
-            await data.histogram(where, interval),
-            await data.histogram(
-                self.filters.where(start=start, end=end, client=row["client"], label=("unknown",)), interval
-            ),
+        tops, page, cells = await asyncio.gather(
+            data.top(evidence, "qname", 60),
+            data.search(evidence, 60),
+            data.cube(where, interval, ("label", "tier")),
         )
         rcodes = {record.qname: record.rcode for record in reversed(page.records)}
         self.names.rows = [{**top_row(top), "rcode": rcodes.get(top.key, "")} for top in tops]
         self.log.rows = [log_row(record) for record in page.records]
-        self.chart.chart = chart_of(start, end, interval, buckets, unknown)
+        self.chart.chart = chart_of(start, end, interval, cells)
         self.facts.facts = [
             {"label": "Client", "value": row["client"], "kind": "client"},
             {"label": "State", "value": row["state"], "kind": "state"},

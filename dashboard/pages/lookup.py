@@ -100,7 +100,7 @@ class Lookup(Page):
     async def read(self) -> None:
         registered = names.split(self.name).registered if "*" not in self.name else ""
         latest, entries = await asyncio.gather(
-            self.history.read(self.context.data, self.where, self.filters.where(registered=registered), self.name),
+            self.history.read(self.context.data, self.where(), self.filters.where(registered=registered), self.name),
             entries_over(self.context.data, self.name) if registered else _none(),
         )
         self.entries.rows = [entry_row(entry) for entry in entries]
@@ -121,10 +121,10 @@ class Lookup(Page):
         if not self.characters.characters:
             self.characters.empty = "The model was not asked."
 
-    def where(self, **changes: Any) -> Filter:
+    def where(self) -> Filter:
         """The filter of the history: the name, with all below it where asked for."""
         name = f".{self.name}" if self.wide and "*" not in self.name else self.name
-        return self.filters.where(name=name, **changes)
+        return self.filters.where(name=name)
 
     def _understood(self, text: str) -> tuple[str, str]:
         if not text or self._is_client():

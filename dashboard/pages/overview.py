@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 from dashboard.components import READY, Component, Since, Table, Tiles, TimeChart
 from dashboard.data import Failure
@@ -12,9 +12,20 @@ from dashboard.page import Context, Page, columns, panel, stack
 from dashboard.rows import LOG_COLUMNS, chart_of, log_row, top_row
 from dashboard.visit import news
 from dashboard.widgets import range_bar
+from verdicts.store import Cell
 
 LATEST = 14
 NAMES = 10
+COUNTED = ("label", "tier", "enforced")
+TILES = (  # label, tier and link of each of `_Figures`
+    ("Queries", "plain", "/queries"),
+    ("Judged", "benign", ""),
+    ("Blocked", "block", "/queries?enforced=yes&tier=block"),
+    ("Would block", "block", "/enforcement"),
+    ("Alerted", "alert", "/queries?tier=alert"),
+    ("Unknown", "unknown", "/queries?label=unknown"),
+    ("Discarded", "none", "/health"),
+)
 
 
 class Overview(Page):
@@ -78,63 +89,56 @@ class Overview(Page):
         where = self.filters.where()
         interval = interval_of(where.start, where.end)
         data = self.context.data
-        buckets, page, names = await asyncio.gather(
-            data.histogram(where, interval),
+        start, end = before(where)
+        counts, then, page, names, discarded, discarded_then = await asyncio.gather(
+            data.cube(where, interval, COUNTED),
+            data.totals(self.filters.where(start=start, end=end), *COUNTED, keep=30),
             data.search(where, LATEST),
             data.top(self.filters.where(label=("malicious",)), "qname", NAMES),
+            data.discarded(where.start, where.end),
+            data.discarded(start, end, keep=30),
         )
-        unknown, tiles = await asyncio.gather(
-            data.histogram(self.filters.where(label=("unknown",)), interval), self._figures()
-        )
-        self.chart.chart = chart_of(where.start, where.end, interval, buckets, unknown)
+        self.chart.chart = chart_of(where.start, where.end, interval, counts)
         self.latest.rows = [log_row(record) for record in page.records]
         self.names.rows = [top_row(top) for top in names]
-        self.tiles.tiles = tiles
-
-    async def _figures(self) -> list[dict[str, Any]]:
-        where = self.filters.where()
-        start, end = before(where)
-        data = self.context.data
-        now, then, labels, labels_then, enforced, enforced_then = await asyncio.gather(
-            data.totals(where),
-            data.totals(self.filters.where(start=start, end=end), keep=30),
-            data.totals(where, "label"),
-            data.totals(self.filters.where(start=start, end=end), "label", keep=30),
-            data.totals(self.filters.where(enforced=True)),
-            data.totals(self.filters.where(start=start, end=end, enforced=True), keep=30),
-        )
-        discarded, discarded_then = await asyncio.gather(
-            data.discarded(where.start, where.end), data.discarded(start, end, keep=30)
-        )
-        total, total_then = sum(now.values()), sum(then.values())
-        return [
-            _tile("Queries", total, total_then, href="/queries"),
-            _tile("Judged", total - labels.get("unknown", 0), total_then - labels_then.get("unknown", 0), "benign"),
-            _tile(
-                "Blocked",
-                enforced.get("block", 0),
-                enforced_then.get("block", 0),
-                "block",
-                "/queries?enforced=yes&tier=block",
-            ),
-            _tile(
-                "Would block",
-                now.get("block", 0) - enforced.get("block", 0),
-                then.get("block", 0) - enforced_then.get("block", 0),
-                "block",
-                "/enforcement",
-            ),
-            _tile("Alerted", now.get("alert", 0), then.get("alert", 0), "alert", "/queries?tier=alert"),
-            _tile(
-                "Unknown", labels.get("unknown", 0), labels_then.get("unknown", 0), "unknown", "/queries?label=unknown"
-            ),
-            _tile("Discarded", discarded, discarded_then, "none", "/health"),
-        ]
+        self.tiles.tiles = _tiles(_figures(counts, discarded), _figures(then, discarded_then))
 
     def _zoom(self, message: dict[str, Any]) -> None:
         if message.get("action") == "interval":
             self.filters.param.update(range="custom", start=int(message["start"]), end=int(message["end"]))
 
 
-def _tile(label: str, value: int, before: int, tier: str = "plain", href: str = "") -> dict[str, Any]:
-    return {"label": label, "value": value, "before": before, "tier": tier, "href": href}
+class _Figures(NamedTuple):
+    """Queries of a period by what became of them."""
+
+    total: int
+    judged: int
+    blocked: int
+    would_block: int
+    alerted: int
+    unknown: int
+    discarded: int
+
+
+def _figures(counts: list[Cell], discarded: int) -> _Figures:
+    """From counts by label, tier and whether the action reached the client."""
+
+    def queries(wanted: Callable[[str, str, str], bool]) -> int:
+        return sum(cell.count for cell in counts if wanted(*cell.keys))
+
+    return _Figures(
+        total=queries(lambda label, tier, enforced: True),
+        judged=queries(lambda label, tier, enforced: label != "unknown"),
+        blocked=queries(lambda label, tier, enforced: tier == "block" and enforced == "true"),
+        would_block=queries(lambda label, tier, enforced: tier == "block" and enforced != "true"),
+        alerted=queries(lambda label, tier, enforced: tier == "alert"),
+        unknown=queries(lambda label, tier, enforced: label == "unknown"),
+        discarded=discarded,
+    )
+
+
+def _tiles(now: _Figures, then: _Figures) -> list[dict[str, Any]]:
+    return [
+        {"label": label, "value": value, "before": before, "tier": tier, "href": href}
+        for (label, tier, href), value, before in zip(TILES, now, then, strict=True)
+    ]

@@ -80,6 +80,14 @@ class Bucket(msgspec.Struct, frozen=True):
     count: int
 
 
+class Cell(msgspec.Struct, frozen=True):
+    """`count` queries with these values of several fields in the interval that begins at `time` (Unix milliseconds)."""
+
+    time: int
+    keys: tuple[str, ...]
+    count: int
+
+
 class Top(msgspec.Struct, frozen=True):
     """One row of a ranking: `count` queries by `clients` distinct clients; extremes of the model's scores."""
 
@@ -139,6 +147,9 @@ class LogStore(Protocol):
 
     def histogram(self, where: Filter, interval: int, by: str = "tier") -> list[Bucket]:
         """Counts per `interval` milliseconds and value of the field `by`, summed over `count`."""
+
+    def cube(self, where: Filter, interval: int, by: Sequence[str]) -> list[Cell]:
+        """The same by several fields at once: one reading answers every question about their combinations."""
 
     def top(self, where: Filter, by: str, limit: int = 20, order: str = "count") -> list[Top]:
         """The `limit` highest values of the field `by` (qname, registered, client, ...), ordered by

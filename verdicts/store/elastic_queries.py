@@ -3,7 +3,7 @@
 import base64
 import binascii
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -11,7 +11,7 @@ from elasticsearch import Elasticsearch
 
 from verdicts import names
 from verdicts.ecs import is_address, record_of
-from verdicts.store import BatchState, Bucket, Filter, Page, Top
+from verdicts.store import BatchState, Bucket, Cell, Filter, Page, Top
 from verdicts.store.elastic_client import ElasticSettings, translated
 
 FIELDS = {
@@ -26,7 +26,7 @@ LISTS = ("resolver", "qtype", "label", "tier", "action", "source", "rcode", "mod
 TIERS = ("none", "alert", "block")
 PAGE_BATCHES = 500
 MAX_RESULTS = 10_000  # `index.max_result_window` as Elasticsearch comes
-MAX_VALUES = 1000  # of one field in a histogram
+MAX_VALUES = 1000  # of one field in a histogram or cube
 SORT = (
     {"@timestamp": "desc"}, {"verdict.batch": "desc"}, {"verdict.row": "desc"}, {"_seq_no": "desc"},
     {"verdict.boot": "desc"},
@@ -37,7 +37,7 @@ TOP_ORDERS = {
 
 
 class LogReads:
-    """`search`, `histogram`, `top`, `reconcile` and `discarded` of `ElasticStore`."""
+    """`search`, `histogram`, `cube`, `top`, `reconcile` and `discarded` of `ElasticStore`."""
 
     client: Elasticsearch
     settings: ElasticSettings
@@ -53,15 +53,21 @@ class LogReads:
 
     def histogram(self, where: Filter, interval: int, by: str = "tier") -> list[Bucket]:
         """Counts per interval and value of `by`, in order of time and value."""
+        return [Bucket(cell.time, cell.keys[0], cell.count) for cell in self.cube(where, interval, (by,))]
+
+    def cube(self, where: Filter, interval: int, by: Sequence[str]) -> list[Cell]:
+        """Counts per interval and values of the fields `by`, in order of both."""
         if interval < 1:
             raise ValueError(f"interval {interval}: expected 1 millisecond or more")
-        values = _by(by, {"size": MAX_VALUES}, {"count": _COUNT})
+        values: dict[str, Any] = {"count": _COUNT}
+        for field in reversed(by):
+            values = _by(field, {"size": MAX_VALUES}, values)
         times = {"field": "@timestamp", "fixed_interval": f"{interval}ms", "min_doc_count": 1}
         answer = self._log(size=0, query=query_of(where), aggs={"t": {"date_histogram": times, "aggs": values}})
         return [
-            Bucket(int(bucket["key"]), key, count)
+            Cell(int(bucket["key"]), keys, count)
             for bucket in _buckets(answer, "t")
-            for key, count in sorted((_key(value), int(value["count"]["value"])) for value in _values(bucket))
+            for keys, count in sorted(_leaves(bucket, len(by)))
             if count
         ]
 
@@ -224,6 +230,16 @@ def _values(answer: dict[str, Any]) -> list[dict[str, Any]]:
     found = answer if "k" in answer else answer.get("aggregations", {})
     parts = (found.get("k", {}), found.get("rest", {}).get("k", {}))
     return [bucket for part in parts for bucket in part.get("buckets", [])]
+
+
+def _leaves(bucket: dict[str, Any], fields: int) -> Iterator[tuple[tuple[str, ...], int]]:
+    """Values and count of each of the innermost buckets, `fields` deep."""
+    if fields == 0:
+        yield (), int(bucket["count"]["value"])
+        return
+    for value in _values(bucket):
+        for keys, count in _leaves(value, fields - 1):
+            yield (_key(value), *keys), count
 
 
 def _key(bucket: dict[str, Any]) -> str:

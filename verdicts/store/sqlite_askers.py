@@ -10,7 +10,7 @@ transaction.
 """
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -79,11 +79,22 @@ def add_late(db: sqlite3.Connection, now: int) -> bool:
     return bool(newest < in_time)
 
 
-def count_askers(ask: Callable[..., list[Any]], field: int, key: str, start: int, end: int) -> int | None:
-    """Distinct clients of a key on the days that begin in [`start`, `end`), or None where none of them has a list.
+def count_askers(
+    ask: Callable[..., list[Any]],
+    field: int,
+    key: str,
+    start: int,
+    end: int,
+    classes: Sequence[int],
+    rest: Sequence[int],
+) -> int | None:
+    """Distinct clients of a key on the days that begin in [`start`, `end`), or None where its lists do not help.
 
-    `ask` takes SQL and its values and gives rows; `start` is a day's begin.
+    `ask` takes SQL and its values and gives rows; `start` is a day's begin. A list holds the clients of all classes:
+    those that asked in none of `classes`, only in the `rest`, are few where the benign are wanted, and are taken out.
     """
+    if 0 not in classes:
+        return None
     lists = dict(
         ask("SELECT time, clients FROM askers WHERE field = ? AND key = ? AND time >= ? AND time < ?",
             field, key, start, end)
@@ -93,11 +104,25 @@ def count_askers(ask: Callable[..., list[Any]], field: int, key: str, start: int
     found: set[str] = set()
     for clients in lists.values():
         found.update(_clients(clients))
-    others = [time for time in range(start, end, DAY) if time not in lists]
-    marks = ", ".join(map(str, others))
-    sql = f"SELECT DISTINCT client FROM asked WHERE field = ? AND key = ? AND time IN ({marks})"
+    of_key = "asked a WHERE field = ? AND key = ?"
+    wanted = _marks(classes)
+    if rest:
+        listed = _marks(lists)
+        # The planner would read all classes of a day if they were an IN list as well.
+        sql = (
+            "SELECT client FROM (SELECT DISTINCT client FROM (SELECT value AS other FROM json_each(?)) CROSS JOIN"
+            f" {of_key} AND time IN ({listed}) AND class = other) o WHERE NOT EXISTS (SELECT 1 FROM {of_key}"
+            f" AND time IN ({listed}) AND class IN ({wanted}) AND a.client = o.client)"
+        )
+        found.difference_update(client for (client,) in ask(sql, f"[{_marks(rest)}]", field, key, field, key))
+    others = _marks(time for time in range(start, end, DAY) if time not in lists)
+    sql = f"SELECT DISTINCT client FROM {of_key} AND time IN ({others}) AND class IN ({wanted})"
     found.update(client for (client,) in ask(sql, field, key))
     return len(found)
+
+
+def _marks(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 def _clients(listed: str) -> list[str]:

@@ -4,12 +4,15 @@ import ipaddress
 import sqlite3
 from typing import Any, NamedTuple
 
+import msgspec
+
 from verdicts import names
 from verdicts.store import Filter
 from verdicts.store.sqlite_log import CLASSES
 
 LIKELY = 0.5  # the partial index `records_likely` begins here
 
+KEY_FILTERS = ("name", "registered", "client")  # the filter of each of KEYS
 _DIMENSIONS = ("resolver", "qtype", "label", "tier", "action", "source", "rcode", "model", "reason")
 
 
@@ -98,6 +101,23 @@ def dimensions(reader: sqlite3.Connection, where: Filter) -> list[int] | None:
 def only_dimensions(where: Filter) -> bool:
     """True when the roll-ups by dimension can answer."""
     return not (where.name or where.registered or where.client) and where.min_score is where.max_score is None
+
+
+class Keyed(NamedTuple):
+    """One key of a roll-up by key, and the classes wanted of it."""
+
+    field: int  # index in KEYS
+    key: str
+    classes: list[int]
+
+
+def one_key(where: Filter) -> Keyed | None:
+    """What a filter wants when, beside tier and label, it speaks of one name, domain or client alone; else None."""
+    client = where.client if "/" not in where.client else ""
+    name = "" if where.name.startswith(".") or "*" in where.name else where.name
+    given = [(field, key) for field, key in enumerate((name, where.registered, client)) if key]
+    classes = key_filter_classes(msgspec.structs.replace(where, **{KEY_FILTERS[field]: "" for field, _ in given}))
+    return Keyed(*given[0], classes) if len(given) == 1 and classes is not None else None
 
 
 def key_filter_classes(where: Filter) -> list[int] | None:
