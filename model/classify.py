@@ -1,16 +1,21 @@
 """Offline classification: names in, one line each out, in input order, in flat memory."""
 
 import json
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from queue import Queue
+from typing import IO, Any, NamedTuple
 
 from model.explain import explain
 from model.scorer import Scorer
-from verdicts.names import BadName, ineligible, normalise, shown, strip_service
+from verdicts.names import BadName, ineligible, normalise, strip_service
 from verdicts.policy import Policy, Verdict, decide
 
-CHUNK = 8192  # names scored together
+CHUNK = 32_768  # names scored together at most
+BLOCK = 1 << 16  # octets read at once
+WAITING = 16  # blocks read ahead
+LONGEST = 4096  # octets of a line that are looked at; the longest name has 1,012 in presentation form
 
 
 class Judged(NamedTuple):
@@ -22,27 +27,73 @@ class Judged(NamedTuple):
 
 def classify(names: Iterable[str], scorer: Scorer) -> Iterator[Judged]:
     """Judge names with a model alone, no lists; any number of names, any length of stream."""
-    policy, thresholds = Policy(), scorer.artifact.thresholds()
     remaining = iter(names)
     while chunk := list(islice(remaining, CHUNK)):
-        qnames = [_normalised(name) for name in chunk]
-        reasons = [None if qname is None else ineligible(strip_service(qname)) for qname in qnames]
-        asked = [q for q, reason in zip(qnames, reasons, strict=True) if q is not None and reason is None]
-        scores = iter(scorer(scorer.encoding(asked)).tolist())
-        for name, qname, reason in zip(chunk, qnames, reasons, strict=True):
-            if qname is None:
-                yield Judged(name, None)
-            elif reason is not None:
-                yield Judged(name, decide(policy, thresholds, None, reason))
-            else:
-                generated, score = next(scores)
-                yield Judged(name, decide(policy, thresholds, None, None, generated, score))
+        yield from judge(chunk, scorer)
+
+
+def judge(chunk: Sequence[str], scorer: Scorer) -> Iterator[Judged]:
+    """Judge these names together."""
+    policy, thresholds = Policy(), scorer.artifact.thresholds()
+    qnames = [_normalised(name) for name in chunk]
+    reasons = [None if qname is None else ineligible(strip_service(qname)) for qname in qnames]
+    asked = [q for q, reason in zip(qnames, reasons, strict=True) if q is not None and reason is None]
+    scores = iter(scorer(scorer.encoding(asked)).tolist())
+    for name, qname, reason in zip(chunk, qnames, reasons, strict=True):
+        if qname is None:
+            yield Judged(name, None)
+        elif reason is not None:
+            yield Judged(name, decide(policy, thresholds, None, reason))
+        else:
+            generated, score = next(scores)
+            yield Judged(name, decide(policy, thresholds, None, None, generated, score))
+
+
+def arriving(stream: IO[bytes]) -> Iterator[list[str]]:
+    """The names of a stream, one a line, as they come: few at once where lines trickle, many where they pour.
+
+    Blank lines are passed over, blanks around a name taken off. Octets that are no UTF-8 are written as `\\DDD`. Of a
+    line without end only the beginning is kept. A thread reads ahead, within a bound.
+    """
+    blocks: Queue[bytes] = Queue(WAITING)
+    threading.Thread(target=_read, args=(stream, blocks), daemon=True).start()
+    rest, more = b"", True
+    while more:
+        read = [blocks.get()]
+        while read[-1] and not blocks.empty():
+            read.append(blocks.get())
+        more = bool(read[-1])
+        *lines, rest = (rest + b"".join(read)).split(b"\n")
+        rest = rest[:LONGEST]
+        if not more:
+            lines.append(rest)
+        names = [_text(name) for line in lines if (name := line.strip())]
+        for start in range(0, len(names), CHUNK):
+            yield names[start : start + CHUNK]
+
+
+def _read(stream: IO[bytes], blocks: Queue[bytes]) -> None:
+    """Hand over what comes, and an empty block at the end."""
+    block = b"more"
+    while block:
+        try:
+            block = stream.read1(BLOCK)  # type: ignore[attr-defined]
+        except (OSError, ValueError):  # it was closed
+            block = b""
+        blocks.put(block)
+
+
+def _text(name: bytes) -> str:
+    try:
+        return name.decode()
+    except UnicodeDecodeError:
+        return "".join(chr(octet) if octet < 0x80 else f"\\{octet:03d}" for octet in name)
 
 
 def as_line(judged: Judged) -> str:
     """Name, label, score, generated, separated by tabs; what cannot be printed is escaped; no name: malformed."""
     verdict = judged.verdict
-    name = judged.name if judged.name.isprintable() else shown(judged.name)
+    name = judged.name if judged.name.isprintable() else "".join(map(_printable, judged.name))
     if verdict is None:
         return f"{name}\tmalformed\t0\t0"
     return f"{name}\t{verdict.label}\t{verdict.score:.6g}\t{verdict.generated:.6g}"
@@ -78,8 +129,15 @@ def _mark(share: float) -> str:
     return "=" if share <= -0.66 else "-" if share <= -0.33 else " "
 
 
+def _printable(character: str) -> str:
+    """The character, or its octets as they are written in a name."""
+    if character.isprintable():
+        return character
+    return "".join(f"\\{octet:03d}" for octet in character.encode("utf-8", "surrogatepass"))
+
+
 def _normalised(name: str) -> str | None:
     try:
-        return normalise(name[:-1] if name.endswith(".") and not name.endswith("\\.") and len(name) > 1 else name)
+        return normalise(name)
     except BadName:
         return None

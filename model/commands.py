@@ -1,8 +1,9 @@
 """The model's part of the `verdict` command: train, evaluate, classify, models."""
 
+import io
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,7 @@ def classify(names: tuple[str, ...], model: str | None, as_objects: bool, explai
     """
     if not names:
         raise click.UsageError("no names: give some, or - to read them from standard input")
-    from model.classify import as_json, as_line, as_picture
-    from model.classify import classify as judge
+    from model.classify import arriving, as_json, as_line, as_picture, judge
     from model.explain import explain
     from model.scorer import Scorer, set_threads
 
@@ -38,15 +38,20 @@ def classify(names: tuple[str, ...], model: str | None, as_objects: bool, explai
     artifact = _load(model)
     few = names != ("-",) and len(names) <= 64
     scorer = Scorer(artifact, batch_sizes=(64,) if few else (64, 1024))
-    lines: Iterable[str] = _standard_input() if names == ("-",) else names
-    for judged in judge(lines, scorer):
-        if as_objects:
-            _write(as_json(judged, scorer, explained))
-            continue
-        _write(as_line(judged))
-        if explained and judged.verdict is not None and judged.verdict.source == "model":
-            _write(as_picture(explain(scorer, judged.name)))
-    _flush()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without the character is no reason to end
+    try:
+        for chunk in arriving(sys.stdin.buffer) if names == ("-",) else [names]:
+            for judged in judge(chunk, scorer):
+                if as_objects:
+                    _write(as_json(judged, scorer, explained))
+                    continue
+                _write(as_line(judged))
+                if explained and judged.verdict is not None and judged.verdict.source == "model":
+                    _write(as_picture(explain(scorer, judged.name)))
+            sys.stdout.flush()
+    except BrokenPipeError:  # a reader that went away (`head`) is no error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.command()
@@ -258,23 +263,8 @@ def _registry(place: str) -> Any:
         raise click.ClickException(str(error)) from error
 
 
-def _standard_input() -> Iterator[str]:
-    for line in sys.stdin.buffer:
-        name = line.rstrip(b"\r\n")
-        if name:
-            yield name.decode("utf-8", "surrogateescape")
-
-
 def _write(line: str) -> None:
     sys.stdout.write(line + "\n")
-
-
-def _flush() -> None:
-    """Write out; a reader that went away (`head`) is no error."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def quiet() -> None:

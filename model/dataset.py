@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Callable
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,16 +72,23 @@ class Entry(NamedTuple):
 
 
 def collect(
-    sources: list[Source], data: str | Path, on_bad: Callable[[BadRow], None] | None = None
+    sources: list[Source], data: str | Path, progress: Callable[[dict[str, Any]], None] = lambda line: None
 ) -> dict[str, Entry | None]:
-    """Every eligible name of the lists; None: contested."""
+    """Every eligible name of the lists; None: contested. `progress` gets a line a list."""
     found: dict[str, Entry | None] = {}
     for number, source in enumerate(sources):
-        for row in read(located(data, source), source.form, on_bad):
+        progress({"reading": source.path, "list": number + 1, "of": len(sources)})
+        for row in read(located(data, source), source.form):
             name = strip_service(row.name)
             if ineligible(name):
                 continue
-            entry = Entry(KINDS.index(source.kind), number, row.family, _strata(source, row.columns))
+            try:
+                strata = _strata(source, row.columns)
+            except (KeyError, ValueError) as error:
+                raise BadRow(
+                    f"{located(data, source)}:{row.line}: {error}, expected first_seen and snapshots, a number"
+                ) from error
+            entry = Entry(KINDS.index(source.kind), number, row.family, strata)
             found[name] = resolve(found[name], entry, sources) if name in found else entry
     return found
 

@@ -31,8 +31,7 @@ def load_corpus(data: str | Path, progress: Progress, held_out: int = HELD_OUT) 
     """
     own = None if "://" in str(data) else Path(data) / "sources.toml"
     sources = load_sources(own) if own is not None and own.exists() else load_sources()
-    progress({"reading": f"{len(sources)} lists"})
-    found = collect(sources, data)
+    found = collect(sources, data, progress)
     progress({"names": len(found), "contested": sum(entry is None for entry in found.values())})
     return build(found, sources, read_plan(), held_out)
 

@@ -2,14 +2,15 @@
 
 | form | looks like |
 |---|---|
-| plain, ctc | a name a line; `#` begins a comment (the CTC blocklist is one) |
-| hosts | `0.0.0.0 NAME...`; names of the machine itself are passed over |
+| plain, ctc | a name a line; `#` begins a comment (the CTC blocklist is one); read by `verdicts.list_formats` |
+| hosts | `0.0.0.0 NAME...`; names of the machine itself are passed over; read there too |
 | ranked | `RANK,NAME` without a header (Tranco, Umbrella, Majestic's short form) |
 | domcop | `Rank,Domain,Open Page Rank` with a header, quoted or not |
 | csv | a header with `name` or `domain`, and perhaps `family`, `date` or `first_seen`, `rank`, and others |
-| rpz | a response policy zone: `NAME CNAME .`, a leading `*.` taken off |
+| rpz | a response policy zone: `NAME CNAME .`, a leading `*.` taken off, exceptions and other triggers passed over |
 
-Files may be gzip (`.gz`) or zip (`.zip`, its first member). URLs are `http(s)://`, read with a deadline.
+Names are of letters, digits, `-` and `_`; others than ASCII letters are taken for an IDN and become `xn--`. Files may
+be gzip (`.gz`) or zip (`.zip`, its first member). URLs are `http(s)://`, read with a deadline.
 """
 
 import csv
@@ -17,18 +18,19 @@ import gzip
 import io
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 from typing import IO, NamedTuple, cast
+from urllib.parse import urlsplit
 
+from verdicts import list_formats
 from verdicts.names import BadName, normalise, shown
 
 URL_DEADLINE = 60  # seconds without a byte
-HOSTS_OWN = frozenset(
-    "localhost localhost.localdomain local broadcasthost ip6-localhost ip6-loopback ip6-localnet ip6-mcastprefix "
-    "ip6-allnodes ip6-allrouters ip6-allhosts 0.0.0.0".split()
-)
+CUT = (EOFError, zlib.error, zipfile.BadZipFile, IndexError, HTTPException)  # what files that are not whole raise
 
 
 class BadRow(ValueError):
@@ -40,6 +42,7 @@ class Row(NamedTuple):
 
     name: str
     columns: dict[str, str]  # of a CSV: all its other columns
+    line: int = 0
 
     @property
     def family(self) -> str:
@@ -53,24 +56,34 @@ class Row(NamedTuple):
 Lines = Iterator[tuple[int, str]]
 
 
-def read(place: str | Path, form: str, on_bad: Callable[[BadRow], None] | None = None) -> Iterator[Row]:
+def read(place: str | Path, form: str) -> Iterator[Row]:
     """Stream the rows of a file, of each file in a folder, or of a URL.
 
-    A bad row raises `BadRow`, or goes to `on_bad` and is passed over.
+    Raises `BadRow`, and OSError for a file or URL that is not there or not whole.
     """
     if form not in FORMS:
         raise ValueError(f"form {form!r}: expected one of {', '.join(FORMS)}")
     for file in _files(place):
-        with _opened(file) as stream:
-            lines = ((number, line.rstrip("\r\n")) for number, line in enumerate(stream, 1))
-            for number, name, columns in FORMS[form](lines, str(file)):
-                try:
-                    yield Row(normalise(name.rstrip(".") if name != "." else name), columns)
-                except BadName as error:
-                    bad = BadRow(f"{file}:{number}: {error}, expected a {form} row")
-                    if on_bad is None:
-                        raise bad from error
-                    on_bad(bad)
+        try:
+            with _opened(file) as stream:
+                lines = ((number, line.rstrip("\r\n")) for number, line in enumerate(stream, 1))
+                for number, name, columns in FORMS[form](lines, str(file)):
+                    yield Row(_name(name, form, f"{file}:{number}"), columns, number)
+        except CUT as error:
+            raise OSError(f"{file}: {error or type(error).__name__}, expected a whole file") from error
+        except OSError as error:
+            raise error if str(file) in str(error) else OSError(f"{file}: {error}") from error
+
+
+def _name(text: str, form: str, place: str) -> str:
+    """A list's name, normalised; raises `BadRow`."""
+    try:
+        name = normalise(text if text.isascii() else text.encode("idna").decode())
+    except (BadName, UnicodeError) as error:
+        raise BadRow(f"{place}: {error}, expected a {form} row") from error
+    if "\\" in name:
+        raise BadRow(f"{place}: {shown(text)}: expected letters, digits, - and _ alone in a {form} row")
+    return name
 
 
 def _files(place: str | Path) -> list[str | Path]:
@@ -84,11 +97,11 @@ def _files(place: str | Path) -> list[str | Path]:
 def _opened(place: str | Path) -> Iterator[IO[str]]:
     raw = urllib.request.urlopen(place, timeout=URL_DEADLINE) if isinstance(place, str) else place.open("rb")
     with raw:
-        name = str(place).lower()
+        name = urlsplit(place).path if isinstance(place, str) else place.name
         data: IO[bytes]
-        if name.endswith(".gz"):
+        if name.lower().endswith(".gz"):
             data = cast(IO[bytes], gzip.open(raw))
-        elif name.endswith(".zip"):
+        elif name.lower().endswith(".zip"):
             archive = zipfile.ZipFile(raw if raw.seekable() else io.BytesIO(raw.read()))
             data = archive.open(archive.namelist()[0])
         else:
@@ -99,23 +112,18 @@ def _opened(place: str | Path) -> Iterator[IO[str]]:
 Parsed = Iterator[tuple[int, str, dict[str, str]]]
 
 
-def _plain(lines: Lines, file: str) -> Parsed:
-    for number, line in lines:
-        text = line.partition("#")[0].strip()
-        if text:
-            yield number, text, {}
+def _listed(form: str) -> Callable[[Lines, str], Parsed]:
+    """A form that lists of decisions are imported from, too."""
 
+    def rows(lines: Lines, file: str) -> Parsed:
+        for number, found in list_formats.read((line for _, line in lines), form):
+            if isinstance(found, list_formats.Row):
+                if not found.allows:
+                    yield number, found.name, {}
+            elif not isinstance(found, list_formats.OtherTrigger):
+                raise BadRow(f"{file}:{number}: {found}")
 
-def _hosts(lines: Lines, file: str) -> Parsed:
-    for number, line in lines:
-        address, *found = line.partition("#")[0].split() or [""]
-        if not address:
-            continue
-        if not found or not all(c in "0123456789abcdefABCDEF.:%" for c in address.partition("%")[0]):
-            raise BadRow(f"{file}:{number}: {shown(line)}, expected ADDRESS NAME")
-        for name in found:
-            if name not in HOSTS_OWN:
-                yield number, name, {}
+    return rows
 
 
 def _ranked(lines: Lines, file: str) -> Parsed:
@@ -136,17 +144,20 @@ def _table(lines: Lines, file: str, name_of: tuple[str, ...]) -> Parsed:
             numbers[0] = number
             yield line
 
-    rows = csv.reader(counted())
-    header = [column.strip().lower().replace(" ", "_") for column in next(rows, [])]
-    column = next((header.index(name) for name in name_of if name in header), None)
-    if column is None:
-        raise BadRow(f"{file}:1: header {shown(','.join(header))}, expected a column {' or '.join(name_of)}")
-    for row in rows:
-        if not row:
-            continue
-        if len(row) != len(header):
-            raise BadRow(f"{file}:{numbers[0]}: {len(row)} columns, expected {len(header)}")
-        yield numbers[0], row[column], {key: row[i] for i, key in enumerate(header) if i != column}
+    rows = csv.reader(counted(), strict=True)
+    try:
+        header = [column.strip().lower().replace(" ", "_") for column in next(rows, [])]
+        column = next((header.index(name) for name in name_of if name in header), None)
+        if column is None:
+            raise BadRow(f"{file}:1: header {shown(','.join(header))}, expected a column {' or '.join(name_of)}")
+        for row in rows:
+            if not row:
+                continue
+            if len(row) != len(header):
+                raise BadRow(f"{file}:{numbers[0]}: {len(row)} columns, expected {len(header)}")
+            yield numbers[0], row[column], {key: row[i] for i, key in enumerate(header) if i != column}
+    except csv.Error as error:
+        raise BadRow(f"{file}:{numbers[0]}: {error}, expected comma-separated columns") from error
 
 
 def _domcop(lines: Lines, file: str) -> Parsed:
@@ -157,21 +168,7 @@ def _csv(lines: Lines, file: str) -> Parsed:
     return _table(lines, file, ("name", "domain", "qname"))
 
 
-def _rpz(lines: Lines, file: str) -> Parsed:
-    for number, line in lines:
-        words = line.partition(";")[0].split()
-        if not words or words[0].startswith("$") or "SOA" in words or "NS" in words:
-            continue
-        if line[0].isspace() and words[0].isdigit():  # the numbers of a SOA record over several lines
-            continue
-        if "CNAME" not in words and "A" not in words and "AAAA" not in words:
-            if words[0] in ("(", ")") or words[0].isdigit():
-                continue
-            raise BadRow(f"{file}:{number}: {shown(line)}, expected NAME [TTL] [IN] CNAME|A|AAAA TARGET")
-        if "rpz-" not in words[0]:  # triggers on addresses and name servers are not names
-            yield number, words[0].removeprefix("*."), {}
-
-
 FORMS: dict[str, Callable[[Lines, str], Parsed]] = {
-    "plain": _plain, "ctc": _plain, "hosts": _hosts, "ranked": _ranked, "domcop": _domcop, "csv": _csv, "rpz": _rpz,
+    "plain": _listed("plain"), "ctc": _listed("plain"), "hosts": _listed("hosts"), "ranked": _ranked,
+    "domcop": _domcop, "csv": _csv, "rpz": _listed("rpz"),
 }  # fmt: skip

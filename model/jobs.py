@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from model.retrain import Label
+from model.retrain import SMALLEST_BATCH, Label
+from verdicts.names import BadName, normalise
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -46,7 +47,8 @@ def parse(settings: dict[str, Any]) -> JobSettings:
     try:
         found = msgspec.convert(settings, JobSettings)
         labels_of(found)
-    except msgspec.ValidationError as error:
+        seen_of(found)
+    except (msgspec.ValidationError, BadName) as error:
         raise BadSettings(f"training settings: {error}") from error
     if found.kind == "train" and not found.data:
         raise BadSettings("training settings: data '', expected the folder or URL of the training data")
@@ -55,12 +57,23 @@ def parse(settings: dict[str, Any]) -> JobSettings:
     for name, low in (("epochs", 0), ("minutes", 0), ("batch_size", 0), ("rows", 0)):
         if getattr(found, name) < low:
             raise BadSettings(f"training settings: {name} {getattr(found, name)}, expected {low} or more")
+    if found.kind == "retrain" and 0 < found.batch_size < SMALLEST_BATCH:
+        raise BadSettings(
+            f"training settings: batch_size {found.batch_size}, expected {SMALLEST_BATCH} or more, of which labels "
+            "are a twentieth"
+        )
     return found
 
 
 def labels_of(settings: JobSettings) -> list[Label]:
-    """The settings' labels, typed."""
-    return msgspec.convert(settings.labels, list[Label])
+    """The settings' labels, typed, their names normalised; raises `BadName`."""
+    labels = msgspec.convert(settings.labels, list[Label])
+    return [msgspec.structs.replace(label, name=normalise(label.name)) for label in labels]
+
+
+def seen_of(settings: JobSettings) -> list[str]:
+    """The settings' seen names, normalised; raises `BadName`."""
+    return [normalise(name) for name in settings.seen]
 
 
 def work(
@@ -71,15 +84,24 @@ def work(
     Raises `model.train.Cancelled`, `BadSettings`, and what data and registry raise.
     """
     from model.registry import Registry
+    from model.train import Cancelled
+
+    def told(line: dict[str, Any]) -> None:
+        """Each line is also a moment to stop, for what trains, reads or judges without asking."""
+        progress(line)
+        if cancelled():
+            raise Cancelled(f"cancelled after {line}")
 
     models = Registry(registry)
     path = run / version
     if settings.kind == "retrain":
-        _retrain(settings, models, path, progress, cancelled)
+        _retrain(settings, models, path, told, cancelled)
     elif settings.network == "seed":
-        _seed(settings, path, progress)
+        _seed(settings, path, told)
     else:
-        _segments(settings, path, run, progress, cancelled)
+        _segments(settings, path, run, told, cancelled)
+    if cancelled():
+        raise Cancelled("cancelled before the artifact was added")
     return models.add(path)
 
 
@@ -103,7 +125,7 @@ def _retrain(settings: JobSettings, models: Any, path: Path, progress: Progress,
         tuning = msgspec.structs.replace(tuning, steps=100 * settings.epochs)
     history: list[dict[str, Any]] = []
     network = retrain(
-        parent, labels_of(settings), settings.seen, tuning, _both(history.append, progress), cancelled
+        parent, labels_of(settings), seen_of(settings), tuning, _both(history.append, progress), cancelled
     )  # fmt: skip
     save(path, network, manifest_of(parent.manifest, path.name, len(settings.labels), {}), history)
 

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from model.artifact import NETWORK, Artifact, BadArtifact, check_digests, is_version, read_manifest
+from model.artifact import MANIFEST, NETWORK, Artifact, BadArtifact, check_digests, is_version, read_manifest
 from model.manifest import Manifest
 from model.remote import Remote
 
@@ -71,7 +71,11 @@ class Registry:
 
     def get(self, version: str) -> Artifact:
         """Load this version; raises `UnknownVersion`, `BadArtifact`."""
-        return Artifact.load(self.path(version))
+        path = self.path(version)
+        stated = read_manifest(path).version
+        if stated != version:  # a copied folder: whoever follows the pointer would never see that it has it already
+            raise BadArtifact(f"{path / MANIFEST}: version {stated!r}, expected {version!r}, as the folder is named")
+        return Artifact.load(path)
 
     def add(self, directory: str | Path) -> str:
         """Copy a checked artifact into the registry and return its version; one already there stays as it is."""

@@ -25,6 +25,7 @@ from verdicts.names import ineligible, split, strip_service
 Kind = Literal["generated", "malicious", "benign", "unsure"]
 TRUTH: dict[Kind, tuple[int, int]] = {"generated": (1, 1), "malicious": (-1, 1), "benign": (0, 0)}  # -1: no loss
 LABEL_SHARE = 0.05  # of a batch's loss, at most
+SMALLEST_BATCH = 20  # in a smaller one a single label would be more
 MAX_MINUTES = 10.0
 
 
@@ -79,7 +80,9 @@ def retrain(
     network = keras.models.clone_model(artifact.network)
     network.set_weights(artifact.network.get_weights())
     network.compile(keras.optimizers.Adam(tuning.rate, clipnorm=1.0), soft_loss, jit_compile=False)
-    few = max(1, int(tuning.batch_size * LABEL_SHARE))
+    few = int(tuning.batch_size * LABEL_SHARE)
+    if not few:
+        raise ValueError(f"batch size {tuning.batch_size}: expected {SMALLEST_BATCH} or more")
     began = said = time.monotonic()
     for step in range(tuning.steps):
         if cancelled():

@@ -161,10 +161,11 @@ def _resume(run: Path, plan: Plan, start: Any) -> tuple[Any, Any, int, float]:
     import keras
 
     state = run / "state.json"
-    if state.exists():
-        found = json.loads(state.read_text())
-        if found["plan"] != msgspec.to_builtins(plan):
-            raise ValueError(f"{run}: holds a run of another plan; expected the same plan, or a new folder")
+    found = json.loads(state.read_text()) if state.exists() else {"epoch": 0, "plan": msgspec.to_builtins(plan)}
+    if found["plan"] != msgspec.to_builtins(plan):
+        raise ValueError(f"{run}: holds a run of another plan; expected the same plan, or a new folder")
+    _keep_history(run, int(found["epoch"]))
+    if found["epoch"]:
         network = keras.saving.load_model(run / "checkpoint.keras", safe_mode=True, custom_objects=LOSSES)
         average = keras.saving.load_model(run / "average.keras", safe_mode=True)
         return network, average, int(found["epoch"]), float(found["seconds"])
@@ -174,6 +175,17 @@ def _resume(run: Path, plan: Plan, start: Any) -> tuple[Any, Any, int, float]:
     optimizer = keras.optimizers.AdamW(plan.rate, weight_decay=plan.decay, clipnorm=1.0)
     network.compile(optimizer, masked_loss, jit_compile=False)
     return network, build(plan.shape), 0, 0.0  # the first block replaces the weights of what will be the average
+
+
+def _keep_history(run: Path, epochs: int) -> None:
+    """Leave only the lines that the state vouches for: a run killed between the two has one more, or a part of one."""
+    file = run / "history.jsonl"
+    if file.exists():
+        lines = file.read_text().splitlines(keepends=True)
+        if len(lines) > epochs:
+            new = run / "history.new"
+            new.write_text("".join(lines[:epochs]))
+            os.replace(new, file)
 
 
 def _checkpoint(run: Path, network: Any, average: Any, plan: Plan, epoch: int, line: dict[str, Any]) -> None:

@@ -1,11 +1,19 @@
 """The model's commands, as a person types them."""
 
+import contextlib
+import io
 import json
+import os
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from model.classify import arriving
 from model.commands import classify, models, train
 from tests.model_fixtures import write
 
@@ -37,6 +45,75 @@ def test_classify_reads_standard_input() -> None:
         classify, "--model", "seed-2020", "-", text="".join(f"site{i}.example.com.de\n" for i in range(70))
     )
     assert code == 0 and len(output.splitlines()) == 70
+
+
+def test_what_is_no_name_stands_in_its_place() -> None:
+    names = [b" wikipedia.org \r", b"", b"a..b", b"two.dots..", b"m\xc3\xbcller.de", b"nul\x00in.com", b"\xff\xfe.com",
+             b"x" * 9000, b"WWW.Wikipedia.ORG.", b"no.newline.org"]  # fmt: skip
+    result = CliRunner().invoke(classify, ["--model", "seed-2020", "-"], input=b"\n".join(names))
+    lines = [line.split("\t") for line in result.output.splitlines()]
+    assert [line[0] for line in lines] == [
+        "wikipedia.org", "a..b", "two.dots..", "m\u00fcller.de", "nul\\000in.com", "\\255\\254.com", "x" * 9000,
+        "WWW.Wikipedia.ORG.", "no.newline.org",
+    ]  # fmt: skip
+    assert [number for number, line in enumerate(lines) if line[1] == "malformed"] == [1, 2, 6]
+
+
+@pytest.fixture
+def piped() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """`verdict classify` with pipes on both sides; ended with the test."""
+    began: list[subprocess.Popen[bytes]] = []
+
+    def start(*arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+        program = [sys.executable, "-m", "serve_app.cli", "classify", "--model", "seed-2020", *arguments]
+        pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
+        began.append(subprocess.Popen(program, env=os.environ | environment, **pipes))  # type: ignore[call-overload]
+        return began[-1]
+
+    yield start
+    for process in began:
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()  # type: ignore[union-attr]
+
+
+def test_a_trickle_is_answered_as_it_comes(piped: Callable[..., subprocess.Popen[bytes]]) -> None:
+    process = piped("-", PYTHONIOENCODING="ascii")
+    assert process.stdin is not None and process.stdout is not None
+    for name in (b"wikipedia.org", b"m\xc3\xbcller.de"):  # the second is asked once the first was answered
+        process.stdin.write(name + b"\n")
+        process.stdin.flush()
+        assert process.stdout.readline().count(b"\t") == 3
+    assert process.communicate()[1] == b"" and process.returncode == 0
+
+
+def test_a_reader_that_goes_away_ends_it_without_a_word(piped: Callable[..., subprocess.Popen[bytes]]) -> None:
+    process = piped("-")
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(b"wikipedia.org\n")
+    process.stdin.flush()
+    process.stdout.readline()
+    process.stdout.close()
+    process.stdin.write(b"wikipedia.org\n" * 5000)
+    process.stdin.close()
+    assert process.stderr is not None and process.stderr.read() == b"" and process.wait(60) == 0
+
+
+def test_a_line_without_end_takes_no_memory() -> None:
+    class Endless(io.RawIOBase):
+        left = 400
+
+        def read1(self, size: int) -> bytes:
+            self.left -= 1
+            return b"x" * size if self.left > 0 else b"\nlast.org\n" if self.left == 0 else b""
+
+    tracemalloc.start()
+    found = [name for chunk in arriving(Endless()) for name in chunk]  # type: ignore[arg-type]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found[-1] == "last.org" and len(found) == 2 and peak < 8 << 20
 
 
 def test_classify_explains_as_json() -> None:

@@ -21,6 +21,7 @@ from model.dataset import (
     resolve,
 )
 from model.families import Family, merge, plan, read_plan, shape_of
+from model.formats import BadRow
 from model.sources import BadSources, Source, load_sources
 
 SOURCES = [
@@ -95,6 +96,15 @@ def test_a_feeds_name_of_a_held_out_family_is_left_out(corpus: Corpus) -> None:
 
 def test_late_names_judge_with_their_whole_domain(corpus: Corpus) -> None:
     assert part_of(corpus, "new.late.com") == part_of(corpus, "old.late.com") == JUDGE
+
+
+def test_a_row_without_what_its_stratum_needs_is_named(data: Path) -> None:
+    (data / "seen.csv").write_text("name,first_seen,snapshots\na.late.com,2026-02-01,9\nb.late.com,2026-02-01,many\n")
+    with pytest.raises(BadRow, match=r"seen\.csv:3: .*'many'.*expected first_seen and snapshots"):
+        collect(SOURCES, data)
+    (data / "seen.csv").write_text("name,snapshots\na.late.com,9\n")
+    with pytest.raises(BadRow, match=r"seen\.csv:2: 'first_seen'"):
+        collect(SOURCES, data)
 
 
 def test_strata_are_noted(corpus: Corpus) -> None:

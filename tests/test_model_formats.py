@@ -19,8 +19,9 @@ LISTS = {
     "csv": ("name,family,first_seen\na.example,tiny,2026-01-02\n", ["a.example"]),
     "rpz": (
         "$TTL 60\n@ SOA localhost. root.localhost. (1 2 3 4 5)\n@ NS localhost.\nbad.example CNAME .\n"
-        "*.bad.example 60 IN CNAME . ; all below\n32.1.2.0.192.rpz-ip CNAME .\n",
-        ["bad.example", "bad.example"],
+        "*.bad.example 60 IN CNAME . ; all below\n32.1.2.0.192.rpz-ip CNAME .\n"
+        "good.example CNAME rpz-passthru.\n$ORIGIN rpz.local.\nworse.example.rpz.local. in cname *.\n",
+        ["bad.example", "bad.example", "worse.example"],
     ),
 }
 
@@ -42,8 +43,15 @@ def test_family_and_date_come_with_a_csv_row(tmp_path: Path) -> None:
     ("form", "text", "message"),
     [
         ("plain", "ok.example\na..b\n", r"list:2: name 'a\.\.b': empty label, expected a plain row"),
+        ("plain", "a.example..\n", "list:1: .*empty label"),
+        ("plain", "ok.example\n<td>a.example</td>\n", "list:2: '<td>a.example</td>': expected letters"),
+        ("plain", "1,a.example\n", "list:1: '1,a.example': expected letters"),
+        ("plain", "a.example b.example\n", "list:1: .* expected one name a line"),
+        ("plain", "\u00fc" * 70 + ".example\n", "list:1: .*expected a plain row"),
+        ("csv", 'name,family\na.example,x\n"b.example,x\nc.example,y\n', "list:4: .*expected comma-separated"),
+        ("csv", 'name\n"a" b\n', "list:2: .*expected comma-separated"),
         ("ranked", "one,example.org\n", r"list:1: 'one,example\.org', expected RANK,NAME"),
-        ("hosts", "example.org\n", "list:1: .* expected ADDRESS NAME"),
+        ("hosts", "example.org\n", "list:1: .* expected an address and names"),
         ("csv", "title\nx\n", "list:1: header 'title', expected a column name or domain"),
         ("csv", "name,family\na.example\n", "list:2: 1 columns, expected 2"),
         ("rpz", "bad.example TXT x\n", "list:1: .* expected NAME"),
@@ -55,10 +63,24 @@ def test_a_bad_row_is_named(form: str, text: str, message: str, tmp_path: Path) 
         list(read(tmp_path / "list", form))
 
 
-def test_bad_names_can_be_passed_over_and_counted(tmp_path: Path) -> None:
-    (tmp_path / "list").write_text("a..b\nok.example\n")
-    bad: list[BadRow] = []
-    assert [row.name for row in read(tmp_path / "list", "plain", bad.append)] == ["ok.example"] and len(bad) == 1
+def test_an_idn_is_read_as_it_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "list").write_text("b\u00fccher.example\n")
+    assert [row.name for row in read(tmp_path / "list", "plain")] == ["xn--bcher-kva.example"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("cut.gz", gzip.compress(b"a.example\n" * 9000)[:60]),
+        ("no.gz", b"a.example\n"),
+        ("no.zip", b"a.example\n"),
+        ("torn.gz", gzip.compress(b"a.example\n")[:12] + b"\xff" * 20),
+    ],
+)
+def test_a_file_that_is_not_whole_is_named(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(OSError, match=name):
+        list(read(tmp_path / name, "plain"))
 
 
 def test_compressed_files_and_folders_are_read(tmp_path: Path) -> None:
@@ -71,9 +93,9 @@ def test_compressed_files_and_folders_are_read(tmp_path: Path) -> None:
 def test_a_url_is_read(tmp_path: Path) -> None:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(200)
+            self.send_response(200 if "list" in self.path else 404)
             self.end_headers()
-            self.wfile.write(b"u.example\n")
+            self.wfile.write(gzip.compress(b"u.example\n") if ".gz" in self.path else b"u.example\n")
 
         def log_message(self, *_: object) -> None:
             pass
@@ -81,7 +103,11 @@ def test_a_url_is_read(tmp_path: Path) -> None:
     server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        assert [row.name for row in read(f"http://127.0.0.1:{server.server_port}/list", "plain")] == ["u.example"]
+        at = f"http://127.0.0.1:{server.server_port}"
+        assert [row.name for row in read(f"{at}/list", "plain")] == ["u.example"]
+        assert [row.name for row in read(f"{at}/list.gz?v=1", "plain")] == ["u.example"]
+        with pytest.raises(OSError, match=f"{at}/none.*404"):
+            list(read(f"{at}/none", "plain"))
     finally:
         server.shutdown()
         server.server_close()

@@ -89,6 +89,12 @@ def test_a_broken_artifact_is_not_promoted(registry: Registry) -> None:
     assert registry.serving() == "b-3"
 
 
+def test_an_artifact_in_another_s_folder_is_not_promoted(registry: Registry) -> None:
+    shutil.copytree(registry.root / "b-2", registry.root / "mine")
+    with pytest.raises(BadArtifact, match=r"mine.*version 'b-2', expected 'mine'"):
+        registry.promote("mine")
+
+
 def test_the_guard_holds_a_candidate_back_unless_forced(registry: Registry) -> None:
     def guard(artifact: Artifact) -> list[str]:
         return ["example.org is blocked"]

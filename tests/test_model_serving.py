@@ -1,5 +1,7 @@
 """What surrounds a served model: explanation, replay, guard, retraining, offline classification."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from model.explain import explain, likelihood, profile_of
 from model.manifest import Limits, Threshold
 from model.registry import RELEASED
 from model.replay import guard, guard_set, replay
-from model.retrain import Label, NothingToLearn, Tuning, anchor_names, manifest_of, retrain
+from model.retrain import Label, NothingToLearn, Tuning, _batch, anchor_names, manifest_of, retrain
 from model.scorer import Scorer
 from model.train import Cancelled
 from tests.model_fixtures import manifest, write
@@ -115,10 +117,22 @@ def test_retraining_learns_its_labels_and_keeps_the_rest(artifact: Artifact) -> 
     assert np.abs(after(kept) - before(kept)).mean() < 0.1 and lines[-1]["step"] == 60
 
 
-def test_labels_are_at_most_a_twentieth_of_a_batch() -> None:
-    from model.retrain import LABEL_SHARE
+@pytest.mark.parametrize("size", [20, 30, 39, 40, 512])
+def test_labels_are_at_most_a_twentieth_of_a_batch(
+    artifact: Artifact, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[float] = []
 
-    assert LABEL_SHARE <= 0.05
+    labelled = artifact.encoding(["qzx9k2v7.info"])[0]
+
+    def batch(*arguments: Any) -> Any:
+        x, y = _batch(*arguments)
+        seen.append(float((x == labelled).all(1).mean()))
+        return x, y
+
+    monkeypatch.setattr("model.retrain._batch", batch)
+    retrain(artifact, LABELS[:1], [], Tuning(steps=2, batch_size=size))
+    assert all(0 < share <= 0.05 for share in seen)
 
 
 def test_retraining_is_cancelled(artifact: Artifact) -> None:

@@ -235,6 +235,19 @@ def test_a_cancelled_run_goes_on_from_its_checkpoint(sampler: Sampler, tmp_path:
     assert [line["epoch"] for line in done] == [1, 2]
 
 
+@pytest.mark.parametrize("more", ['{"epoch": 2, "loss": 0.1}\n', '{"epoch": 2, "lo'])
+def test_a_run_killed_before_its_state_was_written_has_no_line_twice(
+    sampler: Sampler, tmp_path: Path, more: str
+) -> None:
+    done: list[dict[str, object]] = []
+    with pytest.raises(Cancelled):
+        train(sampler, TINY, tmp_path, done.append, cancelled=lambda: len(done) == 1)
+    with (tmp_path / "history.jsonl").open("a") as file:
+        file.write(more)
+    train(sampler, TINY, tmp_path)
+    assert [line["epoch"] for line in history(tmp_path)] == [1, 2] and history(tmp_path)[1]["loss"] != 0.1
+
+
 def test_a_run_of_another_plan_is_not_gone_on_with(sampler: Sampler, tmp_path: Path) -> None:
     (tmp_path / "state.json").write_text(json.dumps({"epoch": 1, "seconds": 1.0, "plan": {"epochs": 9}}))
     with pytest.raises(ValueError, match="another plan"):

@@ -53,18 +53,20 @@ class BadRow(ValueError):
     """A row that is not in the form."""
 
 
+class OtherTrigger(BadRow):
+    """A row of an RPZ zone that is about an address or a name server, not about a name."""
+
+
 def parse(lines: Iterable[str], form: str = "plain", limit: int | None = None, allow: bool = False) -> Parsed:
     """The names in the lines of a list. `limit`: only the first ranks of a top list, or rows of another form.
 
     `allow`: the names are to pass, so that exceptions among them are rows too. A name that is none, or is a public
     suffix, or an exception that would be blocked, is a problem and no row. Raises `ValueError` for an unknown form.
     """
-    if form not in FORMS:
-        raise ValueError(f"form {form!r}: expected one of {', '.join(FORMS)}")
     rows: dict[str, Row] = {}
     problems: list[Problem] = []
     left_out = 0
-    for number, found in _READERS[form](lines):
+    for number, found in read(lines, form):
         if limit is not None and (found.rank > limit if isinstance(found, Row) and found.rank else len(rows) >= limit):
             break
         if isinstance(found, Row) and found.allows and not allow:
@@ -104,6 +106,13 @@ def guess(head: str) -> str:
 Found = Iterator[tuple[int, Row | BadRow]]
 
 
+def read(lines: Iterable[str], form: str) -> Found:
+    """Each row with its number, as it is written, or what is wrong with it. Raises `ValueError` for an unknown form."""
+    if form not in FORMS:
+        raise ValueError(f"form {form!r}: expected one of {', '.join(FORMS)}")
+    return _READERS[form](lines)
+
+
 def _plain(lines: Iterable[str]) -> Found:
     for number, line in enumerate(lines, 1):
         words = line.partition("#")[0].split()
@@ -140,11 +149,14 @@ def _rpz(lines: Iterable[str]) -> Found:
             origin = words[1].rstrip(".").lower()
             continue
         types = [word.upper() for word in words[1:]]
-        if text[0].isspace() or words[0] == "@" or words[0].startswith("$") or not {"CNAME", "A", "AAAA"} & set(types):
+        if text[0].isspace() or words[0][0] in "@$()" or words[0].isdigit() or {"SOA", "NS"} & set(types):
             continue  # the zone's own records, and continuation lines
+        if not {"CNAME", "A", "AAAA"} & set(types):
+            yield number, BadRow(f"{names.shown(text)}: expected NAME CNAME, A or AAAA, and a target")
+            continue
         owner = words[0].lower()
         if ".rpz-" in owner:
-            yield number, BadRow(f"{names.shown(owner)}: a trigger other than a qname")
+            yield number, OtherTrigger(f"{names.shown(owner)}: a trigger other than a qname")
             continue
         owner = owner.rstrip(".")
         if words[0].endswith(".") and origin:
