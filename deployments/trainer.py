@@ -9,6 +9,7 @@ it reports; both survive the actor and the cluster.
 
 import contextlib
 import json
+import logging
 import os
 import threading
 import time
@@ -22,6 +23,8 @@ import ray
 
 from model.jobs import JobSettings, new_version, parse, work
 from model.train import Cancelled
+
+log = logging.getLogger("ray.serve")
 
 NAME, NAMESPACE = "verdict-trainer", "verdict"
 CALL_S = 30.0  # deadline of one call to the actor
@@ -68,7 +71,9 @@ class Jobs:
         self.runs = Path(runs)
         self.runs.mkdir(parents=True, exist_ok=True)
         self._stop: set[str] = set()
-        self._task: Any = None
+        self._task: Any = None  # of the job that runs, or of the last one
+        self._running = ""  # that job
+        self._unwritten: dict[str, dict[str, Any]] = {}  # what a full disk did not take
         for job in self.jobs():
             if job["state"] in ("queued", "running"):  # its task ended with the actor that started it
                 self._write(job | {"state": "failed", "error": "interrupted: the cluster stopped", "ended": _now()})
@@ -86,18 +91,22 @@ class Jobs:
         gpus = 1 if ray.cluster_resources().get("GPU", 0) >= 1 else 0
         task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(_run)
         me = ray.get_runtime_context().current_actor
-        self._task = task.remote(me, name, settings, registry, str(self.runs / name))
+        self._task, self._running = task.remote(me, name, settings, registry, str(self.runs / name)), name
         return name
 
     def jobs(self) -> list[dict[str, Any]]:
-        files = sorted(self.runs.glob("*/job.json"), reverse=True)
-        return [json.loads(file.read_text()) for file in files]
+        self._notice_lost()
+        found = []
+        for name in sorted({file.parent.name for file in self.runs.glob("*/job.json")} | set(self._unwritten)):
+            try:
+                found.append(self._read(name))
+            except ValueError as error:  # cut short when the machine went down
+                log.error("%s: %s", self.runs / name / "job.json", error)
+        return found[::-1]
 
     def status(self, job: str, after: int) -> dict[str, Any]:
-        found = self._read(job)
-        file = self.runs / job / "history.jsonl"
-        lines = file.read_text().splitlines()[after:] if file.exists() else []
-        return found | {"history": [json.loads(line) for line in lines]}
+        self._notice_lost()
+        return self._read(job) | {"history": _lines(self.runs / job / "history.jsonl")[after:]}
 
     def cancel(self, job: str) -> dict[str, Any]:
         found = self._read(job)
@@ -122,6 +131,8 @@ class Jobs:
         return job in self._stop
 
     def _read(self, job: str) -> dict[str, Any]:
+        if job in self._unwritten:
+            return self._unwritten[job]
         file = self.runs / Path(job).name / "job.json"
         if Path(job).name != job or not file.is_file():
             raise UnknownJob(f"job {job!r}: no such training job")
@@ -130,9 +141,29 @@ class Jobs:
     def _write(self, job: dict[str, Any]) -> dict[str, Any]:
         file = self.runs / job["id"] / "job.json"
         new = file.with_suffix(".new")
-        new.write_text(json.dumps(job))
-        os.replace(new, file)
+        try:
+            new.write_text(json.dumps(job))
+            os.replace(new, file)
+        except OSError as error:  # a job must not stand as running for ever because its end could not be written
+            log.error("%s: %s", file, error)
+            self._unwritten[job["id"]] = job
+        else:
+            self._unwritten.pop(job["id"], None)
         return job
+
+    def _notice_lost(self) -> None:
+        """Note the end of a task that ended without a word, as one does whose process or machine was killed."""
+        if self._task is None or not ray.wait([self._task], timeout=0)[0]:
+            return
+        task, self._task = self._task, None
+        try:
+            ray.get(task)
+            reason = "it ended without a word"
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+        found = self._read(self._running)
+        if found["state"] in ("queued", "running"):
+            self._write(found | {"state": "failed", "error": f"its process was lost: {reason}", "ended": _now()})
 
 
 def _run(jobs: Any, job: str, settings: JobSettings, registry: str, folder: str) -> None:
@@ -159,9 +190,11 @@ def _run(jobs: Any, job: str, settings: JobSettings, registry: str, folder: str)
     except Cancelled:
         outcome = {"state": "cancelled"}
     except Exception as error:  # the job's own fault, to be read by who started it
-        outcome = {"state": "failed", "error": f"{type(error).__name__}: {error}"}
+        cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error  # of a report
+        outcome = {"state": "failed", "error": f"{type(cause).__name__}: {cause}"}
         traceback.print_exc()
-    ended.set()
+    finally:
+        ended.set()
     report(outcome | {"ended": _now()})
 
 
@@ -175,13 +208,22 @@ def _call(method: Any, *arguments: Any) -> Any:
     try:
         return ray.get(method.remote(*arguments), timeout=CALL_S)
     except ray.exceptions.RayTaskError as error:
-        raise error.cause if isinstance(error.cause, (UnknownJob, Busy)) else error from None
+        raise error.cause if isinstance(error.cause, (UnknownJob, Busy, OSError)) else error from None
 
 
 def _shown(settings: JobSettings) -> dict[str, Any]:
     """Settings fit to be listed: labels and names as their number."""
     fields: dict[str, Any] = msgspec.to_builtins(settings)
     return fields | {"labels": len(settings.labels), "seen": len(settings.seen)}
+
+
+def _lines(file: Path) -> list[dict[str, Any]]:
+    """The lines of a history; one that was cut short is left out."""
+    found = []
+    for line in file.read_text().splitlines() if file.exists() else []:
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(line))
+    return found
 
 
 def _now() -> int:

@@ -17,7 +17,8 @@ MAX_LABELS = 100_000
 
 
 class Start(msgspec.Struct, forbid_unknown_fields=True):
-    """`kind` retrain or train; `settings` as `model.jobs.JobSettings`. A retrain without labels takes the store's."""
+    """`kind` retrain or train; `settings` as `model.jobs.JobSettings`. What a retrain is not
+    given of labels and seen names, it takes from the store."""
 
     kind: str
     settings: dict[str, Any] = {}
@@ -44,8 +45,9 @@ async def show_one(call: Call) -> Any:
 async def start(call: Call) -> Any:
     wanted = call.body(Start)
     settings = {**wanted.settings, "kind": wanted.kind}
-    if wanted.kind == "retrain" and not settings.get("labels"):
-        settings |= await call.desk.long(lambda: taught(call.desk.store, call.desk.now()))
+    if wanted.kind == "retrain":
+        given = {key: value for key, value in settings.items() if value or key not in ("labels", "seen")}
+        settings = await call.desk.long(lambda: taught(call.desk.store, call.desk.now())) | given
     job = await _trainer(call, "start", settings, call.context.settings.registry, runs_of(call))
     reply = await call.commit([Document("job", job, {"kind": wanted.kind, "state": "started"})], wanted.note)
     return {**reply, "id": job}
@@ -85,3 +87,5 @@ async def _trainer(call: Call, what: str, *arguments: Any) -> Any:
         raise WireError("not-found", str(error)) from None
     except trainer.Busy as error:
         raise WireError("conflict", str(error)) from None
+    except OSError as error:  # the disk of the jobs is full
+        raise WireError("unavailable", str(error), retry_after=60) from None

@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import random
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from loadtest.processes import descendants
 from model.jobs import BadSettings, JobSettings, new_version, parse, work
 from model.network import Shape
 from model.registry import Registry
@@ -56,6 +58,9 @@ def data(tmp_path: Path) -> Path:
         ({"colour": "red"}, "colour"),
         ({"kind": "retrain", "labels": [{"name": "a.de", "label": "odd"}]}, "odd"),
         ({"kind": "train", "data": "x", "epochs": -1}, "epochs -1, expected 0 or more"),
+        ({"labels": LABELS, "batch_size": 19}, "batch_size 19, expected 20 or more"),
+        ({"labels": [{"name": "a..b", "label": "benign"}]}, r"'a\.\.b': empty label"),
+        ({"labels": LABELS, "seen": [""]}, "expected at least one label"),
     ],
 )
 def test_bad_settings_are_named(settings: dict[str, Any], message: str) -> None:
@@ -91,6 +96,31 @@ def test_training_makes_a_calibrated_judged_artifact(
     assert set(manifest.splits) == {"teach", "tune", "judge"} and manifest.calibration["generated"].slope > 0
     assert manifest.thresholds.block.benign == manifest.thresholds.alert_score.benign
     assert [source.use for source in manifest.sources] == ["teach"] * 3
+
+
+def test_labelled_and_seen_names_come_as_people_write_them(registry: str, tmp_path: Path) -> None:
+    labels = [{"name": "B\u00fccher-QZX.Info.", "label": "generated"}, {"name": "a\nb.com", "label": "benign"}]
+    settings = parse({"labels": labels, "seen": ["WWW.Example.De."], "epochs": 1, "batch_size": 20})
+    work(settings, registry, tmp_path / "run", "tuned-1", lambda line: None, lambda: False)
+
+
+@pytest.mark.parametrize("lines", [1, 3])
+def test_training_the_seed_network_is_cancelled(registry: str, tmp_path: Path, lines: int) -> None:
+    (tmp_path / "benign_domains.csv").write_text("Domain\n" + "".join(f"site{i}.com\n" for i in range(40)))
+    (tmp_path / "malicious_domains.txt").write_text("".join(f"0{i}x.net\n" for i in range(40)))
+    told: list[dict[str, Any]] = []
+    settings = parse({"kind": "train", "network": "seed", "data": str(tmp_path), "epochs": 2})
+    with pytest.raises(Cancelled):
+        work(settings, registry, tmp_path / "run", "seed-1", told.append, lambda: len(told) == lines)
+    assert len(told) == lines and [found.version for found in Registry(registry).list()] == ["b-1"]
+
+
+def test_a_job_cancelled_in_its_last_step_adds_nothing(registry: str, tmp_path: Path) -> None:
+    asked: list[int] = []
+    settings = parse({"labels": LABELS, "epochs": 1, "batch_size": 20})
+    with pytest.raises(Cancelled):  # asked once a step, then once a line, then once more
+        work(settings, registry, tmp_path / "run", "tuned-1", lambda line: asked.append(1), lambda: bool(asked))
+    assert [found.version for found in Registry(registry).list()] == ["b-1"]
 
 
 def test_a_cancelled_job_adds_nothing(registry: str, data: Path, tmp_path: Path) -> None:
@@ -133,6 +163,27 @@ def test_a_job_whose_cluster_stopped_is_shown_as_failed(tmp_path: Path) -> None:
 
     found = Jobs(str(tmp_path)).status("j1", 0)
     assert found["state"] == "failed" and "interrupted" in found["error"]
+
+
+def test_a_full_disk_does_not_leave_a_job_running(tmp_path: Path) -> None:
+    jobs = noted(tmp_path, "running")
+    (tmp_path / "j1" / "job.new").symlink_to("/dev/full")
+    (tmp_path / "j1" / "history.jsonl").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):  # the task hears it, and fails for this reason
+        jobs.report("j1", {}, {"epoch": 1})
+    jobs.report("j1", {"state": "failed", "error": "No space left"}, None)
+    assert [job["state"] for job in jobs.jobs()] == ["failed"] == [jobs._read("j1")["state"]]
+    (tmp_path / "j1" / "job.new").unlink()
+    jobs.report("j1", {"ended": 1}, None)
+    assert json.loads((tmp_path / "j1" / "job.json").read_text())["state"] == "failed"
+
+
+def test_what_was_cut_short_hides_no_other_job(tmp_path: Path) -> None:
+    jobs = noted(tmp_path, "done")
+    (tmp_path / "j2").mkdir()
+    (tmp_path / "j2" / "job.json").write_text("")
+    (tmp_path / "j1" / "history.jsonl").write_text('{"epoch": 1}\n{"epo')
+    assert [job["id"] for job in jobs.jobs()] == ["j1"] and jobs.status("j1", 0)["history"] == [{"epoch": 1}]
 
 
 def test_a_job_s_name_cannot_leave_its_folder(tmp_path: Path) -> None:
@@ -188,5 +239,12 @@ def test_a_job_on_the_cluster_ends_in_the_registry(cluster: None, registry: str,
     assert [found["state"] for found in trainer.jobs(runs)] == ["cancelled", "done"]
     with pytest.raises(trainer.UnknownJob, match="no such training job"):
         trainer.status("../x", runs)
+
+    job = trainer.start({"kind": "retrain", "labels": LABELS, "epochs": 1000, "minutes": 9.0}, registry, runs)
+    wait(job, runs, ("running",))
+    (process,) = (p for p in descendants(os.getpid()) if Path(f"/proc/{p}/cmdline").read_bytes()[:9] == b"ray::_run")
+    os.kill(process, signal.SIGKILL)
+    lost = wait(job, runs, ("done", "failed", "cancelled"))
+    assert lost["state"] == "failed" and "its process was lost" in lost["error"] and lost["ended"]
     with pytest.raises(BadSettings):
         trainer.start({"kind": "retrain"}, registry, runs)
