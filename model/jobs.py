@@ -3,6 +3,7 @@
 `work` runs in a Ray task, in the `verdict train` command, or in a test; it knows none of them.
 """
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -47,7 +48,6 @@ def parse(settings: dict[str, Any]) -> JobSettings:
     try:
         found = msgspec.convert(settings, JobSettings)
         labels_of(found)
-        seen_of(found)
     except (msgspec.ValidationError, BadName) as error:
         raise BadSettings(f"training settings: {error}") from error
     if found.kind == "train" and not found.data:
@@ -72,8 +72,12 @@ def labels_of(settings: JobSettings) -> list[Label]:
 
 
 def seen_of(settings: JobSettings) -> list[str]:
-    """The settings' seen names, normalised; raises `BadName`."""
-    return [normalise(name) for name in settings.seen]
+    """The settings' seen names, normalised; what a log holds that is no name is passed over."""
+    found = []
+    for name in settings.seen:
+        with contextlib.suppress(BadName):
+            found.append(normalise(name))
+    return found
 
 
 def work(

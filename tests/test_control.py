@@ -233,6 +233,27 @@ async def test_a_vetting_decision_lists_labels_and_settles_in_one_commit(setup: 
     assert (await setup.good("GET", "/v1/labels"))["labels"][0]["label"] == "malicious"
 
 
+async def test_a_retrain_takes_from_the_store_what_it_is_not_given(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began: list[dict[str, Any]] = []
+
+    def start(settings: dict[str, Any], registry: str, runs: str) -> str:
+        began.append(settings)
+        if len(began) == 3:
+            raise OSError("No space left on device")
+        return f"j{len(began)}"
+
+    monkeypatch.setattr("deployments.trainer.start", start)
+    monkeypatch.setattr("serve_app.control_jobs.taught", lambda store, now: {"labels": ["stored"], "seen": ["seen"]})
+    await setup.good("POST", "/v1/jobs", {"kind": "retrain"})
+    await setup.good("POST", "/v1/jobs", {"kind": "retrain", "settings": {"labels": ["given"], "epochs": 1}})
+    assert began[0] == {"kind": "retrain", "labels": ["stored"], "seen": ["seen"]}
+    assert began[1] == {"kind": "retrain", "labels": ["given"], "seen": ["seen"], "epochs": 1}
+    full = await setup.ask("POST", "/v1/jobs", {"kind": "retrain"})
+    assert full.status_code == 503 and "No space left" in full.text
+
+
 async def test_an_incident_is_acknowledged_and_assigned(setup: Setup) -> None:
     from verdicts.store import Document
 

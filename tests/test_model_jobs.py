@@ -60,7 +60,6 @@ def data(tmp_path: Path) -> Path:
         ({"kind": "train", "data": "x", "epochs": -1}, "epochs -1, expected 0 or more"),
         ({"labels": LABELS, "batch_size": 19}, "batch_size 19, expected 20 or more"),
         ({"labels": [{"name": "a..b", "label": "benign"}]}, r"'a\.\.b': empty label"),
-        ({"labels": LABELS, "seen": [""]}, "expected at least one label"),
     ],
 )
 def test_bad_settings_are_named(settings: dict[str, Any], message: str) -> None:
@@ -100,7 +99,7 @@ def test_training_makes_a_calibrated_judged_artifact(
 
 def test_labelled_and_seen_names_come_as_people_write_them(registry: str, tmp_path: Path) -> None:
     labels = [{"name": "B\u00fccher-QZX.Info.", "label": "generated"}, {"name": "a\nb.com", "label": "benign"}]
-    settings = parse({"labels": labels, "seen": ["WWW.Example.De."], "epochs": 1, "batch_size": 20})
+    settings = parse({"labels": labels, "seen": ["WWW.Example.De.", "a..b"], "epochs": 1, "batch_size": 20})
     work(settings, registry, tmp_path / "run", "tuned-1", lambda line: None, lambda: False)
 
 
