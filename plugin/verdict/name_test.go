@@ -93,6 +93,7 @@ func FuzzNormalise(f *testing.F) {
 func FuzzDecodeFrame(f *testing.F) {
 	f.Add([]byte(`{"epoch":1,"generation":"g","verdicts":[{` + saysBenign + `}]}`))
 	f.Add([]byte(`{"epoch":1,"generation":"g","verdicts":[{` + listed("honeypot-list", "local-data", "example.org") + `}]}`))
+	f.Add([]byte(`{"epoch":1,"generation":"g","model":"m","asked":4294967296,"verdicts":[{` + saysBenign + `}]}`))
 	f.Add([]byte(`{"epoch":-1,"generation":null,"verdicts":[null]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		answer, err := decodeFrame(body, []string{"www.example.org"})

@@ -69,10 +69,13 @@ func load(path string) (*recording, error) {
 			r.verdicts[*row.Name] = append(json.RawMessage(nil), lines.Bytes()...)
 		}
 	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("%s: after %d names: %w", path, len(r.verdicts), err)
+	}
 	if r.head["epoch"] == nil || r.head["generation"] == nil {
 		return nil, fmt.Errorf("%s:1: no epoch or no generation: expected what `python -m loadtest.recorded take` writes", path)
 	}
-	return r, lines.Err()
+	return r, nil
 }
 
 // ServeHTTP answers a frame of names.

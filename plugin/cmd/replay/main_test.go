@@ -141,6 +141,8 @@ func TestReplayNamesWhatIsWrong(t *testing.T) {
 	corefile, answers, tap := folder(t)
 	other := filepath.Join(t.TempDir(), "other")
 	os.WriteFile(other, []byte("no dnstap, no Corefile {"), 0o600)
+	endless := filepath.Join(t.TempDir(), "endless")
+	os.WriteFile(endless, bytes.Repeat([]byte("x"), 2<<20), 0o600)
 	for _, c := range []struct {
 		name      string
 		arguments []string
@@ -149,6 +151,7 @@ func TestReplayNamesWhatIsWrong(t *testing.T) {
 		{"no file", []string{corefile}, "expected a Corefile and a dnstap file"},
 		{"no dnstap", []string{"-answers", answers, corefile, other}, "expected frame streams of dnstap"},
 		{"no answers", []string{"-answers", other, corefile, tap}, "expected what `python -m loadtest.recorded take` writes"},
+		{"a line without end", []string{"-answers", endless, corefile, tap}, endless + ": after 0 names: bufio.Scanner: token too long"},
 		{"no stanza", []string{"-answers", answers, answers, tap}, "no stanza of verdict"},
 		{"no token", []string{corefile, tap}, "token file"},
 		{"absent", []string{"-answers", answers, corefile, tap + "x"}, tap + "x"},
