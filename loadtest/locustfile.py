@@ -13,6 +13,7 @@ the same names.
 """
 
 import itertools
+import json
 import random
 import socket
 import time
@@ -67,10 +68,9 @@ class Frames(_Wire):
     def frame(self) -> None:
         names = _names(self.environment.traffic, self.environment.parsed_options.frame)
         name = f"/v1/verdicts ({len(names)} names)"
-        with self.client.post(
-            "/v1/verdicts", json={"names": names}, headers=self.fixed, name=name, catch_response=True
-        ) as answer:
-            _judge(answer, frame_problem(answer.status_code, answer.content or b"", len(names)))
+        body = json.dumps({"names": names}).encode()
+        with self.client.post("/v1/verdicts", data=body, headers=self.fixed, name=name, catch_response=True) as answer:
+            _judge(answer, frame_problem(answer.status_code, answer.content or b"", len(names), body))
 
 
 class Single(_Wire):

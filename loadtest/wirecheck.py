@@ -1,6 +1,7 @@
 """Whether an answer of the cluster is one: judged before it counts as a success."""
 
 import json
+import zlib
 from typing import Any
 
 FIELDS = ("label", "score", "generated", "tier", "action", "cache_ttl", "source")
@@ -8,11 +9,13 @@ LABELS = ("benign", "malicious")
 TIERS = ("none", "alert", "block")
 
 
-def frame_problem(status: int, body: bytes, count: int) -> str:
-    """Why the answer to a frame of `count` names is a failure; empty when it is none."""
+def frame_problem(status: int, body: bytes, count: int, request: bytes | None = None) -> str:
+    """Why the answer to a frame of `count` names, whose body was `request`, is a failure; empty when it is none."""
     document, problem = _document(status, body)
     if problem:
         return problem
+    if request is not None and document.get("asked", (asked := zlib.crc32(request))) != asked:
+        return "the answer to another request"
     verdicts = document.get("verdicts")
     if not isinstance(verdicts, list) or len(verdicts) != count:
         return f"{len(verdicts) if isinstance(verdicts, list) else 'no'} verdicts for {count} names"

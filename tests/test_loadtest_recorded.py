@@ -39,6 +39,8 @@ def test_names_taken_are_served_and_others_are_benign() -> None:
 def test_the_reply_follows_the_contract() -> None:
     reply = RECORDING.answer(["bad.org", "good.org"])
     assert frame_problem(200, json.dumps(reply).encode(), 2) == ""
+    assert frame_problem(200, json.dumps({**reply, "asked": 1}).encode(), 2, b"abc") != ""
+    assert frame_problem(200, json.dumps({**reply, "asked": 891568578}).encode(), 2, b"abc") == ""
     msgspec.convert(reply["verdicts"], list[Verdict])
 
 
