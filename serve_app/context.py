@@ -22,7 +22,8 @@ from verdicts.tokens import Identity, Tokens
 log = logging.getLogger("ray.serve")
 
 STATUS_POLL_S = 2.0
-SNAPSHOT_S = 1.0  # between two snapshots: a million entries are a third of a second's work
+SNAPSHOT_S = 1.0  # between two snapshots
+SNAPSHOT_REST = 5  # times as long as the last one took: a million entries are a third of a second's work
 KEPT_WRITERS = 4  # versions whose replies may be written at one time: a promotion has two
 PASSING_S = 300.0  # after a promotion, for classifiers to follow; one whose pointer was moved by hand never agrees
 PASSING_TTL_S = 60  # what a resolver may keep a verdict that the promotion is about to change: as long as it refreshes
@@ -111,7 +112,9 @@ class Context:
         await asyncio.get_running_loop().run_in_executor(self._follow_thread, self.follower.poll)
 
     async def _save(self) -> None:
+        began = time.monotonic()
         await asyncio.get_running_loop().run_in_executor(self._save_thread, self.follower.save)
+        await asyncio.sleep(SNAPSHOT_REST * (time.monotonic() - began))
 
     async def _ask_status(self) -> None:
         for name, ask in (("model", self.graph.model_status), ("log_state", self.graph.log_status)):

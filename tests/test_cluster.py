@@ -108,6 +108,23 @@ def test_a_report_is_stored_once_however_often_it_is_sent(cluster: Cluster) -> N
     assert stored(cluster, "told.org") == 10
 
 
+def test_a_report_and_a_list_of_many_mebibytes_reach_the_store(cluster: Cluster) -> None:
+    now = int(time.time() * 1000)
+    long = ".".join(["x" * 60] * 3)
+    rows = [
+        Observation(f"n{number}.{long}.org", "A", "192.0.2.1", "unknown", now, now, reason="timeout")
+        for number in range(16_000)
+    ]
+    report = msgspec.json.encode(Batch("bench", BOOT, 2, seen=len(rows), rows=rows))
+    entries = [{"list": "blocklist", "suffix": f"n{number}.{long}.net"} for number in range(25_000)]
+    with cluster.client() as client:
+        assert len(report) > 5 << 20 and client.post("/v1/observations", content=report).status_code == 200
+    with cluster.client("admin") as client:
+        added = client.post("/v1/lists", json={"entries": entries, "note": "feed"})
+        assert added.status_code == 200 and added.json()["entries"] == len(entries), added.text
+    assert stored(cluster, rows[-1].qname) == 1
+
+
 def test_a_promotion_takes_effect_within_seconds_and_fails_no_question(cluster: Cluster) -> None:
     registry = Registry(cluster.folder / "models")
     add_version(registry, cluster.folder / "next", "seed-next")

@@ -39,7 +39,8 @@ def test_an_import_tells_bad_rows_and_takes_the_rest(tmp_path: Path) -> None:
 def test_an_import_that_is_interrupted_says_what_is_in_and_the_same_again_completes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("verdicts.list_holders.CHUNK", 3)
+    for module in ("list_holders", "commands"):
+        monkeypatch.setattr(f"verdicts.{module}.CHUNK", 3)
     given = "".join(f"n{number}.org\n" for number in range(8))
     pressed = iter([False, True, False, False, False])
     commit = Direct._commit
@@ -61,9 +62,21 @@ def test_an_import_that_is_interrupted_says_what_is_in_and_the_same_again_comple
         signal.raise_signal(signal.SIGINT)
 
 
+def test_an_import_is_taken_back_by_its_file(tmp_path: Path) -> None:
+    run(tmp_path, "lists", "add", "blocklist", "own.org")
+    given = "0.0.0.0 a.org\n0.0.0.0 b.org c.org\n"
+    run(tmp_path, "lists", "import", "blocklist", "-", given=given)
+    assert run(tmp_path, "lists", "remove", "blocklist", "--file", "-", given=given).output.endswith(
+        "3 removed from blocklist\n"
+    )
+    assert run(tmp_path, "lists", "export", "blocklist").output == "own.org\n"
+    assert run(tmp_path, "lists", "remove", "blocklist").exit_code == 2
+
+
 def test_an_import_that_fails_says_what_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("verdicts.list_holders.CHUNK", 3)
-    working = iter([True, False])
+    for module in ("list_holders", "commands"):
+        monkeypatch.setattr(f"verdicts.{module}.CHUNK", 3)
+    working = iter([True, False, True, False])
     commit = Direct._commit
 
     def failing(*arguments: Any) -> int:
@@ -74,7 +87,13 @@ def test_an_import_that_fails_says_what_is_in(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(Direct, "_commit", failing)
     failed = run(tmp_path, "lists", "import", "benign", "-", given="a.org\nb.org\nc.org\nd.org\n")
     assert failed.exit_code == 1
-    assert "the first 3 of 4 names, in their order, are in: disk full; the next" in failed.output
+    assert (
+        "the first 3 of 4 names, in their order, are in (of the next part all may be, or none): disk full."
+        in failed.output
+    )
+    assert "3 removed from benign" in run(tmp_path, "lists", "remove", "benign", "a.org", "b.org", "c.org").output
+    failed = run(tmp_path, "lists", "add", "benign", "a.org")
+    assert failed.output == "Error: disk full\n"
 
 
 @pytest.mark.parametrize("form", ["plain", "hosts", "rpz", "adguard", "csv"])

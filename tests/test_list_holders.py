@@ -74,7 +74,7 @@ def test_what_was_added_is_shown_with_note_and_expiry(holder: Holder) -> None:
 
 def test_what_was_removed_is_gone(holder: Holder) -> None:
     sum(holder.add("benign", [Row("a.org"), Row("b.org")], "", None))
-    assert holder.remove("benign", ["a.org", "c.org"], "moved") == ["c.org"]
+    assert list(holder.remove("benign", ["c.org", "a.org"], "moved")) == [(2, ["c.org"])]
     assert [item["suffix"] for item in holder.show("benign", "")] == ["b.org"]
 
 
@@ -177,7 +177,7 @@ def test_a_cluster_that_is_away_is_named() -> None:
         url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
     remote = Remote(url, "token")
     with pytest.raises(Refused, match=url):
-        remote.remove("benign", ["a.org"], "")
+        list(remote.remove("benign", ["a.org"], ""))
     remote.close()
 
 

@@ -53,6 +53,10 @@ def lists(context: click.Context, url: str | None, token_file: Path | None, stor
 
 _LIST = click.argument("list_name", metavar="LIST", type=click.Choice(LIST_NAMES))
 _ANY_LIST = click.argument("list_name", metavar="LIST", type=click.Choice((*LIST_NAMES, "prevalence")))
+_FILE = click.File("r", encoding="utf-8", errors="surrogateescape")
+_FORM = click.option(
+    "--form", type=click.Choice(("auto", *list_formats.FORMS)), default="auto", help="How FILE is written."
+)
 _NOTE = click.option("--note", default="", help="Why; it stands in the history.")
 _DAYS = click.option("--days", type=click.FloatRange(0, min_open=True), help="Until the entries expire.")
 
@@ -87,22 +91,40 @@ def add(holder: Holder, list_name: str, suffixes: tuple[str, ...], note: str, da
 
 @lists.command()
 @_LIST
-@click.argument("suffixes", metavar="SUFFIX...", nargs=-1, required=True)
+@click.argument("suffixes", metavar="[SUFFIX...]", nargs=-1)
+@click.option("--file", type=_FILE, help="Remove the names in it too, as `import` would add them.")
+@_FORM
 @_NOTE
 @click.pass_obj
-def remove(holder: Holder, list_name: str, suffixes: tuple[str, ...], note: str) -> None:
-    """Remove names."""
+def remove(
+    holder: Holder, list_name: str, suffixes: tuple[str, ...], file: IO[str] | None, form: str, note: str
+) -> None:
+    """Remove names; with --file those of a whole file, which takes its import back."""
+    if not suffixes and file is None:
+        raise click.UsageError("expected SUFFIX or --file")
     with told():
-        absent = holder.remove(list_name, suffixes, note)
-        click.echo(f"{len(suffixes) - len(absent)} removed from {list_name}")
+        wanted, absent = list(suffixes), list[str]()
+        if file is not None:
+            wanted += [row.name for row in _read(file, form, None, list_name)[0].rows]
+
+        def counts() -> Iterator[int]:
+            for count, missing in holder.remove(list_name, wanted, note):
+                absent.extend(missing)
+                yield count
+
+        removed = _write(counts(), list_name, len(wanted), "names, in their order, are gone")
+        if file is not None:
+            click.echo(f"{removed:,} names are on {list_name} no more")
+            return
+        click.echo(f"{removed - len(absent):,} removed from {list_name}")
         for suffix in absent:
             click.echo(f"{suffix}: was not on it", err=True)
 
 
 @lists.command("import", short_help="Add the names of a file, in any usual form.")
 @_ANY_LIST
-@click.argument("file", type=click.File("r", encoding="utf-8", errors="surrogateescape"))
-@click.option("--form", type=click.Choice(("auto", *list_formats.FORMS)), default="auto", help="How FILE is written.")
+@click.argument("file", type=_FILE)
+@_FORM
 @click.option("--limit", type=click.IntRange(1), help="Ranks of a top list, or rows of another.")
 @_NOTE
 @_DAYS
@@ -118,28 +140,35 @@ def import_(
     """
     with told():
         began = time.monotonic()
-        text = file.read().splitlines()
-        form = list_formats.guess("\n".join(text[:200])) if form == "auto" else form
-        parsed = list_formats.parse(told_of(text, "Reading"), form, limit, list_name == ALLOWED)
-        for problem in parsed.problems[:TOLD]:
-            click.echo(f"{getattr(file, 'name', '-')}, line {problem.line}: {problem.reason}", err=True)
-        if parsed.left_out > TOLD:
-            click.echo(f"and {parsed.left_out - TOLD:,} more", err=True)
+        parsed, form = _read(file, form, limit, list_name)
         if list_name == "prevalence":
             ranked = sorted(parsed.rows, key=lambda row: row.rank)
             counts = holder.rank([row.name for row in ranked], note)
+            which = "ranks are new, behind them stands the former list"
         else:
             counts = holder.add(list_name, parsed.rows, note, _expiry(days))
-        written = _write(counts, list_name, len(parsed.rows))
+            which = "names, in their order, are in"
+        written = _write(counts, list_name, len(parsed.rows), which)
         seconds = time.monotonic() - began
         click.echo(f"{written:,} into {list_name} ({form}) in {seconds:.1f} s, {parsed.left_out:,} left out")
 
 
-def _write(counts: Iterator[int], list_name: str, total: int) -> int:
-    """Let a holder write, and say what is in when it is interrupted or fails."""
-    done = 0
-    why = ""
-    with interruptible() as interrupt, bar(total, f"Into {list_name}") as show_more:
+def _read(file: IO[str], form: str, limit: int | None, list_name: str) -> tuple[list_formats.Parsed, str]:
+    """The names of a file for a list, and the form that it has; what is left out is told."""
+    text = file.read().splitlines()
+    form = list_formats.guess("\n".join(text[:200])) if form == "auto" else form
+    parsed = list_formats.parse(told_of(text, "Reading"), form, limit, list_name == ALLOWED)
+    for problem in parsed.problems[:TOLD]:
+        click.echo(f"{getattr(file, 'name', '-')}, line {problem.line}: {problem.reason}", err=True)
+    if parsed.left_out > TOLD:
+        click.echo(f"and {parsed.left_out - TOLD:,} more", err=True)
+    return parsed, form
+
+
+def _write(counts: Iterator[int], list_name: str, total: int, which: str) -> int:
+    """Let a holder write; where it is interrupted or fails, say how many names it had come to and that `which`."""
+    done, why, open_part = 0, "", False
+    with interruptible() as interrupt, bar(total, f"Writing {list_name}") as show_more:
         try:
             for count in counts:
                 done += count
@@ -148,15 +177,16 @@ def _write(counts: Iterator[int], list_name: str, total: int) -> int:
                     why = "interrupted"
                     break
         except (Refused, Unavailable, Misconfigured, Conflict) as error:
-            why = f"{error}; the next {CHUNK:,} may be in or not"
+            why, open_part = str(error), True
         except KeyboardInterrupt:
-            why = f"interrupted; the next {CHUNK:,} may be in or not"
+            why, open_part = "interrupted at once", True
     if not why:
         return done
-    ranked = list_name == "prevalence"
-    which = "ranks are new, behind them stands the former list" if ranked else "names, in their order, are in"
+    if not done and total <= CHUNK:  # there is but one part
+        raise click.ClickException(why)
+    of_next = " (of the next part all may be, or none)" if open_part else ""
     raise click.ClickException(
-        f"{list_name}: the first {done:,} of {total:,} {which}: {why}. The same command again completes it."
+        f"{list_name}: the first {done:,} of {total:,} {which}{of_next}: {why}. The same command again completes it."
     )
 
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import httpx
 import msgspec
@@ -20,6 +20,8 @@ TRIES = 5  # of a request, once one was answered, when the cluster asks to come 
 RANKS = 20 * RUN_NAMES  # of a top list in one request: some 4 MiB
 PAGE = 10_000
 
+T = TypeVar("T")
+
 
 class Refused(Exception):
     """What the cluster or the store answered instead; fit for the command line."""
@@ -28,8 +30,8 @@ class Refused(Exception):
 class Holder(Protocol):
     """The lists, wherever they are.
 
-    `add` and `rank` write in commits, each whole or not at all, and yield how many names each held. `add` goes in the
-    order of the names.
+    `add`, `remove` and `rank` write in commits, each whole or not at all, and yield how many names each held. The first
+    two go in the order of the names.
     """
 
     def show(self, list_name: str, contains: str) -> Iterator[dict[str, Any]]: ...
@@ -38,8 +40,8 @@ class Holder(Protocol):
         self, list_name: str, rows: Iterable[list_formats.Row], note: str, expires: int | None
     ) -> Iterator[int]: ...
 
-    def remove(self, list_name: str, suffixes: Iterable[str], note: str) -> list[str]:
-        """Those that were not on the list."""
+    def remove(self, list_name: str, suffixes: Iterable[str], note: str) -> Iterator[tuple[int, list[str]]]:
+        """With those that were not on the list, as far as `absent_of` looks."""
         ...
 
     def rank(self, ranked: list[str], note: str) -> Iterator[int]: ...
@@ -76,11 +78,11 @@ class Direct:
                 note,
             )
 
-    def remove(self, list_name: str, suffixes: Iterable[str], note: str) -> list[str]:
-        gone = [removal(list_name, suffix) for suffix in suffixes]
-        absent = absent_of(self._store, gone)
-        self._commit(gone, note)
-        return absent
+    def remove(self, list_name: str, suffixes: Iterable[str], note: str) -> Iterator[tuple[int, list[str]]]:
+        for chunk in _sliced(sorted(suffixes)):
+            gone = [removal(list_name, suffix) for suffix in chunk]
+            absent = absent_of(self._store, gone)
+            yield self._commit(gone, note), absent
 
     def rank(self, ranked: list[str], note: str) -> Iterator[int]:
         self._commit(ranking(self._store, [list_formats.Row(name, rank=n) for n, name in enumerate(ranked)]), note)
@@ -121,9 +123,9 @@ class Remote:
 
         return (count for count, _ in self._send("POST", note, map(item, _in_order(rows))))
 
-    def remove(self, list_name: str, suffixes: Iterable[str], note: str) -> list[str]:
+    def remove(self, list_name: str, suffixes: Iterable[str], note: str) -> Iterator[tuple[int, list[str]]]:
         entries = ({"list": list_name, "suffix": suffix} for suffix in sorted(suffixes))
-        return [suffix for _, answer in self._send("DELETE", note, entries) for suffix in answer.get("absent", [])]
+        return ((count, answer.get("absent", [])) for count, answer in self._send("DELETE", note, entries))
 
     def rank(self, ranked: list[str], note: str) -> Iterator[int]:
         for start in range(0, len(ranked), RANKS) or [0]:
@@ -169,7 +171,7 @@ def _in_order(rows: Iterable[list_formats.Row]) -> list[list_formats.Row]:
     return sorted(rows, key=attrgetter("name"))
 
 
-def _sliced(rows: Sequence[list_formats.Row]) -> Iterator[Sequence[list_formats.Row]]:
+def _sliced(rows: Sequence[T]) -> Iterator[Sequence[T]]:
     return (rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK))
 
 

@@ -115,10 +115,14 @@ class Lists:
 
     def dump(self) -> dict[str, Any]:
         """Everything, as a snapshot keeps it: the suffixes of each list in one text, and the prevalence runs."""
-        texts = {
-            name: "\n".join(suffix for suffix, bits in self._entries.items() if bits & bit)
-            for name, bit in _BITS.items()
-        }
+        entries, found = self._entries, set(self._entries.values())
+        texts: dict[str, str] = {}
+        for name, bit in _BITS.items():
+            holding = {bits for bits in found if bits & bit}
+            suffixes: Iterable[str] = () if not holding else entries
+            if holding and holding != found:
+                suffixes = [suffix for suffix, bits in entries.items() if bits & bit]
+            texts[name] = "\n".join(suffixes)
         return {"entries": texts, "prevalence": self._runs}
 
     @classmethod
