@@ -8,6 +8,7 @@ import pytest
 
 from tests.elastic import shared_url
 from tests.stores import around, now, observation, promise, records, settled
+from verdicts.store import Document
 from verdicts.store.elastic import ElasticStore
 from verdicts.store.elastic_schema import ROTATED, end_of, index_of
 
@@ -80,3 +81,17 @@ def test_every_index_has_the_explicit_mapping_and_the_alias(store: ElasticStore)
 
     walk(found["mappings"]["properties"])
     assert kinds == {"date", "keyword", "ip", "long", "half_float", "boolean", "alias"}
+
+
+def test_only_a_commit_refreshes_the_indices_of_decisions_also_those_of_an_older_verdict(store: ElasticStore) -> None:
+    def intervals() -> set[str]:
+        found = store.client.indices.get_settings(index=both, flat_settings=True)
+        return {body["settings"]["index.refresh_interval"] for body in found.values()}
+
+    both = f"{store.settings.prefix}-state,{store.settings.prefix}-history"
+    assert intervals() == {"-1"}
+    store.client.indices.put_settings(index=both, settings={"refresh_interval": "1s"})
+    store.initialise()
+    assert intervals() == {"-1"}
+    store.commit([Document("list", f"benign/{number}.org", {}) for number in range(3)], "ann")
+    assert len(list(store.keys("list"))) == len(store.history("list")) == 3

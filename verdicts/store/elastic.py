@@ -36,7 +36,15 @@ class ElasticStore(LogWrites, LogReads, State):
                 except BadRequestError as error:
                     if "resource_already_exists_exception" not in str(error):
                         raise
+                    self._refresh_no_more(f"{prefix}-{name}")
             self._start_generation()
+
+    def _refresh_no_more(self, index: str) -> None:
+        """Take away the refresh of each second from an index of an older Verdict; who may not leaves it."""
+        found = self.client.indices.get_settings(index=index, flat_settings=True)
+        if any(body["settings"].get("index.refresh_interval") != "-1" for body in found.values()):
+            allowed = self.client.options(ignore_status=403)
+            allowed.indices.put_settings(index=index, settings={"refresh_interval": "-1"})
 
     def check(self) -> list[str]:
         """What is wrong with server, templates and indices, one sentence each."""
