@@ -67,7 +67,7 @@ def test_an_import_is_taken_back_by_its_file(tmp_path: Path) -> None:
     given = "0.0.0.0 a.org\n0.0.0.0 b.org c.org\n"
     run(tmp_path, "lists", "import", "blocklist", "-", given=given)
     assert run(tmp_path, "lists", "remove", "blocklist", "--file", "-", given=given).output.endswith(
-        "3 removed from blocklist\n"
+        "3 names are on blocklist no more\n"
     )
     assert run(tmp_path, "lists", "export", "blocklist").output == "own.org\n"
     assert run(tmp_path, "lists", "remove", "blocklist").exit_code == 2
