@@ -2,9 +2,9 @@
 
 The functions below are what the control API calls; they block for a Ray call, so call them from a thread. A job is a
 dict: `id`, `kind`, `state` (queued, running, done, failed, cancelled), `settings` (labels and seen names as their
-number), `version` (of the artifact it makes), `started`, `ended` (Unix milliseconds; `ended` 0 while it runs),
-`progress` (the latest line of its history), `error`. Its folder holds `job.json` and `history.jsonl`, a line each time
-it reports; both survive the actor and the cluster.
+number), `version` (of the artifact it makes), `device` (gpu or cpu), `started`, `ended` (Unix milliseconds; `ended` 0
+while it runs), `progress` (the latest line of its history), `error`. Its folder holds `job.json` and `history.jsonl`, a
+line each time it reports; both survive the actor and the cluster.
 """
 
 import contextlib
@@ -82,13 +82,14 @@ class Jobs:
         if any(job["state"] in ("queued", "running") for job in self.jobs()):
             raise Busy("a training job is running; expected to wait for it, or cancel it")
         name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:6]}"
+        # Where the classifiers have every GPU, a processor is slower but begins.
+        gpus = 1 if ray.available_resources().get("GPU", 0) >= 1 else 0
         job = {
             "id": name, "kind": settings.kind, "state": "queued", "settings": _shown(settings), "version": "",
-            "started": _now(), "ended": 0, "progress": {}, "error": "",
+            "device": "gpu" if gpus else "cpu", "started": _now(), "ended": 0, "progress": {}, "error": "",
         }  # fmt: skip
         (self.runs / name).mkdir()
         self._write(job)
-        gpus = 1 if ray.cluster_resources().get("GPU", 0) >= 1 else 0
         task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(_run)
         me = ray.get_runtime_context().current_actor
         self._task, self._running = task.remote(me, name, settings, registry, str(self.runs / name)), name

@@ -61,6 +61,11 @@ class Corpus(NamedTuple):
         rows = sorted(f"{self.names[i]} {self.kind[i]}\n" for i in np.flatnonzero(self.part == part))
         return hashlib.sha256("".join(rows).encode()).hexdigest()
 
+    def digest_of_source(self, source: int) -> str:
+        """SHA-256 of the names used of a source, sorted, a line each."""
+        used = np.flatnonzero((self.source == source) & (self.part != LEFT_OUT))
+        return hashlib.sha256("".join(sorted(f"{self.names[i]}\n" for i in used)).encode()).hexdigest()
+
 
 class Entry(NamedTuple):
     """What is known of a name while lists are read."""

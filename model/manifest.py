@@ -55,7 +55,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     licence: str
     use: str  # teach or judge
     rows: int = 0
-    digest: str = ""  # SHA-256 of its names, sorted
+    digest: str = ""  # SHA-256 of the names used of it, sorted
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

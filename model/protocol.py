@@ -29,7 +29,7 @@ RATES = (1e-2, 1e-3, 1e-4)
 FAMILY_NAMES = 100  # families with fewer judged names are left out of the means
 PER_FAMILY = 1000  # names judged of a family, drawn with a fixed seed
 PER_SOURCE = 20_000
-PER_SUFFIX = 300  # names of each kind that a private suffix needs for an AUC of its own
+PER_SUFFIX = 30  # names of each kind that a private suffix needs for an AUC of its own
 VARIED = 3000  # names of each kind in the robustness table
 EDGES = (0.0, 1e-4, 1e-3, 1e-2, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0 + 1e-6)  # of predicted probabilities
 Score = Callable[[Sequence[str]], NDArray[np.float32]]
@@ -166,7 +166,7 @@ def within_suffixes(corpus: Corpus, judged: Judged) -> dict[str, float]:
     for suffix, places in by_suffix.items():
         kind = corpus.kind[judged.rows[places]]
         scores = judged.scores[places, 1]
-        if (kind == BENIGN).sum() >= 30 and (kind == FEED).sum() >= 30:
+        if min((kind == BENIGN).sum(), (kind == FEED).sum()) >= PER_SUFFIX:
             found[suffix] = round(auc(scores[kind == BENIGN], scores[kind == FEED]), 3)
     return found
 

@@ -127,7 +127,10 @@ def manifest_of(
         calibration=tuned.calibration if tuned else uncalibrated, base_rate=BASE_RATE, thresholds=limits,
         metrics=metrics | {"plan": msgspec.to_builtins(plan)}, digests={},
         splits={name: corpus.digest(part) for name, part in (("teach", TEACH), ("tune", TUNE), ("judge", JUDGE))},
-        sources=[Source(s.path, s.licence, s.use, int(n)) for s, n in zip(corpus.sources, counts, strict=True)],
+        sources=[
+            Source(source.path, source.licence, source.use, int(count), corpus.digest_of_source(number))
+            for number, (source, count) in enumerate(zip(corpus.sources, counts, strict=True))
+        ],
         notes="Character CNN, two heads.",
     )  # fmt: skip
 

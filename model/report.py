@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+HEADS = ("generated", "malicious")
+
 
 def as_text(report: dict[str, Any]) -> str:
     """The report as Markdown."""
@@ -34,10 +36,21 @@ def as_text(report: dict[str, Any]) -> str:
     for name in next(iter(report["rates"].values()))["strictest"]["feeds"]:
         cells = [f"{found['strictest']['feeds'][name]:.3f}" for found in report["rates"].values()]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    lines += ["", "## Strictest kind of benign names", ""]
-    for rate, found in report["rates"].items():
-        at = {head: found["thresholds"][head]["stratum"] for head in ("generated", "malicious")}
-        lines.append(f"- at {rate}: generated {at['generated']}, malicious {at['malicious']}")
+    means = [found["strictest"]["feeds_mean"] for found in report["rates"].values()]
+    if all(means):
+        cells = [f"{mean['value']:.3f} [{mean['low']:.3f}, {mean['high']:.3f}]" for mean in means]
+        lines.append("| mean | " + " | ".join(cells) + " |")
+    lines += ["", "## Thresholds", "", "What each kind of benign names needs, by head; the highest, in bold, is the "
+              "threshold of the tables above.", "",
+              "| kind | " + " | ".join(f"{head} at {rate}" for rate in report["rates"] for head in HEADS) + " |",
+              "|---|" + "---:|" * (len(HEADS) * len(report["rates"]))]  # fmt: skip
+    for name, count in report["benign"].items():
+        limits = [found["thresholds"][head] for found in report["rates"].values() for head in HEADS]
+        if count:
+            cells = [f"{limit['by_stratum'][name]:.4g}" for limit in limits]
+            bold = [f"**{cell}**" if limit["stratum"] == name else cell
+                    for cell, limit in zip(cells, limits, strict=True)]  # fmt: skip
+            lines.append(f"| {name} | " + " | ".join(bold) + " |")
     lines += ["", "## Hard benign names", "", "Flagged at the strictest thresholds of 0.001, the hardest first.", "",
               "| kind or source | names | generated | malicious |", "|---|---:|---:|---:|"]  # fmt: skip
     hard = report["hard_benign"]
@@ -56,6 +69,12 @@ def as_text(report: dict[str, Any]) -> str:
     for head, found in report["calibration"].items():
         lines.append(f"- {head}: log-loss {found['log_loss']:.5f}, of a constant {found['log_loss_of_constant']:.5f} "
                      f"(base rate {found['base_rate']:.4f})")  # fmt: skip
+    lines += ["", "Share of malicious names at the base rate, where the network says so much.", "",
+              "| head | from | to | names | predicted | observed |", "|---|---:|---:|---:|---:|---:|"]  # fmt: skip
+    for head, found in report["calibration"].items():
+        for row in found["reliability"]:
+            lines.append(f"| {head} | {row['from']:g} | {min(row['to'], 1):g} | {row['names']:,} "
+                         f"| {row['predicted']:.3g} | {row['observed']:.3g} |")  # fmt: skip
     lines += ["", "## Within private suffixes (AUC of malicious)", ""]
     lines += [f"- {suffix}: {value}" for suffix, value in sorted(report["private_suffixes"].items())]
     return "\n".join(lines) + "\n"

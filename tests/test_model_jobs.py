@@ -95,6 +95,7 @@ def test_training_makes_a_calibrated_judged_artifact(
     assert set(manifest.splits) == {"teach", "tune", "judge"} and manifest.calibration["generated"].slope > 0
     assert manifest.thresholds.block.benign == manifest.thresholds.alert_score.benign
     assert [source.use for source in manifest.sources] == ["teach"] * 3
+    assert {len(source.digest) for source in manifest.sources} == {64} and len({*manifest.sources}) == 3
 
 
 def test_labelled_and_seen_names_come_as_people_write_them(registry: str, tmp_path: Path) -> None:

@@ -1,0 +1,146 @@
+"""The protocol on a corpus made by hand: which names count where, and what the report shows."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from numpy.typing import NDArray
+
+from model.commands import evaluate
+from model.dataset import FEED, STRATA, Corpus, build, collect
+from model.families import Family
+from model.protocol import calibration, judge, measure, robustness
+from model.robustness import VARIANTS, vary
+from model.sources import Source
+from verdicts.names import split
+
+SOURCES = [
+    Source("good.txt", "plain", "benign", "teach", "MIT", "-", 1.0, "china"),
+    Source("rare.csv", "csv", "benign", "teach", "MIT", "-", 1.0, "umbrella"),
+    Source("dga.csv", "csv", "dga", "judge", "none", "-"),
+    Source("feed.txt", "plain", "feed", "judge", "none", "-"),
+]
+FAMILIES = {
+    "known": Family("known", 1, "letters", 9), "held": Family("held", 0, "letters", 9),
+    "words": Family("words", 0, "words", 9), "few": Family("few", 1, "letters", 9),
+    "charbot": Family("charbot", -1, "letters", 9),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    data = tmp_path_factory.mktemp("data")
+    (data / "good.txt").write_text(
+        "".join(f"s0000x{i}.com\n" for i in range(20_000)) + "".join(f"s0100y{i}.github.io\n" for i in range(400))
+    )
+    (data / "rare.csv").write_text(
+        "name,first_seen,snapshots\n"
+        + "".join(f"s{'0600' if i < 40 else '0000'}u{i}.org,2026-02-01,9\n" for i in range(2500))
+    )
+    (data / "dga.csv").write_text(
+        "name,family\n"
+        + "".join(f"s0{hits}00{family}{i}.biz,{family}\n" for family, hits in
+                  (("known", 9), ("held", 7), ("words", 5), ("charbot", 3)) for i in range(150))
+        + "".join(f"s0900few{i}.biz,few\n" for i in range(50))
+    )  # fmt: skip
+    (data / "feed.txt").write_text(
+        "".join(f"h{i}.s0900feed.com\n" for i in range(900))
+        + "".join(f"s0000feed{i}.com\n" for i in range(300))
+        + "".join(f"s0900z{i}.github.io\n" for i in range(400))
+    )
+    return build(collect(SOURCES, data), SOURCES, FAMILIES, held_out=0)
+
+
+def score(names: Sequence[str]) -> NDArray[np.float32]:
+    """The four digits in a name's label, as thousandths, for both heads."""
+    labels = [split(name).registered for name in names]
+    found = np.array([int(label[1:5]) / 1000 if label[1:5].isdigit() else 0 for label in labels], np.float32)
+    return np.stack([found, found], 1)
+
+
+def test_each_group_has_its_rate_at_the_strictest_threshold(corpus: Corpus) -> None:
+    report = measure(corpus, judge(corpus, score, lambda line: None), FAMILIES, 0)
+    found = report["rates"]["0.01"]
+    limits = found["thresholds"]["generated"]
+    assert limits["stratum"] == "umbrella-new" and limits["strictest"] == max(limits["by_stratum"].values())
+    assert 0.6 < limits["strictest"] < 0.61 and limits["pooled"] < 0.6  # 40 of 2,500, but of all fewer than one in 100
+    assert set(limits["by_stratum"]) == {name for name, count in report["benign"].items() if count} <= set(STRATA)
+    rates = {name: (group["families"], group["value"]) for name, group in found["strictest"]["groups"].items()}
+    assert rates == {
+        "known": (1, 1.0), "known characters": (1, 1.0), "unseen": (2, 0.5), "unseen characters": (1, 1.0),
+        "unseen words": (1, 0.0), "apart charbot": (1, 0.0),
+    }  # fmt: skip
+    assert found["pooled"]["groups"]["unseen words"]["value"] == 1.0
+    assert "few" in found["strictest"]["families"]  # told, but in no mean
+
+
+def test_a_feed_is_one_name_a_domain_and_has_no_customers_of_free_hosts(corpus: Corpus) -> None:
+    judged = judge(corpus, score, lambda line: None)
+    report = measure(corpus, judged, FAMILIES, 0)
+    found = report["rates"]["0.01"]["strictest"]
+    mine = judged.rows[(corpus.kind[judged.rows] == FEED) & ~corpus.private[judged.rows]]
+    domains = len(set(corpus.registered[mine].tolist()))
+    assert len(mine) > 1000 and 100 < domains <= 301  # one of 900 hosts, and those of one host each
+    assert found["feeds"] == {"feed.txt": pytest.approx(1 / domains, abs=1e-4)}
+    assert found["feeds_mean"]["low"] <= found["feeds_mean"]["value"] <= found["feeds_mean"]["high"]
+    assert report["private_suffixes"] == {"github.io": 1.0}
+
+
+def test_calibration_is_told_at_the_base_rate(corpus: Corpus) -> None:
+    judged = judge(corpus, score, lambda line: None)
+    found = calibration(corpus, judged, np.ones(len(judged.rows)))["generated"]
+    assert found["base_rate"] == pytest.approx(0.001)
+    assert found["log_loss_of_constant"] == pytest.approx(-(0.001 * np.log(0.001) + 0.999 * np.log(0.999)))
+    low, *_, high = found["reliability"]
+    assert low["observed"] < low["to"] and high["observed"] == 1.0
+
+
+def test_each_variant_is_judged(corpus: Corpus) -> None:
+    found = robustness(corpus, judge(corpus, score, lambda line: None), score, 0.4)
+    assert set(found) == set(VARIANTS) and found["as it is"] == found["upper case"] == found["www"]
+    assert found["as it is"]["true_positives"] > 0.7 > 0.1 > found["as it is"]["false_positives"]
+
+
+@pytest.mark.parametrize(
+    ("variant", "expected"),
+    [
+        ("upper case", {"a.loop.co.uk"}), ("www", {"www.a.loop.co.uk"}), ("homoglyph", {"a.100p.co.uk"}),
+        ("benign sub-label", {f"{label}.a.loop.co.uk" for label in ("cdn", "mail", "api", "static", "img")}),
+        ("another TLD", {f"a.loop.{tld}" for tld in ("com", "net", "org", "info", "de")}),
+    ],
+)  # fmt: skip
+def test_a_variant_is_as_it_says(variant: str, expected: set[str]) -> None:
+    assert {vary("a.loop.co.uk", variant, np.random.default_rng(i)) for i in range(50)} == expected
+
+
+def test_one_edit_is_one_character_of_the_registered_label() -> None:
+    for seed in range(50):
+        edited = vary("a.loop.co.uk", "one edit", np.random.default_rng(seed))
+        assert edited[:2] == "a." and edited[6:] == ".co.uk"
+        assert sum(one != other for one, other in zip(edited, "a.loop.co.uk", strict=True)) <= 1
+
+
+def test_the_command_writes_json_a_report_and_plots_of_any_network(tmp_path: Path) -> None:
+    (tmp_path / "good.txt").write_text("".join(f"river{i}stone.com\n" for i in range(1500)))
+    (tmp_path / "dga.csv").write_text("name,family\n" + "".join(f"qzx{i}vkw.biz,qakbot\n" for i in range(900)))
+    (tmp_path / "feed.txt").write_text("".join(f"login-{i}.top\n" for i in range(300)))
+    rows = [("good.txt", "plain", "benign"), ("dga.csv", "csv", "dga"), ("feed.txt", "plain", "feed")]
+    (tmp_path / "sources.toml").write_text("".join(
+        f'[[source]]\npath="{path}"\nform="{form}"\nkind="{kind}"\nuse="teach"\nlicence="MIT"\nreason="-"\n'
+        for path, form, kind in rows
+    ))  # fmt: skip
+    out = tmp_path / "out"
+    arguments = ["--model", "seed-2020", "--data", str(tmp_path), "--out", str(out)]
+    result = CliRunner().invoke(evaluate, arguments)
+    assert result.exit_code == 0, result.output
+    assert {file.name for file in out.iterdir()} == {"evaluation.json", "report.md", "roc.png", "calibration.png"}
+    assert all((out / name).read_bytes()[:4] == b"\x89PNG" for name in ("roc.png", "calibration.png"))
+    report, text = json.loads((out / "evaluation.json").read_text()), (out / "report.md").read_text()
+    assert set(report["rates"]) == {"0.01", "0.001", "0.0001"} and report["judge_digest"]
+    for heading in ("True-positive rates", "Feeds", "Thresholds", "Hard benign names", "Tiers", "Written otherwise",
+                    "Calibration", "Within private suffixes"):  # fmt: skip
+        assert f"## {heading}" in text
+    assert "| mean |" in text and "| pooled | **" in text and "| generated | 0." in text
