@@ -7,6 +7,7 @@ from typing import Any
 import click
 import httpx
 
+from verdicts.list_holders import no_cluster
 from verdicts.names import shown
 from verdicts.store import Misconfigured, Unavailable, open_store
 from verdicts.tokens import KIND, ROLES, BadToken, described, issue, revoke, rotate
@@ -100,6 +101,8 @@ class _Remote:
         try:
             reply = self._http.request(method, path, json=body)
             content = reply.json()
+        except httpx.ConnectError as error:
+            raise click.ClickException(no_cluster(self._http.base_url, error)) from error
         except (httpx.HTTPError, ValueError) as error:
             raise click.ClickException(f"{self._http.base_url}: {error}") from error
         if not reply.is_success:

@@ -194,3 +194,12 @@ def test_the_command_speaks_to_the_cluster(cluster: Cluster, tmp_path: Path) -> 
     assert run("export", "prevalence").output == "b.org\na.org\n"
     cluster.setup.follow()
     assert cluster.setup.followers[0].view.lists.match("www.bad.org") is not None
+
+
+def test_where_no_cluster_runs_it_is_said_how_to_start_one() -> None:
+    with socket.socket() as taken:  # bound, and not listening
+        taken.bind(("127.0.0.1", 0))
+        remote = Remote(f"http://127.0.0.1:{taken.getsockname()[1]}", "token")
+        with pytest.raises(Refused, match="no cluster answers there .*verdict up"):
+            list(remote.show("benign", ""))
+    remote.close()

@@ -12,11 +12,12 @@ import dns.rrset
 import pytest
 
 from serve_app.local import ports, upstream
+from serve_app.local.announce import GENERATED, KNOWN, Demonstration, announcement
 from serve_app.local.corefile import corefile, quoted
 from serve_app.local.home import HomeBusy, opened
 from serve_app.local.options import Home, Options
 from serve_app.local.prepare import BLOCKED, HONEYPOT, prepare
-from verdicts.store import Document, open_store
+from verdicts.store import Document, Unavailable, open_store
 from verdicts.tokens import KIND, Tokens
 
 
@@ -210,3 +211,24 @@ def test_a_revoked_token_is_replaced(home: Home) -> None:
     store.close()
     prepare(home)
     assert home.resolver_token.read_text() != before
+
+
+def test_beside_a_running_cluster_a_home_is_only_looked_at(tmp_path: Path) -> None:
+    with opened(tmp_path / "home") as ours:
+        assert prepare(ours.home)
+        cluster = open_store(ours.home.store_url)
+        cluster.initialise()  # it writes to the store as long as it runs
+        token = ours.home.resolver_token.read_text()
+        assert not prepare(ours.home) and ours.home.resolver_token.read_text() == token
+        ours.home.resolver_token.write_text("no token of this store")
+        with pytest.raises(Unavailable, match="another process writes"):
+            prepare(ours.home)
+        cluster.close()
+        assert not prepare(ours.home) and ours.home.resolver_token.read_text() != token
+
+
+def test_a_cluster_alone_says_where_it_is_and_whom_it_lets_in(tmp_path: Path) -> None:
+    options = Options(tmp_path, http_port=5301, parts=("cluster",))
+    said = announcement(options, Home(tmp_path), Demonstration(KNOWN, GENERATED[0], "block", BLOCKED))
+    assert f"http://127.0.0.1:5301, for resolvers with the token in {tmp_path}/tokens/resolver" in said
+    assert "dig" not in said

@@ -55,6 +55,16 @@ def test_a_child_that_ends_while_another_is_waited_for_is_told_with_its_last_lin
             supervisor.wait_for(lambda: False, "what never comes", None)
 
 
+def test_what_is_watched_ends_the_waiting_for_another(mark: str) -> None:
+    def failed() -> None:
+        raise OSError("the build failed")
+
+    with Supervisor(mark) as supervisor:
+        supervisor.watch(failed)
+        with pytest.raises(OSError, match="the build failed"):
+            supervisor.wait_for(lambda: False, "what never comes", None)
+
+
 def test_what_never_comes_is_not_waited_for_without_end(mark: str, tmp_path: Path) -> None:
     with Supervisor(mark) as supervisor:
         child = part(mark, tmp_path, SLEEPER)

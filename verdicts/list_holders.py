@@ -27,6 +27,11 @@ class Refused(Exception):
     """What the cluster or the store answered instead; fit for the command line."""
 
 
+def no_cluster(url: httpx.URL, error: httpx.ConnectError) -> str:
+    """What to say where nothing listens."""
+    return f"{url}: no cluster answers there ({error}); start `verdict up`, or name another with --url"
+
+
 class Holder(Protocol):
     """The lists, wherever they are.
 
@@ -156,6 +161,8 @@ class Remote:
         for turn in range(1, tries + 1):
             try:
                 answer = self._http.request(method, path, **more)
+            except httpx.ConnectError as error:
+                raise Refused(no_cluster(self._http.base_url, error)) from error
             except httpx.HTTPError as error:
                 raise Refused(f"{self._http.base_url}: {error or type(error).__name__}") from error
             if answer.status_code not in (429, 503) or turn == tries:

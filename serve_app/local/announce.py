@@ -76,6 +76,9 @@ def announcement(options: Options, home: Home, names: Demonstration) -> str:
             f"  {dig} {names.generated:<{width}}   # {outcome}",
             f"  {dig} {names.blocked:<{width}}   # {third}",
         ]  # fmt: skip
+    elif "cluster" in options.parts:
+        url = f"http://{LOOPBACK}:{options.http_port}"
+        lines += ["", f"Cluster:    {url}, for resolvers with the token in {home.resolver_token}"]
     if "dashboard" in options.parts:
         lines += ["", f"Dashboard:  {dashboard_link(options, home)}"]
     lines += ["", f"State and logs are in {home.path}. Ctrl-C stops everything.", ""]

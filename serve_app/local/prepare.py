@@ -6,7 +6,7 @@ from pathlib import Path
 
 from serve_app.local.options import Home
 from verdicts.lists import entry
-from verdicts.store import Document, Store, open_store
+from verdicts.store import Document, Store, Unavailable, open_store
 from verdicts.tokens import KIND, Tokens, Unauthorised, issue
 
 RESOLVER = "local"  # the name the CoreDNS of `verdict up` reports under
@@ -20,11 +20,19 @@ NOTE = "entered by the first `verdict up`, for the demonstration; remove it at w
 
 
 def prepare(home: Home) -> bool:
-    """Make the home ready; True when its store is new. Raises `Unavailable` and `OSError`."""
+    """Make the home ready; True when its store is new. Raises `Unavailable` and `OSError`.
+
+    Where another `verdict up` runs the cluster of this home, that one writes to the store: then it is only looked at.
+    """
     store = open_store(home.store_url)
     try:
         fresh = not home.store.exists()
-        store.initialise()
+        try:
+            store.initialise()
+        except Unavailable:
+            if fresh or not _ready(store, home):
+                raise
+            return False
         token_file(store, home.resolver_token, "resolver", RESOLVER)
         token_file(store, home.admin_token, "admin", "dashboard")
         if fresh:
@@ -34,14 +42,22 @@ def prepare(home: Home) -> bool:
         store.close()
 
 
+def _ready(store: Store, home: Home) -> bool:
+    return _good(store, home.resolver_token, "resolver") and _good(store, home.admin_token, "admin")
+
+
+def _good(store: Store, path: Path, role: str) -> bool:
+    try:
+        Tokens(store.scan(KIND)).check(f"Bearer {path.read_text().strip()}", role)
+    except (FileNotFoundError, Unauthorised):
+        return False
+    return True
+
+
 def token_file(store: Store, path: Path, role: str, name: str) -> None:
     """See that the file holds a good token of this role; issue one where it does not."""
-    try:
-        present = path.read_text().strip()
-        Tokens(store.scan(KIND)).check(f"Bearer {present}", role)
+    if _good(store, path, role):
         return
-    except (FileNotFoundError, Unauthorised):
-        pass
     issued = issue(role, name, _now(), note=AUTHOR)
     store.commit([issued.document], AUTHOR)
     write_private(path, issued.text + "\n")

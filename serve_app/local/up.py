@@ -26,6 +26,8 @@ SLOW = ("timed out", "HAProxy", "Failed to start GCS")
 
 def up(options: Options) -> None:
     """Run everything until told to stop. Raises what the parts raise; each message names what was expected."""
+    if not options.home.exists():
+        ports.check(ports.wanted(options))  # before anything is made
     with opened(options.home, options.parts) as ours, Supervisor(*map(ours.home.mark_of, options.parts)) as supervisor:
         ports.check(ports.wanted(options))  # after `opened`, which knows whether this home itself has them
         with Steps() as steps:
