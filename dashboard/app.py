@@ -2,54 +2,23 @@
 
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import panel as pn
 import panel_material_ui as pmui
 from panel.io.resources import LOCAL_DIST
-from panel.util import edit_readonly
 
 from dashboard.accounts import Role
 from dashboard.client import Client
-from dashboard.components import Nav, Router
+from dashboard.components import Nav, Notices, Router
 from dashboard.data import Data
+from dashboard.frame import Frame
 from dashboard.page import Context, Page, schedule
 from dashboard.pages import NAVIGATION, PAGES
 from dashboard.sheet import Sheet
 from dashboard.views import SavedViews
 from dashboard.visit import last_visit
-
-THEME = {
-    "typography": {"fontSize": 12.5},
-    "light": {
-        "palette": {
-            "primary": {"main": "#0b5cad"},
-            "error": {"main": "#b3261e"},
-            "warning": {"main": "#8a5300"},  # the library's own orange is too faint on white
-            "background": {"default": "#f7f9fb", "paper": "#ffffff"},
-        }
-    },
-    "dark": {
-        "palette": {
-            "primary": {"main": "#7cb7f2"},
-            "error": {"main": "#f2827a"},
-            "background": {"default": "#10151c", "paper": "#151b23"},
-        }
-    },
-}
-BAR = {
-    ".MuiLinearProgress-root": {"display": "none"},  # it has no name for those who cannot see it
-    ".MuiAppBar-root": {
-        "backgroundColor": "var(--mui-palette-background-paper)",
-        "color": "var(--mui-palette-text-primary)",
-        "boxShadow": "none",
-        "borderBottom": "1px solid var(--mui-palette-divider)",
-    },
-}
-TELL_MS = 5000
-LOADER = "#loader { background: none !important; } #loader .spinner { width: 26px; height: 26px; border-width: 3px; }"
 
 
 class Session:
@@ -70,47 +39,31 @@ class Session:
             on_message=self._search,
         )
         self._nav = Nav(url=self.router.url, items=[dict(item) for item in NAVIGATION], on_message=self._view)
+        self._notices = Notices()
         self.views = SavedViews(self._nav, data, self._context.control, self.tell)
         self.router.param.watch(lambda event: self._nav.param.update(url=event.new), "url")
-        self._main = pn.Column(sizing_mode="stretch_width", margin=0)
-        self.frame = pmui.Page(
-            title="",
-            main=[self._main],
-            sidebar=[Sheet(self._nav)],
-            sidebar_width=208,
+        self.frame = Frame(
+            header=Sheet(self.router, self._notices),
+            sidebar=Sheet(self._nav),
+            dark=self.router.dark,
             sidebar_open=not self._narrow,
-            sidebar_resizable=False,
-            dark_theme=self.router.dark,
-            theme_config=THEME,
-            sx=BAR,
-            busy_indicator=None,
-            header=[Sheet(self.router)],
-            meta_name="Verdict",
-            raw_css=[LOADER],
+            on_dark=lambda dark: self.router.param.update(dark=dark),
         )
-        with edit_readonly(self.frame):
-            # Panel has one `busy` for all sessions: each change of it, by any of them, would be handed to every frame
-            # ever made. Another reference, never true, lets go of that one; a plain value would not.
-            self.frame.busy = self._main.param.loading
-        self.frame.param.watch(lambda event: self.router.param.update(dark=event.new), "dark_theme")
         self.router.param.watch(self._address_changed, "url")
 
-    def open(self) -> Any:
+    def open(self) -> None:
         """Show the page of the address and begin to beat."""
         self._enter(self.router.url)
+        self.frame.open(pn.state.curdoc)
         pn.state.onload(self._begin)
-        pn.state.on_session_destroyed(lambda _: self._leave())
-        pn.state.on_session_destroyed(partial(forget_notifications, pn.state.notifications))
-        return self.frame
+        pn.state.on_session_destroyed(lambda _: self._close())
 
     def go(self, address: str) -> None:
         """Go to an address; the page stays when only its filters differ from the present one's."""
         self.router.url = address
 
     def tell(self, text: str, kind: str) -> None:
-        notifications = pn.state.notifications
-        if notifications is not None:
-            getattr(notifications, kind)(_plain(text), duration=TELL_MS)
+        self._notices.tell(text, kind)
 
     async def _begin(self) -> None:
         if self.page is not None:
@@ -126,7 +79,7 @@ class Session:
         if self.page is not None and self.page.address() == self.router.url:
             return
         if self._narrow:
-            self.frame.sidebar_open = False
+            self.frame.fold()
         self._enter(self.router.url)
         schedule(self._start)
 
@@ -140,12 +93,16 @@ class Session:
         kind = PAGES.get(parts.path, PAGES["/"])
         self.router.title = kind.title
         self.page = kind(self._context, dict(parse_qsl(parts.query)))
-        self._main[:] = [Sheet(self.page.view(), margin=(14, 18))]
+        self.frame.show(Sheet(self.page.view(), margin=(14, 18)))
 
     def _leave(self) -> None:
         if self.page is not None:
             self.page.stop()
             self.page = None
+
+    def _close(self) -> None:
+        self._leave()
+        self.frame.close()
 
     def _view(self, message: dict[str, Any]) -> None:
         name = str(message.get("name", ""))
@@ -157,13 +114,6 @@ class Session:
     def _search(self, message: dict[str, Any]) -> None:
         if message.get("action") == "search":
             self.go("/lookup?" + urlencode({"q": str(message.get("text", ""))[:1100]}))
-
-
-def forget_notifications(area: Any, _: Any) -> None:
-    """Take a session's notifications out of Panel's list of all it shows: left there, they keep the whole session."""
-    for ref, (shown, *_rest) in list(pn.state._views.items()):
-        if shown is area:
-            del pn.state._views[ref]
 
 
 def _address() -> str:
@@ -180,16 +130,11 @@ def _watched() -> bool:
     return session is None or session.connection_count > 0
 
 
-def _plain(text: str) -> str:
-    """Text without what markdown or markup would make of it."""
-    return "".join(character for character in text if character.isprintable() and character not in "<>&`*_[]")
-
-
 def application(data: Data, client: Client, role_of: Callable[[str | None, Any], Role | None]) -> Callable[[], Any]:
     """What the server calls for each new tab."""
 
     def new() -> Any:
-        # Known from the start, style sheets need not be looked for once more in all models before the page is sent.
+        # Where Panel finds its style sheets: without it at a host of its own.
         pn.state.curdoc.template_variables["dist_url"] = LOCAL_DIST
         user = pn.state.user or ""
         role = role_of(user, pn.state.user_info or {})
@@ -198,6 +143,7 @@ def application(data: Data, client: Client, role_of: Callable[[str | None, Any],
                 title="Verdict",
                 main=[pmui.Alert("Your account has no role here. Ask an administrator.", severity="warning")],
             )
-        return Session(data, client, user, role).open()
+        Session(data, client, user, role).open()
+        return None
 
     return new

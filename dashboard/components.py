@@ -183,6 +183,19 @@ class Notice(Component):
     module = "notice"
 
 
+class Notices(Component):
+    """What a person is told of what they did, for some seconds. `told`: number, text, kind (success, error, ...)."""
+
+    told = param.List(default=[], item_type=dict)
+
+    module = "notices"
+
+    def tell(self, text: str, kind: str) -> None:
+        """Show one more; the browser shows each number once."""
+        number = self.told[-1]["number"] + 1 if self.told else 1
+        self.told = [*self.told[-4:], {"number": number, "text": text, "kind": kind}]
+
+
 class Exports(Component):
     """Links that download: pairs of address and text."""
 

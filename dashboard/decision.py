@@ -12,7 +12,7 @@ from dashboard.client import Refused
 from dashboard.components import READY, Choice, Notice
 from dashboard.inputs import Button, RadioGroup, Select, TextInput
 from dashboard.page import Context, Page, schedule, stack, toolbar
-from dashboard.sheet import Sheet
+from dashboard.sheet import Inner, Sheet
 from dashboard.vetted import DURATIONS, SHOWN_LIST, in_force
 from verdicts import names
 
@@ -49,7 +49,7 @@ class Decision:
         go = Button(label="Decide", color="primary", variant="contained", on_click=self._submit)
         cancel = Button(label="Cancel", variant="text", on_click=self._close)
         self.dialog = pmui.Dialog(
-            Sheet(stack(self.subject, self.kind, self.scope, self.duration, self.note, toolbar(go, cancel))),
+            Inner(Sheet(stack(self.subject, self.kind, self.scope, self.duration, self.note, toolbar(go, cancel)))),
             title="Decide",
             width_option="sm",
             close_on_click=True,

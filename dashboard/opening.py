@@ -20,12 +20,13 @@ from panel_material_ui.base import MaterialComponent
 from param import descendents
 from tornado.web import authenticated
 
+from dashboard.frame import describe
+
 # Of panel-material-ui, what the pages use as components of their own; inputs are drawn by `dashboard.inputs`.
 USED = (
     pmui.Alert,
     pmui.Dialog,
     pmui.FileInput,
-    pmui.NotificationArea,
     pmui.Page,
 )
 _TOKEN = "TOKEN-OF-THE-SESSION"
@@ -57,6 +58,7 @@ class PageHandler(DocHandler):  # type: ignore[misc]
         session = await self.get_session()
         document = session.document
         with set_curdoc(document):
+            describe(document, self.get_cookie("scheme") == "dark")
             return str(
                 server_html_page_for_session(
                     session,
@@ -73,6 +75,7 @@ def lower_the_cost() -> None:
     """Before a server is made; a second time changes nothing."""
     per_app_patterns[:] = [(path, PageHandler if kind is DocHandler else kind) for path, kind in per_app_patterns]
     _forget_unused()
+    settings.perform_document_validation = False  # looks for layouts that cannot be, of which there are none
     settings.perform_error_diagnostics = False  # would examine each callback's signature, and warn of layouts
     # Each callback of each session would be noted in one list, which nothing here shows.
     type(pn.state)._add_busy_event = lambda state, event: None

@@ -54,7 +54,7 @@ def serve(settings: Settings, data: Data, client: Client, signin: Signin, socket
     """Start the server, at sockets that listen already where some are given; the caller runs the event loop."""
     bokeh_server.bind_sockets = (lambda *_: (list(sockets), settings.port)) if sockets else bind_sockets
     # Every text a page shows goes through our components; nothing may come from another host.
-    pn.extension(notifications=True, browser_info=False)
+    pn.extension(notifications=False, browser_info=False)
     lower_the_cost()
     pages = dict.fromkeys(PAGES, application(data, client, signin.role_of))
     downloads = {"data": data, "role_of": signin.role_of}

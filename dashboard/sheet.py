@@ -1,5 +1,5 @@
-"""All components of a page as one of Panel's: each of Panel's own costs the server some 10 ms a visit, with everything
-that Panel and Bokeh build around it, and a page has up to thirty.
+"""All components of a page as one model of Bokeh's: each of Panel's components costs the server some 10 ms a visit,
+with everything that Panel and Bokeh build around it, and a page has up to thirty.
 
 What the components hold reaches the browser as a few properties, by the components' numbers, so that a change of one
 does not send all of them again; as JSON, since Panel and Bokeh look for models in every value of every row of what is
@@ -13,10 +13,14 @@ import math
 from pathlib import Path
 from typing import Any
 
+import panel as pn
 import param
+from bokeh.model import Model
+from bokeh.models import ImportedStyleSheet
 from panel.custom import Children, JSComponent
 
 from dashboard.components import Box, Component
+from dashboard.frame import Mould, change, moulds
 from dashboard.page import schedule
 
 ASSETS = Path(__file__).parent / "assets"
@@ -32,8 +36,8 @@ def assets_path() -> str:
     return f"/assets/{digest.hexdigest()[:12]}"
 
 
-class Sheet(JSComponent):  # type: ignore[misc]
-    """Components and boxes of them, in the order given; what is no component keeps its place as a child."""
+class Plain(JSComponent):  # type: ignore[misc]
+    """The component of Panel's whose models all sheets are."""
 
     tree = param.String(default="[]", doc="nodes: module and number, or slot; of a box its kind and children")
     slots = Children(default=[])
@@ -55,22 +59,36 @@ export async function render(self) {
 }
 """
 
-    def __init__(self, *objects: Any, **params: Any) -> None:
+
+class Sheet:
+    """Components and boxes of them, in the order given; what is no component keeps its place as a child."""
+
+    def __init__(self, *objects: Any, margin: Any = 0) -> None:
         self._components: list[Component] = []
-        slots: list[Any] = []
-        tree = [self._node(item, slots) for item in objects]
+        self._margin = margin
+        self.slots: list[Any] = []
+        self.model: Model | None = None
+        self.tree = json.dumps([self._node(item, self.slots) for item in objects])
         self._known = [component.values() for component in self._components]  # to the browser
         self._taken = [0] * len(self._components)
         self._changed: set[int] = set()
-        super().__init__(
-            assets=assets_path(),
-            tree=json.dumps(tree),
-            slots=slots,
-            **{f"p{at}": self._property(at) for at in range(PROPERTIES)},
-            **{"sizing_mode": "stretch_width", "margin": 0, **params},
-        )
         for number, component in enumerate(self._components):
             component.param.watch(functools.partial(self._note, number), list(self._known[number]))
+
+    def cast(self, mould: Mould, styles: dict[str, ImportedStyleSheet], root: Model) -> Model:
+        """Its model, for the tab whose outermost model is `root`."""
+        data = {f"p{at}": self.property(at) for at in range(PROPERTIES)}
+        data |= {"tree": self.tree, "assets": assets_path()}
+        self.model = model = mould.cast("Sheet", data, styles, margin=self._margin)
+        model.on_event("data_event", lambda event: self._handle_msg(event.data))
+        if self.slots:
+            model.data.slots = [slot._get_model(pn.state.curdoc, root, model, None) for slot in self.slots]
+        return model
+
+    def leave(self, root: Model) -> None:
+        """Let go of the children's models."""
+        for slot in self.slots:
+            slot._cleanup(root)
 
     def _node(self, item: Any, slots: list[Any]) -> dict[str, Any]:
         style = getattr(item, "style", "")
@@ -83,7 +101,8 @@ export async function render(self) {
             node |= {"kind": item.kind, "children": [self._node(child, slots) for child in item.objects]}
         return node
 
-    def _property(self, at: int) -> str:
+    def property(self, at: int) -> str:
+        """What the browser has of every component whose number leaves `at` when divided by PROPERTIES."""
         numbers = range(at, len(self._components), PROPERTIES)
         return text_of({number: {"values": self._known[number], "taken": self._taken[number]} for number in numbers})
 
@@ -98,7 +117,10 @@ export async function render(self) {
         stale = {number for number, values in now.items() if values != self._known[number]}
         for number in stale:
             self._known[number] = now[number]
-        self.param.update({f"p{at}": self._property(at) for at in {number % PROPERTIES for number in stale}})
+        told = {f"p{at}": self.property(at) for at in {number % PROPERTIES for number in stale}}
+        model = self.model
+        if told and model is not None:
+            change(model, lambda: model.data.update(**told))
 
     def _handle_msg(self, message: Any) -> None:
         number = message["number"]
@@ -110,6 +132,19 @@ export async function render(self) {
             component.take(chosen)
         else:
             component.receive(message["message"])
+
+
+class Inner(pn.viewable.Viewable):  # type: ignore[misc]
+    """A sheet within one of Panel's own components."""
+
+    def __init__(self, sheet: Sheet, **params: Any) -> None:
+        self._sheet = sheet
+        super().__init__(**params)
+
+    def _get_model(self, doc: Any, root: Any = None, parent: Any = None, comm: Any = None) -> Model:
+        model = self._sheet.cast(moulds(False).sheet, {}, root)
+        self._models[root.ref["id"]] = (model, parent)
+        return model
 
 
 def text_of(value: Any) -> str:

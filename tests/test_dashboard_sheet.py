@@ -7,7 +7,8 @@ from typing import Any
 import panel as pn
 import pytest
 
-from dashboard.components import READY, Choice, Notice, Table
+from dashboard.components import READY, Choice, Notice, Notices, Table
+from dashboard.frame import Frame
 from dashboard.inputs import Button, Select, TextInput
 from dashboard.page import columns, panel, stack
 from dashboard.sheet import PROPERTIES, Sheet, text_of
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.anyio
 
 def sent(sheet: Sheet) -> dict[str, Any]:
     """What the browser has of each component, by number."""
-    return {number: said for at in range(PROPERTIES) for number, said in json.loads(getattr(sheet, f"p{at}")).items()}
+    return {number: said for at in range(PROPERTIES) for number, said in json.loads(sheet.property(at)).items()}
 
 
 async def turn() -> None:
@@ -41,14 +42,15 @@ def test_the_tree_says_where_each_component_belongs() -> None:
 async def test_changes_of_one_turn_are_sent_once_and_alone() -> None:
     tables = [Table() for _ in range(PROPERTIES)]
     sheet = Sheet(*tables)
-    changes: list[Any] = []
-    names = [f"p{at}" for at in range(PROPERTIES)]
-    sheet.param.watch(lambda *events: changes.append([event.name for event in events]), names)
+    model = Frame(Sheet(), sheet, dark=False, sidebar_open=True, on_dark=lambda dark: None).model.data.sidebar[0]
+    changes: list[str] = []
+    for at in range(PROPERTIES):
+        model.data.on_change(f"p{at}", lambda name, old, new: changes.append(name))
     tables[2].rows = [{"key": "a.example.org"}]
     tables[2].status = READY
     await turn()
-    assert changes == [["p2"]]
-    assert sent(sheet)["2"]["values"]["rows"] == [{"key": "a.example.org"}]
+    assert changes == ["p2"]
+    assert json.loads(model.data.p2)["2"]["values"]["rows"] == [{"key": "a.example.org"}]
     tables[2].rows = [{"key": "a.example.org"}]
     await turn()
     assert len(changes) == 1
@@ -99,3 +101,28 @@ async def test_a_button_that_is_off_does_nothing_whatever_a_browser_says() -> No
     button.disabled = False
     sheet._handle_msg({"number": 0, "message": {"action": "click"}})
     assert len(pressed) == 1
+
+
+def test_a_component_of_panels_has_a_model_while_its_page_is_shown() -> None:
+    field = pn.widgets.TextInput()
+    frame = Frame(Sheet(), Sheet(), dark=False, sidebar_open=True, on_dark=lambda dark: None)
+    frame.show(Sheet(field))
+    [page] = frame.model.data.main
+    assert [model.ref["id"] for model, _ in field._models.values()] == [child.ref["id"] for child in page.data.slots]
+    frame.show(Sheet())
+    assert not field._models and frame.model.data.main != [page]
+
+
+def test_two_tabs_share_no_value() -> None:
+    one, other = (Frame(Sheet(), Sheet(), False, True, lambda dark: None).model for _ in range(2))
+    assert {model.ref["id"] for model in one.references()}.isdisjoint(model.ref["id"] for model in other.references())
+    one.data.theme_config["light"] = {}
+    assert other.data.theme_config["light"]
+
+
+def test_each_notice_has_a_number_of_its_own_and_old_ones_go() -> None:
+    notices = Notices()
+    for number in range(9):
+        notices.tell(f"<b>{number}</b>", "success")
+    assert [told["number"] for told in notices.told] == [5, 6, 7, 8, 9]
+    assert notices.told[-1] == {"number": 9, "text": "<b>8</b>", "kind": "success"}

@@ -9,6 +9,7 @@ import * as keys from "./keys.js"
 import * as lines from "./lines.js"
 import * as nav from "./nav.js"
 import * as notice from "./notice.js"
+import * as notices from "./notices.js"
 import * as router from "./router.js"
 import * as since from "./since.js"
 import * as table from "./table.js"
@@ -16,7 +17,7 @@ import * as tiles from "./tiles.js"
 import * as timechart from "./timechart.js"
 import * as timerange from "./timerange.js"
 
-const MODULES = { characters, choice, exports: exports_, facts, input, keys, lines, nav, notice, router, since, table, tiles, timechart, timerange }
+const MODULES = { characters, choice, exports: exports_, facts, input, keys, lines, nav, notice, notices, router, since, table, tiles, timechart, timerange }
 const PROPERTIES = ["p0", "p1", "p2", "p3", "p4", "p5"]
 
 const same = (a, b) => a === b || JSON.stringify(a) === JSON.stringify(b)
