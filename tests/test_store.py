@@ -409,6 +409,10 @@ def test_a_list_entry_that_says_nothing_new_is_no_change(store: Store) -> None:
     again = store.commit(documents(4, "mine")[39:], "ann")
     assert [d.key for d in store.changes("list", second.number) or []] == ["blocklist/39.org"]
     assert again == store.epoch() and again.number > second.number
+    store.commit([Document("list", f"blocklist/{i:02d}.org", None) for i in range(50)], "ann")  # ten were never there
+    assert len(store.changes("list", again.number) or []) == 40 and list(store.keys("list")) == []
+    gone = store.epoch()
+    assert store.commit([Document("list", "blocklist/07.org", None)], "ann") == gone == store.epoch()
 
 
 def test_a_commit_of_nothing_new_still_minds_what_it_expects(store: Store) -> None:

@@ -193,9 +193,11 @@ def removal(list_name: str, suffix: str) -> Document:
 
 
 def absent_of(store: StateStore, removals: Sequence[Document]) -> list[str]:
-    """The suffixes among the first `ABSENT_LOOKED_AT` of these removals that are on no such list."""
-    some = removals[:ABSENT_LOOKED_AT]
-    return [split_key(each.key)[1] for each in some if store.get(LIST_KIND, each.key) is None]
+    """The suffixes among these removals that are on no such list; none is looked for among more than
+    `ABSENT_LOOKED_AT`, which is an import taken back: to look would take longer than to remove."""
+    if len(removals) > ABSENT_LOOKED_AT:
+        return []
+    return [split_key(each.key)[1] for each in removals if store.get(LIST_KIND, each.key) is None]
 
 
 def prevalence(ranked: Sequence[str], runs: int = 0) -> Iterator[Document]:

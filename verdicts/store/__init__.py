@@ -190,11 +190,15 @@ EXPIRED = 10_000  # list entries that are told at once
 SIGNATURE = ("created", "author")
 
 
-def says_the_same(new: Document, old: Document) -> bool:
-    """True for a list entry that says nothing new: a feed that is imported each day is mostly of these."""
-    if new.kind != "list" or new.body is None or old.body is None:
+def says_the_same(new: Document, old: Document | None) -> bool:
+    """True for a list entry that says nothing new, and for the removal of one that is not there: a feed that is
+    imported each day is mostly of these."""
+    if new.kind != "list":
         return False
-    return _unsigned(new.body) == _unsigned(old.body)
+    former = None if old is None else old.body
+    if new.body is None or former is None:
+        return new.body is former
+    return _unsigned(new.body) == _unsigned(former)
 
 
 def _unsigned(body: dict[str, Any]) -> dict[str, Any]:
@@ -210,8 +214,8 @@ class StateStore(Protocol):
     def commit(self, documents: Iterable[Document], author: str, note: str = "", expect: int | None = None) -> Epoch:
         """Write all documents or none; return the epoch, which moved if a kind is in DECISION_KINDS.
 
-        A list entry that is there already and says the same (`says_the_same`) is passed over, and a commit of these
-        alone is none.
+        A list entry that is there already and says the same, and the removal of one that is not there, are passed
+        over (`says_the_same`), and a commit of these alone is none.
         `expect`: raise `Conflict` unless the documents' present epoch (0 when absent) is at most this.
         """
 

@@ -126,7 +126,7 @@ class Commits:
                 raise Conflict(
                     f"{document.kind} {document.key!r}: changed at epoch {former.epoch}, expected at most {expect}"
                 )
-            if former is None or not says_the_same(document, former):
+            if not says_the_same(document, former):
                 changes.append(
                     Change(document.kind, document.key, document.body, None if former is None else former.body)
                 )

@@ -17,9 +17,10 @@ _keys = msgspec.json.Decoder(list[str])
 _unsigned = "json_remove({}.body, " + ", ".join(f"'$.{name}'" for name in SIGNATURE) + ")"
 # As `store.says_the_same`; two bodies of the same fields are written alike.
 _SAME = (
-    "DELETE FROM wanted WHERE kind = 'list' AND body IS NOT NULL AND EXISTS (SELECT 1 FROM documents d"
-    " WHERE d.kind = 'list' AND d.key = wanted.key AND d.body IS NOT NULL"
-    f" AND {_unsigned.format('d')} = {_unsigned.format('wanted')})"
+    "DELETE FROM wanted WHERE kind = 'list' AND CASE WHEN body IS NULL THEN NOT EXISTS (SELECT 1 FROM documents d"
+    " WHERE d.kind = 'list' AND d.key = wanted.key AND d.body IS NOT NULL)"
+    " ELSE EXISTS (SELECT 1 FROM documents d WHERE d.kind = 'list' AND d.key = wanted.key AND d.body IS NOT NULL"
+    f" AND {_unsigned.format('d')} = {_unsigned.format('wanted')}) END"
 )
 
 
