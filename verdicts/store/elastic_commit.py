@@ -24,7 +24,7 @@ from verdicts.store.elastic_client import ElasticSettings, translated
 
 HEAD = "head"
 PART = 1000  # changes in one document, and documents in one request
-IN_FLIGHT = 3  # requests of one commit
+IN_FLIGHT = 3  # requests of one commit that look up or write its parts
 FEW = 16  # documents that are asked for one by one
 TRIES = 50  # commits of others that one commit gives way to
 
@@ -194,8 +194,10 @@ class Commits:
                 told = "items.index.status,items.index.error.reason"
                 _demand_applied(self.client.bulk(index=self._state, operations=operations, filter_path=told).body)
 
-        for _ in _each(write, parts):
-            pass
+        # One after another: so the documents of a part stand side by side on the disk, and to compare them with the
+        # same list again, tomorrow's feed, a block is unpacked for all of them and not for each.
+        for part in parts:
+            write(part)
         self.client.indices.refresh(index=f"{self._state},{self._history}")
         head = self._head()
         if head["sequence"] >= commit["sequence"]:
