@@ -33,3 +33,8 @@ def test_arrows_point_one_way(package: str) -> None:
         tops = imported(path)
         assert not (tops & ours) - ALLOWED[package], path
         assert not tops & FOREIGN.get(package, set()), path
+
+
+@pytest.mark.parametrize("module", ["network", "train", "sampling", "grammars", "encoding", "dataset"])
+def test_the_network_trains_on_any_backend_of_keras(module: str) -> None:
+    assert "tensorflow" not in imported(ROOT / "model" / f"{module}.py")

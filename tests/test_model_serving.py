@@ -176,6 +176,7 @@ def test_the_released_network_passes_its_guard_and_blocks_with_a_bound() -> None
     artifact = Artifact.load(RELEASED / "segments-2026-11d")
     block = artifact.manifest.thresholds.block
     assert guard(artifact) == [] and artifact.thresholds().block is not None
+    assert all(len(source.digest) == 64 and source.licence for source in artifact.manifest.sources)
     assert block.bound is not None and block.bound <= 1e-4 and block.benign is not None and block.benign >= 200_000
     scores = Scorer(artifact, (64,))(artifact.encoding(["kxrutmcfwxyiruqvnrrgxybzz.ru", "wikipedia.org"]))
     assert scores[0, 0] >= artifact.thresholds().block > scores[1, 0]
