@@ -13,6 +13,7 @@ from ray.serve.metrics import Counter, Histogram
 
 from deployments.batching import NameBatcher
 from deployments.devices import Device, claim
+from deployments.health import Health
 from deployments.logs import keep_written
 from deployments.messages import Recode, Scored
 from deployments.scaling import BUSY, METRIC, Busy
@@ -77,6 +78,7 @@ class Classifier:
         self._poll_s = options.model_poll_ms / 1000
         self._follower: asyncio.Task[None] | None = None
         self._metrics = BatchMetrics()
+        self._health = Health()
         log.info("classifier ready: model %s, device %s", self._serving.current.version, self.device)
 
     async def predict(
@@ -114,15 +116,20 @@ class Classifier:
             "expired": self._batcher.expired,
         }
 
+    async def check_health(self) -> None:
+        """Serve asks this, and exchanges a replica that raises."""
+        self._health.check()
+
     async def record_autoscaling_stats(self) -> dict[str, float]:
         return {METRIC: float(self._batcher.names_in_flight), BUSY: self._busy.share()}
 
     async def _score(self, batch: Sequence[tuple[Loaded, Rows]]) -> list[Scored]:
         loop, began, names = asyncio.get_running_loop(), time.perf_counter(), sum(len(rows) for _, rows in batch)
-        if names <= self._here_names:
-            scored = score_batch(batch)
-        else:
-            scored = await loop.run_in_executor(self._compute, score_batch, batch)
+        with self._health.batch():
+            if names <= self._here_names:
+                scored = score_batch(batch)
+            else:
+                scored = await loop.run_in_executor(self._compute, score_batch, batch)
         seconds = time.perf_counter() - began
         self._worked_s += seconds
         loop.call_soon(self._metrics.batch, names, seconds, self._batcher.expired)  # once the answers are on their way
@@ -145,6 +152,8 @@ def score_batch(batch: Sequence[tuple[Loaded, Rows]]) -> list[Scored]:
         mine = [number for number, (owner, _) in enumerate(batch) if owner is loaded]
         frames = [batch[number][1] for number in mine]
         scores = loaded.score(frames[0] if len(frames) == 1 else np.concatenate(frames))
+        if not np.isfinite(scores).all():
+            raise ArithmeticError(f"model {loaded.version} gave scores that are no numbers")
         start = 0
         for number, frame in zip(mine, frames, strict=True):
             results[number] = Scored(loaded.version, loaded.thresholds, scores[start : start + len(frame)])

@@ -9,8 +9,11 @@ import pytest
 from deployments import classifier
 from deployments.classifier import HERE_NAMES, Classifier, Options
 from deployments.devices import Device
+from deployments.health import Health, Sick
 from deployments.messages import Recode, Scored
+from deployments.serving import Loaded
 from model.registry import Registry
+from verdicts.policy import Thresholds
 
 pytestmark = pytest.mark.anyio
 
@@ -67,3 +70,48 @@ async def test_each_frame_of_a_call_has_its_own_scores_and_its_own_deadline(regi
     assert isinstance(first, Scored) and expired is None and isinstance(last, Scored)
     [whole] = await one.predict(rows, "codepoints-256", [(6, LATER)])
     np.testing.assert_allclose(np.concatenate((first.scores, last.scores)), whole.scores[[0, 3, 4, 5]], atol=1e-5)
+
+
+async def test_a_replica_whose_batches_all_fail_is_exchanged(registry: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = made(registry)
+
+    async def ask() -> Any:
+        return await one.predict(np.zeros((20, 256), np.uint8), "codepoints-256", [(20, LATER)])
+
+    score, lost = classifier.score_batch, True
+
+    def gone(batch: Sequence[Any]) -> list[Scored]:
+        if lost:
+            raise RuntimeError("CUDA_ERROR_NO_DEVICE")
+        return score(batch)
+
+    monkeypatch.setattr(classifier, "score_batch", gone)
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            await ask()
+    lost = False
+    assert await ask() and await one.check_health() is None  # it had passed
+    lost = True
+    for _ in range(3):
+        await one.check_health()
+        with pytest.raises(RuntimeError):
+            await ask()
+    with pytest.raises(Sick, match="3 batches in a row failed.*CUDA_ERROR_NO_DEVICE"):
+        await one.check_health()
+
+
+def test_a_batch_that_never_ends_shows() -> None:
+    now = 0.0
+    health = Health(lambda: now)
+    with health.batch():
+        health.check()
+        now = 61.0
+        with pytest.raises(Sick, match="for 61 s"):
+            health.check()
+    health.check()
+
+
+def test_scores_that_are_no_numbers_are_a_failure() -> None:
+    loaded = Loaded("v1", "e", Thresholds(), lambda rows: np.full((len(rows), 2), np.nan, np.float32))
+    with pytest.raises(ArithmeticError, match="v1"):
+        classifier.score_batch([(loaded, np.zeros((2, 8), np.uint8))])
