@@ -9,7 +9,9 @@ from typing import Any
 import msgspec
 import ray
 
-NAME, NAMESPACE = "verdict-analyst", "verdict"
+from deployments.actors import actor
+
+NAME = "verdict-analyst"
 PATIENCE_S = 120.0
 
 
@@ -97,11 +99,8 @@ def model(registry: str, version: str) -> dict[str, Any]:
 
 def ask(registry: str, what: str, *arguments: Any) -> Any:
     """Put a question to the cluster's analyst, which is started when it is first needed."""
-    actor = ray.remote(num_cpus=0, max_restarts=-1)(Analyst).options(
-        name=NAME, namespace=NAMESPACE, lifetime="detached", get_if_exists=True
-    ).remote(registry)  # fmt: skip
     try:
-        return ray.get(actor.ask.remote(what, *arguments), timeout=PATIENCE_S)
+        return ray.get(actor(Analyst, NAME, registry).ask.remote(what, *arguments), timeout=PATIENCE_S)
     except ray.exceptions.GetTimeoutError:
         raise TooLong(f"no answer within {PATIENCE_S:.0f} s; ask again") from None
     except ray.exceptions.RayTaskError as error:

@@ -21,12 +21,14 @@ from typing import Any
 import msgspec
 import ray
 
+from deployments.actors import actor
 from model.jobs import JobSettings, new_version, parse, work
 from model.train import Cancelled
 
 log = logging.getLogger("ray.serve")
 
 NAME, NAMESPACE = "verdict-trainer", "verdict"
+NAME = "verdict-trainer"
 CALL_S = 30.0  # deadline of one call to the actor
 POLL_S = 0.5  # how often a task asks whether it was cancelled
 
@@ -200,9 +202,7 @@ def _run(jobs: Any, job: str, settings: JobSettings, registry: str, folder: str)
 
 
 def _actor(runs: str) -> Any:
-    return ray.remote(num_cpus=0, max_restarts=-1)(Jobs).options(
-        name=NAME, namespace=NAMESPACE, lifetime="detached", get_if_exists=True
-    ).remote(runs)  # fmt: skip
+    return actor(Jobs, NAME, runs)
 
 
 def _call(method: Any, *arguments: Any) -> Any:

@@ -34,6 +34,8 @@ def joined(
     from ray import serve
     from ray.serve.context import _get_global_client
 
+    from deployments.actors import end_actors
+
     try:
         _knock(address)
         ray.init(address=address, log_to_driver=False)
@@ -54,6 +56,7 @@ def joined(
                 client.delete_apps(list(applications))
             elif client is not None:
                 serve.shutdown()
+            end_actors()
         finally:
             ray.shutdown()
 

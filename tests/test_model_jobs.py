@@ -248,3 +248,23 @@ def test_a_job_on_the_cluster_ends_in_the_registry(cluster: None, registry: str,
     assert lost["state"] == "failed" and "its process was lost" in lost["error"] and lost["ended"]
     with pytest.raises(BadSettings):
         trainer.start({"kind": "retrain"}, registry, runs)
+
+
+@pytest.mark.cluster
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")  # Ray's own
+def test_an_actor_is_of_its_settings_and_is_ended_with_the_application(cluster: None, tmp_path: Path) -> None:
+    import ray
+
+    from deployments import trainer
+    from deployments.actors import NAMESPACE, end_actors, name_of
+
+    for place in ("one", "two"):  # a redeployment with another folder is not served by the former one's actor
+        (tmp_path / place / "j1").mkdir(parents=True)
+        (tmp_path / place / "j1" / "job.json").write_text(json.dumps({"id": place, "state": "done"}))
+        assert [job["id"] for job in trainer.jobs(str(tmp_path / place))] == [place]
+    names = {name_of(trainer.NAME, str(tmp_path / place)) for place in ("one", "two")}
+    assert names <= set(end_actors())
+    ends = time.monotonic() + 60
+    while any(each["namespace"] == NAMESPACE for each in ray.util.list_named_actors(all_namespaces=True)):
+        assert time.monotonic() < ends
+        time.sleep(0.1)
