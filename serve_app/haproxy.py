@@ -15,6 +15,10 @@ REAL = "VERDICT_HAPROXY"  # the environment variable that names the real binary
 MAX_BODY = "VERDICT_HAPROXY_MAX_BODY"  # bytes
 MAX_REQUESTS = "VERDICT_HAPROXY_MAX_REQUESTS"  # at work at one time
 
+REFUSED = "verdict-refused"  # the header of an answer that was given before its question's body was read: the answer
+REFUSALS = (400, 401, 403, 404, 405, 413, 504)  # its statuses
+HEADERS_S = 10  # for a caller to have sent its headers
+
 _MARK = "# Closed up by Verdict.\n"
 _BUSY = '{\\"code\\":\\"unavailable\\",\\"message\\":\\"the cluster is full\\"}'
 _LARGE = '{\\"code\\":\\"too-large\\",\\"message\\":\\"the body is larger than this cluster takes\\"}'
@@ -28,7 +32,8 @@ def closed(text: str, directory: str, max_body: int, max_requests: int) -> str:
     """Ray's HAProxy configuration with nothing left open.
 
     Statistics and metrics move to sockets in `directory`, which only this user can enter; more than
-    `max_requests` at one time get 503 and Retry-After at once, a body over `max_body` bytes 413 unread.
+    `max_requests` at one time get 503 and Retry-After at once, a body over `max_body` bytes 413 unread. A caller who
+    stalls in its headers, or in the body of what was refused, is hung up on.
     """
     if _MARK in text:
         return text
@@ -36,12 +41,23 @@ def closed(text: str, directory: str, max_body: int, max_requests: int) -> str:
     text = _replaced(r"(?m)^(\s*)bind :\d+$", rf"\1bind unix@{directory}/m.sock mode 600", text)
     text = _replaced(r"(?m)^(\s*)bind \*:\d+$(?=\n\s*stats enable)", rf"\1bind unix@{directory}/s.sock mode 600", text)
     text = re.sub(r"(?m)^\s*errorfile .*\n", "", text)
+    text = _replaced(r"(?m)^defaults\n    mode http$", rf"\g<0>\n    timeout http-request {HEADERS_S}s", text)
     busy = f'content-type application/json string "{_BUSY}" hdr Retry-After 1'
     large = f'content-type application/json string "{_LARGE}"'
     rules = [f"    http-request return status 413 {large} if {{ req.body_size gt {max_body} }}"]
     for backend in dict.fromkeys(re.findall(r"(?m)^\s*use_backend (\S+) if", text)):
         rules.append(
             f"    http-request return status 503 {busy} if is_{backend} {{ be_conn({backend}) ge {max_requests} }}"
+        )
+    # Kept in variables: the answer of the replica is gone when HAProxy writes its own.
+    rules.append(f"    http-response set-var(txn.refused) res.fhdr({REFUSED})")
+    rules.append("    http-response set-var(txn.request) res.fhdr(x-request-id)")
+    for status in REFUSALS:
+        rules.append(
+            f"    http-response return status {status} content-type application/json "
+            f'lf-string "%[var(txn.refused)]" hdr X-Request-Id "%[var(txn.request)]" '
+            f"{'hdr WWW-Authenticate Bearer ' if status == 401 else ''}"
+            f"if {{ status {status} }} {{ var(txn.refused) -m found }}"
         )
     return _MARK + _replaced(r"(?m)^    # Static routing based on path prefixes", "\n".join(rules) + r"\n\g<0>", text)
 

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -16,6 +17,7 @@ from starlette.routing import BaseRoute, Route
 from serve_app import control, exposition, openapi
 from serve_app.context import Context
 from serve_app.judge import judge_frame, judge_one
+from serve_app.unread import CloseUnread
 from serve_app.wire import BUDGET_HEADER, WireError, budget_of, error_response, json_response, names_of, question_of
 from verdicts.names import BadName, normalise
 from verdicts.observations import Acknowledgement, BadObservation, Batch, check
@@ -23,6 +25,8 @@ from verdicts.spool import SpoolFull
 from verdicts.tokens import Forbidden, Identity, Unauthorised
 
 log = logging.getLogger("ray.serve")
+
+BODY_S = 30.0  # for a body to be whole
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -42,7 +46,11 @@ def application(context: Context) -> Starlette:
         Route("/metrics", handlers.guarded(handlers.metrics), methods=["GET"]),
         *control.routes(context),
     ]
-    built = Starlette(routes=routes, exception_handlers={HTTPException: _not_found, WireError: _wire_error})
+    built = Starlette(
+        routes=routes,
+        middleware=[Middleware(CloseUnread)],
+        exception_handlers={HTTPException: _not_found, WireError: _wire_error},
+    )
     built.router.redirect_slashes = (
         False  # a redirect names http:// and the caller's Host: behind TLS, a token in clear
     )
@@ -80,8 +88,9 @@ class _Handlers:
     async def verdicts(self, request: Request) -> Response:
         began = time.time()
         self._identify(request, "resolver", "analyst")
-        deadline = began + self._budget(request)
-        body = await body_of(request, self.context.settings.max_frame_bytes)
+        budget = self._budget(request)
+        deadline = began + budget
+        body = await body_of(request, self.context.settings.max_frame_bytes, min(budget, BODY_S))
         names = names_of(body, self.context.settings.max_names)
         reply = await judge_frame(self.context, names, zlib.crc32(body), deadline)
         return Response(reply, media_type="application/json")
@@ -155,18 +164,22 @@ class _Handlers:
         return budget_of(request.headers.get(BUDGET_HEADER), settings.default_budget_ms, settings.max_budget_ms)
 
 
-async def body_of(request: Request, limit: int) -> bytes:
-    """The request's body; refused before it is read where its length says so, else as soon as it is too long."""
+async def body_of(request: Request, limit: int, patience_s: float = BODY_S) -> bytes:
+    """The request's body; refused before it is read where its length says so, else once it is too long or late."""
     stated = request.headers.get("content-length", "")
     if stated.isascii() and stated.isdigit() and (len(stated) > 18 or int(stated) > limit):
         raise WireError("too-large", f"body: {stated[:20]} octets, expected at most {limit}")
     chunks: list[bytes] = []
     size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
-            raise WireError("too-large", f"body: more than {limit} octets")
-        chunks.append(chunk)
+    try:
+        async with asyncio.timeout(patience_s):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > limit:
+                    raise WireError("too-large", f"body: more than {limit} octets")
+                chunks.append(chunk)
+    except TimeoutError:
+        raise WireError("expired", f"body: not whole within {patience_s:.3g} s") from None
     return b"".join(chunks)
 
 

@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from deployments.messages import Scored
 from serve_app.context import Context
+from serve_app.haproxy import REFUSED
 from serve_app.routes import application
 from serve_app.settings import settings_of
 from tests.test_elastic_reach import Door, answering
@@ -161,6 +162,29 @@ async def test_a_token_is_looked_at_before_the_body(setup: Setup) -> None:
 async def test_a_bad_frame_is_told_what_is_wrong(setup: Setup, body: bytes, status: int, said: str) -> None:
     reply = await setup.ask("/v1/verdicts", body)
     assert reply.status_code == status and said in reply.json()["message"]
+
+
+async def test_a_body_that_stalls_costs_no_more_than_the_budget(setup: Setup) -> None:
+    async def stalled() -> AsyncIterator[bytes]:
+        yield b'{"names":'
+        await asyncio.sleep(60)
+
+    headers = {"Authorization": f"Bearer {setup.tokens['resolver'].text}", "Verdict-Budget-Ms": "100"}
+    async with asyncio.timeout(20):
+        reply = await setup.client.post("/v1/verdicts", content=stalled(), headers=headers)
+    assert reply.status_code == 504 and "not whole within 0.1 s" in reply.json()["message"]
+
+
+async def test_a_refusal_that_read_no_body_ends_its_connection(setup: Setup) -> None:
+    refused = await setup.ask("/v1/verdicts", frame("a.org"), role="")
+    assert refused.status_code == 401 and refused.headers["connection"] == "close"
+    assert refused.headers[REFUSED] == refused.text
+    for reply in (
+        await setup.ask("/v1/verdicts", frame("a.org")),
+        await setup.ask("/v1/verdicts", b"{"),
+        await setup.client.get("/v1/lists"),
+    ):
+        assert "connection" not in reply.headers and REFUSED not in reply.headers
 
 
 async def test_a_length_of_a_thousand_digits_is_too_large(setup: Setup) -> None:
