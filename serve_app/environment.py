@@ -91,6 +91,8 @@ def private(directory: Path) -> Path:
     if len(os.fsencode(directory)) > MAX_DIRECTORY:
         raise BadEnvironment(f"{directory}: expected at most {MAX_DIRECTORY} octets, for the sockets in it")
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if directory.is_symlink() and directory.lstat().st_uid not in (0, os.getuid()):
+        raise BadEnvironment(f"{directory}: expected a directory, not somebody else's link to one")
     status = directory.stat()
     if status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o077:
         raise BadEnvironment(f"{directory}: expected a directory of this user alone (mode 0700)")
@@ -100,7 +102,7 @@ def private(directory: Path) -> Path:
 def _ray_token(directory: Path) -> Path:
     """The file of the token that Ray's processes show each other; drawn at the first start."""
     file = directory / "ray-token"
-    if not file.exists():
+    if not file.exists() or not file.stat().st_size:  # a start that was killed left it empty
         file.touch(mode=0o600)
         file.write_text(secrets.token_hex(32))
     return file

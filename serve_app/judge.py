@@ -57,7 +57,7 @@ async def _judge(context: Context, names: list[str], deadline: float) -> _Judged
     view = context.follower.view
     if not context.follower.loaded:
         raise WireError("unavailable", f"no decisions yet: {context.follower.error}", retry_after=1)
-    began = time.time()
+    began, budget = time.monotonic(), deadline - time.time()
     context.admission.enter(len(names))
     try:
         frame = frame_of(names)
@@ -65,7 +65,7 @@ async def _judge(context: Context, names: list[str], deadline: float) -> _Judged
         parts = sort_frame(frame, hits)
         scored = await _scored(context, parts, deadline) if parts.payload else None
     finally:
-        context.admission.leave(len(names), began, deadline - began, time.time())
+        context.admission.leave(len(names), began, budget, time.monotonic())
     asked = len(names) if parts.asked is None else len(parts.asked)
     if scored is not None:
         _check(scored.scores, asked)

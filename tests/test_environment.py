@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import time
@@ -57,6 +58,23 @@ def test_a_directory_too_long_for_sockets_is_refused(tmp_path: Path) -> None:
 def test_the_ray_token_stays_the_same(directory: Path) -> None:
     first, second = (Path(variables(Ingress(directory), {})["RAY_AUTH_TOKEN_PATH"]).read_text() for _ in "12")
     assert first == second and len(first) == 64
+
+
+def test_a_token_that_a_killed_start_left_empty_is_drawn_anew(directory: Path) -> None:
+    directory.mkdir(parents=True, mode=0o700)
+    (directory / "ray-token").touch(mode=0o600)
+    file = Path(variables(Ingress(directory), {})["RAY_AUTH_TOKEN_PATH"])
+    assert len(file.read_text()) == 64 and file.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a link to somebody else")
+def test_somebody_elses_link_to_a_private_directory_is_refused(directory: Path) -> None:
+    (directory.parent / "mine").mkdir(mode=0o700)
+    directory.symlink_to(directory.parent / "mine")
+    assert variables(Ingress(directory), {})
+    os.chown(directory, 65534, 65534, follow_symlinks=False)
+    with pytest.raises(BadEnvironment, match="link"):
+        variables(Ingress(directory), {})
 
 
 def test_only_our_haproxy_is_found_and_ended(directory: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from serve_app.cluster import SERVE_YAML
+from serve_app.keys import check_keys
 from serve_app.settings import settings_of
 from tests.requires import need, need_go
 
@@ -78,6 +79,7 @@ def test_ray_serve_and_the_application_take_its_configuration(serve: dict[str, A
     from ray.serve.schema import ServeDeploySchema
 
     ServeDeploySchema.model_validate(serve)
+    check_keys(serve)
     [application] = serve["applications"]
     assert settings_of(application["args"]).device == "auto"
     ours = yaml.safe_load(SERVE_YAML.read_text())["applications"][0]

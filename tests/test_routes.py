@@ -4,6 +4,7 @@ import time
 import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -15,6 +16,7 @@ from starlette.routing import Route
 from deployments.messages import Scored
 from serve_app.context import Context
 from serve_app.haproxy import REFUSED
+from serve_app.judge import judge_frame
 from serve_app.routes import application
 from serve_app.settings import settings_of
 from tests.test_elastic_reach import Door, answering
@@ -229,6 +231,25 @@ async def test_more_names_than_may_be_in_flight_are_refused_at_once(tmp_path: Pa
     assert second.status_code == 503 and second.headers["retry-after"] == "1"
     assert (await first).status_code == 200
     assert (await made.ask("/v1/verdicts", frame("c.org"))).status_code == 200
+
+
+async def test_a_clock_that_is_set_back_does_not_hold_the_limit_up(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead = [0.0]
+    clock = SimpleNamespace(time=lambda: time.time() + ahead[0], monotonic=time.monotonic)
+    monkeypatch.setattr("serve_app.judge.time", clock)
+
+    async def slow(names: bytes, deadline: float) -> Scored:
+        await asyncio.sleep(0.15)
+        return Scored("v1", Thresholds(), np.zeros((1, 2), np.float32))
+
+    setup.graph.judge = slow  # type: ignore[method-assign]
+    limits = [setup.context.admission.limit]
+    for ahead[0] in (0.0, -3600.0, -3600.0):
+        await judge_frame(setup.context, ["a.org"], 0, clock.time() + 0.2)
+        limits.append(setup.context.admission.limit)
+    assert limits == sorted(set(limits), reverse=True)
 
 
 async def test_one_question_is_answered_and_recorded(setup: Setup) -> None:
