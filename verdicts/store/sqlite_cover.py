@@ -6,11 +6,12 @@ from typing import Any
 import msgspec
 
 from verdicts.store import Filter
-from verdicts.store.sqlite_filter import Where, dimensions, only_dimensions, where_of
+from verdicts.store.sqlite_filter import Where, dimensions, exact_keys, only_dimensions, where_of
 from verdicts.store.sqlite_log import DIMS, KEYS
 from verdicts.store.sqlite_schema import HOUR, MINUTE
 
 Piece = tuple[str, int, int]  # table, start, end
+SLICES = 200  # at most
 ROLLUPS = (("minutes", MINUTE), ("hours", HOUR))
 
 
@@ -29,6 +30,15 @@ def cover(where: Filter, tables: tuple[tuple[str, int], ...]) -> list[Piece]:
         after.append((name, last, end))
         middle = (table, first, last)
     return [piece for piece in (*before, middle, *after) if piece[1] < piece[2]]
+
+
+def sliced(where: Filter, piece: Piece) -> list[Piece]:
+    """A piece of the records of one key as slices of an hour or more: they are sorted in half the time."""
+    table, start, end = piece
+    if table != "records" or not exact_keys(where):
+        return [piece]
+    width = max(HOUR, -(-(end - start) // SLICES))
+    return [(table, first, min(first + width, end)) for first in range(start, end, width)]
 
 
 def rows_of(reader: sqlite3.Connection, where: Filter, table: str, start: int, end: int) -> tuple[str, list[Any]]:

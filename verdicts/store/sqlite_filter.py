@@ -111,11 +111,16 @@ class Keyed(NamedTuple):
     classes: list[int]
 
 
-def one_key(where: Filter) -> Keyed | None:
-    """What a filter wants when, beside tier and label, it speaks of one name, domain or client alone; else None."""
+def exact_keys(where: Filter) -> list[tuple[int, str]]:
+    """Index in KEYS and value of each name, domain and client that a filter wants exactly."""
     client = where.client if "/" not in where.client else ""
     name = "" if where.name.startswith(".") or "*" in where.name else where.name
-    given = [(field, key) for field, key in enumerate((name, where.registered, client)) if key]
+    return [(field, key) for field, key in enumerate((name, where.registered, client)) if key]
+
+
+def one_key(where: Filter) -> Keyed | None:
+    """What a filter wants when, beside tier and label, it speaks of one name, domain or client alone; else None."""
+    given = exact_keys(where)
     classes = key_filter_classes(msgspec.structs.replace(where, **{KEY_FILTERS[field]: "" for field, _ in given}))
     return Keyed(*given[0], classes) if len(given) == 1 and classes is not None else None
 

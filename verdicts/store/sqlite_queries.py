@@ -8,7 +8,7 @@ import msgspec
 
 from verdicts.records import Record
 from verdicts.store import BatchState, Bucket, Cell, Filter, Page
-from verdicts.store.sqlite_cover import ROLLUPS, Piece, cover, field_column, key_text, rows_of
+from verdicts.store.sqlite_cover import ROLLUPS, Piece, cover, field_column, key_text, rows_of, sliced
 from verdicts.store.sqlite_filter import Keyed, Where, dimensions, one_key, only_dimensions, where_of
 from verdicts.store.sqlite_log import CLASSES, DIMS
 from verdicts.store.sqlite_schema import HOUR, ROW_BITS
@@ -76,9 +76,10 @@ class LogReads(Tops):
             if keyed is not None and table == "tops":
                 self._count_key(counts, keyed, (start, end, interval), by)
                 continue
-            sql, arguments = self._cells(where, (table, start, end), interval, by)
-            for time, *keys, count in self._all(sql, *arguments):
-                counts[time, tuple(map(key_text, keys))] += count
+            for piece in sliced(where, (table, start, end)):
+                sql, arguments = self._cells(where, piece, interval, by)
+                for time, *keys, count in self._all(sql, *arguments):
+                    counts[time, tuple(map(key_text, keys))] += count
         return [Cell(time, keys, count) for (time, keys), count in sorted(counts.items()) if count]
 
     def _cells(self, where: Filter, piece: Piece, interval: int, by: Sequence[str]) -> tuple[str, list[Any]]:
