@@ -4,8 +4,8 @@ Rules, in order:
 1. A name on a benign and on a malicious or DGA list is contested and left out of everything.
 2. A name on a DGA list and on a feed is DGA. Of equal kinds, a list that teaches is preferred to one that judges.
 3. Parts go by registered domain, with a fixed salt: 75 % teach, 8 % tune (calibration, thresholds), 17 % judge.
-   A name of a judging list never teaches: in the teaching share it judges (a tenth of all tunes), unless its
-   registered domain teaches.
+   A name of a judging list never teaches: in the teaching share it judges (a tenth of all tunes). No name judges or
+   tunes whose registered domain teaches, for a family below a free host as for any other: it is left out.
 4. Umbrella names first seen since 2026-01 judge, and their registered domains neither teach nor tune.
 5. A family held out judges; its names leave every other list, by name and by the feeds' own family column.
 """
@@ -141,6 +141,8 @@ def build(found: dict[str, Entry | None], sources: list[Source], families: dict[
     away = out[family]  # family -1 reads the last cell, which is False
     part[away & (kind == DGA)] = JUDGE
     part[away & (kind == FEED)] = LEFT_OUT
+    judged = (kind == DGA) & (part == JUDGE)
+    part[judged & np.isin(registered, registered[part == TEACH])] = LEFT_OUT
     return Corpus(
         names, encoder(ENCODING)(names), kind, part, source, family, registered.astype(np.int64), strata,
         np.array(["." in p.suffix and _private(p.suffix) for p in parts]), sources, vocabulary,

@@ -30,7 +30,8 @@ def as_text(report: dict[str, Any]) -> str:
             strict, pooled = found["strictest"]["groups"][name], found["pooled"]["groups"][name]
             cells.append(f"{strict['value']:.3f} [{strict['low']:.3f}, {strict['high']:.3f}] ({pooled['value']:.3f})")
         lines.append(f"| {name} | {groups[name]['families']} | " + " | ".join(cells) + " |")
-    lines += ["", "## Feeds", "", "One name a registered domain, no names under private suffixes.", "",
+    lines += ["", "## Feeds", "",
+              "One name a registered domain, no names under private suffixes or on hacked sites.", "",
               "| feed | " + " | ".join(f"at {rate}" for rate in report["rates"]) + " |",
               "|---|" + "---|" * len(report["rates"])]  # fmt: skip
     for name in next(iter(report["rates"].values()))["strictest"]["feeds"]:

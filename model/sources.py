@@ -40,8 +40,7 @@ def load_sources(file: str | Path = SOURCES) -> list[Source]:
     for source in found["source"]:
         if source.form not in FORMS:
             raise BadSources(f"{file}: {source.path}: form {source.form!r}, expected one of {', '.join(FORMS)}")
-        if source.use == "teach" and any(
-            word in source.licence for word in ("none", "research", "non-commercial", "NC")
-        ):
+        barred = any(word in source.licence for word in ("none", "research", "non-commercial", "NC"))
+        if source.use == "teach" and (barred or not source.licence.strip()):
             raise BadSources(f"{file}: {source.path}: licence {source.licence!r} may only judge")
     return found["source"]

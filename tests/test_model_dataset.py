@@ -39,7 +39,8 @@ def data(tmp_path: Path) -> Path:
     (tmp_path / "good.txt").write_text("".join(f"www.good{i}.com\ngood{i}.com\n" for i in range(300)) + "both.com\n")
     (tmp_path / "dga.csv").write_text(
         "name,family\n" + "".join(f"h{i}.biz,held\nk{i}.biz,kept\n" for i in range(200)) + "shared.net,kept\n"
-    )
+        + "".join(f"h{i}.good{i}.com,held\n" for i in range(300))
+    )  # fmt: skip
     (tmp_path / "feed.csv").write_text("name,family\nboth.com,x\nshared.net,x\nbot.org,held\nevil.org,other\n")
     (tmp_path / "judge.txt").write_text("".join(f"j{i}.net\n" for i in range(300)) + "api.good1.com\n")
     (tmp_path / "seen.csv").write_text(
@@ -88,6 +89,11 @@ def test_no_registered_domain_teaches_and_judges(corpus: Corpus) -> None:
 def test_a_held_out_family_judges_in_whole(corpus: Corpus) -> None:
     assert {part_of(corpus, f"h{i}.biz") for i in range(200)} == {JUDGE}
     assert {part_of(corpus, f"k{i}.biz") for i in range(200)} == {TEACH, TUNE, JUDGE}
+
+
+def test_a_held_out_name_of_a_domain_that_teaches_is_left_out(corpus: Corpus) -> None:
+    found = {(part_of(corpus, f"good{i}.com"), part_of(corpus, f"h{i}.good{i}.com")) for i in range(300)}
+    assert found == {(TEACH, LEFT_OUT), (TUNE, JUDGE), (JUDGE, JUDGE)}
 
 
 def test_a_feeds_name_of_a_held_out_family_is_left_out(corpus: Corpus) -> None:
@@ -169,8 +175,9 @@ def test_the_sources_of_this_release_follow_their_rules() -> None:
     assert {source.use for source in load_sources()} == {"teach", "judge"}
 
 
-def test_a_source_without_a_licence_must_not_teach(tmp_path: Path) -> None:
-    text = '[[source]]\npath="a"\nform="plain"\nkind="benign"\nuse="teach"\nlicence="none"\nreason="-"\n'
+@pytest.mark.parametrize("licence", ["none", "", " "])
+def test_a_source_without_a_licence_must_not_teach(tmp_path: Path, licence: str) -> None:
+    text = f'[[source]]\npath="a"\nform="plain"\nkind="benign"\nuse="teach"\nlicence="{licence}"\nreason="-"\n'
     (tmp_path / "s.toml").write_text(text)
     with pytest.raises(BadSources, match="may only judge"):
         load_sources(tmp_path / "s.toml")

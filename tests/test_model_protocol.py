@@ -21,7 +21,7 @@ SOURCES = [
     Source("good.txt", "plain", "benign", "teach", "MIT", "-", 1.0, "china"),
     Source("rare.csv", "csv", "benign", "teach", "MIT", "-", 1.0, "umbrella"),
     Source("dga.csv", "csv", "dga", "judge", "none", "-"),
-    Source("feed.txt", "plain", "feed", "judge", "none", "-"),
+    Source("feed.csv", "csv", "feed", "judge", "none", "-"),
 ]
 FAMILIES = {
     "known": Family("known", 1, "letters", 9), "held": Family("held", 0, "letters", 9),
@@ -46,10 +46,12 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
                   (("known", 9), ("held", 7), ("words", 5), ("charbot", 3)) for i in range(150))
         + "".join(f"s0900few{i}.biz,few\n" for i in range(50))
     )  # fmt: skip
-    (data / "feed.txt").write_text(
-        "".join(f"h{i}.s0900feed.com\n" for i in range(900))
-        + "".join(f"s0000feed{i}.com\n" for i in range(300))
-        + "".join(f"s0900z{i}.github.io\n" for i in range(400))
+    (data / "feed.csv").write_text(
+        "name,family\n"
+        + "".join(f"h{i}.s0900feed.com,kit\n" for i in range(900))
+        + "".join(f"s0000feed{i}.com,\n" for i in range(300))
+        + "".join(f"s0900z{i}.github.io,kit\n" for i in range(400))
+        + "".join(f"s0900site{i}.com,emotet\n" for i in range(50))
     )
     return build(collect(SOURCES, data), SOURCES, FAMILIES, held_out=0)
 
@@ -77,14 +79,16 @@ def test_each_group_has_its_rate_at_the_strictest_threshold(corpus: Corpus) -> N
     assert "few" in found["strictest"]["families"]  # told, but in no mean
 
 
-def test_a_feed_is_one_name_a_domain_and_has_no_customers_of_free_hosts(corpus: Corpus) -> None:
+def test_a_feed_is_one_name_a_domain_without_free_hosts_and_hacked_sites(corpus: Corpus) -> None:
     judged = judge(corpus, score, lambda line: None)
     report = measure(corpus, judged, FAMILIES, 0)
     found = report["rates"]["0.01"]["strictest"]
-    mine = judged.rows[(corpus.kind[judged.rows] == FEED) & ~corpus.private[judged.rows]]
+    hacked = corpus.family[judged.rows] == corpus.families.index("emotet")
+    assert hacked.sum() > 20
+    mine = judged.rows[(corpus.kind[judged.rows] == FEED) & ~corpus.private[judged.rows] & ~hacked]
     domains = len(set(corpus.registered[mine].tolist()))
     assert len(mine) > 1000 and 100 < domains <= 301  # one of 900 hosts, and those of one host each
-    assert found["feeds"] == {"feed.txt": pytest.approx(1 / domains, abs=1e-4)}
+    assert found["feeds"] == {"feed.csv": pytest.approx(1 / domains, abs=1e-4)}
     assert found["feeds_mean"]["low"] <= found["feeds_mean"]["value"] <= found["feeds_mean"]["high"]
     assert report["private_suffixes"] == {"github.io": 1.0}
 
