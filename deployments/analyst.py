@@ -59,12 +59,12 @@ class Analyst:
     def _roll_back(self) -> str:
         return self._registry.rollback()
 
-    def _replay(self, version: str, names: list[tuple[str, int]], policy: Any) -> dict[str, Any]:
+    def _replay(self, version: str, names: list[tuple[str, int]], policy: Any, popular: set[str]) -> dict[str, Any]:
         from model.replay import replay
         from model.scorer import Scorer
 
         serving, candidate = (Scorer(self._registry.get(v), (1024,)) for v in (self._registry.serving(), version))
-        report: dict[str, Any] = msgspec.to_builtins(replay(names, serving, candidate, policy))
+        report: dict[str, Any] = msgspec.to_builtins(replay(names, serving, candidate, policy, popular))
         return report
 
 

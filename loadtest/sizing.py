@@ -26,7 +26,9 @@ BEGIN, END = "<!-- from loadtest/sizing.py: begin -->\n", "<!-- from loadtest/si
 DAY_S = 86_400
 QUERIES_A_DAY = 3000.0  # of one client
 NEW = 0.05  # share of queries whose name is in no verdict cache because nobody asked it lately
-REPEATED = 0.0026  # share of the others that a warm cache still asks for, at 100 queries a second (BenchmarkSteadyState)
+REPEATED = (
+    0.0026  # share of the others that a warm cache still asks for, at 100 queries a second (BenchmarkSteadyState)
+)
 BURST = 1.5  # seconds above the busiest hour's mean
 BUSY = 0.6  # of a core or a GPU that may be used at the peak; the rest is for the loss of a part
 ROW_BYTES = 142  # of a record in Elasticsearch, docs/store.md

@@ -1,6 +1,6 @@
 """Before a candidate serves: logged names asked again, and a guard set it must pass."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -10,7 +10,7 @@ import msgspec
 from model.artifact import Artifact
 from model.scorer import Scorer, Scores
 from verdicts.names import ineligible, normalise, strip_service
-from verdicts.policy import Policy, Thresholds, tier_of
+from verdicts.policy import Policy, Verdict, decide, tier_of
 
 BATCH = 1024  # names
 GUARD = Path(__file__).parent / "guard.txt"
@@ -46,27 +46,31 @@ def replay(
     serving: Scorer,
     candidate: Scorer,
     policy: Policy = Policy(),  # noqa: B008
+    popular: Collection[str] = (),
 ) -> Replay:
     """Ask both models for each distinct normalised name and its number of queries; ineligible names are left out.
 
-    Thresholds are those of `policy` where an administrator set them, else each artifact's own. Names that lists
-    decide are the caller's to leave out: no model changes their verdict.
+    Thresholds are those of `policy` where an administrator set them, else each artifact's own. `popular` are the names
+    that the prevalence list caps at alert. Names that lists decide are the caller's to leave out: no model changes
+    their verdict.
     """
     report = Replay()
     for batch in _batches(names):
         asked = [name for name, _ in batch]
         old, new = (scorer(scorer.encoding(asked)) for scorer in (serving, candidate))
         for row, (name, count) in enumerate(batch):
-            before, _ = _tier(policy, serving, old, row)
-            after, rule = _tier(policy, candidate, new, row)
+            before, after = (
+                _verdict(policy, scorer, scores, row, name in popular)
+                for scorer, scores in ((serving, old), (candidate, new))
+            )
             report.names += 1
             report.queries += count
-            report.before[before] += count
-            report.after[after] += count
-            if before != after:
+            report.before[before.tier] += count
+            report.after[after.tier] += count
+            if before.tier != after.tier:
                 report.changes.append(
-                    Change(name, count, before, after, rule, float(old[row, 0]), float(new[row, 0]),
-                           float(old[row, 1]), float(new[row, 1]))
+                    Change(name, count, before.tier, after.tier, after.rule, before.generated, after.generated,
+                           before.score, after.score)
                 )  # fmt: skip
     return report
 
@@ -97,9 +101,9 @@ def guard_set() -> tuple[list[str], list[str]]:
     )
 
 
-def _tier(policy: Policy, scorer: Scorer, scores: Scores, row: int) -> tuple[str, str]:
-    thresholds: Thresholds = policy.thresholds or scorer.artifact.thresholds()
-    return tier_of(thresholds, float(scores[row, 0]), float(scores[row, 1]))
+def _verdict(policy: Policy, scorer: Scorer, scores: Scores, row: int, popular: bool) -> Verdict:
+    thresholds = policy.thresholds or scorer.artifact.thresholds()
+    return decide(policy, thresholds, None, None, float(scores[row, 0]), float(scores[row, 1]), popular)
 
 
 def _batches(names: Iterable[tuple[str, int]]) -> Iterator[list[tuple[str, int]]]:

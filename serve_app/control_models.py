@@ -9,12 +9,12 @@ from starlette.routing import BaseRoute
 
 from deployments import analyst
 from serve_app.control_calls import Call, Desk, route
-from serve_app.judge import judge_one
+from serve_app.judge import is_popular, judge_one
 from serve_app.wire import WireError
 from verdicts.names import normalise
 from verdicts.store import Document, Filter
 
-REPLAYED = 20_000  # distinct names at most, the most asked first
+REPLAYED = 20_000  # of the most asked names, and of the highest scores: what is rare is where generated names are
 SHOWN_CHANGES = 1000
 EXPLAIN_BUDGET_S = 8.0
 DAY_MS = 86_400_000
@@ -76,10 +76,11 @@ async def replay(call: Call) -> Any:
     end = wanted.end or call.desk.now()
     start = wanted.start if wanted.start is not None else end - DAY_MS
     where = Filter(start=start, end=end, source=("model",))
-    top = await call.desk.long(lambda: call.desk.store.top(where, "qname", REPLAYED))
-    names = [(row.key, row.count) for row in top]
-    policy = call.context.follower.view.policy
-    report = await _analyst(call, "replay", call.path("version"), names, policy)
+    tops = [await call.desk.long(call.desk.store.top, where, "qname", REPLAYED, order) for order in ("count", "score")]
+    names = {row.key: row.count for top in tops for row in top}
+    view = call.context.follower.view
+    popular = {name for name in names if is_popular(view, name)}
+    report = await _analyst(call, "replay", call.path("version"), list(names.items()), view.policy, popular)
     changes = report["changes"]
     return {**report, "changes": changes[:SHOWN_CHANGES], "changed": len(changes), "start": start, "end": end}
 

@@ -35,8 +35,13 @@ class _Judged(NamedTuple):
         return "" if self.scored is None else self.scored.version
 
     def popular(self, index: int) -> bool:
-        rank = self.view.lists.rank(split(self.frame.names[index]).registered)
-        return rank is not None and rank <= self.view.policy.prevalence_rank
+        return is_popular(self.view, self.frame.names[index])
+
+
+def is_popular(view: View, name: str) -> bool:
+    """Whether the prevalence list caps the tier of a normalised name at alert."""
+    rank = view.lists.rank(split(name).registered)
+    return rank is not None and rank <= view.policy.prevalence_rank
 
 
 async def judge_frame(context: Context, names: list[str], asked: int, deadline: float) -> bytes:

@@ -88,6 +88,12 @@ def test_a_replay_leaves_out_what_no_model_is_asked(scorer: Scorer) -> None:
     assert replay([("localhost", 9), ("1.0.0.127.in-addr.arpa", 9)], scorer, scorer).names == 0
 
 
+def test_a_replay_caps_popular_names_as_a_resolver_is_told(artifact: Artifact) -> None:
+    found = replay([(name, 1) for name in NAMES], moved(artifact), moved(artifact, block=0.0), popular={NAMES[0]})
+    assert [change.after for change in found.changes] == ["alert", *["block"] * (len(NAMES) - 1)]
+    assert "capped" in found.changes[0].rule
+
+
 def test_thresholds_of_an_administrator_hold_for_both(artifact: Artifact) -> None:
     policy = Policy(thresholds=Thresholds(alert_score=0.0))
     assert not replay([(NAMES[0], 1)], moved(artifact), moved(artifact, alert_score=0.0), policy).changes

@@ -1,0 +1,42 @@
+"""`/v1/models`: what a candidate is asked before it serves."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployments import analyst
+from serve_app import control_models
+from tests.control_setup import Setup
+from verdicts.observations import Batch, Observation
+from verdicts.records import records_of
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_replay_asks_what_is_asked_most_and_what_scored_highest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup, asked, now = Setup(tmp_path), [], int(time.time() * 1000)
+    rows = [
+        Observation(f"{name}.example-shop.com", "A", "192.0.2.1", label, now, now, count, source=source,
+                    score=score, generated=score)
+        for name, label, source, count, score in [
+            ("popular", "benign", "model", 90, 0.001), ("ordinary", "benign", "model", 5, 0.002),
+            ("rare", "malicious", "model", 1, 0.9), ("listed", "benign", "benign-list", 99, 0.0)]
+    ]  # fmt: skip
+    setup.store.append(list(records_of(Batch("the-resolver", "0" * 32, 1, rows=rows))))
+    await setup.good("POST", "/v1/lists/import", {"list": "prevalence", "form": "top", "text": "1,example-shop.com\n"})
+
+    def ask(registry: str, what: str, *arguments: Any) -> dict[str, Any]:
+        asked.append((what, *arguments))
+        return {"changes": []}
+
+    monkeypatch.setattr(analyst, "ask", ask)
+    monkeypatch.setattr(control_models, "REPLAYED", 1)
+    await setup.good("POST", "/v1/models/v1/replay", {})
+    [(what, version, names, policy, popular)] = asked
+    assert (what, version, policy) == ("replay", "v1", setup.contexts[0].follower.view.policy)
+    assert names == [("popular.example-shop.com", 90), ("rare.example-shop.com", 1)]
+    assert popular == {"popular.example-shop.com", "rare.example-shop.com"}
