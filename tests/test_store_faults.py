@@ -206,7 +206,7 @@ def test_a_mapping_that_another_made_is_named(store: ElasticStore) -> None:
 def test_a_half_applied_commit_is_finished_by_the_next_writer(
     store: ElasticStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def dies(commit: object) -> None:
+    def dies(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
