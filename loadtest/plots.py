@@ -1,11 +1,13 @@
 """Bar charts of a report, as SVG: one panel a unit, one bar a result, a line for the range of its repetitions."""
 
 import statistics
+import textwrap
 from pathlib import Path
 
 from loadtest.stats import Report, Result, number
 
 MAX_PANELS = 6
+LABEL = 48  # characters of a line: longer names would leave no room for the bars
 _COLOUR, _BASE = "#0b5cad", "#8a95a3"
 
 
@@ -26,7 +28,8 @@ def draw(report: Report, path: Path) -> bool:
     shown = panels(report)
     if not shown:
         return False
-    heights = [0.6 + 0.32 * len(rows) for rows in shown.values()]
+    labels = {unit: [textwrap.fill(row.name, LABEL) for row in rows] for unit, rows in shown.items()}
+    heights = [0.6 + sum(0.16 + 0.16 * len(name.splitlines()) for name in names) for names in labels.values()]
     figure = Figure(figsize=(8, sum(heights)), layout="constrained")
     FigureCanvasSVG(figure)
     axes = figure.subplots(len(shown), 1, squeeze=False, height_ratios=heights)[:, 0]
@@ -39,7 +42,7 @@ def draw(report: Report, path: Path) -> bool:
             axis.annotate(
                 number(median), (max(*row.values, median), y), (4, 0), textcoords="offset points", va="center"
             )
-        axis.set_yticks(at, [row.name for row in rows])
+        axis.set_yticks(at, labels[unit])
         axis.set_xlabel(unit)
         axis.margins(x=0.12)
         axis.set_xlim(left=0)
