@@ -18,7 +18,7 @@ from verdicts import dnswire
 EVERY_S = 0.05
 NOTICED_S = 0.05  # an answer as fast as this did not wait for a verdict that does not come
 PATIENCE_S = 2.0
-STEADY = 5  # judged one after another: verdicts are back
+STEADY = 20  # judged one after another: verdicts are back, and not for a moment between two outages
 
 
 class Probe(NamedTuple):
@@ -87,6 +87,7 @@ def times(probes: list[Probe], begun: float, ended: float) -> Times:
     quick = next((p for p in unjudged if p.latency <= NOTICED_S), None)
     notice = None if quick is None else max(0.0, quick.time + quick.latency - begun)
     after = [p for p in probes if p.time >= ended]
-    healed = next((p for i, p in enumerate(after) if all(later.judged for later in after[i : i + STEADY])), None)
+    runs = (after[i : i + STEADY] for i in range(len(after) - STEADY + 1))
+    healed = next((run[0] for run in runs if all(probe.judged for probe in run)), None)
     recover = None if healed is None else max(0.0, healed.time + healed.latency - ended)
     return Times(notice if unjudged else None, recover)
