@@ -35,6 +35,11 @@ def test_one_verdict_between_failures_is_no_recovery() -> None:
     assert times(seen, 1, 3).recover == pytest.approx(1.01)
 
 
+def test_verdicts_that_have_just_begun_are_no_recovery_yet() -> None:
+    seen = probes((0, 1, 0.01, True), (1, 3, 0.5, False), (3, 4, 0.01, True))
+    assert times(seen, 1, 3).recover is None  # they ended so in an outage that was not over
+
+
 def test_what_never_heals_has_no_time_of_recovery() -> None:
     assert times(probes((0, 1, 0.01, True), (1, 6, 0.001, False)), 1, 3).recover is None
 
