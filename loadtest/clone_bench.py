@@ -11,7 +11,6 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,8 +20,9 @@ from pathlib import Path
 
 from loadtest.judging import blocked
 from loadtest.prober import ask
-from loadtest.rig import NotRunning, free_port, wait_until
+from loadtest.rig import NotRunning, wait_until
 from loadtest.stats import Report, Result, command_line, describe_machine
+from serve_app.local.ports import free_port
 from serve_app.local.prepare import BLOCKED
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,7 +39,7 @@ def bare(environment: dict[str, str], home: Path) -> dict[str, str]:
 
 def first_verdict(clone: Path, home: Path, log: Path) -> tuple[float, float]:
     """Seconds from `make run` until a listed name is blocked, and from Ctrl-C until all has ended."""
-    dns, http, dashboard = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM), free_port(socket.SOCK_STREAM)
+    dns, http, dashboard = free_port(), free_port(), free_port()
     ports = f"--upstream none --dns-port {dns} --http-port {http} --dashboard-port {dashboard}"
     begun = time.monotonic()
     with log.open("wb") as said:

@@ -5,7 +5,6 @@ python -m loadtest.clusters FOLDER [--options JSON]
 
 import argparse
 import json
-import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -118,14 +117,6 @@ def noop(width: int, ours: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             for name in ("NoIngress", "NoPreprocessor", "NoClassifier")
         ],
     }
-
-
-def free_port() -> int:
-    """A port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def replicas() -> dict[str, int]:

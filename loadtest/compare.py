@@ -33,6 +33,7 @@ from loadtest.processes import cpu_seconds, resident_bytes
 from loadtest.profiles import Profile, flat
 from loadtest.stats import Report, Result, abba, command_line, describe_machine, quantiles
 from loadtest.traffic import queries
+from serve_app.local.ports import free_port
 from verdicts import dnswire
 
 START_S = 30.0
@@ -125,9 +126,7 @@ def command_of(server: str, coredns: str) -> str:
 @contextmanager
 def running(command: str, environment: dict[str, str] | None = None, core: int = 0) -> Iterator[tuple[int, int]]:
     """A server on a free port, pinned to one core: yields (port, process id) once it answers DNS."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
+    port = free_port()
     arguments = [*_pinned(core), *(part.replace("{port}", str(port)) for part in shlex.split(command))]
     with tempfile.TemporaryFile() as said:
         environment = {**os.environ, "PORT": str(port), **(environment or {})}

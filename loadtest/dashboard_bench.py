@@ -11,7 +11,6 @@ its parts over the websocket (`loadtest.panel_session`); what a browser then dra
 import argparse
 import contextlib
 import re
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,8 +24,9 @@ import httpx
 
 from loadtest.panel_session import Visitor
 from loadtest.processes import cpu_seconds, resident_bytes
-from loadtest.rig import NotRunning, free_port, wait_until
+from loadtest.rig import NotRunning, wait_until
 from loadtest.stats import Report, Result, command_line, describe_machine
+from serve_app.local.ports import free_port
 
 START_S = 180.0
 ANALYSTS, WARM = 20, 8
@@ -53,7 +53,7 @@ class Dashboard:
 @contextlib.contextmanager
 def dashboard(store: str, processes: int = 1) -> Iterator[Dashboard]:
     """The dashboard over a store, which it only reads, or the demonstration, with its administrator logged in."""
-    port = free_port(socket.SOCK_STREAM)
+    port = free_port()
     base = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryDirectory() as folder:
         password = Path(folder) / "password"

@@ -12,7 +12,6 @@ own, beside dnsperf.
 import argparse
 import itertools
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,10 +24,10 @@ from loadtest.compare import PER_CPU_SECOND, CannotCompare, Plan, compare, resul
 from loadtest.dns_load import write_queries
 from loadtest.profiles import Profile, flat
 from loadtest.recorded import Recording
-from loadtest.rig import free_port
 from loadtest.stats import Report, Result, command_line, describe_machine
 from loadtest.traffic import queries
 from serve_app import golang
+from serve_app.local.ports import free_port
 
 WARM, LONG = "warm", "long chain"
 # as many questions as both caches hold with room to spare: *cache* has 256 shards of 39 by default
@@ -75,7 +74,7 @@ def corefiles(folder: Path, port: int, long: bool = False) -> tuple[str, str]:
     (folder / "token").write_text("a-token\n")
     for name, stanza in (("bare", ""), ("verdict", STANZA.format(port=port, folder=folder))):
         shown = " {/verdict/action} {/verdict/source}" if stanza else ""
-        before = LONG_BEFORE.format(metrics=free_port(socket.SOCK_STREAM), verdict=shown) if long else ""
+        before = LONG_BEFORE.format(metrics=free_port(), verdict=shown) if long else ""
         filled = COREFILE.format(before=before, stanza=stanza, after=LONG_AFTER if long else "")
         (folder / f"{name}.Corefile").write_text(filled)
     return str(folder / "bare.Corefile"), str(folder / "verdict.Corefile")
@@ -85,7 +84,7 @@ def corefiles(folder: Path, port: int, long: bool = False) -> tuple[str, str]:
 def recorded_cluster(folder: Path) -> Iterator[int]:
     """A recorded cluster that calls every name benign, on a port of its own and on dnsperf's core."""
     Recording({"epoch": 1, "generation": "0" * 32, "model": "recorded"}, {}).save(folder / "verdicts.jsonl")
-    port = free_port(socket.SOCK_STREAM)
+    port = free_port()
     command = [sys.executable, "-m", "loadtest.recorded", "serve", "--port", str(port)]
     with subprocess.Popen(
         [*command, "--verdicts", str(folder / "verdicts.jsonl")], stdout=subprocess.PIPE, text=True

@@ -28,9 +28,9 @@ from pathlib import Path
 
 from loadtest.compare import CannotCompare, ask_once, command_of, running
 from loadtest.plugin_stub import Client, StubCluster, Upstream
-from loadtest.rig import free_port
 from loadtest.stats import Report, Result, abba, command_line, describe_machine, quantiles
 from serve_app import golang
+from serve_app.local.ports import free_port
 
 CLUSTER_S, UPSTREAM_S = 0.005, 0.020
 RATE = 200.0  # queries a second
@@ -67,7 +67,7 @@ class Bench:
 
     async def with_server(self, plugin: str, measured: Measured) -> list[float]:
         """Run a CoreDNS with this part of a Corefile and measure: `measured(DNS port, metrics port)`."""
-        metrics = free_port(1)
+        metrics = free_port()
         filled = plugin.format(port=self.cluster.port, folder=self.folder, metrics=metrics)
         corefile = self.folder / "Corefile"
         corefile.write_text(COREFILE.format(plugin=filled, upstream=self.upstream.port))

@@ -10,7 +10,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from loadtest.proxy import FaultProxy
 from serve_app import golang
 from serve_app.local.corefile import corefile
 from serve_app.local.options import Home, Options
+from serve_app.local.ports import free_port
 from serve_app.local.prepare import RESOLVER
 from verdicts import dnswire
 from verdicts.store import Filter, open_store
@@ -130,7 +130,7 @@ def rig(mode: str = "enforce", say: Callable[[str], None] = lambda _: None) -> I
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vchaos-")))
         if _small_disk(home):
             stack.callback(subprocess.run, ["umount", "-l", str(home)])
-        http_port = free_port(socket.SOCK_STREAM)
+        http_port = free_port()
         say("starting the cluster")
         cluster = _start_cluster(home, http_port)
         stack.callback(_stop, cluster, 60)
@@ -150,7 +150,7 @@ def beside(
     """Start a CoreDNS with a faulty wire beside the running `verdict up` that has this process, home and HTTP port."""
     say("building CoreDNS")
     binary = golang.build()
-    dns_port = free_port(socket.SOCK_DGRAM)
+    dns_port = free_port()
     with FaultProxy(("127.0.0.1", http_port)) as proxy:
         options = Options(home, dns_port=dns_port, http_port=proxy.port, mode=mode)
         (folder / COREFILE).write_text(corefile(options, Home(home), None))
@@ -178,14 +178,6 @@ def wait_until(
             raise otherwise()
         time.sleep(every)
     return time.monotonic() - start
-
-
-def free_port(kind: int) -> int:
-    """A port of 127.0.0.1 that nothing uses now."""
-    with socket.socket(socket.AF_INET, kind) as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    return port
 
 
 def command_of(pid: int) -> str:

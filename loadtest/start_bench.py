@@ -7,7 +7,6 @@
 
 import argparse
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,9 +17,10 @@ from pathlib import Path
 from loadtest.judging import blocked
 from loadtest.prober import ask
 from loadtest.processes import resident_bytes
-from loadtest.rig import NotRunning, free_port, wait_until
+from loadtest.rig import NotRunning, wait_until
 from loadtest.stats import Report, Result, command_line, describe_machine
 from serve_app import golang
+from serve_app.local.ports import free_port
 from serve_app.local.prepare import BLOCKED
 
 PATIENCE_S = 300.0
@@ -28,7 +28,7 @@ PATIENCE_S = 300.0
 
 def first_verdict(home: Path) -> tuple[float, float, float]:
     """Seconds from `verdict up` until a listed name is blocked, MiB resident then, seconds to stop."""
-    dns, http, dashboard = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM), free_port(socket.SOCK_STREAM)
+    dns, http, dashboard = free_port(), free_port(), free_port()
     command = [
         str(Path(sys.executable).parent / "verdict"), "up", "--home", str(home), "--upstream", "none",
         "--dns-port", str(dns), "--http-port", str(http), "--dashboard-port", str(dashboard),

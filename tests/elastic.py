@@ -12,7 +12,6 @@ import pwd
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -23,6 +22,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
+from serve_app.local.ports import free_port
 from tests.requires import need
 
 VERSION = os.environ.get("VERDICT_TEST_ELASTIC", "9.5.3")
@@ -95,7 +95,7 @@ class ElasticServer:
         self.folder = folder
         self._java = java
         self._settings = settings or {}
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
         # The server refuses to run as root.
@@ -135,7 +135,7 @@ class ElasticServer:
         shutil.copytree(self.home / "config", config)
         settings = {
             "cluster.name": "verdict-test", "node.name": "one", "discovery.type": "single-node",
-            "network.host": "127.0.0.1", "http.port": str(self.port), "transport.port": str(_free_port()),
+            "network.host": "127.0.0.1", "http.port": str(self.port), "transport.port": str(free_port()),
             "path.data": str(self.folder / "data"), "path.logs": str(self.folder / "logs"),
             "xpack.security.enabled": "false", "cluster.routing.allocation.disk.threshold_enabled": "false",
             "action.destructive_requires_name": "false", **self._settings,
@@ -214,10 +214,3 @@ def own_server(settings: dict[str, str] | None = None) -> ElasticServer:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     atexit.register(server.kill)  # before its folder goes
     return server
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port

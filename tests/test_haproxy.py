@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from loadtest.clusters import free_port
 from serve_app.haproxy import UnknownForm, closed
+from serve_app.local.ports import free_port
 from serve_app.routes import application
 from tests.test_routes import Setup
 

@@ -3,7 +3,6 @@
 import json
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -18,10 +17,10 @@ import pytest
 
 from loadtest.panel_session import NotServed, session_token
 from loadtest.recorded import RecordedCluster, Recording
-from loadtest.rig import free_port
 from loadtest.shapes import stages
 from loadtest.thresholds import Figures, Limits, broken, verdict
 from loadtest.wirecheck import frame_problem, single_problem, verdict_problem
+from serve_app.local.ports import free_port
 from tests.test_loadtest_driver import Resolver, rcode, resolver  # noqa: F401
 
 ROOT = Path(__file__).parent.parent
@@ -185,7 +184,7 @@ def test_every_shape_runs_to_its_end(resolver: Resolver, tmp_path: Path) -> None
 
 
 def test_a_master_judges_what_its_worker_asked(resolver: Resolver, tmp_path: Path) -> None:  # noqa: F811
-    port = free_port(socket.SOCK_STREAM)
+    port = free_port()
     common = ["-f", "loadtest/locustfile.py", "Resolver", *resolver_options(resolver, tmp_path / "report.html")]
     worker = locust(*common, "--worker", "--master-host", "127.0.0.1", "--master-port", str(port))
     master = locust(
@@ -219,7 +218,7 @@ def within(seconds: float, ask: Any) -> Any:
 
 def test_on_the_page_runs_follow_each_other_and_each_has_its_verdict() -> None:
     """A broken limit stops its run, not the page; the exit status is that of the last run."""
-    port = free_port(socket.SOCK_STREAM)
+    port = free_port()
     command = [
         sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py,loadtest/shapes", "--class-picker",
         "--web-port", str(port), "--names", "200",

@@ -51,6 +51,15 @@ def test_a_block_of_ports_has_none_that_is_taken() -> None:
             ports.free_block(2, port - 1, port + 2)
 
 
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM], ids=["tcp", "udp"])
+def test_a_free_port_is_free_for_both_protocols_and_given_once(kind: socket.SocketKind) -> None:
+    with taken(kind) as port, pytest.raises(ports.PortBusy, match="no free port"):
+        ports.free_port(port, port + 1)
+    assert ports.free_port(port, port + 1) == port
+    with pytest.raises(ports.PortBusy, match="no free port"):
+        ports.free_port(port, port + 1)
+
+
 @contextmanager
 def nameserver(answers: bool) -> Iterator[str]:
     """A real DNS server for one name, or one that answers SERVFAIL."""

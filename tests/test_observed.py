@@ -12,9 +12,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from loadtest.clusters import free_port
 from loadtest.frames import closed_loop, requests
 from loadtest.processes import descendants
+from serve_app.local.ports import free_port
 from tests.cluster_fixture import Cluster, started
 
 pytestmark = [pytest.mark.long, pytest.mark.cluster, pytest.mark.timeout(600)]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.rig import free_port
 from serve_app import golang
+from serve_app.local.ports import free_port
 from tests.readme import DOCUMENTS, ROOT, Block, blocks, commands, on_ports, runnable
 from tests.requires import need_go
 
@@ -53,8 +53,8 @@ def test_a_corefile_with_an_unknown_key_would_be_noticed(coredns: Path, tmp_path
 def start_and_stop(corefile: str, coredns: Path, folder: Path) -> str:
     """Start a CoreDNS with this text; what it says until its banner or its end."""
     (folder / "token").write_text("a-token-of-the-test\n")
-    port = free_port(2)
-    (folder / "Corefile").write_text(on_ports(corefile, port, free_port(1), folder / "token"))
+    port = free_port()
+    (folder / "Corefile").write_text(on_ports(corefile, port, free_port(), folder / "token"))
     with (folder / "said").open("w+") as said:
         process = subprocess.Popen(
             [str(coredns), "-dns.port", str(port), "-conf", str(folder / "Corefile")],

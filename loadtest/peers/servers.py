@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import httpx
 
-from loadtest.clusters import free_port
+from serve_app.local.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / "build" / "peers"

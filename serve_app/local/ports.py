@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from serve_app.local.options import LOOPBACK, Options
 
+_given: set[int] = set()  # by `free_port`: its caller may not listen there yet
+
 
 class PortBusy(RuntimeError):
     """A port that cannot be had; the message names it, what it is for and the option that moves it."""
@@ -67,6 +69,19 @@ def trouble_with(port: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> str
                 return "another program has it"
             return "not allowed for this user" if error.errno == errno.EACCES else str(error.strerror)
     return None
+
+
+def free_port(low: int = 10_000, high: int = 20_000) -> int:
+    """A port that nothing uses now, over TCP or UDP, and that no earlier call gave.
+
+    Not one that the kernel hands out (from 32,768 on): any program's next connection could take such a port before the
+    server that is to have it.
+    """
+    for port in (random.randrange(low, high) for _ in range(200)):
+        if port not in _given and not any(trouble_with(port, kind) for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM)):
+            _given.add(port)
+            return port
+    raise PortBusy(f"no free port from {low} to {high}")
 
 
 def free_block(size: int, low: int = 20_000, high: int = 31_000) -> int:

@@ -4,7 +4,6 @@ and a dashboard with made-up traffic for it."""
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import httpx
 import pytest
 
 from serve_app import golang
+from serve_app.local.ports import free_port
 from tests.dashboard_browser import DEMO, chromium, served
 from tests.requires import need
 
@@ -49,28 +49,9 @@ class Stack:
         return httpx.request(method, self.url + path, headers=headers, timeout=10, trust_env=False, **request)
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that were free for TCP and UDP a moment ago."""
-    found = []
-    sockets = []
-    while len(found) < count:
-        tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        sockets += [tcp, udp]
-        tcp.bind(("127.0.0.1", 0))
-        try:
-            udp.bind(("127.0.0.1", tcp.getsockname()[1]))
-        except OSError:
-            continue
-        found.append(tcp.getsockname()[1])
-    for each in sockets:
-        each.close()
-    return found
-
-
 def start(home: Path, *options: str) -> Stack:
     """Start `verdict up` and wait until it says that it runs."""
-    dns_port, http_port, dashboard_port = free_ports(3)
+    dns_port, http_port, dashboard_port = free_port(), free_port(), free_port()
     log = home.parent / f"{home.name}.out"
     argv = [
         sys.executable, "-m", "serve_app.cli", "up", "--home", str(home), "--upstream", "none",

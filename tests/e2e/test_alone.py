@@ -1,7 +1,6 @@
 """Each part alone, as docs/harness.md has it: a resolver with a recorded cluster, a dashboard with a home's store."""
 
 import json
-import socket
 import threading
 import time
 from pathlib import Path
@@ -11,7 +10,7 @@ import httpx
 import pytest
 
 from loadtest.recorded import RecordedCluster, Recording
-from loadtest.rig import free_port
+from serve_app.local.ports import free_port
 from tests.e2e.conftest import start, stop
 from tests.requires import need_go
 
@@ -25,7 +24,7 @@ LISTED = {"label": "malicious", "tier": "block", "action": "nxdomain", "cache_tt
 def test_resolver_and_dashboard_run_beside_each_other_in_one_home_without_a_cluster(tmp_path: Path) -> None:
     need_go()
     home, reported = tmp_path / "home", tmp_path / "reported"
-    port = free_port(socket.SOCK_STREAM)
+    port = free_port()
     recording = Recording({"epoch": 1, "generation": "g", "model": "m"}, {"listed.net": LISTED})
     server = RecordedCluster(recording, port, reported)
     thread = threading.Thread(target=server.serve_forever)

@@ -16,8 +16,8 @@ import yaml
 from loadtest.clusters import issue
 from serve_app.cluster import configuration
 from serve_app.environment import end_haproxy, short_directory
-from serve_app.local.ports import free_block
-from tests.e2e.conftest import START_S, free_ports
+from serve_app.local.ports import free_block, free_port
+from tests.e2e.conftest import START_S
 
 pytestmark = [pytest.mark.e2e, pytest.mark.cluster, pytest.mark.timeout(900)]
 
@@ -72,7 +72,7 @@ def test_it_is_joined_and_left_as_it_was(ray_alone: Ray, tmp_path: Path) -> None
     resolver, _ = issue(f"sqlite://{tmp_path}/verdict.db")
     state = {"store_url": f"sqlite://{tmp_path}/verdict.db", "registry": f"{tmp_path}/m", "spool_dir": f"{tmp_path}/s"}
     (tmp_path / "serve.yaml").write_text(yaml.safe_dump(configuration(state)))
-    [port] = free_ports(1)
+    port = free_port()
     command = [sys.executable, "-m", "serve_app.cli", "serve", str(tmp_path / "serve.yaml"), "--port", str(port)]
     for _ in range(2):  # a second time as the first: nothing was left in the way
         log = tmp_path / "serve.log"

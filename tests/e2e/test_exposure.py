@@ -22,9 +22,9 @@ from model.registry import Registry
 from serve_app.cluster import configuration
 from serve_app.environment import short_directory
 from serve_app.local.options import Home
-from serve_app.local.ports import free_block
+from serve_app.local.ports import free_block, free_port
 from serve_app.local.processes import marked
-from tests.e2e.conftest import START_S, Stack, free_ports
+from tests.e2e.conftest import START_S, Stack
 from tests.listening import Listener, grpc_codes, http_status, listeners
 from verdicts.store import open_store
 
@@ -81,7 +81,7 @@ def cluster_alone(folder: Path) -> Iterator[tuple[int, int]]:
     }
     (folder / "serve.yaml").write_text(yaml.safe_dump(configuration(state)))
     run, log = short_directory(), folder / "serve.log"
-    [port] = free_ports(1)
+    port = free_port()
     command = [sys.executable, "-m", "serve_app.cli", "serve", str(folder / "serve.yaml"), "--port", str(port)]
     with log.open("w") as out:
         process = subprocess.Popen(

@@ -113,10 +113,11 @@ func TestAnEngineThatAReloadReplacesLeavesNothingBehind(t *testing.T) {
 		}
 	}
 	// Each engine has two of its own and two for each connection to the cluster.
-	end := time.Now().Add(20 * time.Second)
-	for ; goroutines() > first+reloads/2 && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	last := goroutines()
+	for end := time.Now().Add(20 * time.Second); last > first+reloads/2 && time.Now().Before(end); last = goroutines() {
+		time.Sleep(50 * time.Millisecond)
 	}
-	if last := goroutines(); last > first+reloads/2 {
+	if last > first+reloads/2 {
 		t.Errorf("%d goroutines after the first reload, %d after %d", first, last, reloads)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	random "math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -19,6 +20,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -103,14 +105,14 @@ func upstream(t *testing.T) string {
 	return address
 }
 
-// port is one that is free for UDP and TCP at the moment.
+// port is one that is free for UDP and TCP at the moment, and not of those that the kernel gives to connections.
 func port(t *testing.T) string {
 	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		number := strconv.Itoa(10000 + random.IntN(10000))
+		l, err := net.Listen("tcp", "127.0.0.1:"+number)
 		if err != nil {
-			t.Fatal(err)
+			continue
 		}
-		_, number, _ := net.SplitHostPort(l.Addr().String())
 		pc, err := net.ListenPacket("udp", "127.0.0.1:"+number)
 		l.Close()
 		if err == nil {
