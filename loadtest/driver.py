@@ -2,8 +2,9 @@
 
 One thread, one UDP socket a client: client 10.x.y.z of the traffic sends from the loopback address 127.x'.y.z, so
 that a resolver on this machine sees the clients apart. A query that gets no reply within the timeout is a failure;
-nothing is asked twice. When the sender falls behind, queries are sent late, and `behind` says by how much at most;
-it catches up in small bursts, since a resolver's receive buffer takes less than 300 datagrams before Linux drops some.
+nothing is asked twice. When the sender falls behind, queries are sent late, and `behind` says by how much at most
+(`late`: the last one); a latency counts from when its query was really sent. The sender catches up in small bursts,
+since a resolver's receive buffer takes less than 300 datagrams before Linux drops some.
 """
 
 import ipaddress
@@ -15,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
+from zlib import crc32
 
 from loadtest.judging import Expectation, blocked, problem
 from loadtest.stats import quantiles
@@ -50,7 +52,9 @@ class Tally:
     answered: int = 0
     blocked: int = 0
     strays: int = 0  # datagrams that answer nothing asked
-    behind: float = 0.0  # seconds
+    behind: float = 0.0  # seconds that a query was sent late, at most
+    late: float = 0.0  # the same of the last one
+    seconds: float = 0.0  # from the start to the last one
     problems: Counter[str] = field(default_factory=Counter)
     rcodes: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
@@ -76,7 +80,8 @@ class Tally:
         spread = {k: round(v * 1e3, 3) for k, v in quantiles(self.latencies).items()} if self.latencies else {}
         return {
             "sent": self.sent, "answered": self.answered, "failed": self.failed, "blocked": self.blocked,
-            "strays": self.strays, "behind_ms": round(self.behind * 1e3, 1), "latency_ms": spread,
+            "strays": self.strays, "seconds": round(self.seconds, 3), "behind_ms": round(self.behind * 1e3, 1),
+            "latency_ms": spread,
             "problems": dict(self.problems), "rcodes": dict(self.rcodes), "kinds": dict(self.kinds),
         }  # fmt: skip
 
@@ -126,8 +131,10 @@ class Driver:
                     self._receive(min(wait, POLL_S))
                 if self._stopping:
                     break
+                self.tally.late = -wait
                 self.tally.behind = max(self.tally.behind, -wait)
                 self._send(query)
+                self.tally.seconds = time.monotonic() - start
                 if self.tally.sent % BURST == 0:
                     if wait < -BURST_S:
                         time.sleep(BURST_S)
@@ -152,8 +159,12 @@ class Driver:
             self._give_up(key)
         self.tally.sent += 1
         self._in_flight[key] = (time.monotonic(), query)
+        message = dnswire.query(self._next_id, query.qname, query.qtype)
         try:
-            sock.send(dnswire.query(self._next_id, query.qname, query.qtype))
+            try:
+                sock.send(message)
+            except ConnectionRefusedError:  # what became of an earlier query; this one was not sent
+                sock.send(message)
         except OSError:  # the port is closed, or the buffer full: no reply will come
             pass
 
@@ -200,7 +211,7 @@ class Driver:
     def _socket(self, client: str) -> socket.socket:
         source = source_address(client, self.server[0])
         if source not in self._sockets and len(self._sockets) >= MAX_SOCKETS:
-            source = list(self._sockets)[hash(source) % MAX_SOCKETS]
+            source = list(self._sockets)[crc32(source.encode()) % MAX_SOCKETS]
         if source not in self._sockets:
             sock = socket.socket(socket.AF_INET6 if ":" in self.server[0] else socket.AF_INET, socket.SOCK_DGRAM)
             sock.setblocking(False)

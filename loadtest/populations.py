@@ -10,10 +10,13 @@ import csv
 import gzip
 import itertools
 import random
+import zlib
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TextIO
+
+from verdicts.dnswire import BadMessage, encode_name
 
 _WORDS = (
     "acorn alpine amber anchor apple arrow aspen atlas autumn badge bakery beacon berry birch blue board bold book "
@@ -70,7 +73,8 @@ def benign_names(count: int, seed: int) -> list[str]:
             str(rng.randrange(1, 100)) if rng.random() < 0.05 else ""
         )
         domain = f"{site}.{rng.choices(tlds, tuple(_TLDS.values()))[0]}"
-        for host in {rng.choices(hosts, tuple(_HOSTS.values()))[0] for _ in range(rng.choice((1, 1, 2, 4)))}:
+        drawn = [rng.choices(hosts, tuple(_HOSTS.values()))[0] for _ in range(rng.choice((1, 1, 2, 4)))]
+        for host in dict.fromkeys(drawn):  # a set of texts has another order in each process
             found[f"{host}.{domain}" if host else domain] = None
     return list(found)[:count]
 
@@ -138,13 +142,30 @@ def read_names(path: str) -> list[str]:
     """The names of a file in its order, most popular first: one a line or a CSV, plain or gzip.
 
     Of a CSV the column `name` or `domain` is read, else (as in `rank,name` lists) the first that holds a dot.
-    Comments (`#`) and doubles are left out. Raises `BadPopulation` when nothing is left.
+    Comments (`#`) and doubles are left out; names in other scripts are asked as IDNA writes them. Raises
+    `BadPopulation` for what is no name, and when nothing is left.
     """
-    with _opened(path) as lines:
-        found = dict.fromkeys(name for name in _column(lines) if name)
+    found: dict[str, None] = {}
+    try:
+        with _opened(path) as lines:
+            for name in filter(None, _column(lines)):
+                found[_askable(path, name)] = None
+    except (UnicodeDecodeError, EOFError, zlib.error, csv.Error) as error:
+        raise BadPopulation(f"{path}: {error}: expected text, plain or (named .gz) gzip") from error
     if not found:
         raise BadPopulation(f"{path}: expected names, one a line, or a CSV with a column `name`")
     return list(found)
+
+
+def _askable(path: str, name: str) -> str:
+    """The name as it goes onto the wire."""
+    try:
+        ascii = name if name.isascii() else name.encode("idna").decode()
+        if len(encode_name(ascii)) > 255 or " " in ascii:
+            raise BadMessage
+    except (BadMessage, UnicodeError):
+        raise BadPopulation(f"{path}: {name[:80]!r}: expected a domain name") from None
+    return ascii
 
 
 def _opened(path: str) -> TextIO:

@@ -23,6 +23,10 @@ class Burst:
     seconds: float
     factor: float
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.factor < math.inf:
+            raise BadProfile(f"burst factor {self.factor}: expected 0 or more")
+
 
 @dataclass(frozen=True)
 class Flood:
@@ -36,6 +40,10 @@ class Flood:
     seconds: float
     rate: float
     kind: Literal["random-subdomain", "one-client", "tunnel"] = "random-subdomain"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.rate < math.inf:
+            raise BadProfile(f"flood rate {self.rate}: expected more than 0 queries a second")
 
 
 @dataclass(frozen=True)
@@ -71,8 +79,9 @@ class Profile:
         if self.malicious_share + self.one_time_share + self.service_share > 1:
             raise BadProfile("malicious_share + one_time_share + service_share: expected at most 1")
         for name in ("rate", "clients", "benign", "malicious", "exponent", "day", "dga_rate"):
-            if not getattr(self, name) > 0:
-                raise BadProfile(f"{name} {getattr(self, name)}: expected more than 0")
+            value = getattr(self, name)
+            if not 0 < value or (value == math.inf and name != "day"):
+                raise BadProfile(f"{name} {value}: expected more than 0")
         if not 0 <= self.infected <= self.clients <= 2**24:
             raise BadProfile(
                 f"infected {self.infected}, clients {self.clients}: expected 0 <= infected <= clients <= 2**24"

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from loadtest.arguments import positive, share
 from loadtest.profiles import HOURLY
 from loadtest.stats import Report, number, table
 
@@ -143,11 +144,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="verdict bench size", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--clients", type=_positive, default=10_000, help="people or devices that ask")
-    parser.add_argument("--queries-per-day", type=_positive, default=QUERIES_A_DAY, help="of one client")
-    parser.add_argument("--queries-per-second", type=_positive, help="mean of the whole network, instead of clients")
-    parser.add_argument("--new", type=_share, default=NEW, help="share of queries for names nobody asked lately")
-    parser.add_argument("--gpu-names", type=_positive, default=0.0, help="names a second of one GPU, as measured")
+    parser.add_argument("--clients", type=positive, default=10_000, help="people or devices that ask")
+    parser.add_argument("--queries-per-day", type=positive, default=QUERIES_A_DAY, help="of one client")
+    parser.add_argument("--queries-per-second", type=positive, help="mean of the whole network, instead of clients")
+    parser.add_argument("--new", type=share, default=NEW, help="share of queries for names nobody asked lately")
+    parser.add_argument("--gpu-names", type=positive, default=0.0, help="names a second of one GPU, as measured")
     parser.add_argument("--write", action="store_true", help="write the table of docs/sizing.md anew instead")
     given = parser.parse_args(arguments)
     if given.write:
@@ -157,20 +158,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for what, value in need(load, costs(), given.gpu_names).row("").items():
         if value:
             print(f"{what:24}{value}")
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text}: expected a number above 0")
-    return value
-
-
-def _share(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text}: expected a share from 0 to 1")
-    return value
 
 
 if __name__ == "__main__":

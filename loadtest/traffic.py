@@ -98,12 +98,16 @@ def queries(profile: Profile, seed: int = 0, seconds: float = math.inf, made: Wo
 def replay(path: str, speed: float = 1.0) -> Iterator[Query]:
     """The queries of a dnstap file (frame streams) or a capture (pcap, pcapng), `speed` times as fast.
 
-    Raises `verdicts.captures.BadCapture` for anything else.
+    One that was recorded without a time, or before the query ahead of it, is asked at once. Raises
+    `verdicts.captures.BadCapture` for anything else.
     """
     first: float | None = None
+    at = 0.0
     for time, client, qname, qtype in read_queries(Path(path)):
-        first = time if first is None else first
-        yield Query(max(0.0, time - first) / speed, client, qname, qtype, "replay")
+        if time > 0:
+            first = time if first is None else first
+            at = max(at, (time - first) / speed)
+        yield Query(at, client, qname, qtype, "replay")
 
 
 def _make_client(number: int, profile: Profile, benign: Zipf, rng: random.Random) -> _Client:

@@ -1,11 +1,17 @@
 """Traffic has the shares, the shape and the repeatability that its profile promises."""
 
 import ast
+import gzip
 import itertools
+import math
+import os
 import random
+import re
 import statistics
+import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,6 +51,20 @@ def test_only_the_standard_library_is_needed() -> None:
 
 def test_the_same_seed_gives_the_same_traffic(minute: list[Query]) -> None:
     assert list(itertools.islice(queries(PROFILE, 7), 2000)) == minute[:2000]
+
+
+def test_the_same_seed_gives_the_same_traffic_in_every_process() -> None:
+    program = (
+        "import itertools, zlib; from loadtest.profiles import Profile; from loadtest.traffic import queries; "
+        "print(zlib.crc32(repr(list(itertools.islice(queries(Profile(benign=500, clients=50), 7), 500))).encode()))"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", program], env={**os.environ, "PYTHONHASHSEED": seed}, check=True, capture_output=True
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert said[0] == said[1]
 
 
 def test_another_seed_gives_other_traffic(minute: list[Query]) -> None:
@@ -186,6 +206,41 @@ def test_an_empty_list_of_names_is_refused(tmp_path: Path) -> None:
         read_names(str(tmp_path / "names"))
 
 
+@pytest.mark.parametrize(
+    ("octets", "said"),
+    [
+        (b"good.org\na..b\n", "'a..b': expected a domain name"),
+        (b"two words.org\n", "'two words.org': expected a domain name"),
+        (f"{'x' * 64}.org\n".encode(), "expected a domain name"),
+        (b"caf\xe9.org\n", "expected text"),
+    ],
+)
+def test_a_line_that_is_no_name_is_refused_with_its_file(octets: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / "names").write_bytes(octets)
+    with pytest.raises(BadPopulation, match=f"names: .*{re.escape(said)}"):
+        read_names(str(tmp_path / "names"))
+
+
+def test_a_damaged_archive_of_names_is_refused(tmp_path: Path) -> None:
+    packed = gzip.compress(b"".join(b"name-%d.org\n" % number for number in range(1000)))
+    for number, octets in enumerate((packed[:-50], packed[:40] + bytes(40) + packed[80:])):
+        path = tmp_path / f"names-{number}.gz"
+        path.write_bytes(octets)
+        with pytest.raises(BadPopulation, match="expected text"):
+            read_names(str(path))
+
+
+def test_a_name_in_another_script_is_asked_as_resolvers_are(tmp_path: Path) -> None:
+    (tmp_path / "names").write_text("bücher.example\n", encoding="utf-8")
+    assert read_names(str(tmp_path / "names")) == ["xn--bcher-kva.example"]
+
+
+@pytest.mark.parametrize("make", [lambda: Flood(0, 1, -1.0), lambda: Flood(0, 1, math.inf), lambda: Burst(0, 1, -1.0)])
+def test_a_flood_or_burst_out_of_bounds_is_refused(make: Callable[[], object]) -> None:
+    with pytest.raises(BadProfile, match="expected"):
+        make()
+
+
 def test_a_profile_asks_for_the_names_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "names").write_text("one.org\ntwo.org\n")
     profile = replace(PROFILE, benign_file=str(tmp_path / "names"))
@@ -194,7 +249,13 @@ def test_a_profile_asks_for_the_names_of_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"habit": 1.5}, "habit 1.5"), ({"rate": 0}, "rate 0"), ({"infected": 900}, "infected 900"), ({"day": -1}, "day")],
+    [
+        ({"habit": 1.5}, "habit 1.5"),
+        ({"rate": 0}, "rate 0"),
+        ({"rate": math.inf}, "rate inf"),
+        ({"infected": 900}, "infected 900"),
+        ({"day": -1}, "day"),
+    ],
 )
 def test_a_profile_out_of_bounds_is_refused(change: dict[str, float], message: str) -> None:
     with pytest.raises(BadProfile, match=message):

@@ -1,13 +1,15 @@
 """Queries recorded elsewhere: dnstap files (frame streams of protobuf) and captures (pcap, pcapng), plain or gzip.
 
-`read_queries` reads client queries alone: of dnstap the CLIENT_QUERY messages, of a capture the UDP datagrams to port
-53. `dnstap_events` reads what a client asked and what it got. What is no DNS message is passed over; what is no such
-file is refused with `BadCapture`. Standard library only.
+`read_queries` reads client queries alone (opcode QUERY, class IN): of dnstap the CLIENT_QUERY messages, of a capture
+the UDP datagrams to port 53 and the TCP segments that hold whole queries. `dnstap_events` reads what a client asked and
+what it got. What is no DNS message is passed over; what is no such file is refused with `BadCapture`. Standard library
+only.
 """
 
 import gzip
 import ipaddress
 import struct
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, NamedTuple, Protocol, cast
@@ -25,11 +27,16 @@ _PCAP = {  # byte order and time units a second
     b"\x4d\x3c\xb2\xa1": ("<", 1e9),
     b"\xa1\xb2\x3c\x4d": (">", 1e9),
 }
+_EXTENSIONS = (0, 43, 60)  # headers between IPv6 and what it carries: hop by hop, routing, destination
 _PCAPNG = b"\x0a\x0d\x0d\x0a"
 
 
 class BadCapture(ValueError):
     """A file that is neither dnstap nor a capture, or is damaged; the message names it."""
+
+
+class NotACapture(BadCapture):
+    """A file of another kind."""
 
 
 class CutShort(BadCapture):
@@ -68,24 +75,26 @@ class Recorded(NamedTuple):
 def read_queries(path: Path) -> Iterator[Recorded]:
     """The client queries of a file, in its order."""
     with opened(path) as file:
-        magic = file.read(4)
-        if magic in _PCAP:
-            source = _pcap(file, *_PCAP[magic])
-        elif magic == _PCAPNG:
-            source = _pcapng(file)
-        elif magic == DNSTAP_MAGIC:
-            source = _client_queries(file)
-        else:
-            raise BadCapture(f"{path}: expected a dnstap file (frame streams), pcap or pcapng")
         try:
+            magic = file.read(4)
+            if magic in _PCAP:
+                source = _pcap(file, *_PCAP[magic])
+            elif magic == _PCAPNG:
+                source = _pcapng(file)
+            elif magic == DNSTAP_MAGIC:
+                source = _client_queries(file)
+            else:
+                raise NotACapture(f"{path}: expected a dnstap file (frame streams), pcap or pcapng")
             for time, client, message in source:
                 try:
                     question = dnswire.parse_question(message)
                 except dnswire.BadMessage:
                     continue
-                if not question.reply:
+                if question.ordinary and not question.reply:
                     yield Recorded(time, client, question.qname, question.qtype)
-        except (struct.error, EOFError, BadCapture) as error:
+        except NotACapture:
+            raise
+        except (struct.error, EOFError, zlib.error, gzip.BadGzipFile, BadCapture) as error:
             raise BadCapture(f"{path}: damaged near octet {file.tell()}: {error}") from error
 
 
@@ -265,7 +274,7 @@ def _resolution(options: bytes, order: str) -> float:
 
 
 def _datagram(frame: bytes, link: int, time: float) -> Iterator[Message]:
-    """The DNS message of a packet to UDP port 53, if it is one; fragments and TCP are passed over."""
+    """The DNS messages of a packet to port 53, if it holds any; fragments and what TCP cut in two are passed over."""
     packet = _ip_packet(frame, link)
     if len(packet) < 28:
         return
@@ -275,10 +284,20 @@ def _datagram(frame: bytes, link: int, time: float) -> Iterator[Message]:
             return
     elif packet[0] >> 4 == 6:
         at, protocol, source = 40, packet[6], packet[8:24]
+        while protocol in _EXTENSIONS and at + 8 <= len(packet):
+            protocol, at = packet[at], at + 8 * (packet[at + 1] + 1)
     else:
         return
-    if protocol == 17 and packet[at + 2 : at + 4] == b"\0\x35":
-        yield time, str(ipaddress.ip_address(source)), packet[at + 8 :]
+    if packet[at + 2 : at + 4] != b"\0\x35":
+        return
+    client = str(ipaddress.ip_address(source))
+    if protocol == 17:
+        yield time, client, packet[at + 8 :]
+    elif protocol == 6 and at + 13 <= len(packet):
+        at += packet[at + 12] >> 4 << 2
+        while at + 2 <= len(packet) and at + 2 + (size := int.from_bytes(packet[at : at + 2], "big")) <= len(packet):
+            yield time, client, packet[at + 2 : at + 2 + size]
+            at += 2 + size
 
 
 def _ip_packet(frame: bytes, link: int) -> bytes:

@@ -52,6 +52,7 @@ class Question(NamedTuple):
     qname: str
     qtype: str
     reply: bool
+    ordinary: bool  # opcode QUERY and class IN: no update, no notice, no server's version
 
 
 def query(number: int, qname: str, qtype: str, edns: bool = True) -> bytes:
@@ -87,8 +88,9 @@ def parse_question(message: bytes) -> Question:
     if questions == 0:
         raise BadMessage("no question")
     labels, end = _labels(message, 12)
-    qtype = int.from_bytes(_slice(message, end, 2), "big")
-    return Question(number, _text(labels), _QTYPE_NAMES.get(qtype, f"TYPE{qtype}"), bool(flags & 0x8000))
+    qtype, group = struct.unpack("!HH", _slice(message, end, 4))
+    ordinary = not flags & 0x7800 and group == 1
+    return Question(number, _text(labels), _QTYPE_NAMES.get(qtype, f"TYPE{qtype}"), bool(flags & 0x8000), ordinary)
 
 
 def parse_answer(message: bytes) -> Answer:

@@ -1,0 +1,39 @@
+"""Numbers on the command lines of the load tools: what is none, or out of bounds, is refused by name. Standard library
+only."""
+
+import argparse
+import math
+
+
+def positive(text: str) -> float:
+    """A number above 0."""
+    return _within(text, 0 < (value := _number(text)) < math.inf, value, "a number above 0")
+
+
+def not_negative(text: str) -> float:
+    """A number from 0."""
+    return _within(text, 0 <= (value := _number(text)) < math.inf, value, "a number from 0")
+
+
+def share(text: str) -> float:
+    """A share from 0 to 1."""
+    return _within(text, 0 <= (value := _number(text)) <= 1, value, "a share from 0 to 1")
+
+
+def count(text: str) -> int:
+    """A whole number from 1."""
+    value = _number(text)
+    return int(_within(text, value >= 1 and value == math.floor(value) < math.inf, value, "a whole number from 1"))
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _within(text: str, holds: bool, value: float, expected: str) -> float:
+    if not holds:
+        raise argparse.ArgumentTypeError(f"{text}: expected {expected}")
+    return value
