@@ -46,7 +46,7 @@ def encoder(name: str) -> Encoding:
     if name == "codepoints-256":
         return Encoding(name, 256, (256,), _codepoints)
     if name == "segments-96":
-        return Encoding(name, 96, (24, 48, 96), _segments)
+        return Encoding(name, 96, (16, 32, 48, 96), _segments)
     raise UnknownEncoding(f"encoding {names.shown(name)}: expected codepoints-256 or segments-96")
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from model.artifact import Artifact
 from model.encoding import Rows
+from model.runs import START, START_GPU, Runs
 
 BATCH_SIZES = (1, 16, 64, 256, 1024)
 XLA_SIZE = 16  # up to this batch XLA takes 0.2 to 0.7 of oneDNN's time on a CPU, from 64 on 1.2 to 2 times as much
@@ -18,8 +19,8 @@ Scores = NDArray[np.float32]  # (N, 2): generated, score
 class Scorer:
     """Scores rows with an artifact's network and calibration.
 
-    Rows are padded up to the next of `batch_sizes`; more than the largest are split. Where the encoding allows
-    it, short names run on a narrower graph: zeros beyond a name's end change no score. `threads` is TensorFlow's
+    A batch is split over graphs of `batch_sizes` by the encoding's widths, padded where that is cheaper (`model.runs`):
+    zeros beyond a name's end change no score. `threads` is TensorFlow's
     threads inside one operation (None: its own choice); it can be set only before TensorFlow first computes.
     """
 
@@ -34,14 +35,15 @@ class Scorer:
         self.batch_sizes = tuple(batch_sizes)
         self.encoding = artifact.encoding
         self._constant = tf.constant
+        on_gpu = bool(tf.config.list_physical_devices("GPU"))
+        self._runs = Runs(batch_sizes, self.encoding.widths, XLA_SIZE, START_GPU if on_gpu else START)
         self._graphs: dict[tuple[int, int], Any] = {}
         self._compiling = threading.Lock()
 
     def warm_up(self) -> None:
         """Compile and run every graph once, so that no question pays for it."""
-        for width in self.encoding.widths:
-            for size in self.batch_sizes:
-                self._run(np.zeros((size, width), np.uint8))
+        for graph in self._runs.graphs:
+            self._run(np.zeros(graph, np.uint8))
 
     def __call__(self, x: Rows) -> Scores:
         """Score encoded names: uint8 (N, W) -> float32 (N, 2), generated and score, calibrated."""
@@ -52,15 +54,15 @@ class Scorer:
     def logits(self, x: Rows) -> NDArray[np.float32]:
         """The network's raw outputs, float32 (N, heads)."""
         out = np.empty((len(x), len(self.artifact.manifest.heads)), np.float32)
-        for width, chosen in self._by_width(x):
-            for start in range(0, len(chosen), self.batch_sizes[-1]):
-                rows = chosen[start : start + self.batch_sizes[-1]]
-                size = next(size for size in self.batch_sizes if size >= len(rows))
-                if size == len(x) and width == x.shape[1]:
-                    return self._run(x)  # the common full frame: nothing to sort, nothing to pad
-                padded = np.zeros((size, width), np.uint8)
-                padded[: len(rows)] = x[rows, :width]
-                out[rows] = self._run(padded)[: len(rows)]
+        group = self._by_width(x)
+        order = np.argsort(group, kind="stable")
+        for run in self._runs.plan(np.bincount(group, minlength=len(self.encoding.widths)).tolist()):
+            if run.size == len(x) and run.width == x.shape[1]:
+                return self._run(x)  # a full frame: nothing to sort, nothing to pad
+            rows = order[run.first : run.last]
+            padded = np.zeros((run.size, run.width), np.uint8)
+            padded[: len(rows)] = x[rows, : run.width]
+            out[rows] = self._run(padded)[: len(rows)]
         return out
 
     def calibrated(self, logits: NDArray[np.float32]) -> Scores:
@@ -71,15 +73,12 @@ class Scorer:
             scores[:, ("generated", "malicious").index(head)] = manifest.calibration[head](logits[:, column])
         return scores
 
-    def _by_width(self, x: Rows) -> list[tuple[int, NDArray[np.int64]]]:
-        """Rows grouped by the narrowest graph that holds them."""
-        widths = self.encoding.widths
-        if len(widths) == 1:
-            return [(widths[0], np.arange(len(x)))]
+    def _by_width(self, x: Rows) -> NDArray[np.int64]:
+        """For each row the number of the narrowest width that holds it, (N,)."""
         group = np.zeros(len(x), np.int64)
-        for narrow in widths[:-1]:
+        for narrow in self.encoding.widths[:-1]:
             group += x[:, narrow:].any(axis=1)
-        return [(width, np.flatnonzero(group == i)) for i, width in enumerate(widths) if (group == i).any()]
+        return group
 
     def _run(self, x: Rows) -> NDArray[np.float32]:
         graph = self._graphs.get(x.shape)

@@ -59,7 +59,7 @@ def test_rows_of_another_encoding_are_refused(scorer: Scorer) -> None:
 
 def test_warming_up_compiles_every_graph(scorer: Scorer) -> None:
     scorer.warm_up()
-    assert len(scorer._graphs) == 9  # three batch sizes, three widths
+    assert sorted(scorer._graphs) == [(size, width) for size in (1, 4, 16) for width in (48, 96)]
 
 
 def test_the_seed_network_judges_by_its_2020_rule() -> None:
