@@ -13,7 +13,8 @@ from serve_app import (
     control_views,
 )
 from serve_app.context import Context
-from serve_app.control_calls import Desk
+from serve_app.control_calls import Desk, mounted
+from serve_app.operations import Operation
 
 RESOURCES = (
     control_lists, control_policy, control_models, control_jobs, control_tokens, control_vetting, control_status,
@@ -21,7 +22,12 @@ RESOURCES = (
 )  # fmt: skip
 
 
+def operations() -> list[Operation]:
+    """Every call of the control API."""
+    return [operation for resource in RESOURCES for operation in resource.operations()]
+
+
 def routes(context: Context) -> list[BaseRoute]:
     """The routes of the control API."""
     desk = Desk(context)
-    return [route for resource in RESOURCES for route in resource.routes(desk)]
+    return [mounted(desk, operation) for operation in operations()]

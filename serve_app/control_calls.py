@@ -3,18 +3,19 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
-import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from serve_app.context import Context
+from serve_app.control_replies import Committed
+from serve_app.operations import Operation
 from serve_app.wire import WireError, error_response, json_response
 from verdicts.lists import BadEntry
 from verdicts.names import BadName, shown
@@ -26,6 +27,7 @@ log = logging.getLogger("ray.serve")
 T = TypeVar("T")
 
 MAX_BODY = 8 << 20  # bytes; a list to import is the largest
+READ_AT_ONCE = 64 << 10  # bytes: a body is parsed within a millisecond
 MAX_AUTHOR = 120  # characters
 MAX_NOTE = 500
 LONG_CALLS = 8  # at work at one time: replays, training and promotions
@@ -59,39 +61,18 @@ class Desk:
 class Call:
     """One request, its caller known."""
 
-    def __init__(self, desk: Desk, request: Request, identity: Identity, author: str, role: str, body: bytes) -> None:
+    def __init__(self, desk: Desk, request: Request, identity: Identity, author: str, role: str) -> None:
         self.desk = desk
         self.context = desk.context
         self.request = request
         self.identity = identity
         self.author = author
         self.role = role
-        self._body = body
-
-    def body(self, kind: type[T]) -> T:
-        """The JSON body as this type; an unknown key is refused."""
-        try:
-            return msgspec.json.decode(self._body or b"{}", type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise WireError("malformed", f"body: {error}") from None
 
     def path(self, name: str) -> str:
         return str(self.request.path_params[name])
 
-    def text(self, name: str, default: str = "") -> str:
-        """A parameter of the query."""
-        return str(self.request.query_params.get(name, default))
-
-    def number(self, name: str, default: int, low: int, high: int) -> int:
-        """A whole number of the query."""
-        text = self.request.query_params.get(name)
-        if text is None:
-            return default
-        if not (text.isascii() and text.isdigit() and len(text) < 19 and low <= int(text) <= high):
-            raise WireError("malformed", f"{name} {shown(text)}: expected a whole number from {low} to {high}")
-        return int(text)
-
-    async def commit(self, documents: Iterable[Document], note: str = "", expect: int | None = None) -> dict[str, Any]:
+    async def commit(self, documents: Iterable[Document], note: str = "", expect: int | None = None) -> Committed:
         """Write through the verdict log, in this caller's name; the reply says from which epoch on it holds."""
         if len(note) > MAX_NOTE:
             raise WireError("malformed", f"note: {len(note)} characters, expected at most {MAX_NOTE}")
@@ -99,11 +80,8 @@ class Call:
         return {"epoch": epoch[0], "generation": epoch[1]}
 
 
-Handler = Callable[[Call], Awaitable[Any]]
-
-
-def route(desk: Desk, method: str, path: str, role: str, handler: Handler) -> Route:
-    """A route that this role and those above it may call."""
+def mounted(desk: Desk, operation: Operation) -> Route:
+    """The route of an operation."""
 
     async def answer(request: Request) -> Response:
         began = time.monotonic()
@@ -111,21 +89,25 @@ def route(desk: Desk, method: str, path: str, role: str, handler: Handler) -> Ro
         failure: WireError | None = None
         reply: Any = None
         try:
-            call = await _call(desk, request, role)
+            call = await _call(desk, request, operation.role)
             author = call.author
-            reply = await handler(call)
+            body = await _body_of(request)
+            read = partial(operation.arguments, body, request.query_params)
+            # A long list is read on a thread, so that no frame waits meanwhile.
+            arguments = await asyncio.to_thread(read) if len(body) > READ_AT_ONCE else read()
+            reply = await operation.handler(call, **arguments)
         except ClientDisconnect:
             failure = WireError("malformed", "the caller hung up before its body was whole")
         except Exception as error:
             failure = failure_of(error)
             if failure.code == "internal":
-                log.exception("control call %s %s failed", method, path)
+                log.exception("control call %s %s failed", operation.method, operation.path)
         # Every call leaves its trace, also those that only read and those that were refused; what is changed stands
         # in the store's history as well.
         log.info(
             "control call",
             extra={
-                "method": method,
+                "method": operation.method,
                 "path": request.url.path[:200],
                 "author": author,
                 "outcome": failure.code if failure else "ok",
@@ -135,7 +117,7 @@ def route(desk: Desk, method: str, path: str, role: str, handler: Handler) -> Ro
         desk.context.metrics.answer(failure.code if failure else "ok")
         return error_response(failure) if failure else json_response(reply)
 
-    return Route(path, answer, methods=[method])
+    return Route(operation.path, answer, methods=[operation.method])
 
 
 async def _call(desk: Desk, request: Request, role: str) -> Call:
@@ -143,8 +125,7 @@ async def _call(desk: Desk, request: Request, role: str) -> Call:
     effective = role_of(identity, request.headers.get("verdict-role"))
     if RANK[effective] < RANK[role]:
         raise Forbidden(f"role {effective}: expected {role}")
-    body = await _body_of(request)
-    return Call(desk, request, identity, author_of(identity, request.headers.get("verdict-user")), effective, body)
+    return Call(desk, request, identity, author_of(identity, request.headers.get("verdict-user")), effective)
 
 
 def role_of(identity: Identity, stated: str | None) -> str:

@@ -2,12 +2,14 @@
 
 import itertools
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from starlette.routing import BaseRoute
+from msgspec import Meta
 
-from serve_app.control_calls import Call, Desk, route
+from serve_app.control_calls import Call
+from serve_app.control_replies import Job, Jobs, JobWithHistory, Started
+from serve_app.operations import Operation, one_of
 from serve_app.wire import WireError
 from verdicts.store import Document, Filter
 
@@ -20,42 +22,52 @@ class Start(msgspec.Struct, forbid_unknown_fields=True):
     """`kind` retrain or train; `settings` as `model.jobs.JobSettings`. What a retrain is not
     given of labels and seen names, it takes from the store."""
 
-    kind: str
-    settings: dict[str, Any] = {}
+    kind: Annotated[str, one_of("retrain", "train")]
+    settings: Annotated[dict[str, Any], Meta(extra_json_schema={"$ref": "#/components/schemas/JobSettings"})] = {}
     note: str = ""
 
 
-def routes(desk: Desk) -> list[BaseRoute]:
+class HistoryAfter(msgspec.Struct):
+    """From which line of its history on."""
+
+    after: Annotated[int, Meta(ge=0, le=1 << 31)] = 0
+
+
+def operations() -> list[Operation]:
     return [
-        route(desk, "GET", "/v1/jobs", "viewer", show),
-        route(desk, "POST", "/v1/jobs", "analyst", start),
-        route(desk, "GET", "/v1/jobs/{id}", "viewer", show_one),
-        route(desk, "DELETE", "/v1/jobs/{id}", "analyst", cancel),
+        Operation("GET", "/v1/jobs", "viewer", show),
+        Operation("POST", "/v1/jobs", "analyst", start),
+        Operation("GET", "/v1/jobs/{id}", "viewer", show_one),
+        Operation("DELETE", "/v1/jobs/{id}", "analyst", cancel),
     ]
 
 
-async def show(call: Call) -> Any:
+async def show(call: Call) -> Jobs:
+    """Training jobs, newest first."""
     return {"jobs": await _trainer(call, "jobs", runs_of(call))}
 
 
-async def show_one(call: Call) -> Any:
-    return await _trainer(call, "status", call.path("id"), runs_of(call), call.number("after", 0, 0, 1 << 31))
+async def show_one(call: Call, query: HistoryAfter) -> JobWithHistory:
+    """One training job, with the lines of its history from one on."""
+    found: JobWithHistory = await _trainer(call, "status", call.path("id"), runs_of(call), query.after)
+    return found
 
 
-async def start(call: Call) -> Any:
-    wanted = call.body(Start)
-    settings = {**wanted.settings, "kind": wanted.kind}
-    if wanted.kind == "retrain":
+async def start(call: Call, body: Start) -> Started:
+    """Start a training job; one at a time."""
+    settings = {**body.settings, "kind": body.kind}
+    if body.kind == "retrain":
         given = {key: value for key, value in settings.items() if value or key not in ("labels", "seen")}
         settings = await call.desk.long(lambda: taught(call.desk.store, call.desk.now())) | given
     job = await _trainer(call, "start", settings, call.context.settings.registry, runs_of(call))
-    reply = await call.commit([Document("job", job, {"kind": wanted.kind, "state": "started"})], wanted.note)
+    reply = await call.commit([Document("job", job, {"kind": body.kind, "state": "started"})], body.note)
     return {**reply, "id": job}
 
 
-async def cancel(call: Call) -> Any:
+async def cancel(call: Call) -> Job:
+    """Ask a training job to stop; it does within seconds, adding no model."""
     job = call.path("id")
-    found = await _trainer(call, "cancel", job, runs_of(call))
+    found: Job = await _trainer(call, "cancel", job, runs_of(call))
     await call.commit([Document("job", job, {"kind": found.get("kind", ""), "state": "cancelled"})])
     return found
 

@@ -4,12 +4,14 @@ import asyncio
 import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from starlette.routing import BaseRoute
+from msgspec import Meta
 
-from serve_app.control_calls import Call, Desk, route
+from serve_app.control_calls import Call
+from serve_app.control_replies import Changed, Changes, Committed, Entries, Entry, Exported, Imported, Problem, Removed
+from serve_app.operations import Number, Operation, one_of
 from serve_app.wire import WireError
 from verdicts import list_formats, tokens
 from verdicts.lists import LIST_KIND, PREVALENCE_KIND, Lists, absent_of, entry, ranking, removal, split_key
@@ -27,20 +29,20 @@ NEVER_UNDONE = (tokens.KIND, "model", "job")  # secrets must not come back, and 
 class Item(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """One entry as a caller names it; `expires` in Unix milliseconds."""
 
-    list: str
+    list: Annotated[str, one_of(*LIST_NAMES)]
     suffix: str
-    expires: int | None = None
+    expires: Number | None = None
     note: str = ""
 
 
-class Change(msgspec.Struct, forbid_unknown_fields=True):
+class ListChange(msgspec.Struct, forbid_unknown_fields=True):
     """Entries to add or to remove in one commit; a single one may stand without `entries`."""
 
     entries: list[Item] = []
     note: str = ""
-    list: str = ""
+    list: Annotated[str, one_of(*LIST_NAMES, "")] = ""
     suffix: str = ""
-    expires: int | None = None
+    expires: Number | None = None
 
     def items(self) -> Sequence[Item]:
         single = [Item(self.list, self.suffix, self.expires)] if self.list or self.suffix else []
@@ -53,14 +55,14 @@ class Import(msgspec.Struct, forbid_unknown_fields=True):
     A text may hold 8 MiB. A longer prevalence list comes in parts, one after the other.
     """
 
-    list: str
+    list: Annotated[str, one_of(*LIST_NAMES, PREVALENCE_KIND)]
     text: str
-    form: str = "auto"
-    limit: int | None = None  # ranks of a top list, or rows
-    first: int = 1  # of a part of the prevalence list: the rank of its first name
+    form: Annotated[str, one_of("auto", *list_formats.FORMS)] = "auto"
+    limit: Number | None = None  # ranks of a top list, or rows
+    first: Annotated[int, Meta(ge=1, le=1 << 53)] = 1  # of a part of the prevalence list: the rank of its first name
     more: bool = False  # another part follows
     note: str = ""
-    expires: int | None = None
+    expires: Number | None = None
 
 
 class Undo(msgspec.Struct, forbid_unknown_fields=True):
@@ -68,31 +70,61 @@ class Undo(msgspec.Struct, forbid_unknown_fields=True):
 
     kind: str
     key: str
-    epoch: int
-    time: int
+    epoch: Number
+    time: Number
 
 
-def routes(desk: Desk) -> list[BaseRoute]:
+class Shown(msgspec.Struct):
+    """Entries of one list or of all, whose suffix contains a text, from behind the key `after` on."""
+
+    list: Annotated[str, one_of(*LIST_NAMES, "")] = ""
+    contains: str = ""
+    limit: Annotated[int, Meta(ge=1, le=MAX_PAGE)] = 200
+    after: str = ""
+
+
+class Which(msgspec.Struct):
+    list: Annotated[str, one_of(*LIST_NAMES, PREVALENCE_KIND)]
+
+
+class Why(msgspec.Struct):
+    note: str = ""
+
+
+class Past(msgspec.Struct):
+    """Changes of one key or of all, those before an epoch."""
+
+    key: str = ""
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+    before: Number = 1 << 53
+
+
+class PastOfKind(Past):
+    kind: str = ""
+
+
+def operations() -> list[Operation]:
     return [
-        route(desk, "GET", "/v1/lists", "viewer", show),
-        route(desk, "POST", "/v1/lists", "analyst", add),
-        route(desk, "DELETE", "/v1/lists", "analyst", remove),
-        route(desk, "DELETE", "/v1/lists/{list}/{suffix}", "analyst", remove_one),
-        route(desk, "POST", "/v1/lists/import", "analyst", import_),
-        route(desk, "GET", "/v1/lists/export", "viewer", export),
-        route(desk, "GET", "/v1/lists/history", "viewer", history_of_lists),
-        route(desk, "GET", "/v1/audit", "viewer", history),
-        route(desk, "POST", "/v1/audit/undo", "analyst", undo),
+        Operation("GET", "/v1/lists", "viewer", show),
+        Operation("POST", "/v1/lists", "analyst", add),
+        Operation("DELETE", "/v1/lists", "analyst", remove),
+        Operation("DELETE", "/v1/lists/{list}/{suffix}", "analyst", remove_one),
+        Operation("POST", "/v1/lists/import", "analyst", import_),
+        Operation("GET", "/v1/lists/export", "viewer", export),
+        Operation("GET", "/v1/lists/history", "viewer", history_of_lists),
+        Operation("GET", "/v1/audit", "viewer", history),
+        Operation("POST", "/v1/audit/undo", "analyst", undo),
     ]
 
 
-async def show(call: Call) -> Any:
+async def show(call: Call, query: Shown) -> Entries:
     """Entries of one list or of all, those that contain a text, page by page in key order."""
-    kind, contains, after = _list(call), call.text("contains").lower(), call.text("after")
-    limit = call.number("limit", 200, 1, MAX_PAGE)
+    kind, contains, limit = query.list, query.contains.lower(), query.limit
+    if kind and kind not in LIST_NAMES:
+        raise WireError("malformed", f"list {shown(kind)}: expected one of {', '.join(LIST_NAMES)}")
 
     def find(store: Any) -> list[Document]:
-        scanned = itertools.islice(store.scan(LIST_KIND, f"{kind}/" if kind else "", after), MAX_SCAN)
+        scanned = itertools.islice(store.scan(LIST_KIND, f"{kind}/" if kind else "", query.after), MAX_SCAN)
         wanted = (d for d in scanned if contains in d.key.partition("/")[2])
         return list(itertools.islice(wanted, limit + 1))
 
@@ -101,30 +133,34 @@ async def show(call: Call) -> Any:
     return {"entries": [_shown(d) for d in found[:limit]], "after": more}
 
 
-async def add(call: Call) -> Any:
-    change, documents = await asyncio.to_thread(_changed, call, partial(_entry, call))
-    return await _commit(call, documents, change.note)
+async def add(call: Call, body: ListChange) -> Changed:
+    """Put entries on lists, in one commit."""
+    documents = await _documents(body, partial(_entry, call))
+    return await _commit(call, documents, body.note)
 
 
-async def remove(call: Call) -> Any:
-    change, documents = await asyncio.to_thread(_changed, call, lambda item, _: removal(item.list, item.suffix))
+async def remove(call: Call, body: ListChange) -> Removed:
+    """Take entries off lists, in one commit."""
+    documents = await _documents(body, lambda item, _: removal(item.list, item.suffix))
     absent = await call.desk.read(lambda store: absent_of(store, documents))
-    return {**await _commit(call, documents, change.note), "absent": absent}
+    return {**await _commit(call, documents, body.note), "absent": absent}
 
 
-async def remove_one(call: Call) -> Any:
-    return await _commit(call, [removal(call.path("list"), call.path("suffix"))], call.text("note"))
+async def remove_one(call: Call, query: Why) -> Changed:
+    """Take one entry off a list."""
+    return await _commit(call, [removal(call.path("list"), call.path("suffix"))], query.note)
 
 
-async def import_(call: Call) -> Any:
+async def import_(call: Call, body: Import) -> Imported:
     """Add every name of a text in one commit; rows that are no names are left out and told."""
-    wanted, documents, told = await asyncio.to_thread(_imported, call)
-    return {**await call.commit(documents, wanted.note), **told}
+    documents, parsed = await asyncio.to_thread(_imported, call, body)
+    committed = await call.commit(documents, body.note)
+    problems = [Problem(line=line, reason=reason) for line, reason in parsed.problems[:MAX_PROBLEMS]]
+    return {**committed, "entries": len(parsed.rows), "left_out": parsed.left_out, "problems": problems}
 
 
-def _imported(call: Call) -> tuple[Import, Sequence[Document], dict[str, Any]]:
-    """The documents of an import and what its reply tells; for a thread, so that no frame waits meanwhile."""
-    wanted = call.body(Import)
+def _imported(call: Call, wanted: Import) -> tuple[Sequence[Document], list_formats.Parsed]:
+    """The documents of an import and what its text held; for a thread, so that no frame waits meanwhile."""
     lines = wanted.text.splitlines()
     form = list_formats.guess("\n".join(lines[:200])) if wanted.form == "auto" else wanted.form
     try:
@@ -139,71 +175,68 @@ def _imported(call: Call) -> tuple[Import, Sequence[Document], dict[str, Any]]:
     else:
         items = (Item(wanted.list, row.name, row.expires or wanted.expires, row.note) for row in _some(parsed.rows))
         documents = [_entry(call, item, wanted.note) for item in items]
-    problems = [problem._asdict() for problem in parsed.problems[:MAX_PROBLEMS]]
-    return wanted, documents, {"entries": len(parsed.rows), "left_out": parsed.left_out, "problems": problems}
+    return documents, parsed
 
 
-async def export(call: Call) -> Any:
+async def export(call: Call, query: Which) -> Exported:
     """Every entry of a list, as text that `import` takes; of the prevalence list, the most popular first."""
-    if call.text("list") == PREVALENCE_KIND:
+    if query.list == PREVALENCE_KIND:
         runs = await call.desk.read(lambda store: {d.key: d.body or {} for d in store.scan(PREVALENCE_KIND)})
         return {"list": PREVALENCE_KIND, "text": "".join(f"{name}\n" for name in Lists(None, runs).ranked())}
-    kind = _list(call)
-    if not kind:
-        raise WireError("malformed", f"list: missing, expected one of {', '.join((*LIST_NAMES, PREVALENCE_KIND))}")
+    kind = query.list
+    if kind not in LIST_NAMES:
+        expected = ", ".join((*LIST_NAMES, PREVALENCE_KIND))
+        raise WireError("malformed", f"list {shown(kind)}: expected one of {expected}")
     keys = await call.desk.read(lambda store: list(itertools.islice(store.keys(LIST_KIND, f"{kind}/"), MAX_SCAN)))
     return {"list": kind, "text": "".join(f"{key.partition('/')[2]}\n" for key in keys)}
 
 
-async def history_of_lists(call: Call) -> Any:
-    return await _history(call, LIST_KIND)
+async def history_of_lists(call: Call, query: Past) -> Changes:
+    """Who changed which entry, newest first."""
+    return await _history(call, query, LIST_KIND)
 
 
-async def history(call: Call) -> Any:
+async def history(call: Call, query: PastOfKind) -> Changes:
     """Who changed what, newest first; a token's hash is left out."""
-    return await _history(call, call.text("kind"))
+    return await _history(call, query, query.kind)
 
 
-async def undo(call: Call) -> Any:
+async def undo(call: Call, body: Undo) -> Committed:
     """Write back the body that a change replaced, unless something changed it since."""
-    wanted = call.body(Undo)
-    if wanted.kind in NEVER_UNDONE:
-        raise WireError("malformed", f"kind {shown(wanted.kind)}: cannot be undone")
-    if wanted.kind not in (LIST_KIND, "label", "vetting", "incident") and call.role != "admin":
-        raise WireError("forbidden", f"role {call.role}: expected admin, to undo a change of {shown(wanted.kind)}")
-    past = await call.desk.read(lambda store: store.history(wanted.kind, wanted.key, limit=100))
-    found = next((d for d in past if d.epoch == wanted.epoch and d.time == wanted.time), None)
+    if body.kind in NEVER_UNDONE:
+        raise WireError("malformed", f"kind {shown(body.kind)}: cannot be undone")
+    if body.kind not in (LIST_KIND, "label", "vetting", "incident") and call.role != "admin":
+        raise WireError("forbidden", f"role {call.role}: expected admin, to undo a change of {shown(body.kind)}")
+    past = await call.desk.read(lambda store: store.history(body.kind, body.key, limit=100))
+    found = next((d for d in past if d.epoch == body.epoch and d.time == body.time), None)
     if found is None:
-        raise WireError("not-found", f"{shown(wanted.kind)} {shown(wanted.key)}: no change at that epoch and time")
+        raise WireError("not-found", f"{shown(body.kind)} {shown(body.key)}: no change at that epoch and time")
     if past[0] is not found:
-        raise WireError(
-            "conflict", f"{shown(wanted.kind)} {shown(wanted.key)}: changed again since, by {past[0].author}"
-        )
-    document = Document(wanted.kind, wanted.key, found.previous)
-    return await call.commit([document], f"undo of epoch {wanted.epoch}", expect=found.epoch)
+        raise WireError("conflict", f"{shown(body.kind)} {shown(body.key)}: changed again since, by {past[0].author}")
+    document = Document(body.kind, body.key, found.previous)
+    return await call.commit([document], f"undo of epoch {body.epoch}", expect=found.epoch)
 
 
-async def _history(call: Call, kind: str) -> Any:
-    limit, before = call.number("limit", 100, 1, 1000), call.number("before", (1 << 60), 0, 1 << 60)
-    found = await call.desk.read(lambda store: store.history(kind, call.text("key"), limit, before))
+async def _history(call: Call, query: Past, kind: str) -> Changes:
+    found = await call.desk.read(lambda store: store.history(kind, query.key, query.limit, query.before))
     return {"changes": [_change(document) for document in found]}
 
 
-def _change(document: Document) -> dict[str, Any]:
-    fields: dict[str, Any] = msgspec.to_builtins(document)
-    if document.kind == tokens.KIND:
-        for body in (fields["body"], fields["previous"]):
-            (body or {}).pop("hash", None)
-    return fields
+def _change(document: Document) -> Document:
+    if document.kind != tokens.KIND:
+        return document
+    body, previous = ({k: v for k, v in kept.items() if k != "hash"} if kept else kept
+                      for kept in (document.body, document.previous))  # fmt: skip
+    return msgspec.structs.replace(document, body=body, previous=previous)
 
 
-def _changed(call: Call, document: Callable[[Item, str], Document]) -> tuple[Change, list[Document]]:
-    """A change and its documents; for a thread, so that no frame waits while a long list is read."""
-    change = call.body(Change)
-    return change, [document(item, change.note) for item in _some(change.items())]
+async def _documents(change: ListChange, document: Callable[[Item, str], Document]) -> list[Document]:
+    """The documents of a change, made on a thread, so that no frame waits meanwhile."""
+    items = _some(change.items())
+    return await asyncio.to_thread(lambda: [document(item, change.note) for item in items])
 
 
-async def _commit(call: Call, documents: Sequence[Document], note: str) -> Any:
+async def _commit(call: Call, documents: Sequence[Document], note: str) -> Changed:
     return {**await call.commit(documents, note), "entries": len(documents)}
 
 
@@ -220,14 +253,7 @@ def _some(found: Sequence[Any]) -> Sequence[Any]:
     return found
 
 
-def _list(call: Call) -> str:
-    kind = call.text("list")
-    if kind and kind not in LIST_NAMES:
-        raise WireError("malformed", f"list {shown(kind)}: expected one of {', '.join(LIST_NAMES)}")
-    return kind
-
-
-def _shown(document: Document) -> dict[str, Any]:
+def _shown(document: Document) -> Entry:
     kind, suffix = split_key(document.key)
     body = document.body or {}
     return {

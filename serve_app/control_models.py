@@ -2,14 +2,15 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
-from starlette.routing import BaseRoute
 
 from deployments import analyst
-from serve_app.control_calls import Call, Desk, route
+from serve_app.control_calls import Call
+from serve_app.control_replies import Alone, Explained, Model, Models, Replayed, Served
 from serve_app.judge import is_popular, judge_one
+from serve_app.operations import Number, Operation
 from serve_app.wire import WireError
 from verdicts.names import normalise
 from verdicts.store import Document, Filter
@@ -20,61 +21,70 @@ EXPLAIN_BUDGET_S = 8.0
 DAY_MS = 86_400_000
 
 
-class Note(msgspec.Struct, forbid_unknown_fields=True):
+class Promotion(msgspec.Struct, forbid_unknown_fields=True):
+    """`force`: serve a model that fails the guard set all the same."""
+
     note: str = ""
-    force: bool = False  # serve a model that fails the guard set all the same
+    force: bool = False
+
+
+class RollBack(msgspec.Struct, forbid_unknown_fields=True):
+    """Why."""
+
+    note: str = ""
 
 
 class Range(msgspec.Struct, forbid_unknown_fields=True):
     """Logged names of this time to ask again, Unix milliseconds."""
 
-    start: int | None = None
-    end: int | None = None
+    start: Number | None = None
+    end: Number | None = None
 
 
-class Question(msgspec.Struct, forbid_unknown_fields=True):
+class NameToExplain(msgspec.Struct, forbid_unknown_fields=True):
+    """One name, as it would be asked."""
+
     name: str
 
 
-def routes(desk: Desk) -> list[BaseRoute]:
+def operations() -> list[Operation]:
     return [
-        route(desk, "GET", "/v1/models", "viewer", show),
-        route(desk, "POST", "/v1/models/rollback", "admin", roll_back),
-        route(desk, "GET", "/v1/models/{version}", "viewer", show_one),
-        route(desk, "POST", "/v1/models/{version}/promote", "admin", promote),
-        route(desk, "POST", "/v1/models/{version}/replay", "analyst", replay),
-        route(desk, "POST", "/v1/explain", "viewer", explain),
+        Operation("GET", "/v1/models", "viewer", show),
+        Operation("POST", "/v1/models/rollback", "admin", roll_back),
+        Operation("GET", "/v1/models/{version}", "viewer", show_one),
+        Operation("POST", "/v1/models/{version}/promote", "admin", promote),
+        Operation("POST", "/v1/models/{version}/replay", "analyst", replay),
+        Operation("POST", "/v1/explain", "viewer", explain),
     ]
 
 
-async def show(call: Call) -> Any:
+async def show(call: Call) -> Models:
     """The manifests of all models, and which of them serves."""
-    return await _registry(call, analyst.models)
+    found: Models = await _registry(call, analyst.models)
+    return found
 
 
-async def show_one(call: Call) -> Any:
+async def show_one(call: Call) -> Model:
     """One manifest, with the history of its training and its evaluation."""
-    return await _registry(call, analyst.model, call.path("version"))
+    found: Model = await _registry(call, analyst.model, call.path("version"))
+    return found
 
 
-async def promote(call: Call) -> Any:
+async def promote(call: Call, body: Promotion) -> Served:
     """Let a version serve, if it passes the guard set; classifiers follow within seconds."""
-    wanted = call.body(Note)
-    served = await _analyst(call, "promote", call.path("version"), wanted.force)
-    return {**await _served(call, served, wanted.note), "serving": served}
+    served = await _analyst(call, "promote", call.path("version"), body.force)
+    return await _served(call, served, body.note)
 
 
-async def roll_back(call: Call) -> Any:
-    wanted = call.body(Note)
-    served = await _analyst(call, "roll_back")
-    return {**await _served(call, served, wanted.note), "serving": served}
+async def roll_back(call: Call, body: RollBack) -> Served:
+    """Let the version serve that served before."""
+    return await _served(call, await _analyst(call, "roll_back"), body.note)
 
 
-async def replay(call: Call) -> Any:
+async def replay(call: Call, body: Range) -> Replayed:
     """The verdicts that this version would change, over logged names that no list decided."""
-    wanted = call.body(Range)
-    end = wanted.end or call.desk.now()
-    start = wanted.start if wanted.start is not None else end - DAY_MS
+    end = body.end or call.desk.now()
+    start = body.start if body.start is not None else end - DAY_MS
     where = Filter(start=start, end=end, source=("model",))
     tops = [await call.desk.long(call.desk.store.top, where, "qname", REPLAYED, order) for order in ("count", "score")]
     names = {row.key: row.count for top in tops for row in top}
@@ -82,15 +92,15 @@ async def replay(call: Call) -> Any:
     popular = {name for name in names if is_popular(view, name)}
     report = await _analyst(call, "replay", call.path("version"), list(names.items()), view.policy, popular)
     changes = report["changes"]
-    return {**report, "changes": changes[:SHOWN_CHANGES], "changed": len(changes), "start": start, "end": end}
+    told = {"changes": changes[:SHOWN_CHANGES], "changed": len(changes), "start": start, "end": end}
+    return cast(Replayed, {**report, **told})
 
 
-async def explain(call: Call) -> Any:
+async def explain(call: Call, body: NameToExplain) -> Explained:
     """The verdict of a name as it would be now, the list entry that decides, and what the model alone says of it."""
-    name = normalise(call.body(Question).name)
+    name = normalise(body.name)
     verdict, model, view = await judge_one(call.context, name, time.time() + EXPLAIN_BUDGET_S)
     hit = view.lists.match(name)
-    entry = None if hit is None else {"list": hit.list, "suffix": hit.suffix}
     why: dict[str, Any] = {}
     if verdict.source == "model" or hit is not None:
         try:
@@ -99,15 +109,15 @@ async def explain(call: Call) -> Any:
             if hit is None:  # an entry decides without the model
                 raise
     return {
-        "name": name, "verdict": msgspec.to_builtins(verdict), "model": model, "entry": entry,
+        "name": name, "verdict": verdict, "model": model, "entry": hit,
         "characters": why.get("characters", []), "head": why.get("head", ""), "nearest": why.get("nearest"),
-        "alone": {key: why[key] for key in ("tier", "rule", "score", "generated")} if why else None,
+        "alone": cast(Alone, {key: why[key] for key in Alone.__annotations__}) if why else None,
     }  # fmt: skip
 
 
-async def _served(call: Call, version: str, note: str) -> dict[str, Any]:
+async def _served(call: Call, version: str, note: str) -> Served:
     # The registry's pointer decides what serves; the document moves the epoch, so that resolvers refresh.
-    return await call.commit([Document("model", "serving", {"version": version})], note)
+    return {**await call.commit([Document("model", "serving", {"version": version})], note), "serving": version}
 
 
 async def _analyst(call: Call, what: str, *arguments: Any) -> Any:

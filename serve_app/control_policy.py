@@ -1,12 +1,14 @@
 """`/v1/policy`: thresholds, actions, overrides, and the switch that pauses every resolver."""
 
 import ipaddress
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from starlette.routing import BaseRoute
+from msgspec import Meta
 
-from serve_app.control_calls import Call, Desk, route
+from serve_app.control_calls import Call
+from serve_app.control_replies import Committed, PolicyState
+from serve_app.operations import Number, Operation
 from serve_app.wire import WireError
 from verdicts.names import shown
 from verdicts.policy import Policy, Thresholds
@@ -19,51 +21,52 @@ MAX_ADDRESSES = 8
 LONGEST_TTL = 7 * 86_400  # seconds
 
 
-class Change(msgspec.Struct, forbid_unknown_fields=True):
+class PolicyChange(msgspec.Struct, forbid_unknown_fields=True):
     """Fields of `Policy` to set; those absent stay. `expect`: the epoch of the policy that the caller saw."""
 
-    policy: dict[str, Any]
+    policy: Annotated[dict[str, Any], Meta(extra_json_schema={"$ref": "#/components/schemas/Policy"})]
     note: str = ""
-    expect: int | None = None
+    expect: Number | None = None
 
 
 class Pause(msgspec.Struct, forbid_unknown_fields=True):
+    """`paused`: every resolver monitors only."""
+
     paused: bool
     note: str = ""
 
 
-def routes(desk: Desk) -> list[BaseRoute]:
+def operations() -> list[Operation]:
     return [
-        route(desk, "GET", "/v1/policy", "viewer", show),
-        route(desk, "PUT", "/v1/policy", "admin", change),
-        route(desk, "POST", "/v1/policy/pause", "analyst", pause),
+        Operation("GET", "/v1/policy", "viewer", show),
+        Operation("PUT", "/v1/policy", "admin", change),
+        Operation("POST", "/v1/policy/pause", "analyst", pause),
     ]
 
 
-async def show(call: Call) -> Any:
-    """The policy in the store, the epoch of its last change, and the serving model's own thresholds."""
+async def show(call: Call) -> PolicyState:
+    """The policy in the store: thresholds, actions, overrides, pause, and who changed it last."""
     document = await call.desk.read(lambda store: store.get(KIND, KEY))
     policy = policy_of(document.body if document else None)
     return {
-        "policy": msgspec.to_builtins(policy),
+        "policy": policy,
         "epoch": document.epoch if document else 0,
         "author": document.author if document else "",
         "time": document.time if document else 0,
     }
 
 
-async def change(call: Call) -> Any:
-    wanted = call.body(Change)
-    return await _change(call, wanted.policy, wanted.note, wanted.expect)
+async def change(call: Call, body: PolicyChange) -> Committed:
+    """Set fields of the policy; absent ones stay."""
+    return await _change(call, body.policy, body.note, body.expect)
 
 
-async def pause(call: Call) -> Any:
+async def pause(call: Call, body: Pause) -> Committed:
     """Put every resolver into monitor within two seconds, or back."""
-    wanted = call.body(Pause)
-    return await _change(call, {"paused": wanted.paused}, wanted.note)
+    return await _change(call, {"paused": body.paused}, body.note)
 
 
-async def _change(call: Call, changes: dict[str, Any], note: str, expect: int | None = None) -> Any:
+async def _change(call: Call, changes: dict[str, Any], note: str, expect: int | None = None) -> Committed:
     document = await call.desk.read(lambda store: store.get(KIND, KEY))
     present = document.epoch if document else 0
     if expect is not None and expect != present:

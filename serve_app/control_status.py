@@ -3,19 +3,21 @@
 import asyncio
 from typing import Any
 
-from starlette.routing import BaseRoute
-
-from serve_app.control_calls import Call, Desk, route
+from serve_app.control_calls import Call
+from serve_app.control_replies import Status
+from serve_app.operations import Operation
 
 PATIENCE_S = 3.0
 
 
-def routes(desk: Desk) -> list[BaseRoute]:
-    return [route(desk, "GET", "/v1/status", "viewer", show)]
+def operations() -> list[Operation]:
+    return [Operation("GET", "/v1/status", "viewer", show)]
 
 
-async def show(call: Call) -> Any:
-    """`resolvers`: name, boot, epoch, mode, version and time (Unix milliseconds) of the last report of each."""
+async def show(call: Call) -> Status:
+    """What runs, how well, and which resolvers report.
+
+    `resolvers`: name, boot, epoch, mode, version and time (Unix milliseconds) of the last report of each."""
     context = call.context
     follower = context.follower
     log, deployments = await asyncio.gather(_log(call), asyncio.to_thread(deployment_states))

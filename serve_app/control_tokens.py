@@ -1,11 +1,13 @@
 """`/v1/tokens`: issued, listed, rotated and revoked without a restart; for admins."""
 
-from typing import Any
+from typing import Annotated, cast
 
 import msgspec
-from starlette.routing import BaseRoute
+from msgspec import Meta
 
-from serve_app.control_calls import Call, Desk, route
+from serve_app.control_calls import Call
+from serve_app.control_replies import Committed, Issued, Token, Tokens
+from serve_app.operations import Number, Operation, one_of
 from serve_app.wire import WireError
 from verdicts import tokens
 from verdicts.names import shown
@@ -14,51 +16,53 @@ from verdicts.store import Document
 LONGEST_GRACE_MS = 30 * 86_400_000
 
 
-class Wanted(msgspec.Struct, forbid_unknown_fields=True):
+class TokenWanted(msgspec.Struct, forbid_unknown_fields=True):
     """A token to issue; `expires` in Unix milliseconds."""
 
-    role: str
+    role: Annotated[str, one_of(*tokens.ROLES)]
     name: str
-    expires: int | None = None
+    expires: Number | None = None
     note: str = ""
 
 
 class Rotation(msgspec.Struct, forbid_unknown_fields=True):
-    grace: int = 0  # milliseconds that the old token stays good
+    """`grace`: milliseconds that the old token stays good."""
+
+    grace: Annotated[int, Meta(ge=0, le=LONGEST_GRACE_MS)] = 0
 
 
-def routes(desk: Desk) -> list[BaseRoute]:
+def operations() -> list[Operation]:
     return [
-        route(desk, "GET", "/v1/tokens", "admin", show),
-        route(desk, "POST", "/v1/tokens", "admin", issue),
-        route(desk, "POST", "/v1/tokens/{id}/rotate", "admin", rotate),
-        route(desk, "DELETE", "/v1/tokens/{id}", "admin", revoke),
+        Operation("GET", "/v1/tokens", "admin", show),
+        Operation("POST", "/v1/tokens", "admin", issue),
+        Operation("POST", "/v1/tokens/{id}/rotate", "admin", rotate),
+        Operation("DELETE", "/v1/tokens/{id}", "admin", revoke),
     ]
 
 
-async def show(call: Call) -> Any:
+async def show(call: Call) -> Tokens:
+    """All tokens, without their secrets."""
     found = await call.desk.read(lambda store: list(store.scan(tokens.KIND)))
-    return {"tokens": [{**tokens.described(document), "author": document.author} for document in found]}
+    described = [{**tokens.described(document), "author": document.author} for document in found]
+    return {"tokens": cast(list[Token], described)}
 
 
-async def issue(call: Call) -> Any:
-    """The only reply that ever holds the token."""
-    wanted = call.body(Wanted)
-    issued = tokens.issue(wanted.role, wanted.name, call.desk.now(), wanted.expires, wanted.note)
-    return {**await call.commit([issued.document], wanted.note), "id": issued.document.key, "token": issued.text}
+async def issue(call: Call, body: TokenWanted) -> Issued:
+    """Issue a token: the reply is the only one that ever holds it."""
+    issued = tokens.issue(body.role, body.name, call.desk.now(), body.expires, body.note)
+    return {**await call.commit([issued.document], body.note), "id": issued.document.key, "token": issued.text}
 
 
-async def rotate(call: Call) -> Any:
-    grace = call.body(Rotation).grace
-    if not 0 <= grace <= LONGEST_GRACE_MS:
-        raise WireError("malformed", f"grace {grace}: expected 0 to {LONGEST_GRACE_MS} milliseconds")
+async def rotate(call: Call, body: Rotation) -> Issued:
+    """Issue a successor; the old token stays good for the grace."""
     old = await _document(call)
-    issued, documents = tokens.rotate(old, call.desk.now(), grace)
+    issued, documents = tokens.rotate(old, call.desk.now(), body.grace)
     reply = await call.commit(documents, f"rotation of {old.key}", expect=old.epoch)
     return {**reply, "id": issued.document.key, "token": issued.text}
 
 
-async def revoke(call: Call) -> Any:
+async def revoke(call: Call) -> Committed:
+    """Revoke a token at once."""
     return await call.commit([tokens.revoke(await _document(call))], "revoked")
 
 

@@ -1,18 +1,19 @@
 """`/v1/vetting`, `/v1/labels`, `/v1/incidents`: what analysts say of names, and what they do with incidents."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, cast
 
 import msgspec
-from starlette.routing import BaseRoute
+from msgspec import Meta
 
-from serve_app.control_calls import Call, Desk, route
+from serve_app.control_calls import Call
+from serve_app.control_replies import Committed, Incident, Incidents, Label, Labels, Settled, Taught, Vetting
+from serve_app.operations import Number, Operation, one_of
 from serve_app.wire import WireError
 from verdicts.lists import entry
 from verdicts.names import normalise, shown
 from verdicts.policy import LIST_NAMES
 from verdicts.store import Document
 
-Label = Literal["generated", "malicious", "benign", "unsure"]
 MAX_DECISIONS = 10_000
 STATES = ("open", "acknowledged", "closed")
 
@@ -21,93 +22,106 @@ class Decision(msgspec.Struct, forbid_unknown_fields=True):
     """One name of the queue: put on a list or not, given a label that teaches or not; a decision settles it."""
 
     name: str
-    list: str | None = None
+    list: Annotated[str | None, one_of(*LIST_NAMES, None)] = None
     label: Label | None = None
-    expires: int | None = None
+    expires: Number | None = None
 
 
 class Decisions(msgspec.Struct, forbid_unknown_fields=True):
+    """Decisions to take in one commit."""
+
     decisions: list[Decision]
     note: str = ""
 
 
-class Named(msgspec.Struct, forbid_unknown_fields=True):
+class LabelOf(msgspec.Struct, forbid_unknown_fields=True):
     """A label for a name; null takes it back."""
 
     name: str
     label: Label | None
 
 
-class Labels(msgspec.Struct, forbid_unknown_fields=True):
-    labels: list[Named]
+class LabelsGiven(msgspec.Struct, forbid_unknown_fields=True):
+    """Labels to give or take back in one commit."""
+
+    labels: list[LabelOf]
     note: str = ""
 
 
 class IncidentChange(msgspec.Struct, forbid_unknown_fields=True):
     """What to change of an incident; an absent field stays."""
 
-    state: str | None = None
+    state: Annotated[str | None, one_of(*STATES, None)] = None
     assignee: str | None = None
     note: str = ""
 
 
-def routes(desk: Desk) -> list[BaseRoute]:
+class Page(msgspec.Struct):
+    """Those whose key begins with `prefix`, in key order."""
+
+    limit: Annotated[int, Meta(ge=1, le=100_000)] = 1000
+    prefix: str = ""
+
+
+def operations() -> list[Operation]:
     return [
-        route(desk, "GET", "/v1/vetting", "viewer", show_vetting),
-        route(desk, "POST", "/v1/vetting", "analyst", decide),
-        route(desk, "GET", "/v1/labels", "viewer", show_labels),
-        route(desk, "POST", "/v1/labels", "analyst", label),
-        route(desk, "GET", "/v1/incidents", "viewer", show_incidents),
-        route(desk, "GET", "/v1/incidents/{key:path}", "viewer", show_incident),
-        route(desk, "POST", "/v1/incidents/{key:path}", "analyst", change_incident),
+        Operation("GET", "/v1/vetting", "viewer", show_vetting),
+        Operation("POST", "/v1/vetting", "analyst", decide),
+        Operation("GET", "/v1/labels", "viewer", show_labels),
+        Operation("POST", "/v1/labels", "analyst", label),
+        Operation("GET", "/v1/incidents", "viewer", show_incidents),
+        Operation("GET", "/v1/incidents/{key:path}", "viewer", show_incident),
+        Operation("POST", "/v1/incidents/{key:path}", "analyst", change_incident),
     ]
 
 
-async def show_vetting(call: Call) -> Any:
-    return {"decisions": await _all(call, "vetting")}
+async def show_vetting(call: Call, query: Page) -> Vetting:
+    """What was decided on names of the queue."""
+    return {"decisions": cast(list[Settled], await _all(call, query, "vetting"))}
 
 
-async def show_labels(call: Call) -> Any:
-    return {"labels": await _all(call, "label")}
+async def show_labels(call: Call, query: Page) -> Labels:
+    """Labels that teach."""
+    return {"labels": cast(list[Taught], await _all(call, query, "label"))}
 
 
-async def show_incidents(call: Call) -> Any:
-    return {"incidents": await _all(call, "incident")}
+async def show_incidents(call: Call, query: Page) -> Incidents:
+    """Incidents, opened from the log."""
+    return {"incidents": await _all(call, query, "incident")}
 
 
-async def show_incident(call: Call) -> Any:
+async def show_incident(call: Call) -> Incident:
+    """One incident, with its evidence."""
     document = await _incident(call)
     return {"key": document.key, **(document.body or {})}
 
 
-async def decide(call: Call) -> Any:
+async def decide(call: Call, body: Decisions) -> Committed:
     """All decisions in one commit: list entries, labels, and the mark that takes the name off the queue."""
-    wanted = call.body(Decisions)
-    if not 0 < len(wanted.decisions) <= MAX_DECISIONS:
-        raise WireError("malformed", f"decisions: {len(wanted.decisions)} of them, expected 1 to {MAX_DECISIONS}")
-    documents = [document for decision in wanted.decisions for document in _documents(call, decision, wanted.note)]
-    return await call.commit(documents, wanted.note)
+    if not 0 < len(body.decisions) <= MAX_DECISIONS:
+        raise WireError("malformed", f"decisions: {len(body.decisions)} of them, expected 1 to {MAX_DECISIONS}")
+    documents = [document for decision in body.decisions for document in _documents(call, decision, body.note)]
+    return await call.commit(documents, body.note)
 
 
-async def label(call: Call) -> Any:
-    wanted = call.body(Labels)
-    if not 0 < len(wanted.labels) <= MAX_DECISIONS:
-        raise WireError("malformed", f"labels: {len(wanted.labels)} of them, expected 1 to {MAX_DECISIONS}")
-    return await call.commit([_label(call, normalise(each.name), each.label) for each in wanted.labels], wanted.note)
+async def label(call: Call, body: LabelsGiven) -> Committed:
+    """Give names labels that teach; null takes one back."""
+    if not 0 < len(body.labels) <= MAX_DECISIONS:
+        raise WireError("malformed", f"labels: {len(body.labels)} of them, expected 1 to {MAX_DECISIONS}")
+    return await call.commit([_label(call, normalise(each.name), each.label) for each in body.labels], body.note)
 
 
-async def change_incident(call: Call) -> Any:
+async def change_incident(call: Call, body: IncidentChange) -> Committed:
     """Acknowledge, assign, close; refused when somebody else changed it in between."""
-    wanted = call.body(IncidentChange)
-    if wanted.state is not None and wanted.state not in STATES:
-        raise WireError("malformed", f"state {shown(wanted.state)}: expected one of {', '.join(STATES)}")
+    if body.state is not None and body.state not in STATES:
+        raise WireError("malformed", f"state {shown(body.state)}: expected one of {', '.join(STATES)}")
     document = await _incident(call)
-    changes = {"state": wanted.state, "assignee": wanted.assignee}
+    changes = {"state": body.state, "assignee": body.assignee}
     kept = {key: value for key, value in changes.items() if value is not None}
     if not kept:
         raise WireError("malformed", "body: expected state or assignee")
     changed = Document("incident", document.key, {**(document.body or {}), **kept})
-    return await call.commit([changed], wanted.note, expect=document.epoch)
+    return await call.commit([changed], body.note, expect=document.epoch)
 
 
 def _documents(call: Call, decision: Decision, note: str) -> list[Document]:
@@ -133,15 +147,12 @@ def _label(call: Call, name: str, label: Label | None) -> Document:
     return Document("label", name, body)
 
 
-async def _all(call: Call, kind: str) -> list[dict[str, Any]]:
-    limit = call.number("limit", 1000, 1, 100_000)
-    prefix = call.text("prefix")
-
+async def _all(call: Call, query: Page, kind: str) -> list[dict[str, Any]]:
     def find(store: Any) -> list[dict[str, Any]]:
         found = []
-        for document in store.scan(kind, prefix):
+        for document in store.scan(kind, query.prefix):
             found.append({"key": document.key, **document.body})
-            if len(found) == limit:
+            if len(found) == query.limit:
                 break
         return found
 

@@ -1,11 +1,12 @@
 """`/v1/views`: pages of the dashboard with their filters, kept by a person under a name and seen by everybody."""
 
-from typing import Any
+from typing import cast
 
 import msgspec
-from starlette.routing import BaseRoute
 
-from serve_app.control_calls import Call, Desk, route
+from serve_app.control_calls import Call
+from serve_app.control_replies import Committed, KeptView, Views
+from serve_app.operations import Operation
 from serve_app.wire import WireError
 from verdicts.names import shown
 from verdicts.store import Document
@@ -20,22 +21,23 @@ class View(msgspec.Struct, forbid_unknown_fields=True):
     address: str
 
 
-def routes(desk: Desk) -> list[BaseRoute]:
+def operations() -> list[Operation]:
     return [
-        route(desk, "GET", "/v1/views", "viewer", show_views),
-        route(desk, "PUT", "/v1/views/{name}", "viewer", save),
-        route(desk, "DELETE", "/v1/views/{name}", "viewer", forget),
+        Operation("GET", "/v1/views", "viewer", show_views),
+        Operation("PUT", "/v1/views/{name}", "viewer", save),
+        Operation("DELETE", "/v1/views/{name}", "viewer", forget),
     ]
 
 
-async def show_views(call: Call) -> Any:
+async def show_views(call: Call) -> Views:
+    """Pages of the dashboard that people keep: name, address, author."""
     found = await call.desk.read(lambda store: list(store.scan("view")))
-    return {"views": [document.body for document in found]}
+    return {"views": cast(list[KeptView], [document.body for document in found])}
 
 
-async def save(call: Call) -> Any:
+async def save(call: Call, body: View) -> Committed:
     """Keep a view of the caller's; one of that name is replaced."""
-    name, address = call.path("name"), call.body(View).address
+    name, address = call.path("name"), body.address
     if not 0 < len(name) <= MAX_NAME or not name.isprintable():
         raise WireError("malformed", f"name {shown(name)}: expected 1 to {MAX_NAME} printable characters")
     if not address.startswith("/") or address.startswith(("//", "/\\")) or len(address) > MAX_ADDRESS:
@@ -45,11 +47,12 @@ async def save(call: Call) -> Any:
     others = await call.desk.read(lambda store: set(store.keys("view", _key(call, ""))))
     if len(others - {key}) >= MAX_VIEWS:
         raise WireError("malformed", f"views: {MAX_VIEWS} are kept already; expected that one is removed first")
-    body = {"name": name, "address": address, "author": call.author, "time": call.desk.now()}
-    return await call.commit([Document("view", key, body)])
+    kept = {"name": name, "address": address, "author": call.author, "time": call.desk.now()}
+    return await call.commit([Document("view", key, kept)])
 
 
-async def forget(call: Call) -> Any:
+async def forget(call: Call) -> Committed:
+    """Remove a view of the caller's."""
     key = _key(call, call.path("name"))
     if await call.desk.read(lambda store: store.get("view", key)) is None:
         raise WireError("not-found", f"view {shown(call.path('name'))}: you keep none of that name")

@@ -143,7 +143,7 @@ class _Handlers:
         return json_response(state, 200 if state["ready"] else 503)
 
     async def openapi(self, request: Request) -> Response:
-        return json_response(openapi.document(self.context.settings.max_names))
+        return json_response(await asyncio.to_thread(openapi.document, self.context.settings.max_names))
 
     async def metrics(self, request: Request) -> Response:
         self._identify(request, "viewer")

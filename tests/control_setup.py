@@ -11,6 +11,7 @@ from deployments.messages import Scored, pack, unpack
 from serve_app.context import Context
 from serve_app.routes import application
 from serve_app.settings import settings_of
+from tests import told
 from verdicts import tokens
 from verdicts.follower import Follower
 from verdicts.policy import Thresholds
@@ -87,7 +88,9 @@ class Setup:
         content = body if isinstance(body, bytes) else None if body is None else msgspec.json.encode(body)
         bearer = {"Authorization": f"Bearer {self.tokens[role].text}"} if role else {}
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return await self.clients[replica].request(method, path, content=content, headers={**bearer, **named})
+        reply = await self.clients[replica].request(method, path, content=content, headers={**bearer, **named})
+        told.check(method, reply)
+        return reply
 
     async def good(self, method: str, path: str, body: Any = None, role: str = "admin", **headers: str) -> Any:
         """The reply to a call that succeeds; afterwards every replica has read the store."""

@@ -4,12 +4,15 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from starlette.routing import Route
 
 from serve_app import control
 from serve_app.wire import WireError
 from tests.control_setup import Setup
+from verdicts.incidents import Incident
+from verdicts.store import Document, Unavailable
 from verdicts.tokens import Tokens
 
 pytestmark = pytest.mark.anyio
@@ -255,9 +258,8 @@ async def test_a_retrain_takes_from_the_store_what_it_is_not_given(
 
 
 async def test_an_incident_is_acknowledged_and_assigned(setup: Setup) -> None:
-    from verdicts.store import Document
-
-    setup.store.commit([Document("incident", "192.0.2.1/1", {"state": "open", "client": "192.0.2.1"})], "test")
+    incident = Incident("block-resolves", "192.0.2.1", NAME, 1, 2, [NAME], 3, 0, "it resolves", [])
+    setup.store.commit([Document("incident", "192.0.2.1/1", msgspec.to_builtins(incident))], "test")
     await setup.good("POST", "/v1/incidents/192.0.2.1/1", {"state": "acknowledged", "assignee": "eve"}, "analyst")
     found = await setup.good("GET", "/v1/incidents/192.0.2.1/1")
     assert (found["state"], found["assignee"], found["client"]) == ("acknowledged", "eve", "192.0.2.1")
@@ -288,8 +290,6 @@ async def test_an_unknown_model_is_not_found(setup: Setup) -> None:
 
 
 async def test_a_store_that_is_away_refuses_changes_with_503(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
-    from verdicts.store import Unavailable
-
     async def away(*arguments: Any) -> None:
         raise Unavailable("store: no answer")
 

@@ -4,9 +4,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from deployments import analyst
+from model.replay import Replay
 from serve_app import control_models
 from tests.control_setup import Setup
 from verdicts.observations import Batch, Observation
@@ -31,7 +33,8 @@ async def test_a_replay_asks_what_is_asked_most_and_what_scored_highest(
 
     def ask(registry: str, what: str, *arguments: Any) -> dict[str, Any]:
         asked.append((what, *arguments))
-        return {"changes": []}
+        report: dict[str, Any] = msgspec.to_builtins(Replay())
+        return report
 
     monkeypatch.setattr(analyst, "ask", ask)
     monkeypatch.setattr(control_models, "REPLAYED", 1)

@@ -10,9 +10,11 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from deployments import analyst
+from model.replay import Replay
 from serve_app.control_calls import Desk
 from tests.control_setup import Setup
 from verdicts.lists import entry
@@ -216,7 +218,7 @@ async def test_calls_that_wait_for_the_store_do_not_hold_up_what_is_followed(tmp
 
 async def test_a_pause_does_not_wait_for_replays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     setup, go_on = Setup(tmp_path), threading.Event()
-    monkeypatch.setattr(analyst, "ask", lambda *_: go_on.wait(30) and {"changes": []})
+    monkeypatch.setattr(analyst, "ask", lambda *_: go_on.wait(30) and msgspec.to_builtins(Replay()))
     replays = [asyncio.create_task(setup.ask("POST", "/v1/models/v1/replay", {})) for _ in range(50)]
     try:
         async with asyncio.timeout(10):
