@@ -1,4 +1,4 @@
-"""How fast names are normalised, encoded and scored, in one process, on one core.
+"""How fast names are normalised, encoded, scored and explained, in one process, on one core.
 
     python -m loadtest.model_bench [--quick] [--out FILE]
 
@@ -12,16 +12,21 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from loadtest.populations import Dga, benign_names
 from loadtest.stats import Report, Result, command_line, describe_machine
 from model.artifact import Artifact
-from model.classify import classify
+from model.classify import judge
 from model.encoding import encoder
+from model.explain import explain
 from model.registry import RELEASED
 from model.scorer import BATCH_SIZES, Scorer, set_threads
 from verdicts.names import normalise, split
 
 COUNT = 16_384  # names
+EXPLAINED = 200  # names a round, each judged alone and then explained
+QUANTILES = (50, 99)
 ENCODINGS = ("codepoints-256", "segments-96")
 GOALS = {"encode": "500,000 names/s"}
 
@@ -52,8 +57,31 @@ def pieces(names: list[str]) -> dict[str, tuple[int, Callable[[], object]]]:
         for size in BATCH_SIZES:
             batch = rows[:size]
             found[f"{path.name}, batch of {size}"] = (size, lambda s=scorer, b=batch: s(b))  # type: ignore[misc]
-        found[f"{path.name}, classify whole names"] = (len(names), lambda s=scorer: list(classify(names, s)))  # type: ignore[misc]
+        found[f"{path.name}, classify whole names"] = (len(names), lambda s=scorer: list(judge(names, s)))  # type: ignore[misc]
     return found
+
+
+def explained(names: Sequence[str], rounds: int) -> list[Result]:
+    """What the explanation of one name costs in each model, beside the verdict of that name alone."""
+    results = []
+    for path in sorted(path for path in RELEASED.iterdir() if path.is_dir()):
+        scorer = Scorer(Artifact.load(path))
+        works = (lambda name, s=scorer: list(judge([name], s)), lambda name, s=scorer: explain(s, name))
+        # Each name is judged and explained in turn, so that drift of the machine falls on both alike; the first round
+        # is the network's first of each size.
+        taken = [[[milliseconds(work, name) for work in works] for name in names] for _ in range(rounds + 1)][1:]
+        for quantile, found in zip(QUANTILES, np.percentile(taken, QUANTILES, axis=1), strict=True):  # (rounds, 2)
+            judged, told = found.T.tolist()
+            title, pair = f"{path.name}, one name explained, p{quantile}", "the verdict alone"
+            results.append(Result(title, "ms", told, pair, judged))
+    return results
+
+
+def milliseconds(work: Callable[[str], object], name: str) -> float:
+    """What one call takes."""
+    start = time.perf_counter()
+    work(name)
+    return (time.perf_counter() - start) * 1e3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,6 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Result(title, "names/s", found, goal=next((g for k, g in GOALS.items() if title.startswith(k)), ""))
         for title, found in values.items()
     ]
+    results += explained(names[:: COUNT // (8 if options.quick else EXPLAINED)], rounds)
     report = Report("Encoding and network, one core", command_line(), results, describe_machine("numpy", "tensorflow"))
     report.save(options.out)
     print(report.text())

@@ -2,8 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from queue import Queue
 from typing import IO, Any, NamedTuple
 
@@ -25,15 +24,8 @@ class Judged(NamedTuple):
     verdict: Verdict | None
 
 
-def classify(names: Iterable[str], scorer: Scorer) -> Iterator[Judged]:
-    """Judge names with a model alone, no lists; any number of names, any length of stream."""
-    remaining = iter(names)
-    while chunk := list(islice(remaining, CHUNK)):
-        yield from judge(chunk, scorer)
-
-
 def judge(chunk: Sequence[str], scorer: Scorer) -> Iterator[Judged]:
-    """Judge these names together."""
+    """Judge these names together, with a model alone, no lists."""
     policy, thresholds = Policy(), scorer.artifact.thresholds()
     qnames = [_normalised(name) for name in chunk]
     reasons = [None if qname is None else ineligible(strip_service(qname)) for qname in qnames]

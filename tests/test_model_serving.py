@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from model.artifact import Artifact
-from model.classify import as_line, as_picture, classify
+from model.classify import as_line, as_picture, judge
 from model.explain import explain, likelihood, profile_of
 from model.manifest import Limits, Threshold
 from model.registry import RELEASED
@@ -162,13 +162,13 @@ def test_labelled_names_are_no_anchors() -> None:
 
 def test_names_are_judged_in_their_order(scorer: Scorer) -> None:
     names = [*NAMES, "a..b", "localhost", "WWW.Example.COM.de."]
-    found = list(classify(names, scorer))
+    found = list(judge(names, scorer))
     assert [judged.name for judged in found] == names
     assert found[5].verdict is None and found[6].verdict is not None and found[6].verdict.source == "ineligible"
 
 
 def test_a_line_has_four_columns_whatever_the_name(scorer: Scorer) -> None:
-    for judged in classify(["a\tb.com", "a..b\t\n", "github.com"], scorer):
+    for judged in judge(["a\tb.com", "a..b\t\n", "github.com"], scorer):
         line = as_line(judged)
         assert len(line.split("\t")) == 4 and "\n" not in line
 
