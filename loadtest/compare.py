@@ -6,17 +6,20 @@
 Each pair starts both servers fresh, on free ports of 127.0.0.1 (`{port}` in a command; `-dns.port` and the environment
 variable PORT for a Corefile), warms them with the same queries, then measures twice: closed loop for queries a second
 and CPU seconds a query, the two in turns of half a second, so that what else the machine does falls on both alike; and
-at `--rate` (open loop) for latencies. The servers run on one core and dnsperf on another, so that neither takes from
-the other; only one of the two is asked at a time. Printed are medians, and B/A with a bootstrap interval over pairs.
+at `--rate` for latencies (open loop: asked whatever is unanswered still, and a lost query has waited for the timeout).
+The servers run on one core and dnsperf on another, so that neither takes from the other; only one of the two is asked
+at a time. Printed are medians, and B/A with a bootstrap interval over pairs.
 """
 
 import argparse
 import itertools
+import math
 import os
 import re
 import shlex
 import shutil
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,10 +27,11 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from loadtest.arguments import count, positive
 from loadtest.dns_load import write_queries
 from loadtest.processes import cpu_seconds, resident_bytes
 from loadtest.profiles import Profile, flat
@@ -39,6 +43,8 @@ from verdicts import dnswire
 START_S = 30.0
 SLICE_S = 0.5
 QUANTILES = (0.5, 0.99, 0.999)
+TIMEOUT_S = 2
+BUSY = 0.9  # share of its core that a server uses when it is what sets the rate
 PER_CPU_SECOND = "queries/CPU s"
 
 
@@ -57,17 +63,28 @@ class Plan:
     clients: int = 20
     warm_s: float = 2.0  # of the same queries before anything is measured
     once: Path | None = None  # queries that are each asked once instead, so that all of them are known
+    # Instead of `queries_file`, for traffic that goes on: dnsperf begins its file anew at each start, and what is asked
+    # again is not new. The first part warms, then each run asks the next one, once at most.
+    parts: tuple[Path, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
+
+    def runs(self) -> "Iterator[Plan]":
+        """The plan of each run of dnsperf against one server, in their order."""
+        if not self.parts:
+            return itertools.repeat(self)
+        return (replace(self, queries_file=part) for part in self.parts)
 
 
 class Turn(NamedTuple):
-    """What one turn measured: queries a second, CPU seconds a query, resident bytes, lost share, latencies (s)."""
+    """What one turn measured: queries a second, CPU seconds a query, resident bytes, lost share, latencies (s), and the
+    share of the open loop's queries that dnsperf sent in its time."""
 
     qps: float
     cpu_a_query: float
     resident: float
     lost: float
     latencies: dict[str, float]
+    sent: float = 1.0
 
 
 def compare(a: str, b: str, plan: Plan, pairs: int, coredns: str = "coredns") -> tuple[list[Turn], list[Turn]]:
@@ -81,29 +98,35 @@ def measure(servers: tuple[str, str], plan: Plan, coredns: str = "coredns", firs
     with ExitStack() as stack:
         order = (0, 1) if first == "A" else (1, 0)
         at = {i: stack.enter_context(running(command_of(servers[i], coredns), plan.environment)) for i in order}
+        runs = (plan.runs(), plan.runs())
         for i in order:
-            warm(at[i][0], plan)
+            warm(at[i][0], next(runs[i]))
         closed: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
         for which in abba(max(1, round(plan.seconds / SLICE_S))):
             i = order["AB".index(which)]
             port, pid = at[i]
             before = cpu_seconds(pid)
-            figures = dnsperf(port, plan, seconds=min(SLICE_S, plan.seconds))
+            figures = dnsperf(port, next(runs[i]), seconds=min(SLICE_S, plan.seconds))
             seconds = figures["completed"] / figures["qps"]
             closed[i].update(figures | {"cpu": cpu_seconds(pid) - before, "seconds": seconds})
         resident = [resident_bytes(at[i][1]) for i in (0, 1)]
-        spread = {i: quantiles(latencies(at[i][0], plan), QUANTILES) for i in order}
+        opened = {i: latencies(at[i][0], next(runs[i])) for i in order}
+    spread = {i: quantiles(waits, QUANTILES) for i, waits in opened.items()}
+    due = plan.rate * plan.latency_s
     one, other = (
-        Turn(c["completed"] / c["seconds"], c["cpu"] / c["completed"], resident[i], c["lost"] / c["sent"], spread[i])
+        Turn(
+            c["completed"] / c["seconds"], c["cpu"] / c["completed"], resident[i], c["lost"] / c["sent"], spread[i],
+            len(opened[i]) / due,
+        )
         for i, c in enumerate(closed)
-    )
+    )  # fmt: skip
     return one, other
 
 
 def warm(port: int, plan: Plan) -> None:
     """Ask before it counts."""
     if plan.once is None:
-        dnsperf(port, plan, seconds=min(plan.warm_s, plan.seconds))
+        dnsperf(port, plan, seconds=plan.warm_s)
         return
     ask_once(port, plan.once)
 
@@ -160,9 +183,20 @@ def dnsperf(port: int, plan: Plan, seconds: float) -> dict[str, float]:
 
 
 def latencies(port: int, plan: Plan) -> list[float]:
-    """The latency of each query of an open-loop run at the plan's rate, in seconds."""
-    text = _dnsperf(port, plan, ["-v", "-l", f"{plan.latency_s:g}", "-c", str(plan.clients), "-Q", str(plan.rate)])
-    return [float(match[1]) for match in re.finditer(r"^> \S+ \S+ \S+ ([0-9.]+)", text, re.MULTILINE)]
+    """The latency of each query of an open-loop run at the plan's rate, in seconds; TIMEOUT_S of one that was lost.
+
+    As many may be unanswered as the timeout lets pile up: with dnsperf's own limit of 100 it would ask nothing while a
+    server stands still, and so never see how long those would have waited.
+    """
+    waiting = str(max(100, math.ceil(plan.rate * TIMEOUT_S)))
+    options = ["-v", "-l", f"{plan.latency_s:g}", "-c", str(plan.clients), "-Q", str(plan.rate), "-q", waiting]
+    return parse_latencies(_dnsperf(port, plan, options))
+
+
+def parse_latencies(text: str) -> list[float]:
+    """The latencies that dnsperf's `-v` tells, in seconds."""
+    found = re.finditer(r"^> (?:T|\S+ \S+ \S+ ([0-9.]+))", text, re.MULTILINE)
+    return [float(match[1] or TIMEOUT_S) for match in found]
 
 
 def parse_dnsperf(text: str) -> dict[str, float]:
@@ -193,10 +227,21 @@ def results(names: tuple[str, str], a: Sequence[Turn], b: Sequence[Turn]) -> lis
     }
     for q in [*(f"p{q * 100:g}" for q in QUANTILES), "max"]:
         quantities[f"ms {q}"] = [[t.latencies[q] * 1e3 for t in side] for side in (a, b)]
+    if any(turn.sent < BUSY for turn in (*a, *b)):
+        quantities["% of the rate sent"] = [[t.sent * 100 for t in side] for side in (a, b)]
     for unit, (left, right) in quantities.items():
-        rows.append(Result(names[0], unit, left))
-        rows.append(Result(names[1], unit, right, names[0] if all(left) else "", left if all(left) else []))
+        notes = [_busy(side) if unit == "queries/s" else "" for side in (a, b)]
+        rows.append(Result(names[0], unit, left, note=notes[0]))
+        pair, against = (names[0], left) if all(left) else ("", [])
+        rows.append(Result(names[1], unit, right, pair, against, note=notes[1]))
     return rows
+
+
+def _busy(turns: Sequence[Turn]) -> str:
+    """How busy the server was, and what that says of its queries a second."""
+    share = statistics.median(turn.qps * turn.cpu_a_query for turn in turns)
+    limited = "" if share >= BUSY else ": it could have answered more than dnsperf asked"
+    return f"{share:.0%} of a core used{limited}"
 
 
 def _dnsperf(port: int, plan: Plan, options: list[str]) -> str:
@@ -213,8 +258,9 @@ def _dnsperf(port: int, plan: Plan, options: list[str]) -> str:
         "-d",
         str(plan.queries_file),
         "-t",
-        "2",
+        str(TIMEOUT_S),
         "-e",
+        *(["-n", "1"] if plan.parts else []),
     ]
     done = subprocess.run([*arguments, "-W", *options], capture_output=True, text=True, timeout=plan.seconds + 60)
     if done.returncode != 0:
@@ -250,9 +296,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("a", help="a Corefile, or a command with {port}")
     parser.add_argument("b", help="likewise")
     parser.add_argument("--coredns", default="coredns", help="the CoreDNS that runs Corefiles (%(default)s)")
-    parser.add_argument("--pairs", type=int, default=7, help="pairs of the two (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each run (%(default)s)")
-    parser.add_argument("--rate", type=int, default=2000, help="queries a second of the latency run (%(default)s)")
+    parser.add_argument("--pairs", type=count, default=7, help="pairs of the two (%(default)s)")
+    parser.add_argument("--seconds", type=positive, default=5.0, help="of each run (%(default)s)")
+    parser.add_argument("--rate", type=count, default=2000, help="queries a second of the latency run (%(default)s)")
     parser.add_argument("--queries", metavar="FILE", help="in dnsperf's form (made traffic if not given)")
     parser.add_argument("--out", metavar="FILE", help="also write the report as JSON")
     options = parser.parse_args(arguments)

@@ -90,7 +90,7 @@ def plugin() -> str:
         interval = str(ratio_interval(cpu.values, cpu.against))
         rows.append([scenario, *(number(statistics.median(r.values)) for r in (bare, result)), interval])
     table = _table(["traffic", "without", "with", "CPU time a query, with against without"], rows)
-    return f"{table}\n\n{_warm(report)}"
+    return "\n\n".join([table, _warm(report), *report.notes])
 
 
 def _warm(report: Report) -> str:

@@ -4,7 +4,8 @@
 
 Warm: every question is in both caches before anything counts. Long chain: the same behind what operators run before the
 plugin and beside it (metadata, prometheus, errors, log, rewrite), with the verdict in each line of the log. 5 % new: a
-resolver's traffic, Zipf with one name in twenty asked once. New: every name is new, so that each waits for a verdict.
+resolver's traffic, Zipf with one name in twenty asked once, after 60,000 queries of the same. New: nearly every name is
+new, so that each waits for a verdict. In these two no run asks what one before it asked.
 The cluster is a recorded one (`loadtest.recorded`), so that what is measured is the plugin; it runs in a process of its
 own, beside dnsperf.
 """
@@ -20,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from loadtest.compare import PER_CPU_SECOND, CannotCompare, Plan, compare, results
+from loadtest.compare import PER_CPU_SECOND, SLICE_S, CannotCompare, Plan, compare, results
 from loadtest.dns_load import write_queries
 from loadtest.profiles import Profile, flat
 from loadtest.recorded import Recording
@@ -40,6 +41,8 @@ PROFILES = {
 }
 PAIRS = {WARM: 12, LONG: 8, "5 % new": 5, "new names": 5}
 RATES = {WARM: 2000, LONG: 2000, "5 % new": 2000, "new names": 500}  # queries a second of the latency run
+# Traffic that goes on: the queries that come before anything counts, and those of one run, more than fit into it.
+WARMED, PART, WARM_S = {"5 % new": 60_000, "new names": 2_000}, 25_000, 10.0
 WARM_GOAL = 0.95
 GOAL = f"{WARM_GOAL} of the bare queries a CPU second"
 STANZA = """    verdict http://127.0.0.1:{port} {{
@@ -102,19 +105,35 @@ def recorded_cluster(folder: Path) -> Iterator[int]:
 def scenario(name: str, folder: Path, port: int, pairs: int, seconds: float) -> list[Result]:
     """One kind of traffic, measured `pairs` times on each side."""
     file = folder / "queries.txt"
-    count = 400_000 if name == "new names" else 200_000
+    count = 200_000
     write_queries(str(file), itertools.islice(queries(flat(PROFILES[name])), count))
-    once = None
-    if PROFILES[name] is KNOWN:
+    once: Path | None = None
+    parts: tuple[Path, ...] = ()
+    if name in WARMED:
+        parts = split(file, [WARMED[name], *[PART] * (round(seconds / SLICE_S) + 1)])
+    else:
         once = folder / "once.txt"
         once.write_text("".join(f"{line}\n" for line in sorted(set(file.read_text().splitlines()))))
     bare, ours = corefiles(folder, port, name == LONG)
-    plan = Plan(file, seconds, rate=RATES[name], warm_s=1.0, once=once)
+    plan = Plan(file, seconds, rate=RATES[name], warm_s=WARM_S if parts else 1.0, once=once, parts=parts)
     a, b = compare(bare, ours, plan, pairs, str(golang.build()))
     found = results((f"{name}, bare", f"{name}, with verdict"), a, b)
     if name != WARM:
         return found
     return [replace(row, goal=GOAL) if row.unit == PER_CPU_SECOND and row.against else row for row in found]
+
+
+def split(file: Path, counts: Sequence[int]) -> tuple[Path, ...]:
+    """Files of so many of the queries each, one after another."""
+    lines = file.read_text().splitlines(keepends=True)
+    if sum(counts) > len(lines):
+        raise ValueError(f"{file}: {len(lines)} queries, expected at least {sum(counts)}")
+    ends = list(itertools.accumulate(counts))
+    found = []
+    for number, (count, end) in enumerate(zip(counts, ends, strict=True)):
+        found.append(file.with_name(f"{file.name}.{number}"))
+        found[-1].write_text("".join(lines[end - count : end]))
+    return tuple(found)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

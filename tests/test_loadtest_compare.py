@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest import compare
+from loadtest import compare, plugin_bench
 from loadtest.compare import CannotCompare, Plan, Turn, command_of, measure, parse_dnsperf, results, running
 from tests.requires import need
 
@@ -65,6 +65,44 @@ def test_results_put_b_against_a() -> None:
     turn = Turn(1000.0, 1e-4, 2**20, 0.0, {"p50": 1e-3, "p99": 2e-3, "p99.9": 3e-3, "max": 4e-3})
     rows = results(("a", "b"), [turn], [turn._replace(qps=2000.0)])
     assert rows[1].name == "b" and rows[1].against == [1000.0] and rows[1].values == [2000.0]
+
+
+def test_a_lost_query_has_waited_for_the_timeout() -> None:
+    said = "> NOERROR a.org A 0.000123\n> T b.org A\n[Timeout] Query timed out: msg id 7\n> NXDOMAIN c.org AAAA 0.5\n"
+    assert compare.parse_latencies(said) == [0.000123, 2.0, 0.5]
+
+
+def test_who_sets_the_rate_is_said() -> None:
+    turn = Turn(1000.0, 5e-4, 2**20, 0.0, {"p50": 1e-3, "p99": 2e-3, "p99.9": 3e-3, "max": 4e-3})
+    idle, busy = results(("a", "b"), [turn], [turn._replace(cpu_a_query=9.9e-4)])[:2]
+    assert idle.note == "50% of a core used: it could have answered more than dnsperf asked"
+    assert busy.note == "99% of a core used"
+
+
+def test_a_rate_that_dnsperf_did_not_reach_is_said() -> None:
+    turn = Turn(1000.0, 5e-4, 2**20, 0.0, {"p50": 1e-3, "p99": 2e-3, "p99.9": 3e-3, "max": 4e-3})
+    assert not any("rate sent" in row.unit for row in results(("a", "b"), [turn], [turn]))
+    rows = results(("a", "b"), [turn], [turn._replace(sent=0.4)])
+    assert [row.values for row in rows if row.unit == "% of the rate sent"] == [[100.0], [40.0]]
+
+
+def test_traffic_that_goes_on_asks_nothing_twice(tmp_path: Path) -> None:
+    """A server that writes down what it was asked: dnsperf begins its file anew at each start."""
+    need(shutil.which("dnsperf"), "dnsperf is not installed")
+    (tmp_path / "server.py").write_text(
+        SERVER.replace(
+            "    s.sendto", "    open(sys.argv[2], 'a').write(data[12:data.index(0, 12)].hex() + '\\n')\n    s.sendto"
+        )
+    )
+    (tmp_path / "q").write_text("".join(f"n{number}.example.org A\n" for number in range(300)))
+    parts = plugin_bench.split(tmp_path / "q", [100, 100, 100])
+    servers = [f"{sys.executable} {tmp_path / 'server.py'} {{port}} {tmp_path / name}" for name in "ab"]
+    measure((servers[0], servers[1]), Plan(tmp_path / "q", seconds=0.5, rate=200, parts=parts))
+    for name in "ab":
+        asked = [line for line in (tmp_path / name).read_text().split() if not line.startswith("07")]  # example.org
+        assert len(asked) == len(set(asked)) == 300
+    with pytest.raises(ValueError, match="300 queries, expected at least 301"):
+        plugin_bench.split(tmp_path / "q", [301])
 
 
 def test_two_servers_are_measured(server: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
