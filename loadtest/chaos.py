@@ -10,6 +10,8 @@ when a promise was broken. The first row is no failure at all: what the machine 
 """
 
 import argparse
+import sqlite3
+import subprocess
 import sys
 import threading
 import time
@@ -18,12 +20,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from loadtest.arguments import positive
 from loadtest.driver import Driver, Tally
-from loadtest.faults import FAULTS, NOTHING, Fault, NotPossible, chosen
+from loadtest.faults import FAIL_OPEN, FAULTS, NOTHING, Fault, NotPossible, chosen
 from loadtest.judging import Expectation
 from loadtest.prober import Prober, Times, times
 from loadtest.processes import resident_bytes
 from loadtest.profiles import Flood, Profile, flat
+from loadtest.promises import tried
 from loadtest.rig import Books, NotRunning, Rig, rig
 from loadtest.stats import command_line, describe_machine, quantiles, table
 from loadtest.traffic import queries
@@ -31,6 +35,8 @@ from serve_app.local.prepare import BLOCKED
 
 MAX_GROWTH_MIB = 64.0  # of CoreDNS
 MAX_P99_S = 0.75  # the Corefile's deadline of 500 ms, and the machine's own delays
+AT_ONCE_S = 2.0  # in an outage so long some names must be failed open at once, not each at the deadline
+SENT = 0.5  # share of the load that must have been sent; less is no load, and proves nothing
 MAX_FELT = 0.05  # share of fresh names without a verdict that still counts as "notices nothing"
 WARM_S, TAIL_S = 1.0, 1.0
 SETTLE_S = 120.0  # a killed log is started again first
@@ -58,6 +64,10 @@ twice, and verdicts must come back; how fast, the long form alone judges, on a m
 row is no failure at all: what the machine and the load do by themselves.
 """
 
+TRIED = """What tries each row of ARCHITECTURE.md's "What failure means": the failures above, and tests where one needs
+an Elasticsearch, a start or a file of another kind. `python -m loadtest.log_kills` does the fourth row at length.
+"""
+
 SHORT = Form(seconds=1.5, rate=50, timeout=5.0, patience=3.0, timed=False)
 
 
@@ -74,6 +84,7 @@ class Finding:
     lost: int
     doubled: int
     growth: float
+    due: int  # queries of the load that its time and rate make
     broken: tuple[str, ...] = ()
 
     def row(self) -> dict[str, str]:
@@ -101,9 +112,19 @@ def try_out(system: Rig, fault: Fault, form: Form, seed: int) -> Finding:
     memory = resident_bytes(system.coredns.pid)
     floods = (Flood(WARM_S, form.seconds, fault.flood),) if fault.flood else ()
     driver = Driver(("127.0.0.1", system.dns_port), Expectation(enforcing=True), form.timeout)
-    sender = threading.Thread(target=driver.run, args=(queries(replace(form.profile(), floods=floods), seed),))
+    load = queries(replace(form.profile(), floods=floods), seed)  # takes a while, which is none of the load's
+    trouble: list[Exception] = []
+
+    def send() -> None:
+        try:
+            driver.run(load)
+        except Exception as error:  # a thread's end is nobody's: the row must say it
+            trouble.append(error)
+
+    sender = threading.Thread(target=send)
     with Prober(system.dns_port, BLOCKED, form.timeout) as prober:
         sender.start()
+        started = time.monotonic()
         try:
             time.sleep(WARM_S)
             begun = time.monotonic()
@@ -113,8 +134,11 @@ def try_out(system: Rig, fault: Fault, form: Form, seed: int) -> Finding:
             _wait_healed(prober, ended, fault.recover_s * form.patience)
             time.sleep(TAIL_S)
         finally:
+            due = int((time.monotonic() - started) * form.rate)
             driver.stop()
             sender.join()
+    if trouble:
+        raise AssertionError(f"the load ended with {trouble[0]!r}")
     growth = (resident_bytes(system.coredns.pid) - memory) / 2**20
     answered = driver.tally.answered + sum(p.answered for p in prober.probes) + system.answered - answered_before
     expected = 0 if fault.outage else before.seen + answered
@@ -126,6 +150,7 @@ def try_out(system: Rig, fault: Fault, form: Form, seed: int) -> Finding:
     finding = Finding(
         fault, driver.tally, len(prober.probes), sum(not p.judged for p in prober.probes),
         times(prober.probes, begun, ended), books, max(0, answered - books.seen), max(0, books.seen - sent), growth,
+        due,
     )  # fmt: skip
     return replace(finding, broken=(*broken(finding), *(late(finding) if form.timed else ())))
 
@@ -133,6 +158,10 @@ def try_out(system: Rig, fault: Fault, form: Form, seed: int) -> Finding:
 def broken(found: Finding) -> list[str]:
     """The promises that a finding breaks on any machine, in words."""
     fault, books, said = found.fault, found.books, []
+    if found.tally.sent < SENT * found.due or not found.probes:
+        said.append(f"not measured: {found.tally.sent} of about {found.due} queries sent, {found.probes} probes")
+    if fault.felt and not found.unjudged:
+        said.append("not measured: every fresh name had its verdict, so the failure never came")
     if found.tally.failed and not fault.outage:
         said.append(", ".join(f"{count}x {problem}" for problem, count in found.tally.problems.items()))
     if found.lost and not fault.outage:  # what a killed CoreDNS had not yet reported was never acknowledged
@@ -155,6 +184,10 @@ def late(found: Finding) -> list[str]:
     said = []
     if found.fault.promise == NOTHING and found.unjudged > MAX_FELT * found.probes:
         said.append(f"{found.unjudged} of {found.probes} fresh names without a verdict")
+    if found.fault.promise == FAIL_OPEN and found.times.felt > AT_ONCE_S and found.times.notice is None:
+        said.append(
+            f"each fresh name waited for the deadline in {found.times.felt:.1f} s, none was failed open at once"
+        )
     p99 = quantiles(found.tally.latencies)["p99"]
     if p99 > MAX_P99_S and not found.fault.outage:
         said.append(f"p99 {p99:.2f} s")
@@ -171,7 +204,7 @@ def run(faults: Sequence[Fault], form: Form, seed: int, say: Callable[[str], Non
                 row = try_out(system, fault, form, seed + number).row()
             except NotPossible as reason:
                 row = {"failure": fault.name, "promise": fault.promise, "kept": f"not tried: {reason}"}
-            except (AssertionError, NotRunning) as reason:
+            except (AssertionError, NotRunning, OSError, subprocess.SubprocessError, sqlite3.Error) as reason:
                 row = {"failure": fault.name, "promise": fault.promise, "kept": f"no: {reason}"}
             say(f"    {row['kept']}")
             rows.append(row)
@@ -186,6 +219,7 @@ def document(rows: list[dict[str, str]], form: Form) -> str:
     return (
         f"# Chaos\n\nMeasured {when} by `{command_line()}` on {machine}. Load: {form.rate} queries/s"
         f" and a fresh name each 50 ms; each failure lasts {form.seconds:g} s.\n\n{table(rows)}\n\n{FORMS}"
+        f"\n{TRIED}\n{tried()}\n"
     )
 
 
@@ -207,7 +241,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m loadtest.chaos", description=__doc__.split("\n")[0])
     parser.add_argument("--short", action="store_true", help="the short form, which CI runs")
     parser.add_argument("--only", default="", metavar="WORDS", help="failures whose names hold one of these words")
-    parser.add_argument("--seconds", type=float, help="how long each failure lasts (5; 1.5 in the short form)")
+    parser.add_argument("--seconds", type=positive, help="how long each failure lasts (5; 1.5 in the short form)")
     parser.add_argument("--seed", type=int, default=0, help="of the load (%(default)s)")
     parser.add_argument("--out", metavar="FILE", help="where the table goes (docs/chaos.md for all failures)")
     parser.add_argument("--list", action="store_true", help="name the failures")
@@ -226,6 +260,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NotRunning as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     text = document(rows, form)
     out = options.out or ("docs/chaos.md" if len(faults) == len(FAULTS) else "")
     if out:

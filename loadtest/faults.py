@@ -38,6 +38,7 @@ class Fault:
     short: bool = False
     outage: bool = False
     recover_s: float = 60.0
+    felt: bool = False  # fresh names cannot have had their verdicts meanwhile; where they had, the failure never came
     flood: float = 0.0  # queries a second on top
 
 
@@ -193,27 +194,28 @@ WHOLE_CLUSTER = ("serve_app.local.cluster", "raylet", "gcs_server", "ray::", "ha
 
 FAULTS = (
     Fault("none, for comparison", NOTHING, only_time, short=True),
-    Fault("wire refused", FAIL_OPEN, wire(Behaviour("refuse")), short=True),
-    Fault("wire silent (half-open)", FAIL_OPEN, wire(Behaviour("silent")), short=True),
-    Fault("wire reset", FAIL_OPEN, wire(Behaviour("reset"))),
-    Fault("replies slow (2 s)", FAIL_OPEN, wire(Behaviour("slow", delay=2.0)), short=True),
-    Fault("replies cut", FAIL_OPEN, wire(Behaviour("cut"))),
-    Fault("replies corrupt", FAIL_OPEN, wire(Behaviour("corrupt")), short=True),
-    Fault("no verdicts in the reply", FAIL_OPEN, wire(_answer(200, _SHORT_ARRAY))),
-    Fault("score out of range", FAIL_OPEN, wire(_answer(200, _WRONG_SCORE))),
-    Fault("token refused", FAIL_OPEN, wire(_answer(401, b'{"code":"unauthorised","message":"no"}'))),
-    Fault("cluster full (503)", FAIL_OPEN, wire(_answer(503, b'{"code":"unavailable","message":"full"}'))),
+    Fault("wire refused", FAIL_OPEN, wire(Behaviour("refuse")), short=True, felt=True),
+    Fault("wire silent (half-open)", FAIL_OPEN, wire(Behaviour("silent")), short=True, felt=True),
+    Fault("wire reset", FAIL_OPEN, wire(Behaviour("reset")), felt=True),
+    Fault("replies slow (2 s)", FAIL_OPEN, wire(Behaviour("slow", delay=2.0)), short=True, felt=True),
+    Fault("replies cut", FAIL_OPEN, wire(Behaviour("cut")), felt=True),
+    Fault("replies corrupt", FAIL_OPEN, wire(Behaviour("corrupt")), short=True, felt=True),
+    Fault("no verdicts in the reply", FAIL_OPEN, wire(_answer(200, _SHORT_ARRAY)), felt=True),
+    Fault("score out of range", FAIL_OPEN, wire(_answer(200, _WRONG_SCORE)), felt=True),
+    Fault("token refused", FAIL_OPEN, wire(_answer(401, b'{"code":"unauthorised","message":"no"}')), felt=True),
+    Fault("cluster full (503)", FAIL_OPEN, wire(_answer(503, b'{"code":"unavailable","message":"full"}')), felt=True),
     Fault("classifier killed", FAIL_OPEN, kill(REPLICA + "Classifier"), short=True),
     Fault("preprocessor killed", FAIL_OPEN, kill(REPLICA + "Preprocessor")),
     Fault("one ingress killed", FAIL_OPEN, kill(REPLICA + "Ingress", most=1), short=True),
-    Fault("every ingress killed", FAIL_OPEN, kill(REPLICA + "Ingress")),
+    Fault("every ingress killed", FAIL_OPEN, kill(REPLICA + "Ingress"), felt=True),
     Fault("log killed", NOTHING, kill(REPLICA + "VerdictLog"), short=True),
     Fault("log killed again", NOTHING, kill(REPLICA + "VerdictLog")),
-    Fault("HAProxy killed", FAIL_OPEN, kill("haproxy")),
+    Fault("HAProxy killed", FAIL_OPEN, kill("haproxy"), felt=True),
     Fault("Serve controller killed", NOTHING, kill("ServeController")),
     Fault("classifier frozen", FAIL_OPEN, freeze(REPLICA + "Classifier")),
+    Fault("preprocessor frozen", FAIL_OPEN, freeze(REPLICA + "Preprocessor")),
     Fault("log frozen", NOTHING, freeze(REPLICA + "VerdictLog")),
-    Fault("cluster frozen", FAIL_OPEN, freeze(REPLICA, "haproxy"), short=True),
+    Fault("cluster frozen", FAIL_OPEN, freeze(REPLICA, "haproxy"), short=True, felt=True),
     Fault("store locked", NOTHING, store_locked, short=True),
     Fault("disk full", NOTHING, disk_full),
     Fault("CoreDNS killed", "starts again; nothing acknowledged is lost or doubled", killed_resolver, outage=True),
@@ -221,7 +223,7 @@ FAULTS = (
     Fault("bad Corefile at a reload", "keeps the former; clients notice nothing", bad_corefile, short=True),
     Fault("hostile names", "answered as any other; nothing is lost", hostile_names, short=True),
     Fault("flood of new names", "every query answered; memory bounded", only_time, flood=1500.0),
-    Fault("cluster killed", FAIL_OPEN, kill(*WHOLE_CLUSTER), recover_s=180.0),
+    Fault("cluster killed", FAIL_OPEN, kill(*WHOLE_CLUSTER), recover_s=180.0, felt=True),
 )  # fmt: skip
 
 

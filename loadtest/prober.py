@@ -73,21 +73,25 @@ class Prober:
 
 
 class Times(NamedTuple):
-    """Seconds: from the fault to its being noticed, and from its end to the first fresh verdict that is followed by
-    others. None: it was never felt, or never healed."""
+    """Seconds: from the fault to its being noticed, from its end to the first fresh verdict that is followed by others,
+    and the longest time in which no fresh name had a verdict. None: it was never felt, or cost the deadline to its end;
+    or it never healed."""
 
     notice: float | None
     recover: float | None
+    felt: float = 0.0
 
 
 def times(probes: list[Probe], begun: float, ended: float) -> Times:
-    """What the probes say of a fault that lasted from `begun` to `ended` (monotonic seconds)."""
-    during = [p for p in probes if begun <= p.time < ended]
-    unjudged = [p for p in during if not p.judged]
+    """What the probes say of a fault that lasted from `begun` to `ended` (monotonic seconds). What a kill does comes
+    after it."""
+    unjudged = [p for p in probes if begun <= p.time and not p.judged]
     quick = next((p for p in unjudged if p.latency <= NOTICED_S), None)
     notice = None if quick is None else max(0.0, quick.time + quick.latency - begun)
+    groups = [list(group) for judged, group in itertools.groupby(probes, lambda p: p.judged) if not judged]
+    felt = max((g[-1].time + g[-1].latency - g[0].time for g in groups if g[-1].time >= begun), default=0.0)
     after = [p for p in probes if p.time >= ended]
     runs = (after[i : i + STEADY] for i in range(len(after) - STEADY + 1))
     healed = next((run[0] for run in runs if all(probe.judged for probe in run)), None)
     recover = None if healed is None else max(0.0, healed.time + healed.latency - ended)
-    return Times(notice if unjudged else None, recover)
+    return Times(notice, recover, felt)

@@ -1,14 +1,24 @@
 """What chaos concludes from what it saw: times from probes, promises from counts. The real thing is in tests/e2e."""
 
+import contextlib
+import itertools
+import re
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
-from loadtest.chaos import SHORT, Finding, Form, broken, document, late
-from loadtest.driver import Tally
-from loadtest.faults import FAULTS, chosen
+from loadtest import chaos
+from loadtest.chaos import SHORT, Finding, Form, broken, document, late, try_out
+from loadtest.driver import Driver, Tally
+from loadtest.faults import FAIL_OPEN, FAULTS, Fault, chosen
 from loadtest.prober import Probe, Times, times
-from loadtest.rig import Books
+from loadtest.promises import TRIED
+from loadtest.rig import Books, Rig
+
+ROOT = Path(__file__).parent.parent
 
 
 def probes(*runs: tuple[float, float, float, bool]) -> list[Probe]:
@@ -21,11 +31,21 @@ def probes(*runs: tuple[float, float, float, bool]) -> list[Probe]:
 
 def test_a_fault_is_noticed_when_failing_open_costs_nothing_any_more() -> None:
     seen = probes((0, 1, 0.01, True), (1, 2, 0.5, False), (2, 4, 0.001, False), (4, 6, 0.01, True))
-    assert times(seen, begun=1, ended=3) == Times(pytest.approx(1.001), pytest.approx(1.01))
+    assert times(seen, begun=1, ended=3) == Times(pytest.approx(1.001), pytest.approx(1.01), pytest.approx(2.901))
 
 
 def test_a_fault_nobody_felt_has_no_time_of_notice() -> None:
     assert times(probes((0, 6, 0.01, True)), 1, 3) == Times(None, pytest.approx(0.01))
+
+
+def test_what_a_kill_does_comes_after_it() -> None:
+    seen = probes((0, 1, 0.01, True), (1, 2, 0.5, False), (2, 4, 0.001, False), (4, 7, 0.01, True))
+    assert times(seen, begun=1, ended=1).notice == pytest.approx(1.001)
+
+
+def test_an_outage_is_as_long_as_no_verdict_came() -> None:
+    seen = probes((0, 1, 0.01, True), (1, 1.2, 0.5, False), (1.2, 5, 0.01, True), (5, 5.2, 0.5, False))
+    assert times(seen, begun=1, ended=5.2).felt == pytest.approx(0.6)
 
 
 def test_one_verdict_between_failures_is_no_recovery() -> None:
@@ -47,7 +67,7 @@ def test_what_never_heals_has_no_time_of_recovery() -> None:
 REFUSED, QUIET = (next(f for f in FAULTS if f.name == name) for name in ("wire refused", "log killed"))
 GOOD = Finding(
     REFUSED, Tally(sent=100, answered=100, latencies=[0.001] * 100), 50, 10, Times(0.1, 0.5),
-    Books(seen=150, counted=150, discarded=0, missing=0, dead=0), 0, 0, 1.0,
+    Books(seen=150, counted=150, discarded=0, missing=0, dead=0), 0, 0, 1.0, 100,
 )  # fmt: skip
 
 
@@ -64,6 +84,9 @@ def test_a_finding_in_order_breaks_nothing() -> None:
         ({"books": Books(150, 140, 5, 0, 0)}, "counts 140 + discarded 5 are not seen 150"),
         ({"times": Times(0.1, None)}, "no fresh verdicts came again"),
         ({"growth": 65.0}, "CoreDNS grew by 65 MiB"),
+        ({"tally": Tally()}, "not measured: 0 of about 100 queries sent, 50 probes"),
+        ({"probes": 0, "unjudged": 10}, "not measured: 100 of about 100 queries sent, 0 probes"),
+        ({"unjudged": 0}, "not measured: every fresh name had its verdict, so the failure never came"),
     ],
 )
 def test_each_promise_can_break(change: dict[str, object], said: str) -> None:
@@ -75,6 +98,10 @@ def test_each_promise_can_break(change: dict[str, object], said: str) -> None:
     [
         ({"fault": QUIET}, "10 of 50 fresh names without a verdict"),
         ({"tally": Tally(sent=100, latencies=[1.0] * 100)}, "p99 1.00 s"),
+        (
+            {"times": Times(None, 0.5, 2.5)},
+            "each fresh name waited for the deadline in 2.5 s, none was failed open at once",
+        ),
     ],
 )
 def test_a_promise_about_time_breaks_apart(change: dict[str, object], said: str) -> None:
@@ -95,7 +122,9 @@ def test_a_killed_resolver_may_lose_what_it_had_not_reported_but_double_nothing(
 
 
 def test_failures_are_chosen_by_words() -> None:
-    assert {f.name for f in chosen("frozen", short=False)} == {"classifier frozen", "log frozen", "cluster frozen"}
+    assert {f.name for f in chosen("frozen", short=False)} == {
+        "classifier frozen", "preprocessor frozen", "log frozen", "cluster frozen",
+    }  # fmt: skip
 
 
 def test_the_short_form_is_a_part() -> None:
@@ -111,3 +140,27 @@ def test_an_unknown_failure_is_refused() -> None:
 def test_the_document_names_machine_command_and_every_failure() -> None:
     text = document([GOOD.row()], Form())
     assert "cores" in text and "Measured" in text and "| wire refused |" in text
+    assert "`tests/test_store.py::test_a_hostile_name_is_data`" in text
+
+
+def test_every_row_of_the_failure_table_is_tried_by_what_there_is() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text().partition("## What failure means")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("|")][2:]
+    assert rows == list(TRIED)
+    known = {fault.name for fault in FAULTS}
+    for what in itertools.chain(*TRIED.values()):
+        file, _, test = what.partition("::")
+        assert what in known or re.search(rf"\b(def|func) {test}\(", (ROOT / file).read_text()), what
+    assert known - {"none, for comparison"} <= set(itertools.chain(*TRIED.values()))
+
+
+def test_a_load_that_fails_is_no_kept_promise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread's exception is nobody's: the row would have said that all was well."""
+    nothing: Any = None
+    monkeypatch.setattr(Driver, "run", lambda self, queries: 1 / 0)
+    monkeypatch.setattr(Rig, "settled", lambda self, seconds, seen=0: Books(0, 0, 0, 0, 0))
+    monkeypatch.setattr(chaos, "resident_bytes", lambda pid: 0)
+    made = Rig(Path("/h"), Path("/f"), 1, 2, nothing, Path("/b"), 3, Mock(pid=1))
+    quick = Fault("quick", FAIL_OPEN, lambda rig, seconds: contextlib.nullcontext(), recover_s=0.1)
+    with pytest.raises(AssertionError, match="the load ended with ZeroDivisionError"):
+        try_out(made, quick, Form(), seed=0)
