@@ -1,6 +1,8 @@
 """The document of benchmarks: parts run with a limit, reports kept, nothing shown that was not measured."""
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from loadtest.bench import PARTS, Part, chosen, document, measure
 from loadtest.plots import draw, panels
 from loadtest.stats import Report, Result
 
+ROOT = Path(__file__).parent.parent
 REPORT = Report(
     "Names",
     "python -m x",
@@ -55,6 +58,28 @@ def test_a_part_that_fails_is_named_and_keeps_its_former_report(place: Path, pro
 
 def test_a_part_that_hangs_is_ended_with_what_it_started(place: Path) -> None:
     assert measure(part(place, HANGS, limit=1.0), quick=False) == "not done after 1 s"
+
+
+def test_a_part_that_missed_a_goal_is_reported_all_the_same(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    REPORT.save(place / "made.json")
+    assert measure(part(place, WRITES + "\nraise SystemExit(1)"), quick=False) == ""
+    assert Report.load(place / "probe.json") == REPORT and "a goal was missed" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_the_part_that_runs(place: Path) -> None:
+    """It has a session of its own, which the terminal's signal does not reach."""
+    (place / "probe_bench.py").write_text(
+        "import os, signal, time\nopen('pid', 'w').write(str(os.getpid()))\nos.kill(os.getppid(), signal.SIGINT)\n"
+        "time.sleep(60)"
+    )
+    program = (
+        f"from pathlib import Path; from loadtest import bench; bench.REPORTS = bench.ROOT = Path({str(place)!r}); "
+        "bench.PARTS = (bench.Part('probe', 'probe_bench', 'Does it work?'),); raise SystemExit(bench.main([]))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert done.returncode == 130 and "interrupted in probe" in done.stderr and "Traceback" not in done.stderr
+    pid = int((place / "pid").read_text())
+    assert not Path(f"/proc/{pid}").exists()
 
 
 def test_the_document_shows_each_report_under_its_command(place: Path) -> None:
