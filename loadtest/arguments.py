@@ -1,8 +1,9 @@
-"""Numbers on the command lines of the load tools: what is none, or out of bounds, is refused by name. Standard library
-only."""
+"""What the command lines of the load tools name: numbers, ports, files with a token. What is none, or out of bounds, is
+refused by name. Standard library only."""
 
 import argparse
 import math
+from pathlib import Path
 
 
 def positive(text: str) -> float:
@@ -24,6 +25,20 @@ def count(text: str) -> int:
     """A whole number from 1."""
     value = _number(text)
     return int(_within(text, value >= 1 and value == math.floor(value) < math.inf, value, "a whole number from 1"))
+
+
+def port(text: str) -> int:
+    """A port, or 0 for any that is free."""
+    value = _number(text)
+    return int(_within(text, 0 <= value <= 65535 and value == math.floor(value), value, "a port from 0 to 65535"))
+
+
+def first_word(path: Path) -> str:
+    """The token that a file begins with."""
+    words = path.read_text(encoding="utf-8").split()
+    if not words:
+        raise ValueError(f"{path}: empty, expected a token")
+    return words[0]
 
 
 def _number(text: str) -> float:

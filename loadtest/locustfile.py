@@ -25,6 +25,7 @@ from locust import FastHttpUser, User, constant, constant_pacing, task
 from locust.exception import StopUser
 
 from loadtest import locust_runs, panel_session
+from loadtest.arguments import first_word
 from loadtest.driver import server_address, source_address
 from loadtest.judging import problem
 from loadtest.traffic import Query
@@ -52,7 +53,7 @@ class _Wire(FastHttpUser):  # type: ignore[misc]
         self.wait_time = (lambda: 0.0) if options.pace == 0 else constant_pacing(options.pace).__get__(self)
         self.fixed = {"Verdict-Budget-Ms": str(options.budget_ms)}
         if options.token_file:
-            self.fixed["Authorization"] = "Bearer " + Path(options.token_file).read_text().split()[0]
+            self.fixed["Authorization"] = "Bearer " + first_word(Path(options.token_file))
 
 
 def _judge(answer: Any, found: str) -> None:
@@ -140,7 +141,7 @@ class Analyst(FastHttpUser):  # type: ignore[misc]
         self.cookie = ""
         if file:
             answer = self.client.get(
-                "/login", params={"token": Path(file).read_text().split()[0]}, name="/login", allow_redirects=False
+                "/login", params={"token": first_word(Path(file))}, name="/login", allow_redirects=False
             )
             if answer.status_code != 302:  # 0: nothing listens; the request itself is counted as failed
                 raise StopUser(f"log-in answered {answer.status_code}, expected 302")

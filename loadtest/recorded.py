@@ -12,6 +12,7 @@ to a real cluster, to try a log or a store with real batches.
 """
 
 import argparse
+import errno
 import json
 import sys
 import threading
@@ -23,6 +24,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from loadtest.arguments import first_word, port
 from loadtest.populations import BadPopulation, read_names
 
 FRAME = 256  # names
@@ -169,7 +171,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with RecordedCluster(recording, options.port, options.observations) as server:
                 print(f"http://127.0.0.1:{server.server_address[1]}: {len(recording.verdicts)} verdicts", flush=True)
                 server.serve_forever()
-        token = options.token_file.read_text().split()[0]
+            return 0
+        token = first_word(options.token_file)
         if options.what == "take":
             taken = take(options.cluster, token, read_names(str(options.names)))
             taken.save(options.out)
@@ -179,9 +182,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"{send(options.cluster, token, lines)} batches acknowledged")
     except KeyboardInterrupt:
         return 0
+    except urllib.error.HTTPError as error:
+        print(f"{error.url}: {error} {error.read().decode(errors='replace')}", file=sys.stderr)
+        return 1
+    except urllib.error.URLError as error:
+        print(f"{options.cluster}: no cluster answers there ({error.reason})", file=sys.stderr)
+        return 1
     except (BadRecording, BadPopulation, OSError, ValueError) as error:
-        said = error.read().decode(errors="replace") if isinstance(error, urllib.error.HTTPError) else ""
-        print(f"{error} {said}".strip(), file=sys.stderr)
+        where = f"--port {options.port}: " if getattr(error, "errno", 0) == errno.EADDRINUSE else ""
+        print(f"{where}{error}", file=sys.stderr)
         return 1
     return 0
 
@@ -193,7 +202,7 @@ def _parser() -> argparse.ArgumentParser:
         part = doing.add_parser(name)
         if name == "serve":
             part.add_argument("--verdicts", type=Path, required=True, help="what `take` wrote")
-            part.add_argument("--port", type=int, default=8053, help="(%(default)s)")
+            part.add_argument("--port", type=port, default=8053, help="(%(default)s)")
             part.add_argument("--observations", type=Path, help="where reported batches go, a line each")
             continue
         part.add_argument("--cluster", default="http://127.0.0.1:8053", help="(%(default)s)")

@@ -34,12 +34,12 @@ def broken(limits: Limits, figures: Figures, final: bool = False) -> list[str]:
         return []
     found = []
     share = figures.failures / figures.requests
-    if share > limits.failed_share:
+    if not share <= limits.failed_share:  # so that a limit that is no number is broken, and not without end
         why = f" ({'; '.join(figures.errors)})" if figures.errors else ""
         found.append(f"{share:.2%} of requests failed, at most {limits.failed_share:.2%} allowed{why}")
-    if figures.p99_ms > limits.p99_ms:
+    if not figures.p99_ms <= limits.p99_ms:
         found.append(f"p99 is {figures.p99_ms:.0f} ms, at most {limits.p99_ms:g} ms allowed")
-    if final and figures.rps < limits.min_rps:
+    if final and not figures.rps >= limits.min_rps:
         found.append(f"{figures.rps:.1f} requests/s, at least {limits.min_rps:.1f} expected")
     return found
 

@@ -1,6 +1,7 @@
 """The locust users, their limits and shapes; locust itself runs headless against a resolver of the test's own."""
 
 import json
+import math
 import re
 import signal
 import subprocess
@@ -56,6 +57,11 @@ def test_a_rate_is_judged_only_at_the_end() -> None:
 
 def test_a_run_without_requests_is_broken() -> None:
     assert verdict(Limits(), Figures(0, 0, 0, 0)).startswith("BROKEN: no request was made")
+
+
+@pytest.mark.parametrize("name", ["failed_share", "p99_ms", "min_rps"])
+def test_a_limit_that_is_no_number_holds_nothing(name: str) -> None:
+    assert verdict(Limits()._replace(**{name: math.nan}), Figures(200, 0, 5, 50)).startswith("BROKEN")
 
 
 def test_the_last_line_says_held() -> None:

@@ -1,6 +1,8 @@
 """A recorded cluster: what was taken is what is served, and what resolvers report is written down."""
 
+import contextlib
 import json
+import socket
 import threading
 import urllib.error
 from collections.abc import Iterator
@@ -82,3 +84,34 @@ def test_a_malformed_frame_is_a_400(cluster: str, document: object) -> None:
 def test_the_command_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert recorded.main(["serve", "--verdicts", str(tmp_path / "absent")]) == 1
     assert "absent" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["serve", "--verdicts", "good", "--port", "70000"], "70000: expected a port from 0 to 65535"),
+        (["send", "--token-file", "empty", "--observations", "good"], "empty: empty, expected a token"),
+        (
+            ["send", "--cluster", "http://127.0.0.1:1", "--token-file", "good", "--observations", "good"],
+            "http://127.0.0.1:1: no cluster answers there",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named(
+    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    RECORDING.save(tmp_path / "good")
+    (tmp_path / "empty").write_text("")
+    with contextlib.suppress(SystemExit):
+        assert recorded.main([str(tmp_path / part) if part in ("good", "empty") else part for part in arguments]) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    RECORDING.save(tmp_path / "good")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        assert recorded.main(["serve", "--verdicts", str(tmp_path / "good"), "--port", port]) == 1
+    assert f"--port {port}" in capsys.readouterr().err
