@@ -97,6 +97,17 @@ def model(registry: str, version: str) -> dict[str, Any]:
     }
 
 
+def notices(registry: str, version: str) -> list[str]:
+    """What whoever lets this model serve should know of it; none of one that cannot be read."""
+    from model.artifact import BadArtifact, read_manifest
+    from model.registry import Registry, UnknownVersion
+
+    try:
+        return read_manifest(Registry(registry).path(version)).notices()
+    except (UnknownVersion, BadArtifact):
+        return []
+
+
 def ask(registry: str, what: str, *arguments: Any) -> Any:
     """Put a question to the cluster's analyst, which is started when it is first needed."""
     try:

@@ -180,7 +180,7 @@ def promote(version: str, force: bool, registry: str) -> None:
         _registry(registry).promote(version, guard, force)
     except (GuardFailed, UnknownVersion, BadArtifact) as error:
         raise click.ClickException(str(error)) from error
-    click.echo(f"{version} serves")
+    _say_served(registry, version)
 
 
 @models.command()
@@ -192,9 +192,10 @@ def rollback(registry: str) -> None:
 
     quiet()
     try:
-        click.echo(f"{_registry(registry).rollback()} serves")
+        version = _registry(registry).rollback()
     except (UnknownVersion, BadArtifact) as error:
         raise click.ClickException(str(error)) from error
+    _say_served(registry, version)
 
 
 COMMANDS: list[click.Command] = [train, evaluate, classify, models]
@@ -251,6 +252,15 @@ def _load(model: str | None) -> Any:
         return load_named(model)
     except BadArtifact as error:
         raise click.ClickException(str(error)) from error
+
+
+def _say_served(registry: str, version: str) -> None:
+    """Say which version serves now and, on standard error, what to know of it."""
+    from model.artifact import read_manifest
+
+    click.echo(f"{version} serves")
+    for notice in read_manifest(_registry(registry).path(version)).notices():
+        click.echo(notice, err=True)
 
 
 def _registry(place: str) -> Any:

@@ -79,13 +79,27 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def policy_thresholds(self) -> Thresholds:
         """The thresholds as policy compares them. Without a bound of at most 1e-4, `block` never fires."""
-        block = self.thresholds.block
-        bounded = block.bound is not None and block.bound <= MAX_BLOCK_BOUND
         return Thresholds(
-            block=block.value if bounded else None,
+            block=None if self.never_blocks() else self.thresholds.block.value,
             alert_generated=self.thresholds.alert_generated.value,
             alert_score=self.thresholds.alert_score.value,
         )
+
+    def never_blocks(self) -> str:
+        """Why no name is of tier block by these thresholds, as a part of a sentence; empty where some are."""
+        block = self.thresholds.block
+        if block.value is None:
+            return "it has no threshold for blocking"
+        if block.bound is None:
+            return "its rate of false positives was not measured"
+        if block.bound > MAX_BLOCK_BOUND:
+            return f"its rate of false positives may be {block.bound:.1e}, expected at most {MAX_BLOCK_BOUND:g}"
+        return ""
+
+    def notices(self) -> list[str]:
+        """What whoever lets this model serve should know of it, one sentence each."""
+        reason = self.never_blocks()
+        return [f"{self.version} never blocks, it only alerts: {reason}"] if reason else []
 
 
 MAX_BLOCK_BOUND = 1e-4  # contract 2, rule 3

@@ -92,7 +92,8 @@ async def replay(call: Call, body: Range) -> Replayed:
     popular = {name for name in names if is_popular(view, name)}
     report = await _analyst(call, "replay", call.path("version"), list(names.items()), view.policy, popular)
     changes = report["changes"]
-    told = {"changes": changes[:SHOWN_CHANGES], "changed": len(changes), "start": start, "end": end}
+    notices = await _registry(call, analyst.notices, call.path("version"))
+    told = {"changes": changes[:SHOWN_CHANGES], "changed": len(changes), "notices": notices, "start": start, "end": end}
     return cast(Replayed, {**report, **told})
 
 
@@ -117,7 +118,8 @@ async def explain(call: Call, body: NameToExplain) -> Explained:
 
 async def _served(call: Call, version: str, note: str) -> Served:
     # The registry's pointer decides what serves; the document moves the epoch, so that resolvers refresh.
-    return {**await call.commit([Document("model", "serving", {"version": version})], note), "serving": version}
+    committed = await call.commit([Document("model", "serving", {"version": version})], note)
+    return {**committed, "serving": version, "notices": await _registry(call, analyst.notices, version)}
 
 
 async def _analyst(call: Call, what: str, *arguments: Any) -> Any:

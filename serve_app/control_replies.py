@@ -107,9 +107,10 @@ class Model(TypedDict):
 
 
 class Served(Committed):
-    """The version that serves from now on."""
+    """The version that serves from now on; `notices` says what to know of it, such as that it never blocks."""
 
     serving: str
+    notices: list[str]
 
 
 class Replayed(TypedDict):
@@ -123,6 +124,7 @@ class Replayed(TypedDict):
     changed: int  # all of them
     start: int
     end: int
+    notices: list[str]  # what to know of the candidate, such as that it never blocks
 
 
 class Character(TypedDict):

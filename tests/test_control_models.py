@@ -8,9 +8,12 @@ import msgspec
 import pytest
 
 from deployments import analyst
+from model.registry import Registry
 from model.replay import Replay
+from model.retrain import manifest_of
 from serve_app import control_models
 from tests.control_setup import Setup
+from tests.model_fixtures import manifest, write
 from verdicts.observations import Batch, Observation
 from verdicts.records import records_of
 
@@ -43,3 +46,18 @@ async def test_a_replay_asks_what_is_asked_most_and_what_scored_highest(
     assert (what, version, policy) == ("replay", "v1", setup.contexts[0].follower.view.policy)
     assert names == [("popular.example-shop.com", 90), ("rare.example-shop.com", 1)]
     assert popular == {"popular.example-shop.com", "rare.example-shop.com"}
+
+
+async def test_who_promotes_or_replays_a_model_that_never_blocks_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup, registry = Setup(tmp_path), Registry(tmp_path / "models")
+    tuned = manifest_of(manifest("bounded-1"), "tuned-1", 2, {})
+    registry.add(write(tmp_path / "made", "bounded-1"))
+    registry.add(write(tmp_path / "made", "tuned-1", thresholds=tuned.thresholds))
+    answers = {"replay": msgspec.to_builtins(Replay()), "promote": "tuned-1", "roll_back": "bounded-1"}
+    monkeypatch.setattr(analyst, "ask", lambda registry, what, *_: answers[what])
+    notice = "tuned-1 never blocks, it only alerts: its rate of false positives was not measured"
+    for what in ("replay", "promote"):
+        assert (await setup.good("POST", f"/v1/models/tuned-1/{what}", {}))["notices"] == [notice]
+    assert (await setup.good("POST", "/v1/models/rollback", {}))["notices"] == []

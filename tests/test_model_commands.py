@@ -10,18 +10,18 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
 from model.classify import arriving
 from model.commands import classify, models, train
-from tests.model_fixtures import write
+from model.registry import Registry
+from tests.model_fixtures import manifest, write
 
 
 @pytest.fixture
 def registry(tmp_path: Path) -> str:
-    from model.registry import Registry
-
     write(tmp_path / "made", "b-1")
     write(tmp_path / "made", "b-2")
     Registry(tmp_path / "models").seed_from_released(tmp_path / "made")
@@ -136,6 +136,14 @@ def test_a_model_that_fails_the_guard_is_promoted_only_by_force(registry: str) -
     assert code == 1 and "guard set" in output
     assert run(models, "promote", "b-1", "--force", "--registry", registry) == (0, "b-1 serves\n")
     assert run(models, "rollback", "--registry", registry) == (0, "b-2 serves\n")
+
+
+def test_who_promotes_a_model_that_never_blocks_is_told(registry: str, tmp_path: Path) -> None:
+    unmeasured = manifest().thresholds
+    unmeasured = msgspec.structs.replace(unmeasured, block=msgspec.structs.replace(unmeasured.block, bound=None))
+    Registry(registry).add(write(tmp_path / "tuned", "b-3", thresholds=unmeasured))
+    told = "b-3 serves\nb-3 never blocks, it only alerts: its rate of false positives was not measured\n"
+    assert run(models, "promote", "b-3", "--force", "--registry", registry) == (0, told)
 
 
 def test_the_experiment_of_2020_prints_each_seed_and_the_mean(tmp_path: Path) -> None:

@@ -153,7 +153,9 @@ def test_labels_that_teach_nothing_are_refused(artifact: Artifact) -> None:
 
 def test_a_fine_tuned_model_does_not_block_on_its_parent_s_bound(artifact: Artifact) -> None:
     assert artifact.thresholds().block is not None
-    assert manifest_of(artifact.manifest, "tuned-1", 2, {}).policy_thresholds().block is None
+    tuned = manifest_of(artifact.manifest, "tuned-1", 2, {})
+    assert tuned.policy_thresholds().block is None and artifact.manifest.notices() == []
+    assert tuned.notices() == ["tuned-1 never blocks, it only alerts: its rate of false positives was not measured"]
 
 
 def test_labelled_names_are_no_anchors() -> None:

@@ -212,6 +212,7 @@ class Models(Page):
         changes = report.get("changes", [])
         count, asked = report.get("changed", len(changes)), report.get("names", 0)
         note = f"{version}: {count:,} of {asked:,} names would change ({report.get('queries', 0):,} queries)"
+        note = "; ".join([note, *report.get("notices", ())])
         self.replayed.param.update(rows=changes[:SHOWN], status=READY, note=note, visible=done is not None)
 
     async def cancel(self, number: str) -> None:
