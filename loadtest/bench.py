@@ -136,12 +136,16 @@ def measure(part: Part, quick: bool) -> str:
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
-    """End a part with what it started."""
-    os.killpg(process.pid, signal.SIGTERM)
-    try:
-        process.wait(timeout=30)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+    """End a part with what it started, as Ctrl-C would: what has a session of its own is ended by the part."""
+    for number, patience in ((signal.SIGINT, 30.0), (signal.SIGTERM, 10.0), (signal.SIGKILL, None)):
+        try:
+            os.killpg(process.pid, number)
+            process.wait(timeout=patience)
+            return
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue
 
 
 def document(failed: dict[str, str]) -> str:

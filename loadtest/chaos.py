@@ -10,6 +10,7 @@ when a promise was broken. The first row is no failure at all: what the machine 
 """
 
 import argparse
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -253,6 +254,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         faults = chosen(options.only, options.short)
     except ValueError as error:
         parser.error(str(error))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster, a CoreDNS and a mounted disk go first
     form = SHORT if options.short else Form()
     form = form._replace(seconds=options.seconds or form.seconds)
     try:

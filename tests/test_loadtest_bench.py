@@ -70,7 +70,7 @@ def test_ctrl_c_ends_the_part_that_runs(place: Path) -> None:
     """It has a session of its own, which the terminal's signal does not reach."""
     (place / "probe_bench.py").write_text(
         "import os, signal, time\nopen('pid', 'w').write(str(os.getpid()))\nos.kill(os.getppid(), signal.SIGINT)\n"
-        "time.sleep(60)"
+        "try:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    pass"
     )
     program = (
         f"from pathlib import Path; from loadtest import bench; bench.REPORTS = bench.ROOT = Path({str(place)!r}); "
@@ -80,6 +80,12 @@ def test_ctrl_c_ends_the_part_that_runs(place: Path) -> None:
     assert done.returncode == 130 and "interrupted in probe" in done.stderr and "Traceback" not in done.stderr
     pid = int((place / "pid").read_text())
     assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_part_that_is_ended_puts_its_things_away(place: Path) -> None:
+    program = "import time\ntry:\n    time.sleep(60)\nfinally:\n    open('away', 'w')"
+    assert measure(part(place, program, limit=1.5), quick=False) == "not done after 2 s"
+    assert (place / "away").exists()
 
 
 def test_the_document_shows_each_report_under_its_command(place: Path) -> None:

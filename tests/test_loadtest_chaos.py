@@ -3,6 +3,8 @@
 import contextlib
 import itertools
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,11 @@ from unittest.mock import Mock
 
 import pytest
 
-from loadtest import chaos
+from loadtest import chaos, overload_bench
 from loadtest.chaos import SHORT, Finding, Form, broken, document, late, try_out
 from loadtest.driver import Driver, Tally
 from loadtest.faults import FAIL_OPEN, FAULTS, Fault, chosen
+from loadtest.frames import Outcome
 from loadtest.prober import Probe, Times, times
 from loadtest.promises import TRIED
 from loadtest.rig import Books, Rig
@@ -164,3 +167,32 @@ def test_a_load_that_fails_is_no_kept_promise(monkeypatch: pytest.MonkeyPatch) -
     quick = Fault("quick", FAIL_OPEN, lambda rig, seconds: contextlib.nullcontext(), recover_s=0.1)
     with pytest.raises(AssertionError, match="the load ended with ZeroDivisionError"):
         try_out(made, quick, Form(), seed=0)
+
+
+def test_who_is_told_to_end_puts_its_things_away() -> None:
+    """A mounted disk and a cluster stood there after a SIGTERM, as a service manager and `timeout` send it."""
+    program = (
+        "import contextlib, os, signal, time\nfrom loadtest import chaos\n@contextlib.contextmanager\ndef rig(say):\n"
+        "    try:\n        os.kill(os.getpid(), signal.SIGTERM)\n        time.sleep(30)\n        yield\n"
+        "    finally:\n        print('away')\nchaos.rig = rig\nraise SystemExit(chaos.main(['--only', 'none']))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "away\n", "")
+
+
+class Answers:
+    """A cluster whose goodput rises up to a number of callers."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.asked: list[int] = []
+
+    def __call__(self, callers: int) -> Outcome:
+        self.asked.append(callers)
+        return Outcome(1.0, min(callers, self.most) * 100 - callers)
+
+
+@pytest.mark.parametrize(("most", "found"), [(6, 6), (12, 12), (24, 24), (1000, 48)])
+def test_the_peak_is_where_goodput_rises_no_more(most: int, found: int) -> None:
+    """With too few callers ten times as many had 1.28 of the "peak"."""
+    assert overload_bench.peak(Answers(most)) == found
