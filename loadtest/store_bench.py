@@ -1,10 +1,11 @@
-"""How long the dashboard's questions take on an SQLite store of millions of rows.
+"""How long the dashboard's questions take on a store of millions of rows.
 
     python -m loadtest.store_bench --rows 10000000 --store build/bench.db
+    python -m loadtest.store_bench --rows 10000000 --store http://127.0.0.1:9200
 
-fills an empty store (a seventh of the rows through the log's own `append`, as one day; the other six days are copies
-of it), asks every question the dashboard asks, and prints the median and the longest time of each. Exits 1 when a
-median is over 300 ms. A filling that was interrupted is completed by the next run.
+fills an empty store with seven equal days through the log's own `append` (in SQLite the first day; the other six are
+copies of it), asks every question the dashboard asks, and prints the median and the longest time of each. Exits 1 when
+a median is over 300 ms. A filling that was interrupted is completed by the next run.
 """
 
 import argparse
@@ -20,7 +21,8 @@ from pathlib import Path
 from loadtest.stats import Report, Result, command_line, describe_machine
 from verdicts.observations import Batch, Observation
 from verdicts.records import Record, records_of
-from verdicts.store import Filter, Promise
+from verdicts.store import Filter, Promise, Store, open_store
+from verdicts.store.elastic import ElasticStore
 from verdicts.store.sqlite import SqliteStore
 from verdicts.store.sqlite_schema import ROW_BITS
 
@@ -62,12 +64,26 @@ def population(seed: int) -> Iterator[Observation]:
         )  # fmt: skip
 
 
-def fill(store: SqliteStore, rows: int) -> None:
+def fill(store: Store, rows: int) -> None:
+    """Seven days of rows; each step that an earlier run has done is passed over."""
+    if isinstance(store, SqliteStore):
+        fill_sqlite(store, rows)
+        return
+    newest = store.search(Filter(0, int(time.time() * 1000)), 1).records
+    midnight = (newest[0].time if newest else int(time.time() * 1000) - DAY) // DAY * DAY
+    for back in range(DAYS):
+        start = midnight - back * DAY
+        there = sum(1 for _ in store.reconcile(start, start + DAY))
+        append_day(store, rows // DAYS, start, there, str(back) + BOOT[1:])
+        print(f"day {back + 1} of {DAYS}", file=sys.stderr, flush=True)
+
+
+def fill_sqlite(store: SqliteStore, rows: int) -> None:
     """One day of rows through the log's own `append`, and that day copied to the six before it; each step that an
     earlier run has done is passed over."""
     missing = [back for back in range(1, DAYS) if not _batches(store, back)]
     if len(missing) == DAYS - 1:
-        append_day(store, rows // DAYS, _first_midnight(store))
+        append_day(store, rows // DAYS, _first_midnight(store), _batches(store, 0), BOOT)
     store._open_writer(create=False).execute(f"PRAGMA cache_size = -{COPY_CACHE_KIB}")  # a day's indices at once
     for back in missing:
         copy_day(store, back)
@@ -100,23 +116,23 @@ def _first_midnight(store: SqliteStore) -> int:
     return (int(time.time() * 1000) - DAY if began is None else began) // DAY * DAY
 
 
-def append_day(store: SqliteStore, rows: int, midnight: int) -> None:
-    """Append `rows` spread over one day, several batches at once; those that are there are only drawn again."""
+def append_day(store: Store, rows: int, midnight: int, there: int, boot: str) -> None:
+    """Append `rows` spread over one day, several batches at once; the first `there` batches are only drawn again."""
     drawn = population(1)
-    began, there = time.monotonic(), _batches(store, 0)
+    began = time.monotonic()
     for first in range(0, rows, BATCH_ROWS * CALL_BATCHES):
         records: list[Record] = []
         promises: list[Promise] = []
         for number in range(first // BATCH_ROWS, min(first + BATCH_ROWS * CALL_BATCHES, rows) // BATCH_ROWS):
             at = midnight + number * BATCH_ROWS * (DAY - MINUTE) // rows
-            batch = Batch("edge-1", BOOT, number + 1)
+            batch = Batch("edge-1", boot, number + 1)
             batch.rows = [next(drawn) for _ in range(BATCH_ROWS)]
             for place, row in enumerate(batch.rows):
                 row.first = at + place * (DAY - MINUTE) // rows
                 row.last = row.first
             records += records_of(batch)
-            promises.append(Promise("edge-1", BOOT, number + 1, at, 0, 0, BATCH_ROWS))
-        if promises and promises[-1].batch > there:  # one call is one transaction: all of its batches or none
+            promises.append(Promise("edge-1", boot, number + 1, at, 0, 0, BATCH_ROWS))
+        if promises and promises[-1].batch > there:  # in SQLite one call is one transaction: all of its batches or none
             store.append(records, promises)
     appended = rows - there * BATCH_ROWS
     print(f"{appended / (time.monotonic() - began):,.0f} rows/s through append", file=sys.stderr, flush=True)
@@ -153,9 +169,9 @@ def copy_day(store: SqliteStore, back: int) -> None:
             )
 
 
-def questions(store: SqliteStore) -> dict[str, Callable[[], object]]:
+def questions(store: Store) -> dict[str, Callable[[], object]]:
     """The dashboard's questions by page and range, each over data that is there."""
-    last = store._all("SELECT max(time) FROM records")[0][0] + 1
+    last = store.search(Filter(0, int(time.time() * 1000)), 1).records[0].time + 1
     asked: dict[str, Callable[[], object]] = {}
     for label, width, interval in (("hour", HOUR, MINUTE), ("day", DAY, 15 * MINUTE), ("week", 7 * DAY, 2 * HOUR)):
         span = Filter(last - width, last)
@@ -177,6 +193,8 @@ def questions(store: SqliteStore) -> dict[str, Callable[[], object]]:
         ask("histogram of unknown", partial(store.histogram, unknown, interval))
         ask("totals by tier", partial(store.histogram, span, DAY * (1 + width // DAY)))
         ask("totals by reason", partial(store.histogram, unknown, DAY * (1 + width // DAY), "reason"))
+        ask("by verdict and tier, all", partial(store.cube, span, interval, ("label", "tier")))
+        ask("by verdict and tier, one client", partial(store.cube, one, interval, ("label", "tier")))
         ask("latest records", partial(store.search, span, 100))
         ask("latest malicious", partial(store.search, bad, 100))
         ask("score from 0.95", partial(store.search, Filter(last - width, last, min_score=0.95), 100))
@@ -225,28 +243,40 @@ def measure(asked: dict[str, Callable[[], object]], only: str) -> tuple[int, lis
     return missed, found
 
 
+def described(store: Store) -> str:
+    """How large the store is."""
+    if isinstance(store, SqliteStore):
+        octets, rows = store.path.stat().st_size, store._all("SELECT count(*) FROM records")[0][0]
+    else:
+        assert isinstance(store, ElasticStore)
+        store.client.indices.refresh(index=f"{store.settings.prefix}-log-*")
+        stats = store.client.indices.stats(index=f"{store.settings.prefix}-log-*", metric=["store", "docs"])
+        octets = stats["_all"]["primaries"]["store"]["size_in_bytes"]
+        rows = stats["_all"]["primaries"]["docs"]["count"]
+    return f"{octets / 2**20:,.0f} MiB, {rows:,} rows"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rows", type=int, default=10_000_000)
-    parser.add_argument("--store", type=Path, default=Path("build/store_bench.db"))
+    parser.add_argument("--store", default="build/store_bench.db", help="a file, or the URL of an Elasticsearch")
     parser.add_argument("--only", default="", help="only questions whose title holds this text")
     parser.add_argument("--quick", action="store_true", help="100,000 rows in a store of their own")
     parser.add_argument("--out", type=Path, help="where the report goes, as JSON")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "quick.db" if arguments.quick else arguments.store
-        path.parent.mkdir(parents=True, exist_ok=True)
-        store = SqliteStore(path)
+        place = str(Path(folder) / "quick.db") if arguments.quick else arguments.store
+        if "://" not in place:
+            Path(place).parent.mkdir(parents=True, exist_ok=True)
+        store = open_store(place if "://" in place else f"sqlite://{Path(place).absolute()}")
         store.initialise()
         fill(store, 100_000 if arguments.quick else arguments.rows)
-        size = (
-            f"{path}: {path.stat().st_size / 2**20:,.0f} MiB, {store._all('SELECT count(*) FROM records')[0][0]:,} rows"
-        )
+        size = f"{place}: {described(store)}"
         print(size)
         missed, found = measure(questions(store), arguments.only)
         store.close()
     machine = describe_machine()
-    Report("The dashboard's questions to an SQLite store", command_line(), found, machine, [size]).save(arguments.out)
+    Report("The dashboard's questions to a store", command_line(), found, machine, [size]).save(arguments.out)
     sys.exit(1 if missed and not arguments.out else 0)
 
 

@@ -1,5 +1,6 @@
 """The store benchmark's filling: interrupted and taken up again it holds what one run would have made."""
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from loadtest import store_bench
 from verdicts.records import Record
-from verdicts.store import Promise, Rejected
+from verdicts.store import Filter, Promise, Rejected, Store
 from verdicts.store.sqlite import SqliteStore
 
 ROWS = 7 * 60
@@ -56,3 +57,15 @@ def test_an_interrupted_filling_is_completed(tmp_path: Path, monkeypatch: pytest
     assert filled(store) == filled(whole)
     for each in (whole, store):
         each.close()
+
+
+def test_a_week_is_filled_once_on_either_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_bench, "BATCH_ROWS", 10)
+    monkeypatch.setattr(store_bench, "CALL_BATCHES", 2)
+    now = int(time.time() * 1000)
+    for _ in range(2):
+        store_bench.fill(store, ROWS)
+        days = store.cube(Filter(0, now), store_bench.DAY, ("tier",))
+        rows = sum(1 for _ in store.reconcile(0, now)) * 10
+        assert rows == ROWS and len({cell.time for cell in days}) == 7
+    assert f"{ROWS} rows" in store_bench.described(store)
