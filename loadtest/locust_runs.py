@@ -17,7 +17,7 @@ from locust.runners import STATE_RUNNING, WorkerRunner
 from loadtest.judging import Expectation
 from loadtest.populations import read_names
 from loadtest.profiles import Profile, flat
-from loadtest.thresholds import Figures, Limits, broken, verdict
+from loadtest.thresholds import Crew, Figures, Limits, broken, verdict
 from loadtest.traffic import queries, world
 
 WORKER_SEEDS = 1_000_003  # between the seeds of two workers
@@ -90,6 +90,7 @@ def _prepare(environment: Any, **_: Any) -> None:
     environment.traffic = queries(profile, options.seed, made=environment.world)
     environment.listed = frozenset(read_names(options.listed)) if options.listed else frozenset()
     environment.line = ""  # the verdict of the last run
+    environment.crew = Crew()  # of the last run
     environment.watched = None  # the run that is going on
 
 
@@ -106,13 +107,18 @@ def _begin(environment: Any, **_: Any) -> None:
 def _watch_limits(environment: Any, run: object) -> None:
     """End the run when a limit is broken or enough was asked; the first seconds are not judged, nor counted."""
     options, judged_from = environment.parsed_options, time.monotonic() + GRACE_S
+    environment.crew = Crew(judged_from + GRACE_S)  # workers tell of their users each three seconds
     while True:
         gevent.sleep(WATCH_S)
         if environment.watched is not run:
             return
+        runner = environment.runner
+        manned = environment.crew.look(
+            runner.worker_count, runner.user_count, runner.state == STATE_RUNNING, time.monotonic()
+        )
         if 0 < options.max_requests <= environment.stats.total.num_requests:
             break
-        if environment.runner.state == STATE_RUNNING and environment.runner.user_count == 0:
+        if not manned:
             break  # every user gave up, such as analysts whose log-in is refused
         if time.monotonic() < judged_from:
             continue
@@ -164,4 +170,4 @@ def _figures(environment: Any) -> Figures:
     errors = sorted(environment.stats.errors.values(), key=lambda e: -e.occurrences)[:3]
     words = tuple(f"{error.occurrences}x {str(error.error)[:80]}" for error in errors)
     p99 = float(total.get_response_time_percentile(0.99) or 0)
-    return Figures(total.num_requests, total.num_failures, p99, total.total_rps, words)
+    return Figures(total.num_requests, total.num_failures, p99, total.total_rps, words, environment.crew.lost)

@@ -6,6 +6,7 @@ open no longer costs the deadline) and healed.
 """
 
 import itertools
+import math
 import random
 import socket
 import threading
@@ -85,13 +86,15 @@ class Times(NamedTuple):
 def times(probes: list[Probe], begun: float, ended: float) -> Times:
     """What the probes say of a fault that lasted from `begun` to `ended` (monotonic seconds). What a kill does comes
     after it."""
-    unjudged = [p for p in probes if begun <= p.time and not p.judged]
-    quick = next((p for p in unjudged if p.latency <= NOTICED_S), None)
-    notice = None if quick is None else max(0.0, quick.time + quick.latency - begun)
-    groups = [list(group) for judged, group in itertools.groupby(probes, lambda p: p.judged) if not judged]
-    felt = max((g[-1].time + g[-1].latency - g[0].time for g in groups if g[-1].time >= begun), default=0.0)
     after = [p for p in probes if p.time >= ended]
     runs = (after[i : i + STEADY] for i in range(len(after) - STEADY + 1))
     healed = next((run[0] for run in runs if all(probe.judged for probe in run)), None)
+    until = math.inf if healed is None else healed.time
+    unjudged = [p for p in probes if begun <= p.time < until and not p.judged]
+    quick = next((p for p in unjudged if p.latency <= NOTICED_S), None)
+    notice = None if quick is None else max(0.0, quick.time + quick.latency - begun)
+    seen = [p for p in probes if p.time < until]
+    groups = [list(group) for judged, group in itertools.groupby(seen, lambda p: p.judged) if not judged]
+    felt = max((g[-1].time + g[-1].latency - g[0].time for g in groups if g[-1].time >= begun), default=0.0)
     recover = None if healed is None else max(0.0, healed.time + healed.latency - ended)
     return Times(notice, recover, felt)

@@ -21,6 +21,24 @@ class Figures(NamedTuple):
     p99_ms: float
     rps: float
     errors: tuple[str, ...] = ()  # the most frequent ones, in words
+    lost: int = 0  # workers that went away before the end
+
+
+class Crew:
+    """The workers and users of a run, as they come and go. Until `patience` (monotonic seconds) no user is no sign."""
+
+    def __init__(self, patience: float = 0.0) -> None:
+        self.lost = 0  # workers that went away
+        self._most = 0
+        self._patience = patience
+
+    def look(self, workers: int, users: int, running: bool, now: float) -> bool:
+        """Take a look; False when the run goes on and every user has left it."""
+        self._most = max(self._most, workers)
+        self.lost = max(self.lost, self._most - workers)
+        if users:
+            self._patience = 0.0
+        return users > 0 or not running or now <= self._patience
 
 
 def broken(limits: Limits, figures: Figures, final: bool = False) -> list[str]:
@@ -41,6 +59,8 @@ def broken(limits: Limits, figures: Figures, final: bool = False) -> list[str]:
         found.append(f"p99 is {figures.p99_ms:.0f} ms, at most {limits.p99_ms:g} ms allowed")
     if final and not figures.rps >= limits.min_rps:
         found.append(f"{figures.rps:.1f} requests/s, at least {limits.min_rps:.1f} expected")
+    if final and figures.lost:
+        found.append(f"{figures.lost} of the workers went away, and with them their users")
     return found
 
 

@@ -44,6 +44,8 @@ def test_a_fault_nobody_felt_has_no_time_of_notice() -> None:
 def test_what_a_kill_does_comes_after_it() -> None:
     seen = probes((0, 1, 0.01, True), (1, 2, 0.5, False), (2, 4, 0.001, False), (4, 7, 0.01, True))
     assert times(seen, begun=1, ended=1).notice == pytest.approx(1.001)
+    later = [*seen, *probes((7, 7.1, 0.001, False), (7.1, 10, 0.01, True))]
+    assert times(later, 1, 1) == times(seen, 1, 1) and times(later[40:], 4, 4).notice is None
 
 
 def test_an_outage_is_as_long_as_no_verdict_came() -> None:

@@ -19,7 +19,7 @@ import pytest
 from loadtest.panel_session import NotServed, session_token
 from loadtest.recorded import RecordedCluster, Recording
 from loadtest.shapes import stages
-from loadtest.thresholds import Figures, Limits, broken, verdict
+from loadtest.thresholds import Crew, Figures, Limits, broken, verdict
 from loadtest.wirecheck import frame_problem, single_problem, verdict_problem
 from serve_app.local.ports import free_port
 from tests.test_loadtest_driver import Resolver, rcode, resolver  # noqa: F401
@@ -207,6 +207,19 @@ def test_a_master_judges_what_its_worker_asked(resolver: Resolver, tmp_path: Pat
         for process in (master, worker):
             process.kill()
             process.communicate()
+
+
+def test_a_worker_that_goes_away_is_remembered() -> None:
+    crew = Crew()
+    assert all(crew.look(workers, 5, True, 0.0) for workers in (2, 2, 1, 2)) and crew.lost == 1
+    assert "1 of the workers went away" in verdict(Limits(), Figures(200, 0, 5, 50, lost=crew.lost))
+
+
+def test_users_of_whom_no_worker_has_told_yet_have_not_given_up() -> None:
+    """Workers tell each three seconds: a master that looked before had no users, and ended without a request."""
+    crew = Crew(patience=10.0)
+    assert crew.look(2, 0, True, 9.0) and not crew.look(2, 0, True, 11.0)
+    assert crew.look(2, 6, True, 12.0) and crew.look(2, 0, False, 12.0) and not crew.look(2, 0, True, 9.0)
 
 
 def within(seconds: float, ask: Any) -> Any:
