@@ -66,10 +66,9 @@ class Session:
         self._notices.tell(text, kind)
 
     async def _begin(self) -> None:
-        if self.page is not None:
-            await self.page.start()
+        pn.state.add_periodic_callback(self._beat, period=1000)  # first: however the page begins, it is tried again
+        await self._start()
         await self.views.read()
-        pn.state.add_periodic_callback(self._beat, period=1000)
 
     async def _beat(self) -> None:
         if self.page is not None and _watched():

@@ -12,6 +12,7 @@ from tornado.web import HTTPError, RequestHandler, authenticated
 from dashboard.accounts import Role
 from dashboard.data import Data, Failure
 from dashboard.filters import Filters
+from dashboard.typed import BadFilter
 from verdicts import list_formats
 from verdicts.records import Record
 from verdicts.store import Document, Filter
@@ -133,9 +134,13 @@ class ExportHandler(ForThoseLoggedIn):
         shape = csv_lines if kind == "csv" else json_lines
         self.attach(kind, "verdict-queries")
         try:
+            where = filters.where()
+        except BadFilter as error:
+            raise HTTPError(400, reason=str(error)) from None
+        try:
             if kind == "csv":
                 self.write(",".join(FIELDS) + "\r\n")
-            async for records in pages(self.data, filters.where()):
+            async for records in pages(self.data, where):
                 self.write(shape(records))
                 await self.flush()
         except Failure as failure:

@@ -1,26 +1,32 @@
 """What a page shows: parameters only, restored from and written to the page's address."""
 
+import math
 import time
 from typing import Any
 from urllib.parse import urlencode
 
 import param
 
+from dashboard.typed import client_of, pattern_of
 from verdicts.store import Filter
 
 MINUTE = 60_000  # milliseconds
 RANGES = {"15m": 15 * MINUTE, "1h": 60 * MINUTE, "24h": 1440 * MINUTE, "7d": 10_080 * MINUTE, "30d": 43_200 * MINUTE}
 CUSTOM = "custom"
+LATEST = 253_402_300_799_999  # Unix milliseconds: the end of the year 9999, beyond which no calendar goes
 BARS = 90  # about as many as a chart can show apart
 INTERVALS = tuple(m * MINUTE for m in (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 10_080))
 
 
 class Filters(param.Parameterized):  # type: ignore[misc]
-    """The filters of one page. Times are Unix milliseconds; an empty value filters nothing."""
+    """The filters of one page. Times are Unix milliseconds; an empty value filters nothing.
+
+    `usual`: the range of a page whose address names none.
+    """
 
     range = param.Selector(default="1h", objects=[*RANGES, CUSTOM])
-    start = param.Integer(default=0, doc="of a custom range")
-    end = param.Integer(default=0, doc="of a custom range")
+    start = param.Integer(default=0, bounds=(0, LATEST), doc="of a custom range")
+    end = param.Integer(default=0, bounds=(0, LATEST), doc="of a custom range")
     qname = param.String(default="", doc="exact; `.example.org` with all below it; or with `*`")
     registered = param.String(default="")
     client = param.String(default="", doc="an address or a prefix")
@@ -37,6 +43,10 @@ class Filters(param.Parameterized):  # type: ignore[misc]
     min_score = param.Number(default=None, bounds=(0, 1), allow_None=True)
     max_score = param.Number(default=None, bounds=(0, 1), allow_None=True)
 
+    def __init__(self, usual: str = "1h", **params: Any) -> None:
+        self._usual = usual
+        super().__init__(**{"range": usual, **params})
+
     def span(self, now: int | None = None) -> tuple[int, int]:
         """Start and end; a relative range ends after this second, so that equal questions are equal in the cache."""
         if self.range == CUSTOM:
@@ -49,14 +59,14 @@ class Filters(param.Parameterized):  # type: ignore[misc]
         return end - length, end
 
     def where(self, now: int | None = None, **changes: Any) -> Filter:
-        """The question to the store, with `changes` over it."""
+        """The question to the store, with `changes` over it. Raises `dashboard.typed.BadFilter`."""
         start, end = self.span(now)
         fields: dict[str, Any] = {
             "start": start,
             "end": end,
-            "name": self.qname.strip(),
+            "name": pattern_of(self.qname),
             "registered": self.registered,
-            "client": self.client.strip(),
+            "client": client_of(self.client),
             "min_score": self.min_score,
             "max_score": self.max_score,
             "enforced": {"": None, "yes": True, "no": False}[self.enforced],
@@ -69,14 +79,22 @@ class Filters(param.Parameterized):  # type: ignore[misc]
         pairs: list[tuple[str, str]] = []
         for key in FIELDS:
             value = getattr(self, key)
-            if value == self.param[key].default or (key in ("start", "end") and self.range != CUSTOM):
+            if value == self._default(key) or (key in ("start", "end") and self.range != CUSTOM):
                 continue
             pairs.append((key, ",".join(value) if key in LISTS else str(value)))
         return urlencode(pairs)
 
+    def range_query(self) -> str:
+        """The range alone, for the address of another page: whatever is usual there."""
+        keys = ("range", "start", "end") if self.range == CUSTOM else ("range",)
+        return urlencode({key: getattr(self, key) for key in keys})
+
+    def _default(self, key: str) -> Any:
+        return self._usual if key == "range" else self.param[key].default
+
     def restore(self, query: dict[str, str]) -> None:
         """Set all filters from the query of an address; what does not fit its field is left at its default."""
-        values = {key: self.param[key].default for key in FIELDS}
+        values = {key: self._default(key) for key in FIELDS}
         for key in FIELDS:
             if key in query:
                 try:
@@ -109,7 +127,9 @@ def _parsed(key: str, text: str) -> Any:
     if key in ("start", "end"):
         return int(text)
     if key in ("min_score", "max_score"):
-        return float(text)
+        if not math.isfinite(number := float(text)):
+            raise ValueError(f"{key} {text}: expected a number")
+        return number
     return text
 
 

@@ -12,6 +12,7 @@ from dashboard.client import Control, Refused
 from dashboard.components import LOADING, READY, Box, Component
 from dashboard.data import Data, Failure
 from dashboard.filters import FIELDS, Filters
+from dashboard.typed import BadFilter
 
 logger = logging.getLogger("dashboard")
 
@@ -34,11 +35,12 @@ class Page:
     path: ClassVar[str]
     title: ClassVar[str]
     beat_seconds: ClassVar[int] = 0  # 0: read once, and when the filters change
+    usual_range: ClassVar[str] = "1h"  # where the address names none
 
     def __init__(self, context: Context, query: dict[str, str]) -> None:
         self.context = context
         self.query = query
-        self.filters = Filters()
+        self.filters = Filters(self.usual_range)
         self.filters.restore(query)
         self._reading: asyncio.Task[None] | None = None
         self._seconds = 0
@@ -77,11 +79,11 @@ class Page:
         """Read again; a reading that still runs for older filters is dropped."""
         if self._reading is not None:
             self._reading.cancel()
-        self._reading = asyncio.ensure_future(self._read())
+        reading = self._reading = asyncio.ensure_future(self._read())
         try:
-            await asyncio.shield(self._reading)
+            await asyncio.shield(reading)
         except asyncio.CancelledError:
-            if not self._reading.done():
+            if not reading.cancelled():  # not the reading was dropped for a newer one, but whoever waits here
                 raise
 
     async def _read(self) -> None:
@@ -89,11 +91,14 @@ class Page:
             await self.read()
         except Failure as failure:
             self.show({"kind": "failed", "text": str(failure)})
+        except BadFilter as error:
+            self.show({"kind": "failed", "title": "This filter matches nothing", "text": str(error)})
         except asyncio.CancelledError:
             raise
         except Exception:
             logger.exception("page %s", self.path)
-            self.show({"kind": "failed", "text": "this page met an error; the server's log tells more"})
+            text = "the server's log tells more; this page tries again by itself"
+            self.show({"kind": "failed", "title": "This page met an error", "text": text})
         else:
             self.show(READY)
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dashboard.filters import RANGES, Filters, before, interval_of
+from dashboard.filters import FIELDS, RANGES, Filters, before, interval_of
 from verdicts.store import Filter
 
 NOW = 1_700_000_000_123
@@ -28,11 +28,21 @@ def test_a_query_restores_the_filters_that_made_it(name: str, tiers: list[str]) 
 
     made = Filters(qname=name, tier=tiers, min_score=0.25, enforced="yes")
     again = restored(**dict(parse_qsl(made.query(), keep_blank_values=True)))
-    assert again.where(NOW) == made.where(NOW)
+    assert {key: getattr(again, key) for key in FIELDS} == {key: getattr(made, key) for key in FIELDS}
 
 
 @pytest.mark.parametrize(
-    "query", [{"range": "1000y"}, {"min_score": "high"}, {"min_score": "7"}, {"start": "x"}, {"enforced": "perhaps"}]
+    "query",
+    [
+        {"range": "1000y"},
+        {"min_score": "high"},
+        {"min_score": "7"},
+        {"min_score": "nan"},
+        {"start": "x"},
+        {"start": "-1"},
+        {"end": "1" + "0" * 30},
+        {"enforced": "perhaps"},
+    ],
 )
 def test_what_does_not_fit_is_left_at_its_default(query: dict[str, str]) -> None:
     assert restored(**query).where(NOW) == Filters().where(NOW)
@@ -57,3 +67,15 @@ def test_a_chart_has_no_more_bars_than_can_be_told_apart(length: int) -> None:
 
 def test_the_period_before_is_as_long_and_ends_where_this_begins() -> None:
     assert before(Filter(start=100, end=160)) == (40, 100)
+
+
+def test_an_address_names_the_range_that_is_not_the_usual_one_of_its_page() -> None:
+    filters = Filters("7d")
+    assert filters.query() == ""
+    filters.range = "1h"  # usual elsewhere
+    assert filters.query() == "range=1h"
+    again = Filters("7d")
+    again.restore({"range": "1h"})
+    assert again.range == "1h"
+    again.restore({})
+    assert again.range == "7d"

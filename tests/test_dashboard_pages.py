@@ -1,7 +1,9 @@
 """The pages without a browser: parameters set, values read, decisions taken through the real control API."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -51,7 +53,7 @@ async def test_the_overview_counts_queries_and_not_rows(stage: Stage) -> None:
         "value": stored,
         "before": 0,
         "tier": "plain",
-        "href": "/queries",
+        "href": "/queries?range=1h",
     }
     assert sum(sum(series["values"]) for series in page.chart.chart["series"]) == stored
 
@@ -79,6 +81,52 @@ async def test_a_page_restores_its_filters_from_its_address(stage: Stage) -> Non
     page = await stage.open(Queries, tier="block", client="192.0.2.31", range="15m")
     assert {(row["tier"], row["client"]) for row in page.table.rows} == {("block", "192.0.2.31")}
     assert page.address() == "/queries?range=15m&client=192.0.2.31&tier=block"
+
+
+@pytest.mark.parametrize("path", ["/", "/lookup", "/names", "/clients", "/enforcement", "/health", "/queries"])
+@pytest.mark.parametrize("length", ["15m", "1h", "24h", "7d"])
+async def test_whatever_range_is_chosen_the_address_brings_it_back(stage: Stage, path: str, length: str) -> None:
+    page = await stage.open(PAGES[path], q="example.net")
+    page.filters.range = length
+    query = dict(parse_qsl(page.address().partition("?")[2]))
+    assert (await stage.open(PAGES[path], **query)).filters.range == length
+
+
+async def test_a_figure_leads_to_the_page_with_the_range_that_it_counts(stage: Stage) -> None:
+    page = await stage.open(Overview, range="24h")
+    hrefs = {tile["label"]: tile["href"] for tile in page.tiles.tiles}
+    assert hrefs["Blocked"] == "/queries?enforced=yes&tier=block&range=24h"
+    assert hrefs["Would block"] == "/enforcement?range=24h"
+    query = dict(parse_qsl(hrefs["Would block"].partition("?")[2]))
+    report = await stage.open(Enforcement, **query)
+    told = next(tile["value"] for tile in page.tiles.tiles if tile["label"] == "Would block")
+    assert report.tiles.tiles[0]["value"] == told > 0
+
+
+async def test_a_filter_is_understood_as_people_paste_it_and_told_where_it_can_match_nothing(stage: Stage) -> None:
+    for query in ({"qname": "HXXPS://Tracker[.]example.net/x"}, {"client": "192.0.2.31/32"}):
+        assert (await stage.open(Queries, **query)).table.rows
+    page = await stage.open(Queries, client="office/1")
+    assert page.table.status["kind"] == "failed" and "office/1" in page.table.status["text"]
+    assert "store" not in page.table.status["title"]
+
+
+@pytest.mark.parametrize(
+    ("pasted", "client"),
+    [("[2001:DB8::1]", "2001%3Adb8%3A%3A1"), ("192.0.2.31:53", "192.0.2.31"), ("192.0.2.0/24", "192.0.2.0%2F24")],
+)
+async def test_an_address_is_understood_as_people_paste_it(stage: Stage, pasted: str, client: str) -> None:
+    await stage.open(Lookup, q=pasted)
+    assert stage.went == [f"/clients?client={client}"]
+
+
+async def test_a_reading_that_gave_way_to_a_newer_one_does_not_stop_who_waited_for_it(stage: Stage) -> None:
+    page = await stage.open(Overview)
+    first = asyncio.create_task(page.reload())
+    await asyncio.sleep(0)
+    await page.reload()
+    await first  # a decision that reads the page again goes on to tell where it is in force
+    assert page.chart.status["kind"] == "ready"
 
 
 async def test_the_log_is_paged_by_the_store_without_gap_or_repeat(stage: Stage) -> None:
@@ -296,6 +344,16 @@ async def test_health_adds_up_what_was_promised_and_stored(stage: Stage) -> None
     rows = {row["resolver"]: row for row in page.resolvers.rows}
     assert set(rows) == {"edge-1", "edge-2", "office"}
     assert all(row["rows"] == row["stored"] and row["missing"] == 0 for row in rows.values())
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if path not in ("/models", "/vetting")])
+async def test_a_dead_store_is_told_on_every_page(stage: Stage, path: str) -> None:
+    def open_reader() -> Store:
+        raise Unavailable("store: the disk is gone")
+
+    stage.data = Data(open_reader)
+    page = await stage.open(PAGES[path], q="example.net", id="one")  # nothing raised: the page is tried again
+    assert {part.status["kind"] for part in page.parts()} == {"failed"}
 
 
 async def test_a_dead_store_is_told_and_found_again(stage: Stage) -> None:

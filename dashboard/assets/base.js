@@ -125,8 +125,8 @@ export function placeholder(status, empty) {
       h("span", { class: "bar" }), h("span", { class: "sr" }, status.text || "Reading the store"))
   }
   if (status.kind === "failed") {
-    return h("div", { class: "placeholder failed", role: "status" }, h("strong", {}, "No answer from the store"), h("span", {}, visible(status.text)),
-      h("span", { class: "quiet" }, "This page tries again by itself."))
+    return h("div", { class: "placeholder failed", role: "status" }, h("strong", {}, status.title || "No answer from the store"), h("span", {}, visible(status.text)),
+      status.title ? null : h("span", { class: "quiet" }, "This page tries again by itself."))
   }
   return h("div", { class: "placeholder empty", role: "status" }, h("span", {}, visible(empty || "Nothing here in this range.")))
 }

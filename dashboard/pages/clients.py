@@ -24,9 +24,10 @@ class Clients(Page):
     path = "/clients"
     title = "Clients"
     beat_seconds = 5
+    usual_range = "24h"
 
     def __init__(self, context: Context, query: dict[str, str]) -> None:
-        super().__init__(context, {"range": "24h", **query})
+        super().__init__(context, query)
         self.busiest = Table(
             heading="Busiest",
             caption="busiest clients",

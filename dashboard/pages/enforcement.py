@@ -23,9 +23,10 @@ class Enforcement(Page):
     path = "/enforcement"
     title = "Enforcement report"
     beat_seconds = 15
+    usual_range = "7d"
 
     def __init__(self, context: Context, query: dict[str, str]) -> None:
-        super().__init__(context, {"range": "7d", **query})
+        super().__init__(context, query)
         self.decision = Decision(self, decided=lambda: schedule(self.reload))
         self.tiles = Tiles()
         analyst = self.may("analyst")

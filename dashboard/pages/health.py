@@ -22,9 +22,10 @@ class Health(Page):
     path = "/health"
     title = "Health"
     beat_seconds = 3
+    usual_range = "15m"
 
     def __init__(self, context: Context, query: dict[str, str]) -> None:
-        super().__init__(context, {"range": "15m", **query})
+        super().__init__(context, query)
         self.resolvers = Table(
             heading="Resolvers",
             caption="resolvers",

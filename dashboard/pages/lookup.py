@@ -14,6 +14,7 @@ from dashboard.history import History
 from dashboard.inputs import Button, Switch
 from dashboard.page import Context, Page, columns, panel, schedule, stack, toolbar
 from dashboard.registration import Registration
+from dashboard.typed import BadFilter, client_of, host_of, name_of, pattern_of
 from dashboard.vetted import SHOWN_LIST, entries_over, entry_row
 from dashboard.widgets import range_bar
 from verdicts import names
@@ -28,9 +29,10 @@ class Lookup(Page):
     path = "/lookup"
     title = "Look up"
     beat_seconds = 5
+    usual_range = "7d"
 
     def __init__(self, context: Context, query: dict[str, str]) -> None:
-        super().__init__(context, {"range": "7d", **query})
+        super().__init__(context, query)
         self.asked = query.get("q", "").strip()
         self.name, self.problem = self._understood(self.asked)
         self.wide = query.get("below") == "1"
@@ -59,8 +61,8 @@ class Lookup(Page):
 
     def address(self) -> str:
         pairs = {"q": self.asked, **({"below": "1"} if self.wide else {})}
-        rest = self.filters.query().replace("range=7d", "")
-        return self.path + "?" + urlencode(pairs) + ("&" + rest.strip("&") if rest.strip("&") else "")
+        rest = self.filters.query()
+        return self.path + "?" + urlencode(pairs) + (f"&{rest}" if rest else "")
 
     def view(self) -> Any:
         if not self.name:
@@ -87,8 +89,8 @@ class Lookup(Page):
         return self.why, self.entries, *self.history.parts
 
     async def start(self) -> None:
-        if self._is_client():
-            self.context.go("/clients?" + urlencode({"client": self.asked}))
+        if client := self._client():
+            self.context.go("/clients?" + urlencode({"client": client}))
             return
         if self.name:
             await asyncio.gather(super().start(), self.explain())
@@ -127,29 +129,21 @@ class Lookup(Page):
         return self.filters.where(name=name)
 
     def _understood(self, text: str) -> tuple[str, str]:
-        if not text or self._is_client():
+        if not text or self._client():
             return "", ""
-        text = (
-            text.replace("[.]", ".")
-            .removeprefix("hxxp://")
-            .removeprefix("hxxps://")
-            .removeprefix("http://")
-            .removeprefix("https://")
-        )
-        text = text.split("/")[0].rstrip(".") or "."
-        if "*" in text:
-            return text.lower(), ""
         try:
-            return names.normalise(text), ""
-        except names.BadName as error:
+            return (pattern_of(text) if "*" in text else name_of(text)), ""
+        except (BadFilter, names.BadName) as error:
             return "", str(error)
 
-    def _is_client(self) -> bool:
-        try:
-            ipaddress.ip_network(self.asked, strict=False)
-        except ValueError:
-            return False
-        return True
+    def _client(self) -> str:
+        """The address or prefix that was pasted instead of a name; empty where it was a name."""
+        for text in (client_of(self.asked) if "/" not in self.asked else self.asked, host_of(self.asked)):
+            try:
+                return str(ipaddress.ip_network(text, strict=False) if "/" in text else ipaddress.ip_address(text))
+            except ValueError:
+                continue
+        return ""
 
     def _buttons(self) -> Any:
         def ask(kind: str) -> Any:

@@ -25,9 +25,10 @@ class Names(Page):
     path = "/names"
     title = "Names"
     beat_seconds = 5
+    usual_range = "24h"
 
     def __init__(self, context: Context, query: dict[str, str]) -> None:
-        super().__init__(context, {"range": "24h", **query})
+        super().__init__(context, query)
         benign = [{**column, "tier": "benign"} if column["kind"] == "bar" else column for column in COLUMNS]
         self.malicious = Table(
             heading=f"Top {LIMIT} malicious",

@@ -101,7 +101,8 @@ class Overview(Page):
         self.chart.chart = chart_of(where.start, where.end, interval, counts)
         self.latest.rows = [log_row(record) for record in page.records]
         self.names.rows = [top_row(top) for top in names]
-        self.tiles.tiles = _tiles(_figures(counts, discarded), _figures(then, discarded_then))
+        figures = _figures(counts, discarded), _figures(then, discarded_then)
+        self.tiles.tiles = _tiles(*figures, self.filters.range_query())
 
     def _zoom(self, message: dict[str, Any]) -> None:
         if message.get("action") == "interval":
@@ -137,8 +138,12 @@ def _figures(counts: list[Cell], discarded: int) -> _Figures:
     )
 
 
-def _tiles(now: _Figures, then: _Figures) -> list[dict[str, Any]]:
+def _tiles(now: _Figures, then: _Figures, range_query: str) -> list[dict[str, Any]]:
+    def to(href: str) -> str:
+        """With the range that was counted, so that the page shows as many."""
+        return href and f"{href}{'&' if '?' in href else '?'}{range_query}"
+
     return [
-        {"label": label, "value": value, "before": before, "tier": tier, "href": href}
+        {"label": label, "value": value, "before": before, "tier": tier, "href": to(href)}
         for (label, tier, href), value, before in zip(TILES, now, then, strict=True)
     ]

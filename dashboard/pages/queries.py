@@ -4,12 +4,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from dashboard.components import LOADING, Component, Exports, Table
+from dashboard.data import Failure
 from dashboard.decision import Decision
 from dashboard.inputs import Button, Switch
 from dashboard.page import Context, Page, panel, schedule, stack, toolbar
 from dashboard.rows import LOG_COLUMNS, log_row
 from dashboard.widgets import choice, range_bar, score, text
 from verdicts.observations import ACTIONS, LABELS, SOURCES, TIERS
+from verdicts.store import Filter
 
 ROWS = 50
 COLUMNS = [
@@ -95,14 +97,12 @@ class Queries(Page):
 
     async def start(self) -> None:
         await super().start()
-        now = self.filters.where()
-        names = [
-            top.key
-            for top in await self.context.data.top(
-                self.filters.where(start=now.end - 86_400_000, resolver=()), "resolver", 50, keep=60
-            )
-        ]
-        self._resolver_choice.options = sorted({*names, *self.filters.resolver})
+        end = self.filters.span()[1]
+        try:
+            tops = await self.context.data.top(Filter(end - 86_400_000, end), "resolver", 50, keep=60)
+        except Failure:
+            return  # the table tells
+        self._resolver_choice.options = sorted({*(top.key for top in tops), *self.filters.resolver})
 
     async def beat(self) -> None:
         if self.live.value and len(self.cursors) == 1:
