@@ -106,11 +106,16 @@ class Control:
         """Write back the body that the commit at `epoch` and `time` replaced."""
         return dict(await self.send("POST", "/v1/audit/undo", {"kind": kind, "key": key, "epoch": epoch, "time": time}))
 
+    async def undo_commit(self, epoch: int, time: int, kind: str = "") -> Json:
+        """Write back all that the commit at `epoch` and `time` replaced, of one kind or of every one: `undone`."""
+        return dict(await self.send("POST", "/v1/audit/undo", {"kind": kind, "epoch": epoch, "time": time}))
+
     async def policy(self) -> Json:
         return dict(await self.get("/v1/policy"))
 
-    async def set_policy(self, changes: Json, note: str) -> Json:
-        return dict(await self.send("PUT", "/v1/policy", {"policy": changes, "note": note}))
+    async def set_policy(self, changes: Json, note: str, expect: int | None = None) -> Json:
+        """Refused where the policy changed since the epoch `expect`."""
+        return dict(await self.send("PUT", "/v1/policy", {"policy": changes, "note": note, "expect": expect}))
 
     async def pause(self, paused: bool, note: str) -> Json:
         return dict(await self.send("POST", "/v1/policy/pause", {"paused": paused, "note": note}))
@@ -144,9 +149,12 @@ class Control:
     async def cancel_job(self, number: str) -> Json:
         return dict(await self.send("DELETE", f"/v1/jobs/{quote(number, safe='')}"))
 
-    async def decide(self, decisions: Sequence[Json], note: str) -> Json:
-        """Vetting decisions (name, list or null, label or null, expires), in one commit."""
-        return dict(await self.send("POST", "/v1/vetting", {"decisions": decisions, "note": note}))
+    async def decide(self, decisions: Sequence[Json], note: str, expect: int | None = None) -> Json:
+        """Vetting decisions (name, list or null, label or null, expires), in one commit.
+
+        Refused with the code `conflict` where one of the names was decided after the epoch `expect`.
+        """
+        return dict(await self.send("POST", "/v1/vetting", {"decisions": decisions, "note": note, "expect": expect}))
 
     async def save_view(self, name: str, address: str) -> Json:
         return dict(await self.send("PUT", f"/v1/views/{quote(name, safe='')}", {"address": address}))

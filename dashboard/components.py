@@ -77,6 +77,17 @@ class Table(Component):
     module = "table"
     given = frozenset({"chosen", "selected"})
 
+    def chosen_rows(self) -> list[dict[str, Any]]:
+        """The rows that a person chose for a common action."""
+        return [self.rows[at] for at in self.chosen if 0 <= at < len(self.rows)]
+
+    def renew(self, rows: list[dict[str, Any]], key: str = "key", **params: Any) -> None:
+        """Show other rows. What was chosen stays chosen, by this field: whoever chooses while rows come and go acts on
+        what they saw."""
+        place = {row[key]: at for at, row in enumerate(rows)}
+        chosen = sorted(place[row[key]] for row in self.chosen_rows() if row[key] in place)
+        self.param.update(rows=rows, chosen=chosen, **params)
+
 
 class TimeChart(Component):
     """Stacked counts. `chart`: start, end, interval (Unix milliseconds), series of key, label, values."""
@@ -197,9 +208,10 @@ class Notices(Component):
 
 
 class Exports(Component):
-    """Links that download: pairs of address and text."""
+    """Links that download: pairs of address and text; `note` says what they leave out."""
 
     files = param.List(default=[])
+    note = param.String(default="")
 
     module = "exports"
 

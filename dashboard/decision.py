@@ -10,14 +10,16 @@ import panel_material_ui as pmui
 
 from dashboard.client import Refused
 from dashboard.components import READY, Choice, Notice
+from dashboard.data import Failure
 from dashboard.inputs import Button, RadioGroup, Select, TextInput
 from dashboard.page import Context, Page, schedule, stack, toolbar
 from dashboard.sheet import Inner, Sheet
-from dashboard.vetted import DURATIONS, SHOWN_LIST, in_force
+from dashboard.vetted import DURATIONS, SHOWN_LIST, in_force, overruled
 from verdicts import names
 
 CHECK_SECONDS = 0.25
 GIVE_UP_SECONDS = 15.0
+CHECKED = 50  # names of one decision that are asked about afterwards
 VERBS = {"benign": "Allow", "blocklist": "Block", "honeypot": "Honeypot"}
 
 
@@ -73,8 +75,9 @@ class Decision:
         self.dialog.open = False
 
     def _submit(self, _: Any) -> None:
-        self.dialog.open = False
-        schedule(self.submit)
+        if self.dialog.open:  # a button pressed twice decides once
+            self.dialog.open = False
+            schedule(self.submit)
 
     async def submit(self) -> None:
         """Put the entries on the list and follow the decision to the resolvers."""
@@ -86,6 +89,7 @@ class Decision:
         if self._decided is not None:
             self._decided()
         await self.force.follow(int(reply.get("epoch", 0)))
+        await self.force.tell_overruled(self._names, self.kind.value)
 
 
 def entries_of(
@@ -106,6 +110,23 @@ class InForce:
     def __init__(self, context: Context) -> None:
         self._context = context
         self.notice = Notice(status=READY, visible=False)
+
+    async def tell_overruled(self, chosen: list[str], kind: str) -> None:
+        """Say so where another entry decides all the same: a longer one, or an allowed name that was blocked."""
+        some = chosen[:CHECKED]
+        try:
+            found = await self._context.data.ask(("overruled", kind, *some), lambda s: overruled(s, some, kind), 0)
+        except Failure:
+            return
+        if not found:
+            return
+        name, key = found[0]
+        of, _, suffix = key.partition("/")
+        others = f", and {len(found) - 1} more like it" if len(found) > 1 else ""
+        text = (
+            f"{name} is still decided by the {SHOWN_LIST[of]}'s entry {suffix}{others}; remove that for this to count."
+        )
+        self.notice.param.update(visible=True, kind="warn", text=f"Saved, but {text}")
 
     async def follow(self, epoch: int) -> None:
         """Ask the control API until every resolver that reports knows the epoch."""

@@ -1,7 +1,9 @@
 """The filtered log or a vetted list as a file: CSV that no spreadsheet takes for formulas, or JSON lines."""
 
 import csv
+import functools
 import io
+import itertools
 import json
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
@@ -15,10 +17,11 @@ from dashboard.filters import Filters
 from dashboard.typed import BadFilter
 from verdicts import list_formats
 from verdicts.records import Record
-from verdicts.store import Document, Filter
+from verdicts.store import Document, Filter, Store
 
 LIMIT = 200_000  # records in one file
 PAGE = 2_000
+ENTRIES = 10_000  # of a list, written at a time: a million at once would stop everybody's pages
 FIELDS = (
     "time",
     "last",
@@ -153,12 +156,26 @@ class ListExportHandler(ForThoseLoggedIn):
     @authenticated
     async def get(self, kind: str) -> None:
         self.attach("csv", f"verdict-{kind}")
+        after: str | None = ""
         try:
-            documents = await self.data.documents("list", f"{kind}/", keep=0)
+            while after is not None:
+                lines, after = await self.data.ask(
+                    ("list-file", kind, after), functools.partial(list_lines, kind=kind, after=after), 0
+                )
+                self.write(lines)
+                await self.flush()
         except Failure as failure:
             self.failed(failure)
-            return
-        self.write("".join(f"{line}\r\n" for line in list_formats.write(map(entry_of, documents), "csv")))
+
+
+def list_lines(store: Store, kind: str, after: str) -> tuple[str, str | None]:
+    """ENTRIES lines of a list's file from the key beyond `after` on, and the key to go on from. Blocks."""
+    found = list(itertools.islice(store.scan("list", f"{kind}/", after), ENTRIES))
+    lines = list_formats.write(map(entry_of, found), "csv")
+    if after:  # the heading stands once
+        lines = itertools.islice(lines, 1, None)
+    text = "".join(f"{line}\r\n" for line in lines)
+    return text, found[-1].key if len(found) == ENTRIES else None
 
 
 def entry_of(document: Document) -> list_formats.Row:

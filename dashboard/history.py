@@ -8,7 +8,7 @@ from dashboard.components import Handler, Table, TimeChart
 from dashboard.data import Data
 from dashboard.filters import interval_of
 from dashboard.page import columns, panel
-from dashboard.rows import LOG_COLUMNS, Row, chart_of, counts_of, log_row, share_rows, top_row
+from dashboard.rows import LOG_COLUMNS, Row, chart_of, counts_of, log_row, share_rows, shown_tier, top_row
 from verdicts.records import Record
 from verdicts.store import Cell, Filter, Top
 
@@ -81,7 +81,7 @@ class History:
         interval = interval_of(where.start, where.end)
         counts, answers, page, clients, beside = await asyncio.gather(
             data.cube(where, interval, ("label", "tier")),
-            data.totals(where, "rcode", "model", "tier"),
+            data.totals(where, "rcode", "model", "label", "tier"),
             data.search(where, LATEST),
             data.top(where, "client", 10),
             data.top(siblings, "qname", 12) if siblings.registered else _none(),
@@ -99,10 +99,13 @@ class History:
 
 
 def by_model(answers: Iterable[Cell]) -> list[Row]:
-    """Queries by model version and tier, most first; from counts by response code, model and tier."""
-    counts: dict[tuple[str, ...], int] = {}
+    """Queries by model version and tier as pages show it, most first; from counts by response code, model, label and
+    tier."""
+    counts: dict[tuple[str, str], int] = {}
     for cell in answers:
-        counts[cell.keys[1:]] = counts.get(cell.keys[1:], 0) + cell.count
+        _, model, label, tier = cell.keys
+        key = model, shown_tier(label, tier)
+        counts[key] = counts.get(key, 0) + cell.count
     rows = [{"key": model or "(no model)", "tier": tier, "count": count} for (model, tier), count in counts.items()]
     return sorted(rows, key=lambda row: -row["count"])
 

@@ -10,15 +10,16 @@ DAILY = 50  # names a day, unless the person sets another number
 CANDIDATES = 500
 
 
-def queue(tops: Iterable[Top], decided: Collection[str]) -> list[dict[str, Any]]:
+def queue(tops: Iterable[Top], decided: Collection[str], listed: Collection[str] = frozenset()) -> list[dict[str, Any]]:
     """The names to vet, the most important first: clients times score.
 
-    `decided`: names with a label or a decision, and list entries; what lies under one of them is left out.
+    `decided`: names with a label or a decision; `listed`: those with a list entry, in a set that may hold a million.
+    What lies under one of either is left out.
     """
     settled = frozenset(decided)
     rows: list[dict[str, Any]] = []
     for top in tops:
-        if top.key in settled or any(suffix in settled for suffix in names.suffixes(top.key)):
+        if any(suffix in settled or suffix in listed for suffix in [top.key, *names.suffixes(top.key)]):
             continue
         score = max(top.score, top.generated)
         rows.append(

@@ -44,6 +44,7 @@ def log_row(record: Record) -> Row:
         "rcode": record.rcode,
         "score": record.score,
         "generated": record.generated,
+        "uncertain": uncertain(record.score),
         "count": record.count,
         "id": record.id,
     }

@@ -120,8 +120,10 @@ class SampleControl(httpx.AsyncBaseTransport):
         return self._commit(documents, author, body["note"])
 
     def _audit(self, method: str, rest: list[str], body: Json, author: str) -> Json:
-        found = self._store.history(body["kind"], body["key"], 1)[0]
-        return self._commit([Document(body["kind"], body["key"], found.previous)], author, "undo")
+        past = self._store.history(body["kind"], body.get("key", ""), 10_000)
+        changes = [change for change in past if (change.epoch, change.time) == (body["epoch"], body["time"])]
+        reply = self._commit([Document(each.kind, each.key, each.previous) for each in changes], author, "undo")
+        return {**reply, "undone": len(changes)}
 
     def _incidents(self, method: str, rest: list[str], body: Json, author: str) -> Json:
         key = "/".join(rest)

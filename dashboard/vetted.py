@@ -6,7 +6,7 @@ from typing import Any
 from dashboard.data import Data
 from verdicts import names
 from verdicts.policy import LIST_NAMES
-from verdicts.store import Document
+from verdicts.store import Document, Store
 
 HOUR = 3_600_000  # milliseconds
 SILENT_MS = 10_000
@@ -29,6 +29,32 @@ async def entries_over(data: Data, name: str) -> list[Document]:
             document = await data.document("list", f"{kind}/{suffix}", keep=0.5)
             if document is not None and document.body is not None:
                 found.append(document)
+    return found
+
+
+def deciding(store: Store, name: str) -> str:
+    """The key of the list entry that decides a normalised name, empty where none does. Blocks."""
+    keys = (f"{kind}/{suffix}" for suffix in names.suffixes(name) for kind in LIST_NAMES)
+    return next((key for key in keys if store.get("list", key) is not None), "")
+
+
+def allowed(store: Store, asked: Iterable[str]) -> set[str]:
+    """Of some names those that the allowlist lets pass now. Blocks."""
+    held = {
+        name
+        for name in asked
+        if any(store.get("list", f"benign/{suffix}") is not None for suffix in names.suffixes(name))
+    }
+    return {name for name in held if deciding(store, name).startswith("benign/")}
+
+
+def overruled(store: Store, chosen: Iterable[str], kind: str) -> list[tuple[str, str]]:
+    """Of names that were just put on a list: those that another entry decides still, with its key. Blocks."""
+    found = []
+    for name in chosen:
+        key = deciding(store, name)
+        if key and not key.startswith(f"{kind}/"):
+            found.append((name, key))
     return found
 
 

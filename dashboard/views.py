@@ -45,13 +45,17 @@ class SavedViews:
         await self.read()
 
 
+def person_of(author: str) -> str:
+    """The person among those who signed: the control API puts the token's name behind it, in brackets
+    (`serve_app.control_calls.author_of`)."""
+    return author.rpartition(" (")[0] or author
+
+
 def view_rows(bodies: list[dict[str, Any]], user: str) -> list[dict[str, Any]]:
     """Views as the navigation shows them: name, address, author, and whether they are the person's own."""
     rows = []
     for body in bodies:
-        author = str(body.get("author", ""))
-        # As the control API signs: the person, then the token's name in brackets (serve_app.control_calls.author_of).
-        person = author.rpartition(" (")[0] or author
+        person = person_of(str(body.get("author", "")))
         name, address = str(body.get("name", "")), str(body.get("address", "/"))
         rows.append({"name": name, "address": address, "author": person, "mine": person == user})
     return sorted(rows, key=lambda row: (not row["mine"], row["author"], row["name"].lower()))

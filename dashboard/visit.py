@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from dashboard.data import DAY, Data
 from dashboard.rows import Row, top_row
+from dashboard.views import person_of
 from verdicts.store import Document, Filter
 
 GAP = 30 * 60_000  # milliseconds without a page open, after which a new visit begins
@@ -45,7 +46,7 @@ def by_others(changes: Iterable[Document], since: int, user: str) -> list[dict[s
     """One sentence a kind of decision that others changed."""
     found: dict[str, list[str]] = {}
     for change in changes:
-        person = change.author.rpartition(" (")[0] or change.author
+        person = person_of(change.author)
         if change.time > since and change.kind in SHOWN_KINDS and person != user:
             found.setdefault(change.kind, []).append(person)
     items = []

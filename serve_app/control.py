@@ -3,6 +3,7 @@
 from starlette.routing import BaseRoute
 
 from serve_app import (
+    control_audit,
     control_jobs,
     control_lists,
     control_models,
@@ -18,7 +19,7 @@ from serve_app.operations import Operation
 
 RESOURCES = (
     control_lists, control_policy, control_models, control_jobs, control_tokens, control_vetting, control_status,
-    control_views,
+    control_views, control_audit,
 )  # fmt: skip
 
 

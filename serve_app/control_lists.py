@@ -1,4 +1,4 @@
-"""`/v1/lists`: the vetted lists, and the history of everything that people decided, with undo."""
+"""`/v1/lists`: the vetted lists."""
 
 import asyncio
 import itertools
@@ -10,10 +10,10 @@ import msgspec
 from msgspec import Meta
 
 from serve_app.control_calls import Call
-from serve_app.control_replies import Changed, Changes, Committed, Entries, Entry, Exported, Imported, Problem, Removed
+from serve_app.control_replies import Changed, Entries, Entry, Exported, Imported, Problem, Removed
 from serve_app.operations import Number, Operation, one_of
 from serve_app.wire import WireError
-from verdicts import list_formats, tokens
+from verdicts import list_formats
 from verdicts.lists import LIST_KIND, PREVALENCE_KIND, Lists, absent_of, entry, ranking, removal, split_key
 from verdicts.names import shown
 from verdicts.policy import LIST_NAMES
@@ -23,7 +23,6 @@ MAX_ENTRIES = 100_000  # in one commit
 MAX_PAGE = 10_000
 MAX_PROBLEMS = 100  # rows of an import that are told in its reply
 MAX_SCAN = 1_000_000  # entries looked through for a text
-NEVER_UNDONE = (tokens.KIND, "model", "job")  # secrets must not come back, and models have their own roll-back
 
 
 class Item(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -65,15 +64,6 @@ class Import(msgspec.Struct, forbid_unknown_fields=True):
     expires: Number | None = None
 
 
-class Undo(msgspec.Struct, forbid_unknown_fields=True):
-    """The change to take back: that of this document at this epoch and time (Unix milliseconds)."""
-
-    kind: str
-    key: str
-    epoch: Number
-    time: Number
-
-
 class Shown(msgspec.Struct):
     """Entries of one list or of all, whose suffix contains a text, from behind the key `after` on."""
 
@@ -91,18 +81,6 @@ class Why(msgspec.Struct):
     note: str = ""
 
 
-class Past(msgspec.Struct):
-    """Changes of one key or of all, those before an epoch."""
-
-    key: str = ""
-    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
-    before: Number = 1 << 53
-
-
-class PastOfKind(Past):
-    kind: str = ""
-
-
 def operations() -> list[Operation]:
     return [
         Operation("GET", "/v1/lists", "viewer", show),
@@ -111,9 +89,6 @@ def operations() -> list[Operation]:
         Operation("DELETE", "/v1/lists/{list}/{suffix}", "analyst", remove_one),
         Operation("POST", "/v1/lists/import", "analyst", import_),
         Operation("GET", "/v1/lists/export", "viewer", export),
-        Operation("GET", "/v1/lists/history", "viewer", history_of_lists),
-        Operation("GET", "/v1/audit", "viewer", history),
-        Operation("POST", "/v1/audit/undo", "analyst", undo),
     ]
 
 
@@ -189,45 +164,6 @@ async def export(call: Call, query: Which) -> Exported:
         raise WireError("malformed", f"list {shown(kind)}: expected one of {expected}")
     keys = await call.desk.read(lambda store: list(itertools.islice(store.keys(LIST_KIND, f"{kind}/"), MAX_SCAN)))
     return {"list": kind, "text": "".join(f"{key.partition('/')[2]}\n" for key in keys)}
-
-
-async def history_of_lists(call: Call, query: Past) -> Changes:
-    """Who changed which entry, newest first."""
-    return await _history(call, query, LIST_KIND)
-
-
-async def history(call: Call, query: PastOfKind) -> Changes:
-    """Who changed what, newest first; a token's hash is left out."""
-    return await _history(call, query, query.kind)
-
-
-async def undo(call: Call, body: Undo) -> Committed:
-    """Write back the body that a change replaced, unless something changed it since."""
-    if body.kind in NEVER_UNDONE:
-        raise WireError("malformed", f"kind {shown(body.kind)}: cannot be undone")
-    if body.kind not in (LIST_KIND, "label", "vetting", "incident") and call.role != "admin":
-        raise WireError("forbidden", f"role {call.role}: expected admin, to undo a change of {shown(body.kind)}")
-    past = await call.desk.read(lambda store: store.history(body.kind, body.key, limit=100))
-    found = next((d for d in past if d.epoch == body.epoch and d.time == body.time), None)
-    if found is None:
-        raise WireError("not-found", f"{shown(body.kind)} {shown(body.key)}: no change at that epoch and time")
-    if past[0] is not found:
-        raise WireError("conflict", f"{shown(body.kind)} {shown(body.key)}: changed again since, by {past[0].author}")
-    document = Document(body.kind, body.key, found.previous)
-    return await call.commit([document], f"undo of epoch {body.epoch}", expect=found.epoch)
-
-
-async def _history(call: Call, query: Past, kind: str) -> Changes:
-    found = await call.desk.read(lambda store: store.history(kind, query.key, query.limit, query.before))
-    return {"changes": [_change(document) for document in found]}
-
-
-def _change(document: Document) -> Document:
-    if document.kind != tokens.KIND:
-        return document
-    body, previous = ({k: v for k, v in kept.items() if k != "hash"} if kept else kept
-                      for kept in (document.body, document.previous))  # fmt: skip
-    return msgspec.structs.replace(document, body=body, previous=previous)
 
 
 async def _documents(change: ListChange, document: Callable[[Item, str], Document]) -> list[Document]:

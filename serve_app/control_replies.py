@@ -28,6 +28,12 @@ class Changed(Committed):
     entries: int
 
 
+class Undone(Committed):
+    """`undone`: how many changes were taken back."""
+
+    undone: int
+
+
 class Removed(Changed):
     """`absent`: the suffixes that were on no such list."""
 

@@ -28,10 +28,14 @@ class Decision(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Decisions(msgspec.Struct, forbid_unknown_fields=True):
-    """Decisions to take in one commit."""
+    """Decisions to take in one commit.
+
+    `expect`: the epoch of the last change that the caller saw; refused where one of the names was decided since.
+    """
 
     decisions: list[Decision]
     note: str = ""
+    expect: Number | None = None
 
 
 class LabelOf(msgspec.Struct, forbid_unknown_fields=True):
@@ -101,7 +105,7 @@ async def decide(call: Call, body: Decisions) -> Committed:
     if not 0 < len(body.decisions) <= MAX_DECISIONS:
         raise WireError("malformed", f"decisions: {len(body.decisions)} of them, expected 1 to {MAX_DECISIONS}")
     documents = [document for decision in body.decisions for document in _documents(call, decision, body.note)]
-    return await call.commit(documents, body.note)
+    return await call.commit(documents, body.note, body.expect)
 
 
 async def label(call: Call, body: LabelsGiven) -> Committed:

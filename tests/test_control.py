@@ -1,6 +1,7 @@
 """serve_app/control*.py: who may do what, that it holds at once, and that it can be undone and traced."""
 
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,53 @@ async def test_undo_is_refused_when_somebody_changed_it_since(setup: Setup) -> N
     await setup.good("DELETE", "/v1/lists", BLOCK)
     reply = await setup.ask("POST", "/v1/audit/undo", {key: change[key] for key in ("kind", "key", "epoch", "time")})
     assert reply.status_code == 409
+
+
+async def test_a_whole_commit_is_undone_together(setup: Setup) -> None:
+    await setup.good("POST", "/v1/lists", {"entries": [{"list": "benign", "suffix": "kept.example-shop.com"}]})
+    names = [f"n{number}.example-shop.com" for number in range(3)]
+    decisions = [{"name": name, "list": "blocklist", "label": "malicious"} for name in names]
+    await setup.good("POST", "/v1/vetting", {"decisions": decisions})
+    change = (await setup.good("GET", "/v1/audit?limit=1"))["changes"][0]
+    whole = {key: change[key] for key in ("epoch", "time")}
+    labels = await setup.good("POST", "/v1/audit/undo", {**whole, "kind": "label"})
+    assert labels["undone"] == 3 and (await setup.good("GET", "/v1/labels"))["labels"] == []
+    reply = await setup.ask("POST", "/v1/audit/undo", whole)  # of the commit, three labels have changed since
+    assert reply.status_code == 409 and len((await setup.good("GET", "/v1/vetting"))["decisions"]) == 3
+    for kind in ("list", "vetting"):
+        await setup.good("POST", "/v1/audit/undo", {**whole, "kind": kind}, "analyst")
+    assert [entry["suffix"] for entry in (await setup.good("GET", "/v1/lists"))["entries"]] == ["kept.example-shop.com"]
+    assert (await setup.good("GET", "/v1/vetting"))["decisions"] == []
+
+
+async def test_a_whole_commit_is_not_undone_by_whoever_may_not_undo_a_part(setup: Setup) -> None:
+    await setup.good("PUT", "/v1/policy", {"policy": {"answer_ttl": 30}})
+    change = (await setup.good("GET", "/v1/audit?limit=1"))["changes"][0]
+    reply = await setup.ask("POST", "/v1/audit/undo", {key: change[key] for key in ("epoch", "time")}, "analyst")
+    assert reply.status_code == 403
+    reply = await setup.ask("POST", "/v1/audit/undo", {"epoch": change["epoch"] + 1, "time": change["time"]})
+    assert reply.status_code == 404
+
+
+async def test_undo_does_not_bring_back_what_expired_meanwhile(setup: Setup) -> None:
+    now = int(time.time() * 1000)
+    gone = Document("list", f"blocklist/{NAME}", {"note": "", "expires": now - 1})
+    setup.store.commit([gone], "ada")
+    setup.store.commit([Document("list", gone.key, None)], "expiry")
+    change = (await setup.good("GET", "/v1/lists/history"))["changes"][0]
+    reply = await setup.ask("POST", "/v1/audit/undo", {key: change[key] for key in ("kind", "key", "epoch", "time")})
+    assert reply.status_code == 409 and "expired" in reply.text
+    whole = await setup.good("POST", "/v1/audit/undo", {key: change[key] for key in ("epoch", "time")})
+    assert whole["undone"] == 1 and setup.store.get("list", gone.key) is None
+
+
+async def test_a_name_that_somebody_decided_meanwhile_is_not_decided_again(setup: Setup) -> None:
+    seen = setup.store.history("", "", 1)[0].epoch
+    await setup.good("POST", "/v1/vetting", {"decisions": [{"name": NAME, "list": "benign"}], "expect": seen})
+    both = [{"name": "other.example-shop.com", "list": "blocklist"}, {"name": NAME, "list": "blocklist"}]
+    reply = await setup.ask("POST", "/v1/vetting", {"decisions": both, "expect": seen})
+    assert reply.status_code == 409
+    assert [entry["list"] for entry in (await setup.good("GET", "/v1/lists"))["entries"]] == ["benign"]
 
 
 async def test_the_history_names_the_person_and_the_token(setup: Setup) -> None:

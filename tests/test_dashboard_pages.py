@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 import pytest
 
 from dashboard.data import Data
+from dashboard.export import list_lines
 from dashboard.pages import PAGES
 from dashboard.pages.audit import Audit, difference
 from dashboard.pages.clients import Clients
@@ -169,6 +170,19 @@ async def test_a_blocked_site_is_allowed_from_the_look_up(stage: Stage) -> None:
     assert page.decision.force.notice.kind == "good"
 
 
+@pytest.mark.parametrize(
+    ("entry", "kind"), [("blocklist/a.tracker.example.net", "benign"), ("benign/tracker.example.net", "blocklist")]
+)
+async def test_a_decision_that_another_entry_overrules_is_told(stage: Stage, entry: str, kind: str) -> None:
+    stage.store.commit([Document("list", entry, {"note": "report"})], "ada", "report")
+    page = await stage.open(Lookup, q="a.tracker.example.net" if kind == "benign" else "tracker.example.net")
+    page.decision.ask([page.name], kind)
+    page.decision.scope.value = "its whole registered domain" if kind == "benign" else page.decision.scope.value
+    await page.decision.submit()
+    notice = page.decision.force.notice
+    assert notice.kind == "warn" and entry.partition("/")[2] in notice.text
+
+
 async def test_a_viewer_may_not_decide(stage: Stage) -> None:
     page = await stage.open(Lookup, "viewer", q="tracker.example.net")
     page.decision.ask([page.name], "benign")
@@ -219,6 +233,58 @@ async def test_pausing_and_switching_reach_the_policy(stage: Stage) -> None:
     assert policy.body["overrides"] == [{"client": "192.0.2.0/24", "mode": "enforce"}]
 
 
+async def test_names_that_come_and_go_do_not_change_what_was_chosen_to_be_allowed(stage: Stage) -> None:
+    page = await stage.open(Enforcement, range="1h")
+    last = len(page.names.rows) - 1
+    name = page.names.rows[last]["key"]
+    page.names.chosen = [last]
+    first = {"tier": "block", "label": "malicious", "enforced": False, "action": "nxdomain", "score": 1.0}
+    rows = [
+        observation("new.example.org", stage.now - 1000, client=f"192.0.2.{at}", count=900, **first) for at in range(40)
+    ]
+    stage.store.append(list(records_of(batch_of(rows))))
+    stage.data = page.context.data
+    page.context.data._cache.clear()
+    await page.reload()
+    assert page.names.rows[0]["key"] == "new.example.org"
+    assert [row["key"] for row in page.names.chosen_rows()] == [name]
+
+
+async def test_the_report_tells_what_is_allowed_by_now(stage: Stage) -> None:
+    page = await stage.open(Enforcement, range="1h")
+    row = page.names.rows[0]
+    stage.store.commit([Document("list", f"benign/{row['key']}", {})], "ada")
+    page.context.data._cache.clear()
+    await page.reload()
+    assert {each["key"] for each in page.names.rows if each["now"]} == {row["key"]}
+    assert "allowed since" in page.tiles.tiles[0]["hint"]
+
+
+async def test_two_who_switch_at_once_do_not_undo_each_other(stage: Stage) -> None:
+    page = await stage.open(Enforcement)
+    read = page.context.control.policy
+
+    async def read_and_be_overtaken() -> Any:
+        seen = await read()
+        body = {"overrides": [{"client": "198.51.100.0/24", "mode": "enforce"}]}
+        stage.store.commit([Document("policy", "policy", body)], "bob")
+        return seen
+
+    page.context.control.policy = read_and_be_overtaken
+    page.prefix.value = "192.0.2.0/24"
+    await page.switch("enforce")
+    policy = stage.store.get("policy", "policy")
+    assert stage.told[-1][1] == "error" and policy and policy.body
+    assert policy.body["overrides"] == [{"client": "198.51.100.0/24", "mode": "enforce"}]
+
+
+async def test_a_prefix_that_is_none_switches_nothing(stage: Stage) -> None:
+    page = await stage.open(Enforcement)
+    page.prefix.value = "office/1"
+    await page.switch("enforce")
+    assert stage.told[-1][1] == "error" and stage.store.get("policy", "policy") is None
+
+
 async def test_an_analyst_may_pause_and_may_not_switch(stage: Stage) -> None:
     page = await stage.open(Enforcement, "analyst")
     await page.switch("enforce")
@@ -253,6 +319,71 @@ async def test_a_key_decides_and_undo_takes_all_of_it_back(
     assert not [k for k in ("benign", "blocklist", "honeypot") if stage.store.get("list", f"{k}/{name}")]
 
 
+async def test_who_decides_second_is_told_and_changes_nothing(stage: Stage) -> None:
+    ada = await stage.open(Vetting, alone="1")
+    bob = Vetting(stage.context("analyst", "bob"), {"alone": "1"})
+    await bob.start()
+    name, other = ada.table.rows[0]["key"], ada.table.rows[1]["key"]
+    await ada.decide("a", [name])
+    await bob.decide("b", [other, name])
+    assert stage.told[-1][1] == "warning" and "ada" in stage.told[-1][0] and name in stage.told[-1][0]
+    assert [d.key for d in stage.store.scan("list")] == [f"benign/{name}"]
+    assert name not in [row["key"] for row in bob.table.rows]  # read again
+    await bob.decide("b", [other])
+    assert stage.store.get("list", f"blocklist/{other}") and not bob._deciding
+
+
+async def test_undo_takes_back_the_own_decision_alone_and_all_of_it(stage: Stage) -> None:
+    page = await stage.open(Vetting, alone="1")
+    chosen = [row["key"] for row in page.table.rows[:3]]
+    await page.decide("B", chosen)
+    calls = len(stage.transport.calls)
+    await page.undo()
+    assert len([call for call in stage.transport.calls[calls:] if call[0] == "POST" and "undo" in call[1]]) == 1
+    assert [kind for kind in ("list", "label", "vetting") if list(stage.store.scan(kind))] == []
+    await page.decide("B", chosen[:1])
+    stage.store.commit([Document("list", f"blocklist/{chosen[0]}", {"note": "mine"})], "bob (the-admin)", "later")
+    await page.undo()  # bob's change came after it
+    assert stage.told[-1][1] == "error" and stage.store.get("label", chosen[0]) is not None
+    found = stage.store.get("list", f"blocklist/{chosen[0]}")
+    assert found and found.author == "bob (the-admin)"
+
+
+async def test_a_key_pressed_again_while_its_decision_is_on_its_way_does_nothing(stage: Stage) -> None:
+    page = await stage.open(Vetting, alone="1")
+    row = page.table.rows[0]
+    before = stage.store.epoch().number
+    first = asyncio.create_task(page.decide("b", [row["key"]]))
+    await asyncio.sleep(0)
+    page._message({"action": "key", "key": "b", "index": 0, "rows": [row]})
+    await first
+    assert stage.store.epoch().number == before + 1 and len(page._past) == 1
+
+
+async def test_the_days_number_is_a_number_a_day(stage: Stage) -> None:
+    page = await stage.open(Vetting, alone="1", daily="3")
+    assert len(page.table.rows) == 3
+    await page.decide("u", [page.table.rows[0]["key"]])
+    await page.reload()
+    assert len(page.table.rows) == 2 and "1 of 3" in page.table.note
+    for _ in range(2):
+        await page.decide("u", [page.table.rows[0]["key"]])
+    await page.reload()
+    assert page.table.rows == [] and "3 decided" in page.table.empty
+    await page.undo()
+    assert len(page.table.rows) == 1
+
+
+async def test_a_name_comes_back_to_the_queue_once_its_list_entry_has_expired(stage: Stage) -> None:
+    page = await stage.open(Vetting, alone="1")
+    name = page.table.rows[0]["key"]
+    for expires, there in ((stage.now - 1000, True), (stage.now + 600_000, False)):
+        body = {"name": name, "list": "benign", "label": None, "expires": expires}
+        stage.store.commit([Document("vetting", name, body)], "bob")
+        await page.reload()
+        assert (name in [row["key"] for row in page.table.rows]) is there
+
+
 async def test_several_names_are_decided_at_once(stage: Stage) -> None:
     page = await stage.open(Vetting, alone="1")
     chosen = [row["key"] for row in page.table.rows[:3]]
@@ -270,7 +401,7 @@ async def test_a_key_pressed_twice_decides_on_what_was_seen_and_a_choice_stays_w
     before = stage.store.epoch().number
     page._message({"action": "key", "key": "b", "index": 0, "rows": [first]})
     assert (page.table.rows[0]["key"], page.table.chosen) == (second["key"], [0])
-    assert stage.store.epoch().number == before and page._past == [("b", [first["key"]])]
+    assert stage.store.epoch().number == before and [decided.names for decided in page._past] == [[first["key"]]]
     await page.undo()
     assert page.table.rows[page.table.selected]["key"] == first["key"]
     assert [page.table.rows[at]["key"] for at in page.table.chosen] == [second["key"]]
@@ -298,10 +429,103 @@ async def test_any_change_is_undone_from_the_audit(stage: Stage) -> None:
     await lists.add()
     audit = await stage.open(Audit)
     row = next(row for row in audit.table.rows if row["key"] == "blocklist/one.example.org")
-    assert row["author"] == "ada (the-admin)" and row["change"].startswith("added")
+    assert row["author"] == "ada (the-admin)" and row["change"][0] == "added"
     await audit.undo(row["kind"], row["key"], row["epoch"], row["time"])
     assert stage.told[-1][1] == "success", stage.told
     assert [d.key for d in stage.store.scan("list")] == ["blocklist/two.example.org"]
+
+
+async def test_a_bulk_change_is_undone_at_once_and_no_change_falls_between_two_pages(stage: Stage) -> None:
+    for commit in range(3):
+        names = [f"n{number}.c{commit}.example.org" for number in range(30)]
+        stage.store.commit([Document("list", f"blocklist/{name}", {}) for name in names], f"ada {commit}")
+        await asyncio.sleep(0.002)  # commits have times of their own
+    audit = await stage.open(Audit, "analyst", kind="list")
+    told: list[Any] = audit.table.rows
+    first = told[0]
+    assert (first["author"], first["whole"], told[1].get("whole")) == ("ada 2", True, None)
+    assert told[12]["key"] == "18 more of the same commit" and not told[12]["undoable"]
+    assert {row["author"] for row in told} == {"ada 0", "ada 1", "ada 2"} and audit.older.disabled
+    await audit.undo_all(first["epoch"], first["time"])
+    assert not [document for document in stage.store.scan("list") if document.key.endswith("c2.example.org")]
+    assert len(list(stage.store.scan("list"))) == 60
+
+
+async def test_older_pages_of_the_audit_follow_without_gap(stage: Stage) -> None:
+    for number in range(75):
+        stage.store.commit([Document("label", f"n{number}.example.org", {"label": "unsure"})], "ada")
+        await asyncio.sleep(0.0015)
+    audit = await stage.open(Audit, kind="label")
+    seen = [row["key"] for row in audit.table.rows]
+    await audit._older()
+    seen += [row["key"] for row in audit.table.rows]
+    assert seen == [f"n{number}.example.org" for number in reversed(range(75))]
+    assert audit.older.disabled and not audit.newest.disabled
+
+
+async def test_no_button_offers_what_the_person_may_not_undo(stage: Stage) -> None:
+    for kind, body in (("policy", {}), ("model", {"version": "a"}), ("job", {}), ("list", {}), ("token", {})):
+        stage.store.commit([Document(kind, "benign/x.example.org", body)], "ada")
+    for role, expected in (("admin", {"policy", "list"}), ("analyst", {"list"})):
+        audit = await stage.open(Audit, role)
+        assert {row["kind"] for row in audit.table.rows if row["undoable"]} == expected
+
+
+async def test_a_search_of_the_lists_finds_a_whole_name_first_and_tells_what_it_left_out(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suffixes = [f"n{number:03}.example.org" for number in range(240)]
+    stage.store.commit([Document("list", f"blocklist/{suffix}", {}) for suffix in suffixes], "ada")
+    page = await stage.open(Lists, contains="N239[.]example.org")
+    assert [row["suffix"] for row in page.table.rows] == ["n239.example.org"] and page.table.note == ""
+    page = await stage.open(Lists, contains="example")
+    assert len(page.table.rows) == 200 and "first 200" in page.table.note
+    monkeypatch.setattr("dashboard.pages.lists.SEARCHED", 100)
+    page = await stage.open(Lists, contains="n1")
+    assert {row["suffix"] for row in page.table.rows} <= set(suffixes[:100]) and "first 100" in page.table.note
+
+
+async def test_a_list_is_exported_in_parts_with_one_heading(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dashboard.export.ENTRIES", 3)
+    for count in (3, 7):
+        names = [f"n{number}.example.org" for number in range(count)]
+        stage.store.commit([Document("list", f"blocklist/{name}", {}) for name in names], "ada")
+        parts, after = [], ""
+        while after is not None:
+            text, after = list_lines(stage.store, "blocklist", after)
+            parts.append(text)
+        rows = "".join(parts).split("\r\n")[:-1]
+        assert rows[0] == "suffix,note,expires" and [row.partition(",")[0] for row in rows[1:]] == names
+
+
+async def test_a_filter_without_an_input_is_shown_and_taken_away(stage: Stage) -> None:
+    page = await stage.open(Queries, enforced="yes", qtype="A,AAAA", tier="block")
+    shown = {button.label: button for button in page.narrowed.objects if button.visible}
+    assert set(shown) == {"Enforced: yes", "Type: A, AAAA"}
+    for button in shown.values():
+        button.receive({"action": "click"})
+    assert page.address() == "/queries?tier=block"
+    assert not [button for button in page.narrowed.objects if button.visible]
+
+
+async def test_uncertain_scores_are_marked_in_the_log_too(stage: Stage) -> None:
+    page = await stage.open(Queries)
+    assert {row["uncertain"] for row in page.table.rows if 0.3 < row["score"] < 0.7} <= {True}
+    assert all("uncertain" in row for row in page.table.rows)
+
+
+async def test_a_prefix_shows_the_incidents_of_all_its_clients(stage: Stage) -> None:
+    for number, client in enumerate(("192.0.2.31", "192.0.2.32", "198.51.100.1", "anon-1")):
+        stage.store.commit([Document("incident", str(number), {"client": client})], "cluster")
+    page = await stage.open(Clients, client="192.0.2.0/24")
+    assert {row["client"] for row in page.incidents.rows} == {"192.0.2.31", "192.0.2.32"}
+
+
+async def test_verdicts_by_model_tell_unknown_from_passed_as_the_chart_does(stage: Stage) -> None:
+    page = await stage.open(Lookup, q="example.net", below="1", range="1h")
+    told = {series["key"]: sum(series["values"]) for series in page.history.chart.chart["series"]}
+    rows = page.history.models.rows
+    assert {tier: sum(row["count"] for row in rows if row["tier"] == tier) for tier in told} == told
 
 
 async def test_a_list_refuses_what_is_no_name_and_adds_nothing(stage: Stage) -> None:
@@ -373,7 +597,8 @@ async def test_a_dead_store_is_told_and_found_again(stage: Stage) -> None:
 
 
 def test_a_difference_names_what_changed() -> None:
-    assert difference({"a": 1, "b": 2}, {"a": 1, "b": 3}) == "b: 2 \u2192 3"
-    assert difference({"a": 1}, None) == "removed"
-    assert difference(None, {"note": "why", "suffix": "example.org"}) == "added; suffix: example.org"
-    assert difference({"expires": None}, {"expires": 1_795_570_885_000}) == "expires: none \u2192 2026-11-25 01:41 UTC"
+    assert difference({"a": 1, "b": 2}, {"a": 1, "b": 3}) == ["b: ", "2", " \u2192 ", "3"]
+    assert difference({"a": 1}, None) == ["removed"]
+    assert difference(None, {"note": "why", "suffix": "example.org"}) == ["added", "; ", "suffix: ", "example.org"]
+    # a time as it is: in whose zone, the browser knows
+    assert difference({"expires": None}, {"expires": 1_795_570_885_000})[1:] == ["none", " \u2192 ", 1_795_570_885_000]

@@ -75,6 +75,22 @@ export function ago(ms) {
   return `${Math.round(seconds / 86400)} d ago`
 }
 
+// A time that goes on: "5 s ago" would stand there until the row changes, and so would yesterday's clock as today's.
+const running = { ago, time, until: (ms) => (ms < Date.now() ? "expired" : time(ms)) }
+
+export const moment = (kind, ms, attributes = {}) => h("time", { title: exactly(ms), ...(ms ? { "data-kind": kind, "data-ms": ms } : {}), ...attributes }, running[kind](ms))
+
+export function tick(root) {
+  for (const element of root.querySelectorAll("time[data-ms]")) {
+    const text = running[element.dataset.kind](Number(element.dataset.ms))
+    if (element.textContent !== text) element.textContent = text
+  }
+}
+
+// Whether a key is meant for what has the focus: a field, a list that is open, a dialog.
+const FIELDS = /^(INPUT|TEXTAREA|SELECT)$/, ROLES = /^(combobox|listbox|option|menu|menuitem|dialog|presentation)$/
+export const typing = (event) => event.composedPath().some((e) => (FIELDS.test(e.tagName) && e.type !== "checkbox") || e.isContentEditable || ROLES.test(e.getAttribute?.("role") || ""))
+
 export const tierSign = (tier) => {
   const known = TIERS[tier] || TIERS.unknown
   return h("span", { class: `tier tier-${tier in TIERS ? tier : "unknown"}` },

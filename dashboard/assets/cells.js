@@ -1,5 +1,5 @@
 // One value in its kind: how names, clients, times, tiers and counts look wherever they stand.
-import { ago, copy, defanged, exactly, h, link, number, percent, score, tierSign, time, visible } from "./base.js"
+import { clock, copy, day, defanged, exactly, h, link, moment, number, percent, score, tierSign, visible } from "./base.js"
 
 export const NUMERIC = new Set(["count", "score", "percent", "bar", "sure", "best"])
 
@@ -7,8 +7,8 @@ export const CELLS = {
   text: (value) => h("bdi", {}, visible(value)),
   name: (value) => h("span", { class: "name" }, link("/lookup", { q: value }, value, { title: visible(value) }), defang(value)),
   client: (value) => (value ? link("/clients", { client: value }, value) : "\u2013"),
-  time: (value) => h("time", { datetime: value ? new Date(value).toISOString() : null, title: exactly(value) }, time(value)),
-  ago: (value) => h("time", { title: exactly(value) }, ago(value)),
+  time: (value) => moment("time", value, { datetime: value ? new Date(value).toISOString() : null }),
+  ago: (value) => moment("ago", value),
   count: (value) => number(value),
   score: (value) => score(value),
   percent: (value) => percent(value),
@@ -18,12 +18,13 @@ export const CELLS = {
   sure: (value, row) => h("span", { class: row.uncertain ? "uncertain" : "" }, row.uncertain ? h("span", { title: "uncertain: near the threshold", "aria-label": "uncertain" }, "\u26a0 ") : "", score(value)),
   bar: (value, row, column) => h("span", { class: "barcell" }, h("span", { class: `fill fill-${column.tier || row.tier || "none"}`, style: `width:${Math.max(1, (100 * value) / (column.max || 1))}%` }), h("span", { class: "n" }, number(value))),
   state: (value) => h("span", { class: `state state-${String(value).replace(/[^a-z]/g, "")}` }, visible(value)),
-  until: (value) => (value ? h("time", { title: exactly(value) }, value < Date.now() ? "expired" : time(value)) : "for good"),
+  until: (value) => (value ? moment("until", value) : "for good"),
   flag: (value) => h("span", { class: value ? "state state-good" : "quiet" }, value ? "yes" : "no"),
   link: (value, row, column) => (value ? h("a", { href: row[column.href || "href"] }, h("bdi", {}, visible(value))) : "\u2013"),
   word: (value) => h("bdi", {}, visible(value)),
   rule: (value) => h("bdi", { title: visible(value) }, visible(value)),
   best: (value, row, column) => (row.best?.includes(column.key) ? h("strong", { class: "best" }, h("span", { class: "sr" }, "best: "), h("span", { "aria-hidden": "true" }, "\u2605 "), visible(value)) : visible(value)),
+  change: (value) => h("bdi", {}, (value || []).map((part) => (typeof part === "number" ? h("time", { title: exactly(part) }, `${day(part)} ${clock(part).slice(0, 5)}`) : visible(part)))),
   code: (value) => h("code", {}, visible(value)),
   names: (value) => h("span", {}, (value || []).map((name, i) => [i ? ", " : "", link("/lookup", { q: name }, name)]).flat()),
 }

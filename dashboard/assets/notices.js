@@ -1,7 +1,7 @@
 // What a person is told of what they did: at the lower edge, above everything else, for some seconds.
 import { h, styled, visible } from "./base.js"
 
-const SHOWN_MS = 5000
+const SHOWN_MS = 5000, TROUBLE_MS = 12000 // what went wrong is read more slowly
 const SIGNS = { success: "\u2713", error: "\u00d7", warning: "\u25b2", info: "\u25cb" }
 
 export async function render({ model, el }) {
@@ -19,7 +19,7 @@ export async function render({ model, el }) {
       setTimeout(() => {
         told.remove()
         if (!place.childElementCount) place.hidePopover()
-      }, SHOWN_MS)
+      }, kind === "error" || kind === "warning" ? TROUBLE_MS : SHOWN_MS)
     }
     if (!place.childElementCount) return
     if (place.matches(":popover-open")) place.hidePopover() // the last to be shown is above a dialog that was opened since

@@ -1,6 +1,7 @@
 // The top of every page and its address: links change the page without a reload, back and forward work; one field
 // takes a name or a client address, and the key / goes there.
-import { h, styled, visible, zone } from "./base.js"
+import { h, styled, typing, visible, zone } from "./base.js"
+import { watchConnection } from "./lost.js"
 import { here } from "./visit.js"
 
 function watchLinks(model) {
@@ -48,8 +49,7 @@ function bar(model) {
     if (text) model.send_msg({ action: "search", text })
   } }, field, h("kbd", { "aria-hidden": "true" }, "/"))
   const jump = (event) => {
-    const typing = event.composedPath().some((e) => /^(INPUT|TEXTAREA|SELECT)$/.test(e.tagName))
-    if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey) { event.preventDefault(); field.focus(); field.select() }
+    if (event.key === "/" && !typing(event) && !event.ctrlKey && !event.metaKey) { event.preventDefault(); field.focus(); field.select() }
   }
   document.addEventListener("keydown", jump)
   model.on("remove", () => document.removeEventListener("keydown", jump))
@@ -57,9 +57,11 @@ function bar(model) {
     h("span", { class: "who" }, h("bdi", {}, visible(model.user)), h("span", { class: "role quiet" }, " " + model.role)), h("a", { class: "out", href: "/logout", target: "_self" }, "Log out"))
 }
 
-export async function render({ model, el }) {
+export async function render({ model, el, view }) {
   await styled(el)
-  el.append(bar(model))
+  const lost = h("div", { class: "part" })
+  el.append(bar(model), lost)
+  watchConnection(view, lost)
   const unwatch = watchLinks(model)
   const title = () => { document.title = `${model.title} \u00b7 Verdict` }
   model.on("url", () => follow(model))

@@ -1,5 +1,5 @@
 // A table of records: real <table>, cells by kind, rows that can be chosen with the mouse or the keyboard.
-import { h, placeholder, styled, visible } from "./base.js"
+import { h, placeholder, styled, tick, typing, visible } from "./base.js"
 import { CELLS, NUMERIC } from "./cells.js"
 
 function cell(model, row, column, index) {
@@ -24,7 +24,8 @@ function buttons(model, row, index, actions) {
 
 function draw(model, el) {
   const columns = model.columns
-  const focused = el.getRootNode().activeElement?.closest?.("tr")?.dataset.index
+  const focused = focusOf(model, el), shift = el.querySelector(".scroll")?.scrollLeft || 0
+  el.drawn = model.rows
   if (model.status.kind !== "ready" && !(model.status.kind === "loading" && model.rows.length)) {
     el.replaceChildren(title(model), placeholder(model.status, model.empty))
     return
@@ -47,7 +48,26 @@ function draw(model, el) {
   const table = h("table", { role: "table", class: "verdict-table" + (columns.length > 8 ? " many" : "") + (columns.some((c) => c.kind === "text") ? " prose" : "") }, h("caption", { class: "sr" }, model.caption || "records"), h("thead", { role: "rowgroup" }, head), h("tbody", { role: "rowgroup" }, rows))
   el.replaceChildren(title(model), h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": model.caption || "records" }, table))
   if (model.keys.length) el.querySelector("tr.selected")?.scrollIntoView({ block: "nearest" })
-  if (focused !== undefined) el.querySelector(`tr[data-index="${focused}"]`)?.focus()
+  el.querySelector(".scroll").scrollLeft = shift
+  if (focused) refocus(model, el, focused)
+}
+
+// Live rows come and go under whoever goes through them by keyboard: the focus stays with its row's button or link.
+const REACHED = "a, button, input"
+const identity = (row) => row && (row.id ?? row.key ?? row.suffix ?? row.qname)
+
+function focusOf(model, el) {
+  const active = el.getRootNode().activeElement, tr = active?.closest?.("tr[data-index]")
+  if (!tr || !el.contains(tr)) return null
+  const index = Number(tr.dataset.index)
+  return { index, id: identity(el.drawn?.[index]), nth: [...tr.querySelectorAll(REACHED)].indexOf(active) }
+}
+
+function refocus(model, el, { index, id, nth }) {
+  const at = id === undefined ? index : model.rows.findIndex((row) => identity(row) === id)
+  const tr = el.querySelector(`tr[data-index="${at < 0 ? index : at}"]`)
+  const reached = nth < 0 ? tr : tr?.querySelectorAll(REACHED)[nth]
+  reached?.focus({ preventScroll: true })
 }
 
 function toggle(model, index) {
@@ -56,13 +76,12 @@ function toggle(model, index) {
 
 // Single keys, while no text is being typed: j and k move, x chooses, the rest is the page's.
 function keys(model, event) {
-  const typing = event.composedPath().some((e) => /^(INPUT|TEXTAREA|SELECT)$/.test(e.tagName) && e.type !== "checkbox")
-  if (typing || event.ctrlKey || event.metaKey || event.altKey || !model.rows.length) return
+  if (typing(event) || event.ctrlKey || event.metaKey || event.altKey || !model.rows.length) return
   const at = Math.min(Math.max(model.selected, 0), model.rows.length - 1)
   if (event.key === "j" || event.key === "ArrowDown") model.selected = Math.min(at + (model.selected < 0 ? 0 : 1), model.rows.length - 1)
   else if (event.key === "k" || event.key === "ArrowUp") model.selected = Math.max(at - 1, 0)
   else if (event.key === "x") toggle(model, at)
-  else if (model.keys.includes(event.key)) model.send_msg({ action: "key", key: event.key, index: at, rows: (model.chosen.length ? model.chosen : [at]).map((i) => model.rows[i]).filter(Boolean) })
+  else if (model.keys.includes(event.key)) event.repeat || model.send_msg({ action: "key", key: event.key, index: at, rows: (model.chosen.length ? model.chosen : [at]).map((i) => model.rows[i]).filter(Boolean) })
   else return
   event.preventDefault()
 }
@@ -85,6 +104,8 @@ export async function render({ model, el }) {
     queueMicrotask(() => { waiting = false; draw(model, root) })
   }
   for (const property of ["rows", "status", "columns", "selected", "chosen", "heading", "note", "actions", "empty"]) model.on(property, later)
+  const timer = setInterval(() => tick(root), 1000)
+  model.on("remove", () => clearInterval(timer))
   if (model.keys.length) {
     const listen = (event) => keys(model, event)
     document.addEventListener("keydown", listen)

@@ -9,14 +9,22 @@ function ceiling(most) {
   return 10 * power
 }
 
+// Midnights of the viewer's zone: where the clocks change a day has 23 hours, or 25.
+function days(start, end, step) {
+  const result = [], t = new Date(start)
+  for (t.setHours(24, 0, 0, 0); t < end; t.setDate(t.getDate() + step)) result.push(t.getTime())
+  return result
+}
+
 function ticks(start, end, width) {
   const wanted = Math.max(2, Math.floor(width / 110))
   const steps = [1, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880, 10080, 43200].map((m) => m * 60000)
   const step = steps.find((s) => (end - start) / s <= wanted) || steps.at(-1)
+  if (step >= 86400000) return { at: days(start, end, step / 86400000), label: (t) => day(t).slice(5) }
   const offset = new Date(start).getTimezoneOffset() * 60000
   const result = []
   for (let t = Math.ceil((start - offset) / step) * step + offset; t < end; t += step) result.push(t)
-  return { at: result, label: (t) => (step >= 86400000 ? day(t).slice(5) : end - start > 86400000 ? `${day(t).slice(5)} ${clock(t).slice(0, 5)}` : clock(t).slice(0, 5)) }
+  return { at: result, label: (t) => (end - start > 86400000 ? `${day(t).slice(5)} ${clock(t).slice(0, 5)}` : clock(t).slice(0, 5)) }
 }
 
 function draw(model, root) {

@@ -1,18 +1,22 @@
 """Audit: who changed what, and the way back."""
 
-from collections.abc import Iterable
-from datetime import UTC, datetime
+import itertools
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
+from dashboard.accounts import Role
 from dashboard.components import LOADING, Choice, Component, Table
 from dashboard.decision import InForce
 from dashboard.inputs import Button
-from dashboard.page import Context, Page, panel, schedule, stack
+from dashboard.page import Context, Page, panel, schedule, stack, toolbar
 from verdicts.store import Document
+from verdicts.undo import may_undo
 
-ROWS = 60
+ROWS = 60  # shown at a time, and whole commits
+READ = 1000
+OF_ONE = 12  # changes of one commit that stand one by one; the others as their number
 KINDS = {
     "all": "",
     "lists": "list",
@@ -26,7 +30,6 @@ KINDS = {
 TIMES = frozenset({"time", "start", "end", "first", "last", "expires", "begun", "created"})  # Unix milliseconds
 BESIDE = frozenset({"author", "note"})  # columns of their own
 MANY = 4  # names of an incident: beyond these their number
-NEVER_UNDONE = frozenset({"token"})  # a revoked token stays revoked
 
 
 class Audit(Page):
@@ -42,18 +45,25 @@ class Audit(Page):
             caption="changes",
             empty="Nobody has changed anything yet.",
             on_message=self._row,
-            actions=[{"id": "undo", "label": "Undo", "when": "undoable"}] if self.may("analyst") else [],
+            actions=[
+                {"id": "undo", "label": "Undo", "when": "undoable"},
+                {"id": "undo_all", "label": "Undo all of it", "when": "whole"},
+            ]
+            * self.may("analyst"),
             columns=[
                 {"key": "time", "label": "Time", "kind": "time"},
                 {"key": "author", "label": "Who", "kind": "text"},
                 {"key": "kind", "label": "What", "kind": "word"},
                 {"key": "key", "label": "Which", "kind": "text"},
-                {"key": "change", "label": "Change", "kind": "text"},
+                {"key": "change", "label": "Change", "kind": "change"},
                 {"key": "note", "label": "Why", "kind": "text"},
             ],
         )
         self.force = InForce(context)
         self.before: int | None = None
+        self.newest = Button(
+            label="Newest", variant="outlined", disabled=True, on_click=lambda _: schedule(self._newest)
+        )
         self.older = Button(label="Older", variant="outlined", on_click=lambda _: schedule(self._older))
 
     def address(self) -> str:
@@ -66,22 +76,27 @@ class Audit(Page):
             kinds,
             self.force.notice,
             panel(self.table),
-            self.older,
+            toolbar(self.newest, self.older),
         )
 
     def parts(self) -> Iterable[Component]:
         return (self.table,)
 
     async def read(self) -> None:
-        changes = await self.context.data.history(self.kind, "", ROWS, self.before)
-        self.table.rows = [change_row(change) for change in changes]
-        self.older.disabled = len(changes) < ROWS
-        self._oldest = changes[-1] if changes else None
+        changes = await self.context.data.history(self.kind, "", READ, self.before)
+        rows, self._oldest = rows_of(changes, self.context.role, len(changes) == READ)
+        self.table.rows = rows
+        self.newest.disabled = self.before is None
+        self.older.disabled = self._oldest is None
 
     async def _older(self) -> None:
         if self._oldest is not None:
-            self.before = self._oldest.time
+            self.before = self._oldest
             await self.reload()
+
+    async def _newest(self) -> None:
+        self.before = None
+        await self.reload()
 
     def _kind_changed(self, event: Any) -> None:
         self.kind, self.before = event.new, None
@@ -90,9 +105,11 @@ class Audit(Page):
         schedule(self.reload)
 
     def _row(self, message: dict[str, Any]) -> None:
+        row = message.get("row", {})
         if message.get("action") == "undo":
-            row = message["row"]
             schedule(lambda: self.undo(row["kind"], row["key"], int(row["epoch"]), int(row["time"])))
+        elif message.get("action") == "undo_all":
+            schedule(lambda: self.undo_all(int(row["epoch"]), int(row["time"])))
 
     async def undo(self, kind: str, key: str, epoch: int, time: int) -> None:
         """Write back what the change replaced."""
@@ -101,9 +118,36 @@ class Audit(Page):
             await self.reload()
             await self.force.follow(int(reply.get("epoch", 0)))
 
+    async def undo_all(self, epoch: int, time: int) -> None:
+        """Write back all that a commit replaced; of the kind shown, where one is."""
+        reply = await self.act(self.context.control.undo_commit(epoch, time, self.kind), "Undone: all of it")
+        if reply is not None:
+            await self.reload()
+            await self.force.follow(int(reply.get("epoch", 0)))
 
-def change_row(change: Document) -> dict[str, Any]:
-    """One commit as a row."""
+
+def rows_of(changes: Sequence[Document], role: Role, cut: bool) -> tuple[list[dict[str, Any]], int | None]:
+    """Changes, newest first, as rows of whole commits, about ROWS of them; and the time before which the next ones
+    lie, None where there are no more. `cut`: the store has more than these."""
+    rows: list[dict[str, Any]] = []
+    commits = [list(each) for _, each in itertools.groupby(changes, lambda change: (change.epoch, change.time))]
+    for at, commit in enumerate(commits):
+        if len(rows) >= ROWS and commit[0].time < commits[at - 1][0].time:
+            return rows, commits[at - 1][0].time
+        shown = [change_row(change, role) for change in commit[:OF_ONE]]
+        undoable = all(may_undo(kind, role) for kind in {change.kind for change in commit})
+        shown[0]["whole"] = len(commit) > 1 and undoable
+        more = len(commit) - OF_ONE
+        if more > 0:
+            least = "at least " if cut and at == len(commits) - 1 else ""
+            rest = f"{least}{more:,} more of the same commit"
+            shown.append({**shown[-1], "key": rest, "change": [], "undoable": False, "whole": False})
+        rows += shown
+    return rows, changes[-1].time if cut else None
+
+
+def change_row(change: Document, role: Role) -> dict[str, Any]:
+    """One change as a row."""
     return {
         "time": change.time,
         "author": change.author,
@@ -112,34 +156,35 @@ def change_row(change: Document) -> dict[str, Any]:
         "note": change.note,
         "change": difference(change.previous, change.body),
         "epoch": change.epoch,
-        "undoable": change.kind not in NEVER_UNDONE,
+        "undoable": may_undo(change.kind, role),
     }
 
 
-def difference(old: dict[str, Any] | None, new: dict[str, Any] | None) -> str:
-    """What a commit changed, in one line."""
+def difference(old: dict[str, Any] | None, new: dict[str, Any] | None) -> list[str | int]:
+    """What a commit changed, in one line: texts and, between them, times in Unix milliseconds, which the browser shows
+    in the viewer's zone."""
     if new is None:
-        return "removed"
+        return ["removed"]
     if old is None:
-        fields = [
-            f"{key}: {_brief(key, value)}"
-            for key, value in new.items()
-            if key not in BESIDE and value not in (None, "", [], {})
-        ]
-        return "; ".join(["added", *fields])
-    changed = [
-        f"{key}: {_brief(key, old.get(key))} \u2192 {_brief(key, value)}"
+        fields = {key: value for key, value in new.items() if key not in BESIDE and value not in (None, "", [], {})}
+        return _joined([["added"], *([f"{key}: ", _brief(key, value)] for key, value in fields.items())])
+    changed: list[list[str | int]] = [
+        [f"{key}: ", _brief(key, old.get(key)), " \u2192 ", _brief(key, value)]
         for key, value in new.items()
         if old.get(key) != value
     ]
-    return "; ".join(changed + [f"{key} removed" for key in old if key not in new]) or "no change"
+    return _joined(changed + [[f"{key} removed"] for key in old if key not in new]) or ["no change"]
 
 
-def _brief(key: str, value: Any) -> str:
+def _joined(fields: list[list[str | int]]) -> list[str | int]:
+    return [part for at, field in enumerate(fields) for part in (["; "] * bool(at) + field)]
+
+
+def _brief(key: str, value: Any) -> str | int:
     if value is None:
         return "none"
     if key in TIMES and isinstance(value, int):
-        return f"{datetime.fromtimestamp(value / 1000, UTC):%Y-%m-%d %H:%M} UTC"
+        return value
     if isinstance(value, list) and len(value) > MANY and all(isinstance(item, str) for item in value):
         return f"{len(value)} of them"
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()

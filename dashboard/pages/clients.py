@@ -1,6 +1,7 @@
 """Clients: the busiest and the riskiest; and the page of one."""
 
 import asyncio
+import ipaddress
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode
@@ -140,7 +141,7 @@ class Clients(Page):
         self.incidents.rows = [
             incident_row(item.key, item.body or {}, item.time)
             for item in incidents
-            if (item.body or {}).get("client") == where.client
+            if within(str((item.body or {}).get("client", "")), where.client)
         ]
         tiers, tiers_then = counts_of(now), counts_of(then)
         missed, missed_then = (counts_of(cells, 1).get("NXDOMAIN", 0) for cells in (now, then))
@@ -162,6 +163,16 @@ class Clients(Page):
     def _filters_changed(self, *changes: Any) -> None:
         self._choose()
         super()._filters_changed(*changes)
+
+
+def within(client: str, wanted: str) -> bool:
+    """True where a client is the wanted one, or an address of the wanted prefix."""
+    if "/" not in wanted:
+        return client == wanted
+    try:
+        return ipaddress.ip_address(client) in ipaddress.ip_network(wanted)
+    except ValueError:
+        return False
 
 
 def incident_row(key: str, body: dict[str, Any], time: int) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from dashboard.decision import Decision, InForce
 from dashboard.inputs import Button, TextInput
 from dashboard.page import Context, Page, columns, panel, schedule, stack, toolbar
 from dashboard.rows import counts_of, top_row
+from dashboard.typed import BadFilter, client_of
+from dashboard.vetted import allowed
 from dashboard.widgets import range_bar, text
 from verdicts.names import split
 
@@ -44,6 +46,7 @@ class Enforcement(Page):
                 {"key": "popularity", "label": "Domain's queries", "kind": "count"},
                 {"key": "generated", "label": "Machine-made", "kind": "score"},
                 {"key": "last", "label": "Last", "kind": "ago"},
+                {"key": "now", "label": "Now", "kind": "text"},
             ],
         )
         self.clients = Table(
@@ -131,10 +134,22 @@ class Enforcement(Page):
         totals = counts_of(by_source)
         domains = {split(top.key).registered for top in tops}
         counts = dict(zip(domains, await asyncio.gather(*(self._asked(domain) for domain in domains)), strict=True))
-        self.names.rows = [{**top_row(top), "popularity": counts[split(top.key).registered]} for top in tops]
+        listed = [top.key for top in tops]
+        passing = await data.ask(("allowed", *listed), lambda store: allowed(store, listed), 5)
+        rows = [
+            {
+                **top_row(top),
+                "popularity": counts[split(top.key).registered],
+                "now": "allowed since" if top.key in passing else "",
+            }
+            for top in tops
+        ]
+        self.names.renew(rows)
         self.clients.rows = [top_row(top) for top in clients]
         blocked, everything = sum(totals.values()), sum(cell.count for cell in all_queries)
         share = f"{100 * blocked / everything:.2f} % of all queries" if everything else ""
+        if since := sum(top.count for top in tops if top.key in passing):
+            share += f"; {since:,} of names allowed since"
         self.tiles.tiles = [
             {"label": "Queries that would be blocked", "value": blocked, "hint": share, "tier": "block"},
             {"label": "by the model", "value": totals.get("model", 0), "hint": "block tier", "tier": "alert"},
@@ -189,17 +204,17 @@ class Enforcement(Page):
     async def switch(self, mode: str) -> None:
         """Enforce or monitor for a prefix of clients, or for all."""
         try:
+            prefix = client_of(self.prefix.value)
             policy = await self.context.control.policy()
-        except Refused as error:
+        except (BadFilter, Refused) as error:
             self.context.tell(str(error), "error")
             return
-        chosen = [self.prefix.value.strip()] if self.prefix.value.strip() else list(EVERYONE)
+        chosen = [prefix] if prefix else list(EVERYONE)
         kept = [o for o in policy.get("policy", policy).get("overrides") or [] if o.get("client") not in chosen]
         overrides = kept + [{"client": client, "mode": mode} for client in chosen]
-        await self._changed(
-            self.context.control.set_policy({"overrides": overrides}, self.note.value.strip()),
-            f"{mode} for {', '.join(chosen)}",
-        )
+        # The whole list is written: refused where somebody else changed it since it was read.
+        doing = self.context.control.set_policy({"overrides": overrides}, self.note.value.strip(), policy.get("epoch"))
+        await self._changed(doing, f"{mode} for {', '.join(chosen)}")
 
     async def pause(self, paused: bool) -> None:
         """Put every resolver into monitor, or back."""
@@ -217,7 +232,7 @@ class Enforcement(Page):
         return lambda _: schedule(lambda: self.switch(mode))
 
     def _allow_chosen(self, _: Any) -> None:
-        chosen = [self.names.rows[at]["key"] for at in self.names.chosen if at < len(self.names.rows)]
+        chosen = [row["key"] for row in self.names.chosen_rows()]
         if chosen:
             self.decision.ask(chosen, "benign")
         else:

@@ -1,6 +1,5 @@
 """Lists: what was vetted by whom and until when; adding, removing, importing, exporting."""
 
-import itertools
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -123,13 +122,13 @@ class Lists(Page):
         return (self.table,)
 
     async def read(self) -> None:
-        found, more = await self.context.data.ask(
+        found, left = await self.context.data.ask(
             ("lists", self.list, self.contains), lambda store: find(store, self.list, self.contains), 0.5
         )
         self.table.param.update(
             rows=[entry_row(entry) for entry in found],
             chosen=[],
-            note=f"first {ROWS}; narrow the search for others" if more else "",
+            note=left,
         )
 
     async def add(self) -> None:
@@ -176,7 +175,7 @@ class Lists(Page):
 
     async def remove_chosen(self) -> None:
         """Remove the chosen entries in one commit."""
-        await self.remove([self.table.rows[at] for at in self.table.chosen if at < len(self.table.rows)])
+        await self.remove(self.table.chosen_rows())
 
     async def remove(self, rows: list[dict[str, Any]]) -> None:
         if not rows:
@@ -203,13 +202,19 @@ class Lists(Page):
             schedule(lambda: self.remove([message["row"]]))
 
 
-def find(store: Store, kind: str, contains: str) -> tuple[list[Document], bool]:
-    """The first entries of a list, or of all, that contain a text; and whether there are more."""
-    wanted = contains.lower()
-    found = (
-        d
-        for d in itertools.islice(store.scan("list", f"{kind}/" if kind else ""), SEARCHED)
-        if wanted in d.key.partition("/")[2]
-    )
-    rows = list(itertools.islice(found, ROWS + 1))
-    return rows[:ROWS], len(rows) > ROWS
+def find(store: Store, kind: str, contains: str) -> tuple[list[Document], str]:
+    """The first entries of a list, or of all, that contain a text, one that is just this first; and what was left
+    out, for a person. Blocks."""
+    wanted = contains.strip().lower().replace("[.]", ".").rstrip(".")
+    exact = [store.get("list", f"{each}/{wanted}") for each in ([kind] if kind else LIST_NAMES)] if wanted else []
+    rows, looked_at = [document for document in exact if document is not None], 0
+    for document in store.scan("list", f"{kind}/" if kind else ""):
+        suffix = document.key.partition("/")[2]
+        looked_at += 1
+        if looked_at > SEARCHED:
+            return rows, f"of the first {SEARCHED:,} entries; a whole name finds any"
+        if wanted in suffix and suffix != wanted:
+            if len(rows) == ROWS:
+                return rows, f"first {ROWS}; narrow the search for others"
+            rows.append(document)
+    return rows, ""

@@ -137,9 +137,8 @@ class Models(Page):
         serving = str(models.get("serving", ""))
         rows = [model_row(model, serving) for model in models.get("models", [])]
         chosen = self.version or ("" if self.job else serving)
-        self.models.param.update(
-            rows=rows, selected=next((i for i, row in enumerate(rows) if row["version"] == chosen), -1)
-        )
+        selected = next((i for i, row in enumerate(rows) if row["version"] == chosen), -1)
+        self.models.renew(rows, "version", selected=selected)
         job_rows = [job_row(job) for job in jobs.get("jobs", [])]
         self.jobs.param.update(
             rows=job_rows, selected=next((i for i, row in enumerate(job_rows) if row["id"] == self.job), -1)
@@ -220,7 +219,7 @@ class Models(Page):
             await self.reload()
 
     def _compare_chosen(self) -> None:
-        chosen = [self.models.rows[at]["version"] for at in self.models.chosen if at < len(self.models.rows)]
+        chosen = [row["version"] for row in self.models.chosen_rows()]
         if len(chosen) == 1 or len(chosen) > MOST:
             self.context.tell(f"Choose two to {MOST} models in the table.", "info")
             return

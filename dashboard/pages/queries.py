@@ -6,6 +6,8 @@ from typing import Any
 from dashboard.components import LOADING, Component, Exports, Table
 from dashboard.data import Failure
 from dashboard.decision import Decision
+from dashboard.export import LIMIT
+from dashboard.filters import LISTS
 from dashboard.inputs import Button, Switch
 from dashboard.page import Context, Page, panel, schedule, stack, toolbar
 from dashboard.rows import LOG_COLUMNS, log_row
@@ -25,6 +27,16 @@ COLUMNS = [
     {"key": "source", "label": "Decided by", "kind": "word"},
     LOG_COLUMNS[6],
 ]
+# Filters that links set (a figure of the overview, an address) and that have no input of their own.
+HIDDEN = {
+    "registered": "Domain",
+    "qtype": "Type",
+    "rcode": "Reply",
+    "model": "Model",
+    "reason": "No verdict",
+    "enforced": "Enforced",
+}
+USUAL: dict[str, Any] = {name: [] if name in LISTS else "" for name in HIDDEN}
 
 
 class Queries(Page):
@@ -60,6 +72,7 @@ class Queries(Page):
             disabled=True,
         )
         self.exports = Exports()
+        self.narrowed = toolbar(*(self._without(name) for name in HIDDEN), gap=8)
 
     def view(self) -> Any:
         f = self.filters
@@ -77,6 +90,7 @@ class Queries(Page):
                 score(f, "max_score", "to"),
                 gap=10,
             ),
+            self.narrowed,
             self.decision.force.notice,
             panel(self.table),
             toolbar(self.newer, self.older),
@@ -93,7 +107,8 @@ class Queries(Page):
         self.newer.disabled = len(self.cursors) == 1
         self.older.disabled = page.cursor is None
         query = self.filters.query()
-        self.exports.files = [[f"/export.{kind}?{query}", kind.upper()] for kind in ("csv", "json")]
+        files = [[f"/export.{kind}?{query}", kind.upper()] for kind in ("csv", "json")]
+        self.exports.param.update(files=files, note=f"newest {LIMIT:,} at most")
 
     async def start(self) -> None:
         await super().start()
@@ -111,6 +126,21 @@ class Queries(Page):
     def _resolvers(self) -> Any:
         self._resolver_choice = choice(self.filters, "resolver", "Resolver", list(self.filters.resolver))
         return self._resolver_choice
+
+    def _without(self, name: str) -> Button:
+        """Shows a filter that links set and no input does, and takes it away."""
+        button = Button(
+            label="", end_icon="close", variant="outlined", on_click=lambda _: setattr(self.filters, name, USUAL[name])
+        )
+
+        def show(*_: Any) -> None:
+            value = getattr(self.filters, name)
+            text = ", ".join(value) if isinstance(value, list) else value
+            button.param.update(label=f"{HIDDEN[name]}: {text}"[:80], visible=bool(value))
+
+        self.filters.param.watch(show, name)
+        show()
+        return button
 
     def _filters_changed(self, *changes: Any) -> None:
         self.cursors = [None]

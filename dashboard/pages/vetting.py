@@ -1,20 +1,27 @@
-"""Vetting: today's names, those alike together, decided by single keys."""
+"""Vetting: today's names, those alike together, decided by single keys.
+
+Invariants: a key decides on the names that the person saw, once; never on a name that somebody else decided since the
+queue was read; and its undo takes back that decision, whole, and nothing that came after it.
+"""
 
 import asyncio
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from dashboard.alike import grouped, laid_out
 from dashboard.client import Refused
 from dashboard.components import READY, Characters, Component, Facts, Keys, Table
+from dashboard.data import Failure
 from dashboard.decision import InForce
 from dashboard.facts import facts_of_verdict
 from dashboard.inputs import Select, Switch, TextInput
 from dashboard.page import Context, Page, columns, panel, schedule, stack, toolbar
 from dashboard.queue import CANDIDATES, DAILY, queue
 from dashboard.vetted import DURATIONS
+from dashboard.views import person_of
+from verdicts.store import Store
 
 DAY = 86_400_000  # milliseconds
 STEP_S = 30
@@ -31,6 +38,16 @@ DECISIONS: dict[str, tuple[str, str | None, str | None]] = {
     "B": ("block and label malicious", "blocklist", "malicious"),
 }
 UNDO = "z"
+NOTHING_LEFT = "Nothing left to vet today. New names come as resolvers ask for them."
+USED_UP = "The day's number is reached: {} decided in 24 hours. Choose a larger number above to go on."
+
+
+class Decided(NamedTuple):
+    """A decision of this visit, as undo finds it again."""
+
+    names: list[str]
+    epoch: int
+    time: int  # Unix milliseconds
 
 
 class Vetting(Page):
@@ -58,7 +75,7 @@ class Vetting(Page):
         self.note = TextInput(label="Why (for the next decisions)", width=300)
         self.table = Table(
             caption="names to vet",
-            empty="Nothing left to vet today. New names come as resolvers ask for them.",
+            empty=NOTHING_LEFT,
             selectable=True,
             selected=0,
             multiple=self.may("analyst"),
@@ -84,8 +101,11 @@ class Vetting(Page):
             on_message=self._button,
         )
         self.table.param.watch(lambda _: schedule(self.explain), "selected")
+        self._progress = ""
         self._back = ""  # the name to go to: the one whose decision was just undone
-        self._past: list[tuple[str, list[str]]] = []  # key and names of each decision, newest last
+        self._past: list[Decided] = []  # newest last
+        self._deciding: set[str] = set()  # names whose decision is on its way
+        self._seen = 0  # the last change there was when the queue was read, by its epoch
 
     def address(self) -> str:
         pairs = {"daily": self.daily.value} if self.daily.value != DAILY else {}
@@ -116,17 +136,25 @@ class Vetting(Page):
         # In steps, so that all who vet share one answer: the ranking is the dearest question that the pages put.
         end = (int(time.time()) // STEP_S + 1) * STEP_S * 1000
         where = self.filters.where(start=end - DAY, end=end, tier=("alert", "block"), source=("model",))
+        latest = await data.history("", "", 1)  # before the rest: what comes after it was not seen
         # Names of many clients, and the surest: what one infected client asks for is asked by nobody else.
-        wide, sure, labels, decisions, lists = await asyncio.gather(
+        wide, sure, labels, decisions, listed = await asyncio.gather(
             data.top(where, "qname", CANDIDATES, "clients", keep=STEP_S),
             data.top(where, "qname", CANDIDATES, "score", keep=STEP_S),
             data.documents("label", keep=0),
             data.documents("vetting", keep=0),
-            data.ask(("suffixes",), lambda store: [d.key.partition("/")[2] for d in store.scan("list")], 2.0),
+            data.ask(("suffixes",), suffixes_listed, 2.0),
         )
-        decided = {d.key for d in labels} | {d.key for d in decisions} | set(lists)
-        rows, daily = queue({top.key: top for top in wide + sure}.values(), decided), self.daily.value
-        self.groups = grouped(rows, daily) if self.together.value else [{"members": [row]} for row in rows[:daily]]
+        self._seen = latest[0].epoch if latest else 0
+        now = int(time.time() * 1000)
+        settled = {d.key for d in labels} | {d.key for d in decisions if still_holds(d.body or {}, now)}
+        rows = queue({top.key: top for top in wide + sure}.values(), settled, listed)
+        # A commit is one decision, on however many names alike.
+        done = len({(d.time, d.author) for d in decisions if d.time > now - DAY})
+        left = max(0, self.daily.value - done)
+        self.groups = grouped(rows, left) if self.together.value else [{"members": [row]} for row in rows[:left]]
+        self.table.empty = USED_UP.format(done) if rows and not left else NOTHING_LEFT
+        self._progress = f"; {done} of {self.daily.value} decided in 24 hours" if done else ""
         self.lay_out()
 
     def lay_out(self) -> None:
@@ -134,14 +162,13 @@ class Vetting(Page):
         rows = laid_out(self.groups, self.opened)
         # By name: whoever chooses while names come and go decides on what they saw.
         before, place = self.table.rows, {row["key"]: at for at, row in enumerate(rows)}
-        chosen = sorted(place[row["key"]] for row in self._rows_at(self.table.chosen) if row["key"] in place)
         at = max(self.table.selected, 0)
         name = self._back or (before[at]["key"] if at < len(before) else "")
         at, self._back = place.get(name, at), ""
         at = min(at, max(0, len(rows) - 1))
         known = sum(len(group["members"]) for group in self.groups)
         note = f"{known} names" if known == len(self.groups) else f"{known} names, {len(self.groups)} that differ"
-        self.table.param.update(rows=rows, chosen=chosen, selected=at, note=note)
+        self.table.renew(rows, selected=at, note=note + self._progress)
         schedule(self.explain)
 
     def open_group(self, at: int) -> None:
@@ -177,36 +204,65 @@ class Vetting(Page):
         decisions = [
             {"name": name, "list": kind, "label": label, "expires": expires if kind else None} for name in chosen
         ]
-        done = f"{what}: {chosen[0] if len(chosen) == 1 else f'{len(chosen)} names'}"[:100]
-        reply = await self.act(self.context.control.decide(decisions, self.note.value.strip()), done)
-        if reply is None:
+        self._deciding |= set(chosen)
+        try:
+            reply = await self.context.control.decide(decisions, self.note.value.strip(), self._seen)
+        except Refused as error:
+            await self._refused(error, chosen)
             return
-        self._past.append((key, chosen))
+        finally:
+            self._deciding -= set(chosen)
+        self.context.tell(f"{what}: {_said(chosen)}", "success")
+        await self._remember(chosen)
         gone = set(chosen)
         left = [[row for row in group["members"] if row["key"] not in gone] for group in self.groups]
         self.groups = [{"members": members} for members in left if members]
         self.lay_out()
         if kind:
             await self.force.follow(int(reply.get("epoch", 0)))
+            await self.force.tell_overruled(chosen, kind)
+
+    async def _refused(self, error: Refused, chosen: list[str]) -> None:
+        """Tell why; where somebody else was quicker, who it was and what they decided."""
+        if error.code != "conflict":
+            self.context.tell(str(error), "error")
+            return
+        for name in chosen:
+            found = await self.context.data.document("vetting", name)
+            if found is not None and found.epoch > self._seen:
+                said = [str((found.body or {}).get(what) or "") for what in ("list", "label")]
+                what = " and ".join(filter(None, said))
+                text = f"Not decided: {found.author} was quicker on {name}"[:200] + (f" ({what})" if what else "")
+                break
+        else:
+            text = "Not decided: somebody changed one of these meanwhile"
+        self.context.tell(f"{text}. The queue is read again.", "warning")
+        await self.reload()
+
+    async def _remember(self, chosen: list[str]) -> None:
+        try:
+            past = await self.context.data.history("vetting", chosen[0], 1)
+        except Failure:
+            return  # undone from Audit, once the store is there again
+        if past and person_of(past[0].author) == self.context.user:
+            self._past.append(Decided(chosen, past[0].epoch, past[0].time))
 
     async def undo(self) -> None:
         """Take the last decision of this visit back: its list entries, its labels, and the marks of the queue."""
         if not self._past:
             self.context.tell("Nothing to undo on this visit; see Audit for earlier decisions.", "info")
             return
-        key, chosen = self._past.pop()
-        _, kind, label = DECISIONS[key]
-        done = f"Undone: {chosen[0] if len(chosen) == 1 else f'{len(chosen)} names'}"[:100]
-        if await self.act(self._take_back(chosen, kind, label), done) is not None:
-            self._back = chosen[0]
-            await self.reload()
-
-    async def _take_back(self, chosen: list[str], kind: str | None, label: str | None) -> None:
-        for name in chosen:
-            keys = [("vetting", name)] + [("list", f"{kind}/{name}")] * bool(kind) + [("label", name)] * bool(label)
-            for document, key in keys:
-                for change in await self.context.data.history(document, key, 1):
-                    await self.context.control.undo(change.kind, change.key, change.epoch, change.time)
+        last = self._past.pop()
+        try:
+            await self.context.control.undo_commit(last.epoch, last.time)
+        except Refused as error:
+            if error.code != "conflict":
+                self._past.append(last)  # to be tried again: it is taken back whole or not at all
+            self.context.tell(f"Not undone: {error}", "error")
+            return
+        self.context.tell(f"Undone: {_said(last.names)}", "success")
+        self._back = last.names[0]
+        await self.reload()
 
     def _message(self, message: dict[str, Any]) -> None:
         if message.get("action") == "alike":
@@ -214,6 +270,7 @@ class Vetting(Page):
         if message.get("action") != "key":
             return
         key, present = message["key"], {row["key"] for group in self.groups for row in group["members"]}
+        present -= self._deciding
         # The rows as the person saw them: a key pressed twice does not reach the name that moved up.
         chosen = [name for name in dict.fromkeys(sum((row["names"] for row in message["rows"]), [])) if name in present]
         if key == "l":
@@ -235,6 +292,21 @@ class Vetting(Page):
     def _changed(self, _: Any) -> None:
         self.context.go(self.address())
         schedule(self.reload)
+
+
+def suffixes_listed(store: Store) -> frozenset[str]:
+    """Every name with an entry on a vetted list. Blocks: there may be a million."""
+    return frozenset(key.partition("/")[2] for key in store.keys("list"))
+
+
+def still_holds(decision: dict[str, Any], now: int) -> bool:
+    """False once the list entry of a decision has expired: the name is to be vetted again."""
+    expires = decision.get("expires")
+    return not (decision.get("list") and isinstance(expires, int) and expires <= now)
+
+
+def _said(chosen: list[str]) -> str:
+    return chosen[0][:100] if len(chosen) == 1 else f"{len(chosen)} names"
 
 
 def _number(text: str | None, default: int) -> int:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.dashboard_browser import Visit, served
+from serve_app.local.ports import free_port
+from tests.dashboard_browser import DEMO, Visit, served
 from tests.stores import batch_of, observation
 from verdicts.records import records_of
 from verdicts.store import open_store
@@ -287,6 +288,23 @@ def test_back_returns_to_the_page_before(analyst: Visit) -> None:
     page.go_back()
     page.get_by_role("heading", name="Malicious names").wait_for()
     assert page.url.endswith(":" + analyst.address.rsplit(":", 1)[1] + "/")
+
+
+def test_a_lost_connection_is_told_and_the_page_comes_back_by_itself(browser: Any) -> None:
+    port = str(free_port())
+    with served("dashboard.demo", "--port", port, pattern=DEMO) as address:
+        visit = Visit(browser, address)
+        visit.log_in("ada")
+        visit.go("/queries?range=24h")
+    page = visit.page
+    page.get_by_role("alert").filter(has_text="No connection to the dashboard").wait_for()
+    with served("dashboard.demo", "--port", port, pattern=DEMO):
+        page.wait_for_url("**/login*")  # the cookie was signed by the one before
+        page.fill("#user", "ada")
+        page.fill("#password", "ada")
+        page.click("button")
+        page.wait_for_url("**/queries?range=24h")
+    visit.context.close()
 
 
 @long
