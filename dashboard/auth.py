@@ -32,8 +32,15 @@ class Attempts:
         self._failed = [when for when in self._failed if when > self._clock() - 60]
         return len(self._failed) >= self._limit
 
-    def fail(self) -> None:
+    def begin(self) -> float:
+        """Count one as failed while it is judged: however many come at once, no more are judged than may fail."""
         self._failed.append(self._clock())
+        return self._failed[-1]
+
+    def succeed(self, begun: float) -> None:
+        """Take back what `begin` counted."""
+        if begun in self._failed:
+            self._failed.remove(begun)
 
 
 class LoginHandler(RequestHandler):
@@ -58,12 +65,13 @@ class LoginHandler(RequestHandler):
             self.set_header("Retry-After", "60")
             self._show("Too many attempts; wait a minute.")
             return
+        begun = self.attempts.begin()
         account = await asyncio.to_thread(account_of, self.accounts, user, password)
         if account is None:
-            self.attempts.fail()
             self.set_status(401)
             self._show("Unknown user or wrong password.")
             return
+        self.attempts.succeed(begun)
         self.set_signed_cookie(
             COOKIE,
             account.name,

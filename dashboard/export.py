@@ -134,12 +134,14 @@ class ExportHandler(ForThoseLoggedIn):
     async def get(self, kind: str) -> None:
         filters = Filters()
         filters.restore({key: self.get_query_argument(key) for key in self.request.query_arguments})
-        shape = csv_lines if kind == "csv" else json_lines
-        self.attach(kind, "verdict-queries")
         try:
             where = filters.where()
         except BadFilter as error:
-            raise HTTPError(400, reason=str(error)) from None
+            self.set_status(400)
+            self.finish({"code": "malformed", "message": str(error)})  # as JSON: it names what was asked for
+            return
+        shape = csv_lines if kind == "csv" else json_lines
+        self.attach(kind, "verdict-queries")
         try:
             if kind == "csv":
                 self.write(",".join(FIELDS) + "\r\n")

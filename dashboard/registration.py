@@ -8,7 +8,7 @@ from typing import Any
 
 from dashboard.components import READY, Facts
 from dashboard.inputs import Button
-from dashboard.page import Page, schedule
+from dashboard.page import schedule
 from verdicts import names
 
 KEEP_S = 86_400.0
@@ -94,12 +94,9 @@ def _milliseconds(value: Any) -> int:
 class Registration:
     """A button, and what the registry said."""
 
-    def __init__(self, page: Page) -> None:
-        domain = page.query.get("q", "")
-        try:
-            self.domain = names.split(names.normalise(domain)).registered
-        except names.BadName:
-            self.domain = ""
+    def __init__(self, name: str) -> None:
+        """`name`: a normalised one; with a wildcard, or empty, there is nothing to ask about."""
+        self.domain = names.split(name).registered if name and "*" not in name else ""
         self.facts = Facts(
             heading="Registration",
             status=READY,

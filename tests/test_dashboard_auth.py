@@ -1,5 +1,6 @@
 """Logging in: accounts, links, roles, and a server that shows nothing to strangers."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -80,6 +81,20 @@ async def test_guessing_is_slowed(web: httpx.AsyncClient) -> None:
     assert (await web.get(f"/login?token={SECRET}")).status_code == 429
 
 
+async def test_guessing_many_at_once_is_no_faster(web: httpx.AsyncClient) -> None:
+    guesses = (web.post("/login", data={"user": "admin", "password": f"guess{n}"}) for n in range(30))
+    codes = [reply.status_code for reply in await asyncio.gather(*guesses)]
+    assert codes.count(401) == 10 and codes.count(429) == 20
+
+
+async def test_an_export_of_what_can_match_nothing_says_so_as_data(web: httpx.AsyncClient) -> None:
+    await web.get(f"/login?token={SECRET}")
+    reply = await web.get("/export.csv", params={"client": "<script>alert(1)</script>/1"})
+    assert (
+        reply.status_code == 400 and "json" in reply.headers["content-type"] and "expected" in reply.json()["message"]
+    )
+
+
 async def test_health_needs_no_log_in(web: httpx.AsyncClient) -> None:
     assert (await web.get("/healthz")).json() == {"status": "ok"}
 
@@ -137,8 +152,10 @@ def test_a_claims_highest_group_is_the_role() -> None:
 def test_attempts_are_forgotten_after_a_minute() -> None:
     now = [0.0]
     attempts = Attempts(2, lambda: now[0])
-    attempts.fail()
-    attempts.fail()
+    attempts.begin()
+    attempts.succeed(attempts.begin())
+    assert not attempts.exhausted()
+    attempts.begin()
     assert attempts.exhausted()
     now[0] = 61.0
     assert not attempts.exhausted()

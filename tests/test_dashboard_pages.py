@@ -203,6 +203,12 @@ async def test_a_name_is_understood_as_people_paste_it(stage: Stage, pasted: str
     assert (await stage.open(Lookup, q=pasted)).name == "tracker.example.net"
 
 
+async def test_the_registry_is_asked_about_the_name_that_was_understood(stage: Stage) -> None:
+    page = await stage.open(Lookup, q="hxxps://Tracker[.]example[.]net/path")
+    assert (page.registration.domain, page.registration.button.disabled) == ("example.net", False)
+    assert (await stage.open(Lookup, q="*.example.net")).registration.button.disabled
+
+
 async def test_a_name_that_is_none_is_told_why(stage: Stage) -> None:
     page = await stage.open(Lookup, q="a..b")
     assert page.name == "" and "empty label" in page.problem

@@ -66,6 +66,7 @@ function focusOf(model, el) {
 function refocus(model, el, { index, id, nth }) {
   const at = id === undefined ? index : model.rows.findIndex((row) => identity(row) === id)
   const tr = el.querySelector(`tr[data-index="${at < 0 ? index : at}"]`)
+  if (nth > 0) tr?.querySelector(REACHED)?.focus({ preventScroll: true }) // some show only in the row with the focus
   const reached = nth < 0 ? tr : tr?.querySelectorAll(REACHED)[nth]
   reached?.focus({ preventScroll: true })
 }

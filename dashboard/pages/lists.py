@@ -11,6 +11,7 @@ from dashboard.components import LOADING, READY, Choice, Component, Exports, Tab
 from dashboard.decision import Decision, entries_of
 from dashboard.inputs import Button, Select, TextArea, TextInput
 from dashboard.page import Context, Page, panel, schedule, stack, toolbar
+from dashboard.typed import name_of
 from dashboard.vetted import DURATIONS, SHOWN_LIST, entry_row
 from verdicts import names
 from verdicts.policy import LIST_NAMES
@@ -137,7 +138,7 @@ class Lists(Page):
         wanted, wrong = [], []
         for line in filter(None, lines):
             try:
-                wanted.append(names.normalise(line.rstrip(".").replace("[.]", ".")))
+                wanted.append(name_of(line))
             except names.BadName as error:
                 wrong.append(str(error))
         if wrong or not wanted:

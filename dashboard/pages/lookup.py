@@ -57,7 +57,7 @@ class Lookup(Page):
             ],
         )
         self.history = History(self._zoom)
-        self.registration = Registration(self)
+        self.registration = Registration(self.name)
 
     def address(self) -> str:
         pairs = {"q": self.asked, **({"below": "1"} if self.wide else {})}
