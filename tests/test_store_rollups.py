@@ -1,5 +1,6 @@
 """The SQLite store's roll-ups say what the records say, also in a store that an older Verdict wrote."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -218,3 +219,39 @@ def test_a_store_of_a_newer_verdict_is_told_and_left_alone(store: SqliteStore) -
             store.append(records([observation()], 2))
     other.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
     assert store.append(records([observation()], 2)) == []
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["up to now", "with later records"])
+@pytest.mark.parametrize(
+    "wanted", [{}, {"name": "h1.site2.com"}, {"registered": "site2.com"}, {"client": "192.0.2.3"}], ids=str
+)
+def test_a_range_that_ends_after_the_newest_record_counts_what_a_search_finds(
+    store: SqliteStore, wanted: dict[str, str], later: bool
+) -> None:
+    end = now() // DAY * DAY - 5 * HOUR + 13 * MINUTE
+    rows = [
+        observation(
+            f"h{i % 2}.site{i % 3}.com", end - 1 - i * 17 * MINUTE, client=f"192.0.2.{i % 5}", count=1 + i % 6,
+            rcode="NXDOMAIN" if i % 4 else "NOERROR",
+        )
+        for i in range(240)
+    ]  # fmt: skip
+    rows.append(observation("h1.site2.com", end - 2 * HOUR, client="192.0.2.3", count=1 << 32))
+    if later:
+        rows += [observation("h1.site2.com", end + 30 * MINUTE, client="192.0.2.3", count=1000)]
+    store.append(records(rows))
+    where = Filter(end - 50 * HOUR, end, **wanted)  # type: ignore[arg-type]
+    found = store.search(where, 1000).records
+    for by in ("qname", "registered", "client"):
+        counts: Counter[str] = Counter()
+        for record in found:
+            counts[getattr(record, by)] += record.count
+        assert {top.key: top.count for top in store.top(where, by, 100)} == dict(counts)
+        assert store.top(where, by, 1)[0].count == max(counts.values())
+    for interval in (7 * MINUTE, 2 * HOUR, 3 * DAY):
+        cells: Counter[tuple[int, str, str]] = Counter()
+        for record in found:
+            cells[record.time - record.time % interval, record.rcode, record.label] += record.count
+        cube = store.cube(where, interval, ("rcode", "label"))
+        assert {(cell.time, *cell.keys): cell.count for cell in cube} == dict(cells)
+        assert [(cell.time, cell.keys) for cell in cube] == sorted((cell.time, cell.keys) for cell in cube)

@@ -163,8 +163,10 @@ class Vetting(Page):
         # By name: whoever chooses while names come and go decides on what they saw.
         before, place = self.table.rows, {row["key"]: at for at, row in enumerate(rows)}
         at = max(self.table.selected, 0)
-        name = self._back or (before[at]["key"] if at < len(before) else "")
-        at, self._back = place.get(name, at), ""
+        name = before[at]["key"] if at < len(before) else ""
+        if self._back in place:
+            name, self._back = self._back, ""
+        at = place.get(name, at)
         at = min(at, max(0, len(rows) - 1))
         known = sum(len(group["members"]) for group in self.groups)
         note = f"{known} names" if known == len(self.groups) else f"{known} names, {len(self.groups)} that differ"
@@ -253,15 +255,16 @@ class Vetting(Page):
             self.context.tell("Nothing to undo on this visit; see Audit for earlier decisions.", "info")
             return
         last = self._past.pop()
+        self._back = last.names[0]  # whichever reading shows it first
         try:
             await self.context.control.undo_commit(last.epoch, last.time)
         except Refused as error:
+            self._back = ""
             if error.code != "conflict":
                 self._past.append(last)  # to be tried again: it is taken back whole or not at all
             self.context.tell(f"Not undone: {error}", "error")
             return
         self.context.tell(f"Undone: {_said(last.names)}", "success")
-        self._back = last.names[0]
         await self.reload()
 
     def _message(self, message: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """Which table answers for which part of a range: records at its ends, roll-ups for the whole buckets between."""
 
 import sqlite3
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -39,6 +40,15 @@ def sliced(where: Filter, piece: Piece) -> list[Piece]:
         return [piece]
     width = max(HOUR, -(-(end - start) // SLICES))
     return [(table, first, min(first + width, end)) for first in range(start, end, width)]
+
+
+def within(pieces: list[Piece], interval: int) -> Iterator[Piece]:
+    """The pieces, cut where an interval ends."""
+    for table, start, end in pieces:
+        while start < end:
+            last = min(end, start - start % interval + interval)
+            yield table, start, last
+            start = last
 
 
 def rows_of(reader: sqlite3.Connection, where: Filter, table: str, start: int, end: int) -> tuple[str, list[Any]]:

@@ -1,6 +1,6 @@
 """Questions to the SQLite log: from roll-ups where the filter allows, from the records where it does not."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -8,11 +8,14 @@ import msgspec
 
 from verdicts.records import Record
 from verdicts.store import BatchState, Bucket, Cell, Filter, Page
-from verdicts.store.sqlite_cover import ROLLUPS, Piece, cover, field_column, key_text, rows_of, sliced
-from verdicts.store.sqlite_filter import Keyed, Where, dimensions, one_key, only_dimensions, where_of
+from verdicts.store.sqlite_cover import ROLLUPS, Piece, cover, field_column, key_text, rows_of, sliced, within
+from verdicts.store.sqlite_filter import Keyed, Where, dimensions, exact_keys, one_key, only_dimensions, where_of
 from verdicts.store.sqlite_log import CLASSES, DIMS
 from verdicts.store.sqlite_schema import HOUR, ROW_BITS
 from verdicts.store.sqlite_top import Tops
+
+COUNT_BITS = 40  # a record counts at most 2**32 queries (verdicts.observations)
+_numbers = msgspec.json.Decoder(list[int])
 
 Counts = dict[tuple[int, tuple[str, ...]], int]  # queries by time and the values of some fields
 
@@ -76,6 +79,9 @@ class LogReads(Tops):
             if keyed is not None and table == "tops":
                 self._count_key(counts, keyed, (start, end, interval), by)
                 continue
+            if table == "records" and exact_keys(where) and set(by) <= set(DIMS):
+                self._count_records(counts, where, (start, end, interval), by)
+                continue
             for piece in sliced(where, (table, start, end)):
                 sql, arguments = self._cells(where, piece, interval, by)
                 for time, *keys, count in self._all(sql, *arguments):
@@ -97,6 +103,20 @@ class LogReads(Tops):
             f" GROUP BY {group}",
             arguments,
         )
+
+    def _count_records(self, counts: Counts, where: Filter, span: tuple[int, int, int], by: Sequence[str]) -> None:
+        """The records of one name, domain or client: a popular one has hundreds of thousands, of a dozen dimensions and
+        of small counts. Handed over as numbers and counted here they take a third of the time that GROUP BY takes."""
+        start, end, interval = span
+        columns = "".join(f", {field_column(field)}" for field in by)
+        known = self._all(f"SELECT d.id{columns} FROM dims d")
+        dims = {number: tuple(map(key_text, keys)) for number, *keys in known}
+        for table, first, last in within(sliced(where, ("records", start, end)), interval):
+            sql, arguments = rows_of(self._reader(), where, table, first, last)
+            [(packed,)] = self._all(f"SELECT json_group_array(r.dim << {COUNT_BITS} | r.count) {sql}", *arguments)
+            for number, times in Counter(_numbers.decode(packed)).items():
+                key = first - first % interval, dims[number >> COUNT_BITS]
+                counts[key] += times * (number & ((1 << COUNT_BITS) - 1))
 
     def _count_key(self, counts: Counts, keyed: Keyed, span: tuple[int, int, int], by: Sequence[str]) -> None:
         """Whole hours of one name, domain or client, from its roll-up."""

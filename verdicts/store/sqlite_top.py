@@ -42,16 +42,26 @@ class Tops:
         if order not in ORDERS:
             raise ValueError(f"order {order!r}: expected one of {', '.join(ORDERS)}")
         field_column(by)
-        wanted = limit if order != "clients" else max(10 * limit, 200)
-        rows = self._frequent(where, by, wanted) if order in ("count", "clients") else None
+        wanted, whole = limit if order != "clients" else max(10 * limit, 200), self._to_the_last_day(where)
+        rows = self._frequent(whole, by, wanted) if order in ("count", "clients") else None
         if rows is None:
-            rows = self._malicious(where, by, ORDERS[order], wanted)
+            rows = self._malicious(whole, by, ORDERS[order], wanted)
         if rows is None:
-            rows = self._ranked(self._parts(where, by), ORDERS[order], wanted)
+            rows = self._ranked(self._parts(whole, by), ORDERS[order], wanted)
         found = [_top(row, self._clients(where, by, row[0])) for row in rows]
         if order == "clients":
             found.sort(key=lambda top: (-top.clients, -top.count, top.key))
         return found[:limit]
+
+    def _to_the_last_day(self, where: Filter) -> Filter:
+        """The same records, as a long range that ends with a whole day where it ends after the newest record: a range
+        up to now, which roll-ups answer to its end then."""
+        if where.end - where.start < LONG_MS:
+            return where
+        newest = self._all("SELECT max(time) FROM records")[0][0]
+        if newest is None or newest >= where.end:
+            return where
+        return msgspec.structs.replace(where, end=-(-where.end // DAY) * DAY)
 
     def _ranked(self, parts: Parts, order: str, limit: int) -> list[Any]:
         sql = " UNION ALL ".join(part for part, _ in parts)
