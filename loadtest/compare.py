@@ -141,6 +141,9 @@ def ask_once(port: int, file: Path) -> None:
 
 def command_of(server: str, coredns: str) -> str:
     """The command line of a server: a Corefile is run by CoreDNS, anything else is a command itself."""
+    words = shlex.split(server)
+    if not words or not (Path(server).is_file() or shutil.which(words[0])):
+        raise CannotCompare(f"{server!r}: expected a Corefile, or a command with {{port}}")
     if Path(server).is_file() and not os.access(server, os.X_OK):
         return f"{shlex.quote(coredns)} -quiet -dns.port {{port}} -conf {shlex.quote(server)}"
     return server
@@ -153,12 +156,10 @@ def running(command: str, environment: dict[str, str] | None = None, core: int =
     arguments = [*_pinned(core), *(part.replace("{port}", str(port)) for part in shlex.split(command))]
     with tempfile.TemporaryFile() as said:
         environment = {**os.environ, "PORT": str(port), **(environment or {})}
-        process = subprocess.Popen(
-            arguments,
-            stdout=said,
-            stderr=subprocess.STDOUT,
-            env=environment,
-        )
+        try:
+            process = subprocess.Popen(arguments, stdout=said, stderr=subprocess.STDOUT, env=environment)
+        except OSError as error:
+            raise CannotCompare(f"{shlex.join(arguments)}: {error.strerror}") from error
         try:
             if not _answers(port, process):
                 said.seek(0)
@@ -312,6 +313,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except CannotCompare as error:
             print(error, file=sys.stderr)
             return 2
+        except KeyboardInterrupt:
+            return 130
     names = (Path(options.a).name, Path(options.b).name)
     report = Report(" against ".join(names), command_line(), results(names, a, b), describe_machine())
     report.save(options.out)

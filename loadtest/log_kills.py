@@ -14,10 +14,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
+from loadtest.arguments import count
 from loadtest.log_bench import BATCH_ROWS, batch_of, elastic_url, store_at
 from verdicts.keeper import Keeper
 
@@ -98,20 +100,22 @@ def answer(replica: "subprocess.Popen[str]") -> str:
     return replica.stdout.readline().strip()
 
 
-def main() -> int:
+def main(given: Sequence[str] | None = None) -> int:
     """Kill, count, and say what was found."""
     parser = argparse.ArgumentParser(prog="python -m loadtest.log_kills", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--url", default=os.environ.get("VERDICT_TEST_ELASTIC_URL", ""))
-    parser.add_argument("--rows", type=int, default=200_000)
-    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--rows", type=count, default=200_000)
+    parser.add_argument("--kills", type=count, default=20)
     for name, kind in (("--spool", Path), ("--at", int)):  # of a replica
         parser.add_argument(name, type=kind, help=argparse.SUPPRESS)
     parser.add_argument("--keeper", action="store_true", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     if arguments.keeper:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         keeper(arguments.url, arguments.spool, arguments.at)
         return 0
+    if arguments.kills > arguments.rows // BATCH_ROWS - 2:
+        parser.error(f"--kills {arguments.kills}: expected at most one a batch of {BATCH_ROWS} rows, but the first two")
     return 0 if kills(arguments.url or elastic_url(), arguments.rows, arguments.kills) else 1
 
 

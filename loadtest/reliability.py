@@ -23,6 +23,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import NamedTuple
 
+from loadtest.arguments import positive
 from loadtest.processes import descendants
 from loadtest.stats import command_line, describe_machine, table
 
@@ -181,18 +182,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="kinds whose name holds this word")
     parser.add_argument("--blow", choices=list(SIGNALS), action="append", help="killed, frozen; default both")
-    parser.add_argument("--rate", type=float, default=40.0, help="questions a second")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of load around each blow")
+    parser.add_argument("--rate", type=positive, default=40.0, help="questions a second")
+    parser.add_argument("--seconds", type=positive, default=60.0, help="of load around each blow")
     parser.add_argument("--json", action="store_true", help="one line of JSON a finding instead of a table")
     options = parser.parse_args(arguments)
+    kinds = [kind for kind in (*REPLICAS, *SINGLE) if options.only.lower() in kind.lower()]
+    if not kinds:
+        known = ", ".join(kind.rpartition(":")[2] for kind in (*REPLICAS, *SINGLE))
+        parser.error(f"--only {options.only}: expected a word of {known}")
     from loadtest.clusters import running
 
     findings = []
     with tempfile.TemporaryDirectory() as folder, running(Path(folder), deployments=TWO, num_cpus=8) as cluster:
-        for kind in (*REPLICAS, *SINGLE):
+        for kind in kinds:
             for blow in options.blow or SIGNALS:
-                if options.only.lower() not in kind.lower():
-                    continue
                 settled(cluster.port, cluster.resolver)
                 found = try_out(
                     os.getpid(), cluster.port, cluster.resolver, kind, blow, options.rate, options.seconds

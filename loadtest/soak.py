@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from loadtest.arguments import count, positive
 from loadtest.cluster_bench import bodies
 from loadtest.clusters import Running, running
 from loadtest.frames import closed_loop, requests
@@ -87,8 +88,8 @@ def measure(cluster: Running, seconds: float, names: int) -> list[Sample]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=600.0)
-    parser.add_argument("--names", type=int, default=16, help="in a frame")
+    parser.add_argument("--seconds", type=positive, default=600.0)
+    parser.add_argument("--names", type=count, default=16, help="in a frame")
     parser.add_argument("--out", type=Path, help="where the report goes, as JSON")
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as cluster:

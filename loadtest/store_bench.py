@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from loadtest.arguments import count
 from loadtest.stats import Report, Result, command_line, describe_machine
 from verdicts.observations import Batch, Observation
 from verdicts.records import Record, records_of
@@ -258,7 +259,7 @@ def described(store: Store) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rows", type=int, default=10_000_000)
+    parser.add_argument("--rows", type=count, default=10_000_000)
     parser.add_argument("--store", default="build/store_bench.db", help="a file, or the URL of an Elasticsearch")
     parser.add_argument("--only", default="", help="only questions whose title holds this text")
     parser.add_argument("--quick", action="store_true", help="100,000 rows in a store of their own")

@@ -61,6 +61,12 @@ def test_a_server_that_ends_is_named_with_its_words() -> None:
             pass
 
 
+@pytest.mark.parametrize("server", ["old.Corefile", "no-such-server --port {port}", ""])
+def test_what_is_neither_corefile_nor_command_is_named(server: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare.main([server, server]) == 2
+    assert f"{server!r}: expected a Corefile, or a command with" in capsys.readouterr().err
+
+
 def test_results_put_b_against_a() -> None:
     turn = Turn(1000.0, 1e-4, 2**20, 0.0, {"p50": 1e-3, "p99": 2e-3, "p99.9": 3e-3, "max": 4e-3})
     rows = results(("a", "b"), [turn], [turn._replace(qps=2000.0)])

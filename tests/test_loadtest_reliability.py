@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from loadtest import log_kills, reliability
 from loadtest.reliability import REPLICAS, SINGLE, Answer, NoSuchProcess, judged, victim
 
 CLASSIFIER = REPLICAS[2]
@@ -26,6 +27,20 @@ def test_what_stands_alone_is_told_and_not_judged() -> None:
 
 def test_it_is_well_again_when_the_last_failure_has_ended() -> None:
     assert judged(CLASSIFIER, "killed", [Answer(5.0, 1.0, False), Answer(7.0, 0.1, True)], 4.0).last_failure == 2.0
+
+
+@pytest.mark.parametrize("arguments", [["--only", "nonsense"], ["--rate", "0"], ["--seconds", "-1"]])
+def test_nothing_to_measure_is_no_success(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A cluster was started, nothing was struck, and the exit status said that all was kept."""
+    with pytest.raises(SystemExit, match="2"):
+        reliability.main(arguments)
+    assert arguments[1] in capsys.readouterr().err
+
+
+def test_more_kills_than_batches_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        log_kills.main(["--rows", "1000", "--kills", "3", "--url", "http://127.0.0.1:1"])
+    assert "--kills 3: expected at most one a batch" in capsys.readouterr().err
 
 
 def test_nobody_of_that_kind_is_an_error() -> None:
