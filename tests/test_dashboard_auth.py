@@ -95,6 +95,13 @@ async def test_an_export_of_what_can_match_nothing_says_so_as_data(web: httpx.As
     )
 
 
+async def test_a_list_is_downloaded_by_whoever_is_logged_in(web: httpx.AsyncClient) -> None:
+    assert (await web.get("/lists/blocklist.csv")).status_code == 302
+    await web.get(f"/login?token={SECRET}")
+    reply = await web.get("/lists/blocklist.csv")
+    assert (reply.status_code, reply.text) == (200, "suffix,note,expires\r\n")
+
+
 async def test_health_needs_no_log_in(web: httpx.AsyncClient) -> None:
     assert (await web.get("/healthz")).json() == {"status": "ok"}
 

@@ -262,7 +262,9 @@ async def test_the_report_tells_what_is_allowed_by_now(stage: Stage) -> None:
     stage.store.commit([Document("list", f"benign/{row['key']}", {})], "ada")
     page.context.data._cache.clear()
     await page.reload()
-    assert {each["key"] for each in page.names.rows if each["now"]} == {row["key"]}
+    assert {each["key"] for each in page.names.rows if each["passing"]} == {row["key"]}
+    page._row({"action": "allowed", "row": row})
+    assert stage.went[-1] == f"/lookup?q={row['key']}"
     assert "allowed since" in page.tiles.tiles[0]["hint"]
 
 

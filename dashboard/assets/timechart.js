@@ -19,7 +19,7 @@ function days(start, end, step) {
 function ticks(start, end, width) {
   const wanted = Math.max(2, Math.floor(width / 110))
   const steps = [1, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880, 10080, 43200].map((m) => m * 60000)
-  const step = steps.find((s) => (end - start) / s <= wanted) || steps.at(-1)
+  const step = steps.find((s) => (end - start) / s <= wanted + 0.5) || steps.at(-1) // a chart begins with a whole bar, before its range
   if (step >= 86400000) return { at: days(start, end, step / 86400000), label: (t) => day(t).slice(5) }
   const offset = new Date(start).getTimezoneOffset() * 60000
   const result = []

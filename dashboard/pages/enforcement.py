@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import urlencode
 
 from dashboard.client import Refused
 from dashboard.components import READY, Component, Facts, Notice, Table, Tiles
@@ -37,7 +38,11 @@ class Enforcement(Page):
             caption="names that would be blocked",
             empty="Enforcing would have blocked nothing in this range.",
             multiple=analyst,
-            actions=[{"id": "allow", "label": "Allow\u2026", "style": "good"}] if analyst else [],
+            actions=[
+                {"id": "allow", "label": "Allow\u2026", "style": "good", "when": "open"},
+                {"id": "allowed", "label": "Allowed", "when": "passing"},
+            ]
+            * analyst,
             on_message=self._row,
             columns=[
                 {"key": "key", "label": "Name", "kind": "name"},
@@ -46,7 +51,6 @@ class Enforcement(Page):
                 {"key": "popularity", "label": "Domain's queries", "kind": "count"},
                 {"key": "generated", "label": "Machine-made", "kind": "score"},
                 {"key": "last", "label": "Last", "kind": "ago"},
-                {"key": "now", "label": "Now", "kind": "text"},
             ],
         )
         self.clients = Table(
@@ -140,7 +144,8 @@ class Enforcement(Page):
             {
                 **top_row(top),
                 "popularity": counts[split(top.key).registered],
-                "now": "allowed since" if top.key in passing else "",
+                "passing": top.key in passing,
+                "open": top.key not in passing,
             }
             for top in tops
         ]
@@ -241,3 +246,5 @@ class Enforcement(Page):
     def _row(self, message: dict[str, Any]) -> None:
         if message.get("action") == "allow":
             self.decision.ask([str(message["row"]["key"])], "benign")
+        elif message.get("action") == "allowed":  # by which entry, until when, and the way back
+            self.context.go("/lookup?" + urlencode({"q": str(message["row"]["key"])}))
