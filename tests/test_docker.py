@@ -4,11 +4,17 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
+from serve_app import openapi
 from serve_app.cli import PLACES
+from serve_app.cluster import configuration
 from serve_app.environment import HAPROXY, short_directory
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -85,3 +91,45 @@ def test_a_shell_that_starts_ray_has_our_variables() -> None:
         env=bare | {"BASH_ENV": str(directory / "environment.sh"), "METRICS_PORT": "8080"},
     )  # fmt: skip
     assert said.stdout.split() == ["token", "1", "1", str(directory / "i" / "haproxy")], said.stderr
+
+
+def exposed(kind: str) -> int:
+    """The one port of an image that serves."""
+    [port] = instructions(ROOT / "docker" / f"Dockerfile.{kind}", "EXPOSE")
+    return int(port)
+
+
+@pytest.mark.parametrize("kind", ["cpu", "gpu"])
+def test_the_health_check_asks_what_is_served_and_needs_no_token(kind: str) -> None:
+    [check] = instructions(ROOT / "docker" / f"Dockerfile.{kind}", "HEALTHCHECK")
+    port, path = re.findall(r'http://127\.0\.0\.1:(\d+)(/\w+)"', check)[0]
+    operation = openapi.document()["paths"][path]["get"]
+    assert int(port) == exposed(kind) == configuration()["http_options"]["port"] and "security" not in operation
+
+
+@pytest.mark.parametrize("kind", ["cpu", "gpu"])
+def test_what_it_keeps_lies_on_its_volume(kind: str) -> None:
+    [volume] = instructions(ROOT / "docker" / f"Dockerfile.{kind}", "VOLUME")
+    kept = configuration()["applications"][0]["args"]
+    for key in ("store_url", "registry", "spool_dir"):
+        assert kept[key].removeprefix("sqlite://").startswith(f"{volume}/"), key
+    [made] = re.findall(r"install -d -o (\w+) -m 0700 (.*)$", " ".join(instructions(
+        ROOT / "docker" / f"Dockerfile.{kind}", "RUN")))  # fmt: skip
+    assert volume in made[1].split() and "/run/verdict" in made[1].split()
+
+
+def test_images_have_the_languages_that_are_asked_for() -> None:
+    needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    for kind in ("cpu", "gpu"):
+        [image] = instructions(ROOT / "docker" / f"Dockerfile.{kind}", "FROM")
+        [version] = re.findall(r"^python:([\d.]+)-", image)
+        assert SpecifierSet(needed).contains(f"{version}.0")
+    [go] = re.findall(r"(?m)^go ([\d.]+)$", (ROOT / "plugin" / "go.mod").read_text())
+    builder = instructions(ROOT / "docker" / "Dockerfile.coredns", "FROM")[0]
+    assert Version(re.findall(r"^golang:([\d.]+)-", builder)[0]) >= Version(".".join(go.split(".")[:2]))
+
+
+def test_what_builds_the_package_is_locked() -> None:
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+    locked = (ROOT / "locks" / "tools.txt").read_text()
+    assert all(re.search(rf"(?m)^{re.escape(Requirement(name).name)}==", locked) for name in wanted)
