@@ -278,7 +278,12 @@ def _write(line: str) -> None:
 
 
 def quiet() -> None:
-    """Import TensorFlow without its start-up notes, which go to the process's standard error past Python's."""
+    """Import TensorFlow without its start-up notes, which go to the process's standard error past Python's.
+
+    With another backend of Keras (KERAS_BACKEND) there are none, and TensorFlow need not be installed.
+    """
+    if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
+        return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     kept = os.dup(2)

@@ -25,8 +25,6 @@ class Scorer:
     """
 
     def __init__(self, artifact: Artifact, batch_sizes: Sequence[int] = BATCH_SIZES, threads: int | None = None):
-        import tensorflow as tf
-
         if not batch_sizes or sorted(set(batch_sizes)) != list(batch_sizes) or batch_sizes[0] < 1:
             raise ValueError(f"batch sizes {tuple(batch_sizes)}: expected growing numbers of at least 1")
         if threads is not None:
@@ -34,8 +32,7 @@ class Scorer:
         self.artifact = artifact
         self.batch_sizes = tuple(batch_sizes)
         self.encoding = artifact.encoding
-        self._constant = tf.constant
-        on_gpu = bool(tf.config.list_physical_devices("GPU"))
+        on_gpu = _served_by_tensorflow() and _has_gpu()
         self._runs = Runs(batch_sizes, self.encoding.widths, XLA_SIZE, START_GPU if on_gpu else START)
         self._graphs: dict[tuple[int, int], Any] = {}
         self._compiling = threading.Lock()
@@ -84,13 +81,19 @@ class Scorer:
         graph = self._graphs.get(x.shape)
         if graph is None:
             with self._compiling:
-                graph = self._graphs.get(x.shape) or _compiled(self.artifact, x.shape)
+                made = _compiled if _served_by_tensorflow() else _through_keras
+                graph = self._graphs.get(x.shape) or made(self.artifact, x.shape)
                 self._graphs[x.shape] = graph
-        return np.asarray(graph(self._constant(x)))
+        return np.asarray(graph(x))
 
 
 def set_threads(threads: int) -> None:
-    """Bound TensorFlow's threads; harmless when they already have this bound, else an error from TensorFlow."""
+    """Bound TensorFlow's threads; harmless when they already have this bound, else an error from TensorFlow.
+
+    Another backend of Keras has settings of its own for that, and is left as it is.
+    """
+    if not _served_by_tensorflow():
+        return
     import tensorflow as tf
 
     if tf.config.threading.get_intra_op_parallelism_threads() != threads:
@@ -107,7 +110,7 @@ def _compiled(artifact: Artifact, shape: tuple[int, ...]) -> Any:
     probabilities = artifact.manifest.network == "seed"  # its last layer is a sigmoid, as in 2020
     cells = network.input_shape[1:]
 
-    fused = shape[0] <= XLA_SIZE and not tf.config.list_physical_devices("GPU")
+    fused = shape[0] <= XLA_SIZE and not _has_gpu()
 
     @tf.function(jit_compile=fused, reduce_retracing=False)  # type: ignore[untyped-decorator]
     def forward(x: Any) -> Any:
@@ -119,9 +122,40 @@ def _compiled(artifact: Artifact, shape: tuple[int, ...]) -> Any:
 
     concrete = forward.get_concrete_function(tf.TensorSpec(shape, tf.uint8))
     if fused:
-        return concrete
+        return lambda x: concrete(tf.constant(x))
     frozen = convert_variables_to_constants_v2(concrete)
-    return lambda x: frozen(x)[0]
+    return lambda x: frozen(tf.constant(x))[0]
+
+
+def _through_keras(artifact: Artifact, shape: tuple[int, ...]) -> Any:
+    """The same on another backend of Keras, for training where TensorFlow is not installed: right, and slower."""
+    from keras import ops
+
+    network = artifact.network
+    dtype = np.dtype(str(network.inputs[0].dtype))
+    cells = cells_of(network.input_shape[1:], shape[1])
+
+    def forward(x: Rows) -> NDArray[np.float32]:
+        found = network(x.astype(dtype).reshape(len(x), *cells), training=False)
+        out = np.asarray(ops.convert_to_numpy(found), np.float32)
+        if artifact.manifest.network == "seed":
+            out = np.clip(out, 1e-7, 1 - 1e-7)
+            out = np.log(out) - np.log1p(-out)
+        return out
+
+    return forward
+
+
+def _served_by_tensorflow() -> bool:
+    import keras
+
+    return str(keras.config.backend()) == "tensorflow"
+
+
+def _has_gpu() -> bool:
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
 
 
 def cells_of(cells: tuple[int | None, ...], width: int) -> tuple[int, ...]:

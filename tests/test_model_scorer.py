@@ -75,3 +75,13 @@ def test_the_seed_network_judges_by_its_2020_rule() -> None:
 def test_batch_sizes_must_grow(tmp_path: Path, scorer: Scorer) -> None:
     with pytest.raises(ValueError, match="expected growing numbers"):
         Scorer(scorer.artifact, batch_sizes=(4, 1))
+
+
+@pytest.mark.parametrize("version", ["seed-2020", "segments-2026-11d"])
+def test_what_scores_on_other_backends_of_keras_scores_the_same(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    artifact = Artifact.load(RELEASED / version)
+    served = Scorer(artifact, batch_sizes=(16,))
+    expected = served(served.encoding(NAMES))
+    monkeypatch.setattr("model.scorer._served_by_tensorflow", lambda: False)
+    other = Scorer(artifact, batch_sizes=(16,))
+    assert np.allclose(other(other.encoding(NAMES)), expected, atol=1e-5)
