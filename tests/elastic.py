@@ -21,6 +21,7 @@ import zipfile
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 from serve_app.local.ports import free_port
 from tests.requires import need
@@ -184,6 +185,9 @@ class ElasticServer:
             pass
 
 
+Server = TypeVar("Server", bound=ElasticServer)
+
+
 @lru_cache(maxsize=1)
 def shared_url() -> str:
     """The URL of one server for the whole test run; skips (or fails) with the reason where none can be had.
@@ -198,7 +202,7 @@ def shared_url() -> str:
     return server.url
 
 
-def own_server(settings: dict[str, str] | None = None) -> ElasticServer:
+def own_server(settings: dict[str, str] | None = None, kind: type[Server] = ElasticServer) -> Server:
     """A server for one test to maltreat, not started yet."""
     java = java_home()
     need(java, f"no JDK {JAVA_AT_LEAST} or later in JAVA_HOME or /usr/lib/jvm: Elasticsearch cannot run")
@@ -210,7 +214,7 @@ def own_server(settings: dict[str, str] | None = None) -> ElasticServer:
     memory = Path("/dev/shm")  # an index that is made and dropped in memory spares the disk's syncs
     roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 2 << 30
     folder = Path(tempfile.mkdtemp(prefix="verdict-elastic-", dir=memory if roomy else None))
-    server = ElasticServer(folder, java, settings=settings)
+    server = kind(folder, java, settings=settings)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     atexit.register(server.kill)  # before its folder goes
     return server
