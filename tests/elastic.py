@@ -202,8 +202,13 @@ def shared_url() -> str:
     return server.url
 
 
-def own_server(settings: dict[str, str] | None = None, kind: type[Server] = ElasticServer) -> Server:
+def own_server(settings: dict[str, str] | None = None) -> ElasticServer:
     """A server for one test to maltreat, not started yet."""
+    return own_server_of(ElasticServer, settings)
+
+
+def own_server_of(kind: type[Server], settings: dict[str, str] | None = None) -> Server:
+    """The same, of another kind."""
     java = java_home()
     need(java, f"no JDK {JAVA_AT_LEAST} or later in JAVA_HOME or /usr/lib/jvm: Elasticsearch cannot run")
     try:

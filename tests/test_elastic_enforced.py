@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.elastic import ElasticServer, own_server
+from tests.elastic import ElasticServer, own_server_of
 from tests.test_elastic_roles import initialise, read, roles, write
 
 pytestmark = [pytest.mark.elastic, pytest.mark.long, pytest.mark.timeout(600)]
@@ -75,7 +75,7 @@ def hashed(password: str) -> str:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[SecuredServer]:
-    made = own_server(SETTINGS, SecuredServer)
+    made = own_server_of(SecuredServer, SETTINGS)
     if not (made.home / "modules" / "x-pack-security").is_dir():
         pytest.skip("this test server has no security module; that of 9.x has")
     made.start()

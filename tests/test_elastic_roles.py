@@ -1,7 +1,8 @@
 """The documented roles cover every call of init, writer and reader, recorded in front of a real Elasticsearch.
 
-The shared test server runs without security; `test_elastic_enforced.py` has one with it. What each API needs is in REQUIRED, as the reference of the API says under
-"required authorization" (https://www.elastic.co/docs/api/doc/elasticsearch) and the reference of the privileges
+The shared test server runs without security; `test_elastic_enforced.py` has one with it. What each API needs is in
+REQUIRED, as the reference of the API says under "required authorization"
+(https://www.elastic.co/docs/api/doc/elasticsearch) and the reference of the privileges
 (https://www.elastic.co/docs/reference/elasticsearch/security-privileges) lists it.
 """
 
