@@ -5,7 +5,7 @@ from typing import Any
 
 from dashboard.components import READY, Lines, Table
 from dashboard.page import columns, panel, stack
-from dashboard.training import confusion_rows, fixed_rows, reliability
+from dashboard.training import block_bound, confusion_rows, fixed_rows, reliability
 
 MOST = 4  # versions: more do not fit beside each other
 Json = dict[str, Any]
@@ -62,12 +62,10 @@ def figures(models: Sequence[Json]) -> list[Json]:
 
 def _plain(model: Json) -> dict[str, str]:
     manifest = model.get("manifest", model)
-    block = (manifest.get("thresholds") or {}).get("block")
-    bound = block.get("bound") if isinstance(block, dict) else None
     return {
         "network": str(manifest.get("network", "")),
         "taught from": str(manifest.get("parent") or "\u2013"),
-        "block bound": f"\u2264 {bound:.1e}" if isinstance(bound, float) else "never blocks",
+        "block bound": block_bound(manifest),
     }
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+from verdicts.policy import MAX_BLOCK_BOUND
+
 PARTS = {
     "train": "train",
     "tune": "validation",
@@ -124,19 +126,25 @@ def plain_facts(values: dict[str, Any], limit: int = 24) -> list[dict[str, Any]]
     return facts[:limit]
 
 
+def block_bound(manifest: dict[str, Any]) -> str:
+    """How often a model may block a benign name at most, or that it never blocks."""
+    block = (manifest.get("thresholds") or {}).get("block")
+    value, bound = (block.get("value"), block.get("bound")) if isinstance(block, dict) else (None, None)
+    blocks = value is not None and isinstance(bound, float) and bound <= MAX_BLOCK_BOUND
+    return f"\u2264 {bound:.1e}" if blocks else "never blocks"
+
+
 def model_row(model: dict[str, Any], serving: str) -> dict[str, Any]:
     """One model as a row."""
     manifest = model.get("manifest", model)
     version = str(model.get("version") or manifest.get("version", ""))
-    block = ((manifest.get("thresholds") or {}).get("block")) or {}
-    bound = block.get("bound") if isinstance(block, dict) else None
     return {
         "version": version,
         "state": "serving" if version == serving else "",
         "idle": version != serving,
         "network": manifest.get("network", ""),
         "parent": manifest.get("parent", ""),
-        "block": f"\u2264 {bound:.1e}" if isinstance(bound, float) else "never blocks",
+        "block": block_bound(manifest),
     }
 
 

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from verdicts.policy import Thresholds
+from verdicts.policy import MAX_BLOCK_BOUND, Thresholds
 
 FORMAT = 1
 
@@ -102,5 +102,4 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return [f"{self.version} never blocks, it only alerts: {reason}"] if reason else []
 
 
-MAX_BLOCK_BOUND = 1e-4  # contract 2, rule 3
 HEADS = (["malicious"], ["generated", "malicious"])

@@ -15,7 +15,7 @@ from dashboard.pages.health import resolver_rows
 from dashboard.queue import queue
 from dashboard.registration import NotKnown, facts_of, registration
 from dashboard.rows import chart_of
-from dashboard.training import CURVES, confusion_rows, curves, progress_of
+from dashboard.training import CURVES, confusion_rows, curves, model_row, progress_of
 from dashboard.vetted import in_force
 from verdicts.store import BatchState, Cell, Top
 
@@ -107,3 +107,17 @@ def test_the_server_keeps_the_models_that_the_pages_use() -> None:
     sources = (Path(dashboard.__path__[0])).rglob("*.py")
     named = {name for source in sources for name in re.findall(r"pmui\.([A-Z]\w+)", source.read_text())}
     assert named <= {component.__name__ for component in USED}
+
+
+@pytest.mark.parametrize(
+    ("block", "shown"),
+    [
+        ({"value": 0.9, "bound": 2e-5}, "\u2264 2.0e-05"),
+        ({"value": 0.9, "bound": 2e-4}, "never blocks"),  # measured, and too many
+        ({"value": 0.9, "bound": None}, "never blocks"),
+        ({"value": None, "bound": 2e-5}, "never blocks"),
+        (None, "never blocks"),
+    ],
+)
+def test_a_model_is_said_to_block_only_where_it_does(block: dict[str, float] | None, shown: str) -> None:
+    assert model_row({"version": "m", "thresholds": {"block": block}}, "")["block"] == shown

@@ -9,6 +9,7 @@ Tier = Literal["none", "alert", "block"]
 Action = Literal["passthru", "nxdomain", "nodata", "local-data", "refused", "drop"]
 ListName = Literal["benign", "honeypot", "blocklist"]
 
+MAX_BLOCK_BOUND = 1e-4  # a model that may block more of the benign names than this never blocks (contract 2, rule 3)
 LIST_NAMES: tuple[ListName, ...] = ("benign", "honeypot", "blocklist")  # in the order that settles a tie
 
 
