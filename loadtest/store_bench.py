@@ -77,6 +77,8 @@ def fill(store: Store, rows: int) -> None:
         there = sum(1 for _ in store.reconcile(start, start + DAY))
         append_day(store, rows // DAYS, start, there, str(back) + BOOT[1:])
         print(f"day {back + 1} of {DAYS}", file=sys.stderr, flush=True)
+    assert isinstance(store, ElasticStore)
+    store.client.indices.refresh(index=f"{store.settings.prefix}-*")
 
 
 def fill_sqlite(store: SqliteStore, rows: int) -> None:
@@ -250,7 +252,6 @@ def described(store: Store) -> str:
         octets, rows = store.path.stat().st_size, store._all("SELECT count(*) FROM records")[0][0]
     else:
         assert isinstance(store, ElasticStore)
-        store.client.indices.refresh(index=f"{store.settings.prefix}-log-*")
         stats = store.client.indices.stats(index=f"{store.settings.prefix}-log-*", metric=["store", "docs"])
         octets = stats["_all"]["primaries"]["store"]["size_in_bytes"]
         rows = stats["_all"]["primaries"]["docs"]["count"]

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import socket
 import threading
 import time
@@ -258,7 +259,10 @@ def test_a_load_that_could_not_be_sent_has_not_been_held(
     former = Driver._send
     monkeypatch.setattr(Driver, "_send", send)
     assert dns_load.main(command(resolver, "--rate", "100", "--seconds", "0.5")) == 1
-    assert "BROKEN: this program is too slow for that load: it sent 1" in capsys.readouterr().out
+    found = re.search(
+        r"BROKEN: this program is too slow for that load: it sent (\d+) queries/s", capsys.readouterr().out
+    )
+    assert found and int(found[1]) <= 20
 
 
 def test_a_query_is_not_lost_to_what_became_of_an_earlier_one() -> None:
