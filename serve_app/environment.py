@@ -41,7 +41,9 @@ class Ingress(NamedTuple):
     grpc_ports: tuple[int, int] = (40_000, 41_000)
     fallback_ports: tuple[int, int] = (8500, 9500)  # HTTP and gRPC, of the proxy used while there is no replica
     threads: int = 1  # of HAProxy
-    max_requests: int = 256  # at work at one time, before HAProxy answers 503
+    # At work at one time for each replica, before HAProxy answers 503. A replica's own refusal costs much more: with
+    # 128, ten times the callers of the peak left a sixth of its goodput (`loadtest.overload_bench`).
+    max_requests: int = 32
     max_body: int = 16 << 20  # bytes
     max_wait_s: int = 35  # a little above the largest budget
     tls: bool = False  # Serve's own `ssl_*` are set, which HAProxy cannot do

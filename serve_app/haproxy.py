@@ -31,9 +31,9 @@ class UnknownForm(Exception):
 def closed(text: str, directory: str, max_body: int, max_requests: int) -> str:
     """Ray's HAProxy configuration with nothing left open.
 
-    Statistics and metrics move to sockets in `directory`, which only this user can enter; more than
-    `max_requests` at one time get 503 and Retry-After at once, a body over `max_body` bytes 413 unread. A caller who
-    stalls in its headers, or in the body of what was refused, is hung up on.
+    Statistics and metrics move to sockets in `directory`, which only this user can enter; more than `max_requests` at
+    one time for each replica that is up get 503 and Retry-After at once, a body over `max_body` bytes 413 unread. A
+    caller who stalls in its headers, or in the body of what was refused, is hung up on.
     """
     if _MARK in text:
         return text
@@ -46,9 +46,11 @@ def closed(text: str, directory: str, max_body: int, max_requests: int) -> str:
     large = f'content-type application/json string "{_LARGE}"'
     rules = [f"    http-request return status 413 {large} if {{ req.body_size gt {max_body} }}"]
     for backend in dict.fromkeys(re.findall(r"(?m)^\s*use_backend (\S+) if", text)):
-        rules.append(
-            f"    http-request return status 503 {busy} if is_{backend} {{ be_conn({backend}) ge {max_requests} }}"
-        )
+        rules += [
+            f"    http-request set-var(txn.most) nbsrv({backend}),mul({max_requests}) if is_{backend}",
+            f"    http-request return status 503 {busy} if is_{backend} "
+            f"{{ be_conn({backend}),sub(txn.most) -m int ge 0 }}",
+        ]
     # Kept in variables: the answer of the replica is gone when HAProxy writes its own.
     rules.append(f"    http-response set-var(txn.refused) res.fhdr({REFUSED})")
     rules.append("    http-response set-var(txn.request) res.fhdr(x-request-id)")
