@@ -49,7 +49,7 @@ def closed(text: str, directory: str, max_body: int, max_requests: int) -> str:
         rules += [
             f"    http-request set-var(txn.most) nbsrv({backend}),mul({max_requests}) if is_{backend}",
             f"    http-request return status 503 {busy} if is_{backend} "
-            f"{{ be_conn({backend}),sub(txn.most) -m int ge 0 }}",
+            f"{{ nbsrv({backend}) gt 0 }} {{ be_conn({backend}),sub(txn.most) -m int ge 0 }}",
         ]
     # Kept in variables: the answer of the replica is gone when HAProxy writes its own.
     rules.append(f"    http-response set-var(txn.refused) res.fhdr({REFUSED})")
