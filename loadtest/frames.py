@@ -1,11 +1,14 @@
 """Frames over HTTP as fast as they are answered: a closed loop on some connections, cheap enough to measure beside."""
 
+import re
 import selectors
 import socket
 import time
+from bisect import insort
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from loadtest.stats import quantile
 
@@ -83,11 +86,17 @@ def requests(
 
 
 def closed_loop(
-    address: tuple[str, int], asked: Sequence[bytes], names: int, connections: int, seconds: float, pause: float = 0.0
+    address: tuple[str, int],
+    asked: Sequence[bytes],
+    names: int,
+    connections: int,
+    seconds: float,
+    pause: float | None = 0.0,
 ) -> Outcome:
     """Ask on each connection, again as soon as the answer is in, in turn from `asked` (frames of `names` names).
 
-    A refusal (429, 503) is followed by a `pause` of seconds, as a caller that heeds Retry-After would.
+    A refusal (429, 503) is followed by a `pause` of seconds; None: of as many as its Retry-After asks for, as the
+    plugin does.
     """
     source = _forever(asked)
     outcome = Outcome(0.0, 0)
@@ -117,11 +126,12 @@ def closed_loop(
                     outcome.latencies.append(now - connection.asked)
                 if status in (429, 503):
                     outcome.refusals.append(now - connection.asked)
-                    outcome.unguided += b"\r\nretry-after:" not in connection.buffer.lower()
+                    outcome.unguided += (told := _retry_after(connection.buffer)) is None
+                    wait = (told or 0.0) if pause is None else pause
                 if connection.last:
                     connection = _renewed(selector, connection, address)
-                if status in (429, 503) and pause:
-                    waiting.append((now + pause, connection))
+                if status in (429, 503) and wait:
+                    insort(waiting, (now + wait, connection), key=itemgetter(0))
                 else:
                     connection.ask(next(source))
         outcome.seconds = time.perf_counter() - began
@@ -147,6 +157,12 @@ def _renewed(selector: selectors.BaseSelector, former: _Connection, address: tup
 def _forever(asked: Sequence[bytes]) -> Iterator[bytes]:
     while True:
         yield from asked
+
+
+def _retry_after(answer: bytearray) -> float | None:
+    """Seconds, of an answer that says them."""
+    found = re.search(rb"\r\nretry-after: *(\d+)\r\n", answer.partition(b"\r\n\r\n")[0].lower() + b"\r\n")
+    return None if found is None else float(found[1])
 
 
 def _content_length(head: bytes) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from serve_app import client_certificates, patience
-from serve_app.environment import Ingress, end_haproxy, variables
+from serve_app.environment import MAX_REQUESTS, Ingress, end_haproxy, variables
 from serve_app.keys import check_keys
 from serve_app.loopback import ALONE
 from serve_app.settings import settings_of
@@ -39,6 +39,19 @@ def configuration(
     if port is not None:
         found["http_options"]["port"] = port
     return found
+
+
+def ingress_requests(found: Mapping[str, Any]) -> int:
+    """How many requests a configuration lets an ingress replica have at one time: what HAProxy must let in."""
+    ingresses = [
+        deployment
+        for application in found["applications"]
+        for deployment in application.get("deployments", ())
+        if deployment["name"] == "Ingress"
+    ]
+    return max(
+        (one["max_ongoing_requests"] for one in ingresses if "max_ongoing_requests" in one), default=MAX_REQUESTS
+    )
 
 
 def start(ingress: Ingress, **ray_options: Any) -> None:

@@ -22,6 +22,7 @@ from serve_app import haproxy
 MAX_DIRECTORY = 107 - 57 - len("/a.sock.4194304.tmp")
 CONFIG = "haproxy.cfg"
 HAPROXY = "RAY_SERVE_ENABLE_HA_PROXY"
+MAX_REQUESTS = 256  # `max_ongoing_requests` of the Ingress in serve.yaml
 MAX_MESSAGE = 64 << 20  # octets, from one replica to another
 NO_TLS = f"{HAPROXY}=1 and ssl_certfile: HAProxy ingress has no TLS of its own; unset one of the two"
 
@@ -41,9 +42,9 @@ class Ingress(NamedTuple):
     grpc_ports: tuple[int, int] = (40_000, 41_000)
     fallback_ports: tuple[int, int] = (8500, 9500)  # HTTP and gRPC, of the proxy used while there is no replica
     threads: int = 1  # of HAProxy
-    # At work at one time for each replica, before HAProxy answers 503. A replica's own refusal costs much more: with
-    # 128, ten times the callers of the peak left a sixth of its goodput (`loadtest.overload_bench`).
-    max_requests: int = 32
+    # At work at one time for each replica, before HAProxy answers 503: what serve.yaml lets a replica have. How many of
+    # them may be frames says the replica itself (`serve_app/admission.py`).
+    max_requests: int = MAX_REQUESTS
     max_body: int = 16 << 20  # bytes
     max_wait_s: int = 35  # a little above the largest budget
     tls: bool = False  # Serve's own `ssl_*` are set, which HAProxy cannot do
@@ -121,6 +122,8 @@ def _haproxy(ingress: Ingress, directory: Path) -> dict[str, str]:
         haproxy.REAL: get_haproxy_binary(),
         haproxy.MAX_BODY: str(ingress.max_body),
         haproxy.MAX_REQUESTS: str(ingress.max_requests),
+        # A line of each request, which a process in Python reads: only where somebody reads what comes of it.
+        "RAY_SERVE_HAPROXY_METRICS_ENABLED": "1" if ingress.metrics_port else "0",
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(starter),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(directory / CONFIG),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(directory / "a.sock"),

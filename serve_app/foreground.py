@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from serve_app.cluster import SERVE_YAML, NotDeployed, configuration, deploy, start, stop
+from serve_app.cluster import SERVE_YAML, NotDeployed, configuration, deploy, ingress_requests, start, stop
 from serve_app.environment import BadEnvironment, Ingress
 from serve_app.existing import ADDRESS, joined
 from serve_app.patience import TooBusy, afresh
@@ -32,7 +32,7 @@ def serve_until_stopped(path: Path | None, port: int | None, folder: Path, metri
     if address and metrics_port:
         raise Refused(f"--metrics-port and {ADDRESS}: expected ray start --metrics-export-port, where that Ray starts")
     tls = bool(found["http_options"].get("ssl_certfile"))
-    ingress = Ingress(folder, tls=tls, metrics_port=metrics_port)
+    ingress = Ingress(folder, max_requests=ingress_requests(found), tls=tls, metrics_port=metrics_port)
     names = [application["name"] for application in found["applications"]]
     try:
         _listen(_raise_stop)

@@ -13,10 +13,13 @@ from pathlib import Path
 
 REAL = "VERDICT_HAPROXY"  # the environment variable that names the real binary
 MAX_BODY = "VERDICT_HAPROXY_MAX_BODY"  # bytes
-MAX_REQUESTS = "VERDICT_HAPROXY_MAX_REQUESTS"  # at work at one time
+MAX_REQUESTS = "VERDICT_HAPROXY_MAX_REQUESTS"  # at work at one time, for each replica
 
 REFUSED = "verdict-refused"  # the header of an answer that was given before its question's body was read: the answer
 REFUSALS = (400, 401, 403, 404, 405, 413, 504)  # its statuses
+FRAMES = "/v1/verdicts"  # the path that nearly all load comes by
+TAKES = "verdict-takes"  # the header of an answer to a frame: how many requests the replica takes at present
+TAKES_S = 1  # that it holds; without news, else, requests of other kinds that hang would keep frames out for good
 HEADERS_S = 10  # for a caller to have sent its headers
 
 _MARK = "# Closed up by Verdict.\n"
@@ -31,9 +34,10 @@ class UnknownForm(Exception):
 def closed(text: str, directory: str, max_body: int, max_requests: int) -> str:
     """Ray's HAProxy configuration with nothing left open.
 
-    Statistics and metrics move to sockets in `directory`, which only this user can enter; more than `max_requests` at
-    one time for each replica that is up get 503 and Retry-After at once, a body over `max_body` bytes 413 unread. A
-    caller who stalls in its headers, or in the body of what was refused, is hung up on.
+    Statistics and metrics move to sockets in `directory`, which only this user can enter. More requests at one time
+    than `max_requests` for each replica that is up get 503 and Retry-After at once, and so do frames beyond what the
+    replicas say that they take (`TAKES`, of the last answer, for all alike). A body over `max_body` bytes gets 413
+    unread. A caller who stalls in its headers, or in the body of what was refused, is hung up on.
     """
     if _MARK in text:
         return text
@@ -45,12 +49,22 @@ def closed(text: str, directory: str, max_body: int, max_requests: int) -> str:
     busy = f'content-type application/json string "{_BUSY}" hdr Retry-After 1'
     large = f'content-type application/json string "{_LARGE}"'
     rules = [f"    http-request return status 413 {large} if {{ req.body_size gt {max_body} }}"]
-    for backend in dict.fromkeys(re.findall(r"(?m)^\s*use_backend (\S+) if", text)):
+    for number, backend in enumerate(dict.fromkeys(re.findall(r"(?m)^\s*use_backend (\S+) if", text))):
+        takes, until = f"proc.takes{number}", f"proc.until{number}"
+        told = f"{{ path {FRAMES} }} {{ var({takes}) -m found }} {{ date,sub({until}) -m int le 0 }}"
         rules += [
             f"    http-request set-var(txn.most) nbsrv({backend}),mul({max_requests}) if is_{backend}",
+            f"    http-request set-var(txn.told) nbsrv({backend}),mul({takes}) if is_{backend} {told}",
+            f"    http-request set-var(txn.most) var(txn.told) if is_{backend} {{ var(txn.told) -m found }} "
+            "{ var(txn.told),sub(txn.most) -m int lt 0 }",
             f"    http-request return status 503 {busy} if is_{backend} "
             f"{{ nbsrv({backend}) gt 0 }} {{ be_conn({backend}),sub(txn.most) -m int ge 0 }}",
+            f"    http-response set-var({takes}) res.hdr({TAKES}),add(0) "
+            f"if {{ be_name {backend} }} {{ res.hdr({TAKES}) -m found }}",
+            f"    http-response set-var({until}) date({TAKES_S}) "
+            f"if {{ be_name {backend} }} {{ res.hdr({TAKES}) -m found }}",
         ]
+    rules.append(f"    http-response del-header {TAKES}")
     # Kept in variables: the answer of the replica is gone when HAProxy writes its own.
     rules.append(f"    http-response set-var(txn.refused) res.fhdr({REFUSED})")
     rules.append("    http-response set-var(txn.request) res.fhdr(x-request-id)")

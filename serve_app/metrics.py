@@ -36,8 +36,8 @@ class IngressMetrics:
         }
         self._frame_names = Histogram("verdict_frame_names", description="Names in a frame.", boundaries=FRAME_SIZES)
         self._gauges = {
-            "in_flight": Gauge("verdict_names_in_flight", description="Names let in and not yet answered."),
-            "limit": Gauge("verdict_names_limit", description="Names let in at one time, at most."),
+            "in_flight": Gauge("verdict_names_in_flight", description="Names let in, 100 more for each frame."),
+            "limit": Gauge("verdict_names_limit", description="As many of these may be at one time."),
             "epoch": Gauge("verdict_epoch", description="Epoch of the decisions followed."),
             "stale": Gauge("verdict_stale_seconds", description="Age of the decisions while the store is away."),
             "spool": Gauge("verdict_spool_bytes", description="Bytes acknowledged and not yet in the store."),

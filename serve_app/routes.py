@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from serve_app import control, exposition, openapi
+from serve_app.admission import TellTakes
 from serve_app.context import Context
 from serve_app.judge import judge_frame, judge_one
 from serve_app.unread import CloseUnread
@@ -48,7 +49,7 @@ def application(context: Context) -> Starlette:
     ]
     built = Starlette(
         routes=routes,
-        middleware=[Middleware(CloseUnread)],
+        middleware=[Middleware(TellTakes, context.admission), Middleware(CloseUnread)],
         exception_handlers={HTTPException: _not_found, WireError: _wire_error},
     )
     built.router.redirect_slashes = (

