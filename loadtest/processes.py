@@ -1,6 +1,7 @@
 """What processes use, read from /proc: CPU seconds and resident memory of a process with all it started."""
 
 import os
+import time
 from pathlib import Path
 
 
@@ -48,4 +49,10 @@ def _own_cpu(pid: int) -> float:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return 0.0
-    return sum(int(fields[i]) for i in (11, 12, 13, 14)) / os.sysconf("SC_CLK_TCK")
+    own, children = (sum(map(int, fields[i : i + 2])) / os.sysconf("SC_CLK_TCK") for i in (11, 13))
+    try:
+        # What clock_getcpuclockid(3) returns on Linux: exact, where /proc counts in hundredths of a second.
+        own = time.clock_gettime((~pid << 3) | 2)
+    except OSError:  # it has ended meanwhile
+        pass
+    return own + children

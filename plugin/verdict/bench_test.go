@@ -67,8 +67,8 @@ func BenchmarkLookUp(b *testing.B) {
 		q := newQuery(ctx, w, r)
 		q.client = clientOf(w)
 		name, made := normal(r.Question[0].Name, q.name[:])
-		q.own = h.engine.judge(name, made, q.at)
-		h.noteWith(c, nil, q, contents{}, decide(&q.own, nil, false), 0, false, 0)
+		h.engine.judge(&q.own, name, made, q.at)
+		h.noteWith(c, nil, q, decide(&q.own, nil, false), 0, false, 0)
 		q.release()
 	}
 }
@@ -162,7 +162,9 @@ func BenchmarkAddedCold(b *testing.B) {
 	queries := make([]*dns.Msg, 2000)
 	for i := range queries {
 		queries[i] = query1(fmt.Sprintf("host%d.example.org", i), dns.TypeA)
-		h.engine.cache.put(&verdict{name: fmt.Sprintf("host%d.example.org", i), cacheTTL: 3600, source: sourceModel}, nanotime())
+		v := named(fmt.Sprintf("host%d.example.org", i), 0, 3600)
+		v.source = sourceModel
+		h.engine.cache.put(v, nanotime())
 	}
 	company, w, ctx := make([]byte, 1<<20), newDiscard(), context.Background()
 	asked, touched := 0, 0
@@ -238,7 +240,7 @@ func BenchmarkReport(b *testing.B) {
 		hashes[i] = maphash.String(seed, names[i])
 	}
 	client := clientOf(newDiscard())
-	v := &verdict{label: benign, source: sourceModel, model: "segments-2026-11", score: 0.125, generated: 0.0625}
+	v := &verdict{origin: &origin{model: "segments-2026-11"}, label: benign, source: sourceModel, score: 0.125, generated: 0.0625}
 	b.ReportAllocs()
 	for b.Loop() {
 		for i, name := range names {
@@ -263,7 +265,7 @@ func BenchmarkFullCache(b *testing.B) {
 	c := newCache(defaultCapacity, time.Hour)
 	for b.Loop() {
 		for i := range 2 * defaultCapacity {
-			c.put(&verdict{name: fmt.Sprintf("host%d.subdomain.example.org", i), cacheTTL: 300, source: sourceModel}, 0)
+			c.put(named(fmt.Sprintf("host%d.subdomain.example.org", i), 0, 300), 0)
 		}
 	}
 	runtime.GC()
@@ -352,7 +354,7 @@ func BenchmarkSteadyState(b *testing.B) {
 					}
 					missed := 0
 					if hash := cache.hash(name); cache.get(hash, name, now) == nil {
-						cache.put(&verdict{name: name, cacheTTL: uint32(day / time.Second)}, now)
+						cache.put(named(name, 0, uint32(day/time.Second)), now)
 						missed = 1
 					}
 					if again && i >= (c.lives-1)*each {

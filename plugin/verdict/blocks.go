@@ -16,13 +16,24 @@ type block[T any] struct {
 
 // next is a zero value that nobody has.
 func (b *blocks[T]) next() *T {
-	at, ok := b.started.Get().(*block[T])
-	if !ok {
+	at, _ := b.started.Get().(*block[T])
+	value := nextOf(&at)
+	if at != nil {
+		b.started.Put(at)
+	}
+	return value
+}
+
+// nextOf is a zero value that nobody has, of a block that has begun or of a new one. One that is used up is let go.
+func nextOf[T any](begun **block[T]) *T {
+	at := *begun
+	if at == nil {
 		at = new(block[T])
+		*begun = at
 	}
 	value := &at.values[at.used]
-	if at.used++; at.used < blockSize {
-		b.started.Put(at)
+	if at.used++; at.used == blockSize {
+		*begun = nil
 	}
 	return value
 }

@@ -23,19 +23,21 @@ const (
 // What changes a verdict is told with the epoch. So a verdict has two ends: unheard after the cluster was last heard, and its
 // whole life, for what is not told. sweep moves the first on, up to the second, while the cluster is heard.
 type cache struct {
-	shards  [shardCount]shard // first: so each lies in a line of the processor's cache
+	tables  atomic.Pointer[[shardCount]table] // the shards', for look-ups, which take no lock; a shard that grows puts another here
 	seed    maphash.Seed
 	unheard time.Duration
+	most    int           // verdicts in a shard
 	floor   atomic.Uint64 // verdicts below this epoch are not taken in
 	swept   int           // shards so far; sweep's alone
+	growing sync.Mutex
+	shards  [shardCount]shard
 	stats   struct{ evicted atomic.Uint64 }
 }
 
-// shard fills one line of the processor's cache.
+// shard is the part of the cache that is changed under one lock.
 type shard struct {
-	sync.RWMutex
+	sync.Mutex
 	slots
-	capacity int
 }
 
 var began = time.Now()
@@ -52,10 +54,11 @@ func setWall() { zero.Store(time.Now().UnixMilli() - nanotime()/int64(time.Milli
 func wallOf(at int64) int64 { return zero.Load() + at/int64(time.Millisecond) }
 
 func newCache(capacity int, unheard time.Duration) *cache {
-	c := &cache{seed: maphash.MakeSeed(), unheard: unheard}
+	c := &cache{seed: maphash.MakeSeed(), unheard: unheard, most: max(1, (capacity+shardCount-1)/shardCount)}
+	c.tables.Store(new([shardCount]table))
 	for i := range c.shards {
-		c.shards[i].table = make([]slot, 8)
-		c.shards[i].capacity = max(1, (capacity+shardCount-1)/shardCount)
+		c.shards[i].table = make(table, 8)
+		c.show(i)
 	}
 	return c
 }
@@ -63,19 +66,38 @@ func newCache(capacity int, unheard time.Duration) *cache {
 // hash is the one hash of a name that a look-up needs; the observations are sharded by it too.
 func (c *cache) hash(name string) uint64 { return maphash.String(c.seed, name) }
 
+// show lets look-ups see a shard's present table; its lock is held, or nobody has the cache yet.
+func (c *cache) show(shard int) {
+	c.growing.Lock()
+	defer c.growing.Unlock()
+	tables := *c.tables.Load()
+	tables[shard] = c.shards[shard].table
+	c.tables.Store(&tables)
+}
+
 // get returns the verdict on a name, or nil.
 func (c *cache) get(hash uint64, name string, now int64) *verdict {
-	s := &c.shards[hash%shardCount]
-	s.RLock()
-	v := s.find(hash).verdict
-	alive := v != nil && v.expires > now
-	s.RUnlock()
-	if !alive || v.name != name {
+	_, v := c.tables.Load()[hash%shardCount].find(hash)
+	if v == nil || v.name != name {
+		if v = c.settled(hash); v == nil || v.name != name {
+			return nil
+		}
+	}
+	if v.expires.Load() <= now {
 		return nil
 	}
 	if !v.used.Load() { // looked at first, for to write takes the line from the other cores
 		v.used.Store(true)
 	}
+	return v
+}
+
+// settled is the verdict of a hash while nobody moves it.
+func (c *cache) settled(hash uint64) *verdict {
+	s := &c.shards[hash%shardCount]
+	s.Lock()
+	defer s.Unlock()
+	_, v := s.table.find(hash)
 	return v
 }
 
@@ -94,13 +116,16 @@ func (c *cache) put(v *verdict, now int64) bool {
 	if v.epoch < c.floor.Load() {
 		return false
 	}
-	if s.used >= s.capacity && s.find(hash).verdict == nil {
+	if _, old := s.table.find(hash); s.used >= c.most && old == nil {
 		s.evict()
 		c.stats.evicted.Add(1)
 	}
 	v.ends = now + int64(share*float64(life))
-	v.expires = now + int64(share*float64(min(life, c.unheard)))
-	s.put(hash, v)
+	v.expires.Store(now + int64(share*float64(min(life, c.unheard))))
+	size := len(s.table)
+	if s.put(hash, v); len(s.table) != size {
+		c.show(int(hash % shardCount))
+	}
 	return true
 }
 
@@ -134,7 +159,7 @@ func (c *cache) refresh(epoch uint64, now int64) {
 		s.keep(func(v *verdict) bool {
 			if v.epoch < epoch {
 				v.ends = min(v.ends, now+rand.Int64N(int64(refreshSpread)))
-				v.expires = min(v.expires, v.ends)
+				v.expires.Store(min(v.expires.Load(), v.ends))
 			}
 			return true
 		})
@@ -152,11 +177,12 @@ func (c *cache) sweep(now, heard int64, model string) {
 		c.swept++
 		s.Lock()
 		s.keep(func(v *verdict) bool {
-			if v.expires <= now {
+			expires := v.expires.Load()
+			if expires <= now {
 				return false
 			}
-			if v.expires < earliest && (v.source != sourceModel || v.model == model) {
-				v.expires = min(v.ends, earliest+rand.Int64N(spread))
+			if expires < earliest && (v.source != sourceModel || v.model == model) {
+				v.expires.Store(min(v.ends, earliest+rand.Int64N(spread)))
 			}
 			return true
 		})

@@ -3,7 +3,6 @@ package verdict
 import (
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -11,7 +10,9 @@ import (
 )
 
 func named(name string, epoch uint64, ttl uint32) *verdict {
-	return &verdict{name: name, epoch: epoch, cacheTTL: ttl}
+	v := &verdict{origin: &origin{epoch: epoch}, cacheTTL: ttl}
+	v.call(name)
+	return v
 }
 
 func has(c *cache, name string, now int64) bool {
@@ -60,13 +61,14 @@ func TestCacheIsBounded(t *testing.T) {
 // Whatever is put, evicted, dropped and swept, what is in the cache is found, and nothing else is.
 func TestTheTableFindsWhatItHolds(t *testing.T) {
 	draw := rand.New(rand.NewPCG(1, 2))
-	s := slots{table: make([]slot, 8)}
+	s := slots{table: make(table, 8)}
 	held := map[uint64]*verdict{}
 	for range 20_000 {
 		hash := uint64(draw.IntN(300))<<32 | uint64(draw.IntN(3))<<40 // many have one home
 		switch draw.IntN(4) {
 		case 0, 1:
-			v := &verdict{expires: int64(draw.IntN(100))}
+			v := new(verdict)
+			v.expires.Store(int64(draw.IntN(100)))
 			s.put(hash, v)
 			held[hash] = v
 		case 2:
@@ -77,9 +79,9 @@ func TestTheTableFindsWhatItHolds(t *testing.T) {
 				continue
 			}
 			limit := int64(draw.IntN(100))
-			s.keep(func(v *verdict) bool { return v.expires >= limit })
+			s.keep(func(v *verdict) bool { return v.expires.Load() >= limit })
 			for hash, v := range held {
-				if v.expires < limit {
+				if v.expires.Load() < limit {
 					delete(held, hash)
 				}
 			}
@@ -90,7 +92,7 @@ func TestTheTableFindsWhatItHolds(t *testing.T) {
 		if draw.IntN(20) == 0 {
 			for hash := range uint64(300 * 4) {
 				hash = hash%300<<32 | hash/300<<40
-				if got := s.find(hash).verdict; got != held[hash] {
+				if _, got := s.table.find(hash); got != held[hash] {
 					t.Fatalf("%x: %v, expected %v", hash, got, held[hash])
 				}
 			}
@@ -99,25 +101,28 @@ func TestTheTableFindsWhatItHolds(t *testing.T) {
 	for s.used > 0 {
 		s.evict()
 	}
-	if i := slices.IndexFunc(s.table, func(at slot) bool { return at.verdict != nil }); i >= 0 {
-		t.Errorf("slot %d is still used", i)
+	for i := range s.table {
+		if s.table[i].verdict.Load() != nil {
+			t.Errorf("slot %d is still used", i)
+		}
 	}
 }
 
 // What every query touches of the tables lies in one line of the processor's cache, with the word before it that the runtime may put.
 func TestHotPartsFitALine(t *testing.T) {
 	for what, end := range map[string]uintptr{
-		"a verdict": unsafe.Offsetof(verdict{}.used) + 4, "a row": 8 + unsafe.Offsetof(row{}.count) + 4,
-		"a shard of the cache":        8 + unsafe.Offsetof(shard{}.slots) + unsafe.Offsetof(slots{}.used),
+		"a verdict": unsafe.Offsetof(verdict{}.room) + unsafe.Sizeof(verdict{}.room), "a row": 8 + unsafe.Offsetof(row{}.count) + 4,
 		"a shard of the observations": 8 + unsafe.Offsetof(observationShard{}.discarded),
 	} {
 		if end > 64 {
 			t.Errorf("%s: %d octets", what, end)
 		}
 	}
+	if size := unsafe.Sizeof(verdict{}); size > 128 {
+		t.Errorf("a verdict: %d octets, expected two lines' 128 at most, so that each begins one", size)
+	}
 	for what, size := range map[string]uintptr{
-		"a row": unsafe.Sizeof(row{}), "a shard of the cache": unsafe.Sizeof(shard{}),
-		"a shard of the observations": unsafe.Sizeof(observationShard{}),
+		"a row": unsafe.Sizeof(row{}), "a shard of the observations": unsafe.Sizeof(observationShard{}),
 	} {
 		if size != 64 {
 			t.Errorf("%s: %d octets, expected a line's 64", what, size)

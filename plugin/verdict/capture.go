@@ -16,11 +16,12 @@ type capture struct {
 	passed bool // something went to the client directly
 }
 
-var captures blocks[capture]
-
-func newCapture(ctx context.Context, w dns.ResponseWriter) *capture {
-	c := captures.next()
-	c.ResponseWriter, c.Context = w, ctx
+// capture is a new one for a query. Its block stays with the query's room: one pool is visited, not two.
+//
+//go:noinline
+func (q *query) capture() *capture {
+	c := nextOf(&q.captures)
+	c.ResponseWriter, c.Context = q.w, q.ctx
 	return c
 }
 

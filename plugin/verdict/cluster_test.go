@@ -23,7 +23,8 @@ func TestALateVerdictFillsTheCache(t *testing.T) {
 	config := testConfig(t, s.URL)
 	config.timeout = 500 * time.Millisecond
 	e := newTestEngine(t, config)
-	j := e.judge("example.org", false, nanotime())
+	var j judgement
+	e.judge(&j, "example.org", false, nanotime())
 	e.await(&j, time.Now().Add(time.Millisecond))
 	if j.verdict != nil || j.reason != reasonTimeout {
 		t.Errorf("verdict %v, reason %v, expected a timeout", j.verdict, j.reason)
@@ -105,7 +106,8 @@ func TestOneSlowFrameDoesNotOpenTheBreaker(t *testing.T) {
 	config := testConfig(t, s.URL)
 	config.timeout = 50 * time.Millisecond
 	e := newTestEngine(t, config)
-	j := e.judge("slow.example.org", false, nanotime())
+	var j judgement
+	e.judge(&j, "slow.example.org", false, nanotime())
 	e.await(&j, time.Now().Add(20*time.Second))
 	if j.verdict == nil || e.cluster.blocked() != reasonNone {
 		t.Errorf("verdict %v (%v), endpoint blocked by %v", j.verdict, j.reason, e.cluster.blocked())
@@ -119,7 +121,8 @@ func TestNobodyWaitsForAClusterThatWasGivenUp(t *testing.T) {
 	config.timeout, config.wait, config.frame = 50*time.Millisecond, 0, 1
 	e := newTestEngine(t, config)
 	for i := range openAfter {
-		j := e.judge(fmt.Sprintf("n%d.example.org", i), false, nanotime())
+		var j judgement
+		e.judge(&j, fmt.Sprintf("n%d.example.org", i), false, nanotime())
 		defer e.await(&j, time.Now())
 		if i == openAfter-1 {
 			e.await(&j, time.Now().Add(time.Hour)) // frames are given up after a second: the breaker's word comes first
@@ -130,7 +133,8 @@ func TestNobodyWaitsForAClusterThatWasGivenUp(t *testing.T) {
 	}
 	s.set(func() { s.fault = nil })
 	eventually(t, "closed by a probe", func() bool { return e.cluster.blocked() == reasonNone })
-	j := e.judge("example.org", false, nanotime())
+	var j judgement
+	e.judge(&j, "example.org", false, nanotime())
 	e.await(&j, time.Now().Add(20*time.Second))
 	if j.verdict == nil {
 		t.Errorf("%v once the cluster answers again", j.reason)
@@ -349,7 +353,8 @@ func TestOneThousandEqualQuestionsAreOne(t *testing.T) {
 	done := make(chan bool)
 	for range 1000 {
 		go func() {
-			j := e.judge("example.org", false, nanotime())
+			var j judgement
+			e.judge(&j, "example.org", false, nanotime())
 			e.await(&j, time.Now().Add(20*time.Second))
 			done <- j.verdict != nil
 		}()

@@ -84,11 +84,11 @@ func FuzzAnswer(f *testing.F) {
 		q := newQuery(context.Background(), w, question)
 		defer q.release()
 		q.own.name = "www.example.org"
-		found := h.engine.read(q, reply)
-		if len(found.addresses) > maxAddresses || len(found.targets) > maxTargets {
-			t.Fatalf("%d addresses, %d targets", len(found.addresses), len(found.targets))
+		h.engine.read(q, reply)
+		if addresses := q.found.appendAddresses(nil); len(addresses) > maxAddresses || len(q.found.targets) > maxTargets {
+			t.Fatalf("%d addresses, %d targets", len(addresses), len(q.found.targets))
 		}
-		for _, target := range found.targets {
+		for _, target := range q.found.targets {
 			if again := string(normalise(nil, target.name)); again != target.name || target.name == q.own.name {
 				t.Fatalf("target %q is no target or not in its normal form", target.name)
 			}

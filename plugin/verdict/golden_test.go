@@ -96,8 +96,12 @@ func TestGoldenReplies(t *testing.T) {
 				if !reflect.DeepEqual(got, want) {
 					t.Errorf("verdicts[%d]: got %v, want %v", i, got, want)
 				}
-				if answers, _ := w["answers"].([]any); len(v.answers) != len(answers) {
-					t.Errorf("verdicts[%d]: %d answers, want %d", i, len(v.answers), len(answers))
+				told := 0
+				if v.sinkhole != nil {
+					told = len(v.answers)
+				}
+				if answers, _ := w["answers"].([]any); told != len(answers) {
+					t.Errorf("verdicts[%d]: %d answers, want %d", i, told, len(answers))
 				}
 			}
 		})

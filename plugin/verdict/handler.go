@@ -8,7 +8,6 @@ import (
 
 	"github.com/coredns/coredns/plugin"
 	"github.com/miekg/dns"
-	"github.com/opentracing/opentracing-go"
 )
 
 // Handler judges the queries of one server block.
@@ -18,6 +17,7 @@ type Handler struct {
 	engine    *engine
 	counters  counters
 	described atomic.Bool // metadata is on in this server block
+	traced    bool        // a plugin of this server block begins spans
 }
 
 var _ plugin.Handler = (*Handler)(nil)
@@ -44,8 +44,8 @@ func (h *Handler) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 	if m, rcode, err := h.before(q); rcode != undecided {
 		return q.finish(m, rcode, err)
 	}
-	c := newCapture(ctx, w)
-	if q.plain {
+	c := q.capture()
+	if h.Next != nil && !h.traced {
 		rcode, err := h.Next.ServeDNS(c, c, r)
 		return h.after(q, c, rcode, err)
 	}
@@ -70,9 +70,8 @@ func (h *Handler) begin(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) *
 	}
 	q := newQuery(ctx, w, r)
 	q.client, q.mode, q.override = client, m, override
-	q.plain = h.Next != nil && opentracing.SpanFromContext(ctx) == nil
 	name, made := normal(r.Question[0].Name, q.name[:])
-	q.own = h.engine.judge(name, made, q.at)
+	h.engine.judge(&q.own, name, made, q.at)
 	if q.own.flight != nil {
 		q.deadline = time.Now().Add(h.engine.config.timeout)
 	}
@@ -90,11 +89,11 @@ func (h *Handler) before(q *query) (*dns.Msg, int, error) {
 		started := time.Now()
 		h.engine.await(&q.own, q.deadline)
 		if q.own.verdict == nil && h.servfail {
-			return h.fail(q, contents{}, waited(started))
+			return h.fail(q, waited(started))
 		}
 	}
 	if v := q.own.verdict; v != nil && v.action != passthru {
-		return h.act(q, contents{}, decision{by: v, target: -1}, 0)
+		return h.act(q, decision{by: v, target: -1}, 0)
 	}
 	return nil, undecided, nil
 }
@@ -120,81 +119,80 @@ func judged(r *dns.Msg) bool {
 
 // watch serves a query in monitor mode: the reply leaves at once, the record follows when the verdicts are there.
 func (h *Handler) watch(q *query, c *capture, rcode int, err error) (*dns.Msg, int, error) {
-	found, sent := h.contents(q, c, rcode)
-	if !q.own.landed() || !allLanded(found.targets) {
-		h.watchLate(q, found, sent)
+	sent := h.read(q, c, rcode)
+	if !q.own.landed() || !allLanded(q.found.targets) {
+		h.watchLate(q, sent)
 		return captured(c, rcode, err)
 	}
-	h.note(q, found, decide(&q.own, found.targets, h.targetAll), sent, false, 0)
+	h.note(q, decide(&q.own, q.found.targets, h.targetAll), sent, false, 0)
 	return captured(c, rcode, err)
 }
 
 // watchLate records a query in monitor mode whose verdicts are not there yet. It does so beside the query, so that
 // nothing waits that is in front of it: neither a pipelined query nor another plugin's clock.
-func (h *Handler) watchLate(q *query, found contents, sent int) {
+func (h *Handler) watchLate(q *query, sent int) {
 	late := q.later()
-	found = contents{append(late.addresses[:0], found.addresses...), append(late.targets[:0], found.targets...)}
-	late.used = len(found.targets)
 	if late.deadline.IsZero() {
 		late.deadline = time.Now().Add(h.engine.config.timeout)
 	}
 	labels := h.counters.server(late.ctx)
 	h.engine.beside(func() {
 		defer late.release()
-		h.engine.awaitAll(&late.own, found.targets, late.deadline)
-		h.noteWith(labels, nil, late, found, decide(&late.own, found.targets, h.targetAll), sent, false, 0)
+		h.engine.awaitAll(&late.own, late.found.targets, late.deadline)
+		h.noteWith(labels, nil, late, decide(&late.own, late.found.targets, h.targetAll), sent, false, 0)
 	})
 }
 
 // enforce serves a query whose own verdict lets it pass or is still on its way: the chain has looked the answer up, now
 // answer and verdicts meet.
 func (h *Handler) enforce(q *query, c *capture, rcode int, err error) (*dns.Msg, int, error) {
-	found, sent := h.contents(q, c, rcode)
+	sent := h.read(q, c, rcode)
 	var latency int64
-	if !q.own.landed() || !allLanded(found.targets) {
+	if !q.own.landed() || !allLanded(q.found.targets) {
 		started := time.Now()
 		if q.deadline.IsZero() { // the name itself was known, its targets were not
 			q.deadline = started.Add(h.engine.config.timeout)
 		}
-		h.engine.awaitAll(&q.own, found.targets, q.deadline)
+		h.engine.awaitAll(&q.own, q.found.targets, q.deadline)
 		latency = waited(started)
 	}
-	d := decide(&q.own, found.targets, h.targetAll)
+	d := decide(&q.own, q.found.targets, h.targetAll)
 	switch {
 	case c.reply == nil || c.passed || c.reply.Rcode == dns.RcodeNameError:
 		// Nothing to replace, or an NXDOMAIN, which stands.
 	case d.by != nil:
-		return h.act(q, found, d, latency)
+		return h.act(q, d, latency)
 	case d.missing && h.servfail:
-		return h.fail(q, found, latency)
+		return h.fail(q, latency)
 	}
-	h.note(q, found, d, sent, false, latency)
+	h.note(q, d, sent, false, latency)
 	return captured(c, rcode, err)
 }
 
-// contents reads the captured reply and the rcode that the client gets if it is sent.
-func (h *Handler) contents(q *query, c *capture, rcode int) (contents, int) {
+// read reads the captured reply; it returns the rcode that the client gets if that is sent.
+func (h *Handler) read(q *query, c *capture, rcode int) int {
 	if c.reply == nil {
-		return contents{}, rcode
+		return rcode
 	}
-	return h.engine.read(q, c.reply), c.reply.Rcode
+	h.engine.read(q, c.reply)
+	return c.reply.Rcode
 }
 
 // act gives the reply that the verdict asks for.
-func (h *Handler) act(q *query, found contents, d decision, latency int64) (*dns.Msg, int, error) {
+func (h *Handler) act(q *query, d decision, latency int64) (*dns.Msg, int, error) {
 	_, udp := q.w.RemoteAddr().(*net.UDPAddr)
 	m := replyFor(q.r, act{verdict: d.by, override: q.override, refuse: h.refuseDO, udp: udp})
 	sent := -1
 	if m != nil {
 		sent = m.Rcode
 	}
-	h.note(q, found, d, sent, true, latency)
+	h.note(q, d, sent, true, latency)
 	return m, dns.RcodeSuccess, nil
 }
 
 // fail leaves the SERVFAIL of `on_error servfail` to the server: nothing was written.
-func (h *Handler) fail(q *query, found contents, latency int64) (*dns.Msg, int, error) {
-	h.note(q, found, decision{target: -1}, dns.RcodeServerFailure, false, latency)
+func (h *Handler) fail(q *query, latency int64) (*dns.Msg, int, error) {
+	h.note(q, decision{target: -1}, dns.RcodeServerFailure, false, latency)
 	return nil, dns.RcodeServerFailure, nil
 }
 

@@ -68,11 +68,12 @@ func gaugeVec(name, help string, labels ...string) *prometheus.GaugeVec {
 // counters finds a query's counters without building label texts: once for each server that the block has, which are few.
 type counters struct {
 	zone, view string
-	known      atomic.Pointer[[]*serverCounters]
+	known      atomic.Pointer[serverCounters]
 }
 
 type serverCounters struct {
-	server    any // the *dnsserver.Server, nil where there is none
+	server    *dnsserver.Server // nil where there is none
+	next      *serverCounters
 	requests  [len(tierNames) * len(actionNames) * len(sourceNames) * 2]atomic.Pointer[prometheus.Counter]
 	fallbacks [len(reasonNames)]prometheus.Counter
 	wait      prometheus.Observer
@@ -80,27 +81,23 @@ type serverCounters struct {
 }
 
 func (c *counters) server(ctx context.Context) *serverCounters {
-	server := ctx.Value(dnsserver.Key{})
+	server, _ := ctx.Value(dnsserver.Key{}).(*dnsserver.Server)
 	for {
 		known := c.known.Load()
-		if known != nil {
-			for _, s := range *known {
-				if s.server == server {
-					return s
-				}
+		for s := known; s != nil; s = s.next {
+			if s.server == server {
+				return s
 			}
 		}
-		added := []*serverCounters{newServerCounters(server, metrics.WithServer(ctx), c.zone, c.view)}
-		if known != nil {
-			added = append(added, *known...)
-		}
-		if c.known.CompareAndSwap(known, &added) {
-			return added[0]
+		added := newServerCounters(server, metrics.WithServer(ctx), c.zone, c.view)
+		added.next = known
+		if c.known.CompareAndSwap(known, added) {
+			return added
 		}
 	}
 }
 
-func newServerCounters(of any, server, zone, view string) *serverCounters {
+func newServerCounters(of *dnsserver.Server, server, zone, view string) *serverCounters {
 	s := &serverCounters{server: of, wait: waitSeconds.WithLabelValues(server, zone, view)}
 	s.labels = prometheus.Labels{"server": server, "zone": zone, "view": view}
 	for i, why := range reasonNames {

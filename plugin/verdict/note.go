@@ -9,33 +9,33 @@ import (
 
 // note records what became of a query: the observation, the counters, the metadata. It must run before the reply is
 // written, so that dnstap, which writes its message then, sees the metadata.
-func (h *Handler) note(q *query, found contents, d decision, rcode int, enforced bool, latency int64) {
+func (h *Handler) note(q *query, d decision, rcode int, enforced bool, latency int64) {
 	var m *values
 	if h.described.Load() {
 		m = told(q.ctx)
 	}
-	h.noteWith(h.counters.server(q.ctx), m, q, found, d, rcode, enforced, latency)
+	h.noteWith(h.counters.server(q.ctx), m, q, d, rcode, enforced, latency)
 }
 
-func (h *Handler) noteWith(c *serverCounters, m *values, q *query, found contents, d decision, rcode int, enforced bool, latency int64) {
+func (h *Handler) noteWith(c *serverCounters, m *values, q *query, d decision, rcode int, enforced bool, latency int64) {
 	out := &q.out
-	*out = outcome{verdict: q.own.verdict, reason: q.own.reason, rcode: rcode, enforced: enforced, latency: latency}
+	*out = outcome{verdict: q.own.verdict, reason: q.own.reason, rcode: rcode, enforced: enforced, latency: latency, missed: q.own.missed}
 	out.plain = out.verdict != nil
 	if !out.plain {
 		out.verdict = nothing
 	}
-	out.action, out.rule = out.verdict.action, out.verdict.rule
+	out.action = out.verdict.action
 	if d.by != nil && d.target >= 0 {
 		out.action, out.rule, out.plain = d.by.action, "target:"+d.by.name, false
 	}
 	qtype, now := q.r.Question[0].Qtype, wallOf(q.at)
-	h.engine.reporter.notes.note(q.own.hash, q.own.name, qtype, q.client, out, now, &found)
+	h.engine.reporter.notes.note(q.own.hash, q.own.name, qtype, q.client, out, now, &q.found)
 	c.count(out)
 	if m != nil {
 		m.outcome, m.set = *out, true
 	}
-	for i := range found.targets {
-		t := &found.targets[i]
+	for i := range q.found.targets {
+		t := &q.found.targets[i]
 		*out = outcome{
 			verdict: t.verdict, reason: t.reason, rcode: rcode, targetOf: q.own.name, parent: q.own.hash,
 			enforced: enforced && d.target == i,
@@ -43,7 +43,7 @@ func (h *Handler) noteWith(c *serverCounters, m *values, q *query, found content
 		if out.verdict == nil {
 			out.verdict = nothing
 		}
-		out.action, out.rule = out.verdict.action, out.verdict.rule
+		out.action = out.verdict.action
 		h.engine.reporter.notes.note(t.hash, t.name, qtype, q.client, out, now, nil)
 	}
 }
@@ -87,7 +87,7 @@ var shown = [...]struct {
 	{"verdict/tier", func(o *outcome) string { return o.verdict.tier.String() }},
 	{"verdict/action", func(o *outcome) string { return o.action.String() }},
 	{"verdict/source", func(o *outcome) string { return o.verdict.source.String() }},
-	{"verdict/rule", func(o *outcome) string { return o.rule }},
+	{"verdict/rule", (*outcome).because},
 	{"verdict/model", func(o *outcome) string { return o.verdict.model }},
 	{"verdict/reason", func(o *outcome) string { return o.reason.String() }},
 	{"verdict/score", func(o *outcome) string { return float(o.verdict.score) }},

@@ -4,28 +4,37 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 )
 
 const (
-	observationShards = 32
-	maxAddresses      = 16
-	maxTargets        = 8
+	maxAddresses = 16
+	maxTargets   = 8
 )
 
 // outcome is what became of one query, as the record of it says.
 type outcome struct {
 	verdict  *verdict
 	action   action // of the verdict that decided: its own, or an alias target's
-	rule     string // likewise
+	rule     string // of an alias target's that decided; "" where it is the verdict's own
 	enforced bool
 	reason   reason
 	rcode    int // of the reply the client got, -1 when none was sent
 	latency  int64
+	missed   bool   // the cache had no verdict
 	plain    bool   // action and rule are the verdict's own, and it is a verdict on this very name
 	targetOf string // set for an alias target: the qname whose reply held it
 	parent   uint64 // likewise: the hash of that qname
+}
+
+// because is the rule that decided.
+func (o *outcome) because() string {
+	if o.rule != "" {
+		return o.rule
+	}
+	return o.verdict.rule
 }
 
 // rowKey is what tells rows of one verdict apart.
@@ -76,7 +85,7 @@ func mix(a, b uint64) uint64 {
 // observations sums outcomes until they are cut. Memory is bounded: an outcome that would need one row too many is
 // counted as discarded.
 type observations struct {
-	shards    [observationShards]observationShard
+	shards    []observationShard // a power of two of them
 	perShard  int
 	spare     rows          // those of the shard that was cut last, for the next one
 	discarded atomic.Uint64 // outcomes since the start that were not kept
@@ -89,8 +98,19 @@ type observationShard struct {
 	discarded uint64
 }
 
+// observationShards is how many shards the processors need to be seldom in each other's way: no more, for the fewer there are the
+// more of their memory is in the processor's cache.
+func observationShards() int {
+	shards := 8
+	for shards < min(64, 4*runtime.GOMAXPROCS(0)) {
+		shards *= 2
+	}
+	return shards
+}
+
 func newObservations(most int) *observations {
-	o := &observations{perShard: max(1, most/observationShards)}
+	shards := observationShards()
+	o := &observations{shards: make([]observationShard, shards), perShard: max(1, most/shards)}
 	for i := range o.shards {
 		o.shards[i].table = make([]row, leastRows)
 	}
@@ -101,7 +121,7 @@ func newObservations(most int) *observations {
 func (o *observations) note(hash uint64, qname string, qtype uint16, client netip.Addr, out *outcome, now int64, found *contents) {
 	key := keyOf(qtype, client, out)
 	hash = rowHash(hash, &key, out)
-	s := &o.shards[hash>>32%observationShards]
+	s := &o.shards[hash>>32&uint64(len(o.shards)-1)]
 	s.Lock()
 	defer s.Unlock()
 	at := s.find(uint32(hash), qname, &key, out)
@@ -111,6 +131,9 @@ func (o *observations) note(hash uint64, qname string, qtype uint16, client neti
 			if out.targetOf == "" { // an alias target counts no query
 				s.discarded++
 				o.discarded.Add(1)
+				if !out.missed {
+					cacheHits.Inc()
+				}
 			}
 			return
 		}

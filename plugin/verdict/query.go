@@ -21,16 +21,16 @@ type query struct {
 	client   netip.Addr
 	mode     mode
 	override bool
-	plain    bool // the next plugin can be called as it is: see ServeDNS
+	captures *block[capture]
 	own      judgement
 	at       int64 // nanotime when it came
 	deadline time.Time
 
+	found     contents
 	out       outcome
 	name      [256]byte
 	addresses [maxAddresses]netip.Addr
 	targets   [maxTargets]judgement
-	used      int // of targets
 }
 
 var queries = sync.Pool{New: func() any { return new(query) }}
@@ -47,6 +47,7 @@ func (q *query) later() *query {
 	late.ctx, late.client, late.own, late.at, late.deadline = context.WithoutCancel(q.ctx), q.client, q.own, q.at, q.deadline
 	late.mode, late.override = q.mode, q.override
 	late.r = &dns.Msg{Question: []dns.Question{q.r.Question[0]}}
+	late.found = contents{addresses: q.found.appendAddresses(late.addresses[:0]), targets: append(late.targets[:0], q.found.targets...)}
 	return late
 }
 
@@ -67,8 +68,8 @@ func (q *query) finish(m *dns.Msg, rcode int, err error) (int, error) {
 // release gives the query back. What it held is forgotten, so that it does not outlive its query.
 func (q *query) release() {
 	q.ctx, q.w, q.r, q.own, q.out, q.deadline = nil, nil, nil, judgement{}, outcome{}, time.Time{}
-	clear(q.targets[:q.used])
-	q.used = 0
+	clear(q.found.targets)
+	q.found = contents{}
 	queries.Put(q)
 }
 

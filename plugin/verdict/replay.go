@@ -116,7 +116,7 @@ func (p *Replay) Decide(q Recorded) (Decided, error) {
 		o := &v.outcome
 		d = Decided{
 			Label: o.verdict.label.String(), Tier: o.verdict.tier.String(), Action: o.action.String(), Enforced: o.enforced,
-			Source: o.verdict.source.String(), Rule: o.rule, Model: o.verdict.model, Reason: o.reason.String(), Score: o.verdict.score,
+			Source: o.verdict.source.String(), Rule: o.because(), Model: o.verdict.model, Reason: o.reason.String(), Score: o.verdict.score,
 		}
 	}
 	if w.reply != nil {

@@ -60,6 +60,7 @@ func (r *reporter) cut() {
 	now := r.fresh()
 	now.discarded = r.carried
 	r.carried = 0
+	var hits uint64
 	r.notes.cut(func(noted *rows, discarded uint64) {
 		now.discarded += discarded
 		for row, story := range noted.all() {
@@ -73,8 +74,10 @@ func (r *reporter) cut() {
 			now.rows = appendRow(now.rows, row, story)
 			now.count++
 			now.queries += uint64(row.count)
+			hits += uint64(row.count - story.misses)
 		}
 	})
+	cacheHits.Add(float64(hits))
 	// An empty batch says that the resolver lives and asks what changed; one that waits to be sent does so too.
 	if now.count > 0 || now.discarded > 0 || len(r.kept) == 0 {
 		r.keep(now)

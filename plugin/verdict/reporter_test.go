@@ -283,7 +283,7 @@ func TestRowsThatAreStillReadAreNotWrittenTo(t *testing.T) {
 }
 
 func TestAFloodIsDiscardedAndCounted(t *testing.T) {
-	o := newObservations(observationShards * 2)
+	o := newObservations(observationShards() * 2)
 	for i := range 1000 {
 		o.note(uint64(i)<<32, fmt.Sprintf("n%d.example.org", i), 1, clientOf(&udpWriter{}), &outcome{verdict: nothing}, 1, nil)
 	}
@@ -294,7 +294,7 @@ func TestAFloodIsDiscardedAndCounted(t *testing.T) {
 			kept += uint64(r.count)
 		}
 	})
-	if kept > observationShards*2 || kept+discarded != 1000 {
+	if kept > uint64(observationShards()*2) || kept+discarded != 1000 {
 		t.Errorf("%d kept and %d discarded of 1000", kept, discarded)
 	}
 }
@@ -382,7 +382,7 @@ func TestDifferentOutcomesAreRowsOfTheirOwn(t *testing.T) {
 
 // Outcomes are noted while the second is cut: each is in one cut, or counted as discarded.
 func TestOutcomesAreNotedWhileTheyAreCut(t *testing.T) {
-	o := newObservations(observationShards * 8)
+	o := newObservations(observationShards() * 8)
 	client := clientOf(&udpWriter{})
 	var noting sync.WaitGroup
 	for worker := range 4 {

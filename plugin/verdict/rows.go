@@ -26,6 +26,7 @@ type story struct {
 	addresses                    []netip.Addr
 	targets                      []string
 	at                           uint32 // the place of its row
+	misses                       uint32 // of the count: the verdict was not in the cache
 	label                        label
 	source                       source
 }
@@ -68,7 +69,7 @@ func (n *rows) same(r *row, qname string, out *outcome) bool {
 		return true
 	}
 	s := &n.stories[r.story-1]
-	return s.qname == qname && s.rule == out.rule && s.model == v.model && s.targetOf == out.targetOf &&
+	return s.qname == qname && s.rule == out.because() && s.model == v.model && s.targetOf == out.targetOf &&
 		s.label == v.label && s.source == v.source
 }
 
@@ -86,11 +87,11 @@ func (n *rows) begin(at uint32, hash uint32, qname string, key *rowKey, out *out
 	s, v := &n.stories[last], out.verdict
 	n.table[at] = row{hash: hash, story: int32(last + 1), verdict: v, key: *key, first: now}
 	*s = story{
-		qname: qname, rule: out.rule, model: v.model, targetOf: out.targetOf, label: v.label, source: v.source, at: at,
+		qname: qname, rule: out.because(), model: v.model, targetOf: out.targetOf, label: v.label, source: v.source, at: at,
 		addresses: s.addresses[:0], targets: s.targets[:0],
 	}
 	if found != nil {
-		s.addresses = append(s.addresses, found.addresses...)
+		s.addresses = found.appendAddresses(s.addresses)
 		for i := range found.targets {
 			s.targets = append(s.targets, found.targets[i].name)
 		}
@@ -115,8 +116,11 @@ func (n *rows) sum(r *row, out *outcome, now int64) {
 		return
 	}
 	r.count++
-	if out.latency > 0 {
+	if out.missed || out.latency > 0 {
 		s := &n.stories[r.story-1]
+		if out.missed {
+			s.misses++
+		}
 		s.latencySum += out.latency
 		s.latencyMax = max(s.latencyMax, out.latency)
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/coredns/caddy"
@@ -11,6 +12,7 @@ import (
 	"github.com/coredns/coredns/plugin"
 	clog "github.com/coredns/coredns/plugin/pkg/log"
 	pkgtls "github.com/coredns/coredns/plugin/pkg/tls"
+	"github.com/coredns/coredns/plugin/pkg/trace"
 )
 
 const pluginName = "verdict"
@@ -53,7 +55,7 @@ func setup(c *caddy.Controller) error {
 	block := dnsserver.GetConfig(c)
 	h := &Handler{stanza: s.stanza, counters: counters{zone: block.Zone}}
 	c.OnStartup(func() error {
-		h.counters.view = block.ViewName // settled after every setup
+		h.counters.view, h.traced = block.ViewName, traced(block) // settled after every setup
 		e, err := engines.acquire(s.engine, tlsConfig)
 		if err != nil {
 			return plugin.Error(pluginName, err)
@@ -72,6 +74,14 @@ func setup(c *caddy.Controller) error {
 		return h
 	})
 	return nil
+}
+
+// traced tells whether a plugin of a server block traces queries: *trace*, or another that says so as it does.
+func traced(block *dnsserver.Config) bool {
+	return slices.ContainsFunc(block.Handlers(), func(h plugin.Handler) bool {
+		_, ok := h.(trace.Trace)
+		return ok
+	})
 }
 
 func tlsOf(s *settings) (*tls.Config, error) {

@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -8,6 +9,11 @@ import (
 	"time"
 
 	"github.com/coredns/caddy"
+	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/plugin"
+	"github.com/miekg/dns"
+	"github.com/opentracing/opentracing-go"
+	"github.com/opentracing/opentracing-go/mocktracer"
 )
 
 func TestParse(t *testing.T) {
@@ -199,4 +205,43 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("%q gives %+v", text, s)
 		}
 	})
+}
+
+// tracer is a plugin that traces, as *trace* does.
+type tracer struct{ plugin.Handler }
+
+func (tracer) Name() string               { return "trace" }
+func (tracer) Tracer() opentracing.Tracer { return nil }
+
+func TestATracedBlockIsKnown(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		with plugin.Handler
+		want bool
+	}{
+		{"traced", tracer{}, true}, {"not traced", &Handler{}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			block := &dnsserver.Config{Zone: "."}
+			block.AddPlugin(func(plugin.Handler) plugin.Handler { return c.with })
+			if _, err := dnsserver.NewServer("dns://127.0.0.1:0", []*dnsserver.Config{block}); err != nil {
+				t.Fatal(err)
+			}
+			if got := traced(block); got != c.want {
+				t.Errorf("%t", got)
+			}
+		})
+	}
+}
+
+// Where queries are traced, the chain behind the plugin has a span of its own.
+func TestATracedQueryHasASpanOfTheChain(t *testing.T) {
+	h := newHarness(t, stanza{mode: modeEnforce})
+	h.traced = true
+	spans := mocktracer.New()
+	ctx := opentracing.ContextWithSpan(context.Background(), spans.StartSpan("query"))
+	h.ServeDNS(ctx, &udpWriter{}, query1("www.example.org", dns.TypeA))
+	if ended := spans.FinishedSpans(); len(ended) != 1 || ended[0].OperationName != h.chain.Name() {
+		t.Errorf("spans %v, expected one of the chain", ended)
+	}
 }

@@ -4,71 +4,90 @@ import (
 	"cmp"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 )
 
 // slots is a hash table of verdicts by the hash of their name: open addressing, half of it free at least. A look-up reads one
 // line of memory where a Go map reads three or four, and in a server none of them is in the processor's cache.
+//
+// One goroutine at a time changes it. Others may search its table meanwhile: they find what is there, or for a moment not, or what
+// belongs to another hash; so a reader looks at the verdict's name, and asks again under the lock before it believes in nothing.
 type slots struct {
-	table []slot // its length is a power of two
+	table table
 	used  int
 }
 
+// table is the slots; its length is a power of two.
+type table []slot
+
 type slot struct {
-	hash    uint64
-	verdict *verdict // nil: free
+	hash    atomic.Uint64
+	verdict atomic.Pointer[verdict] // nil: free
+}
+
+func (s *slot) set(hash uint64, v *verdict) {
+	s.hash.Store(hash)
+	s.verdict.Store(v)
 }
 
 // home is where the search for a hash begins. A shard's hashes are equal in their low bits.
-func (s *slots) home(hash uint64) int { return int(hash>>32) & (len(s.table) - 1) }
+func (t table) home(hash uint64) int { return int(hash>>32) & (len(t) - 1) }
 
-// find is the slot of a hash, or the free one where it belongs.
-func (s *slots) find(hash uint64) *slot {
-	for i := s.home(hash); ; i = (i + 1) & (len(s.table) - 1) {
-		if at := &s.table[i]; at.verdict == nil || at.hash == hash {
-			return at
+// find is the slot of a hash, or the free one where it belongs, and what was there.
+func (t table) find(hash uint64) (*slot, *verdict) {
+	for i := t.home(hash); ; i = (i + 1) & (len(t) - 1) {
+		at := &t[i]
+		if v := at.verdict.Load(); v == nil || at.hash.Load() == hash {
+			return at, v
 		}
 	}
 }
 
 // put sets the verdict of a hash.
 func (s *slots) put(hash uint64, v *verdict) {
-	at := s.find(hash)
-	if at.verdict == nil {
+	at, old := s.table.find(hash)
+	if old == nil {
 		if s.used++; 2*s.used > len(s.table) {
 			s.grow()
-			at = s.find(hash)
+			at, _ = s.table.find(hash)
 		}
 	}
-	*at = slot{hash, v}
+	at.set(hash, v)
 }
 
 func (s *slots) grow() {
-	old := s.table
-	s.table = make([]slot, 2*len(old))
-	for _, each := range old {
-		if each.verdict != nil {
-			*s.find(each.hash) = each
+	larger := make(table, 2*len(s.table))
+	for i := range s.table {
+		hash, v := s.table[i].hash.Load(), s.table[i].verdict.Load()
+		if v != nil {
+			at, _ := larger.find(hash)
+			at.set(hash, v)
 		}
 	}
+	s.table = larger
 }
 
 // remove frees the slot at i and moves up what was put behind it because of it.
 func (s *slots) remove(i int) {
 	mask := len(s.table) - 1
-	for j := (i + 1) & mask; s.table[j].verdict != nil; j = (j + 1) & mask {
-		if home := s.home(s.table[j].hash); (j-home)&mask >= (j-i)&mask { // a search from its home passes i
-			s.table[i] = s.table[j]
+	for j := (i + 1) & mask; ; j = (j + 1) & mask {
+		hash, v := s.table[j].hash.Load(), s.table[j].verdict.Load()
+		if v == nil {
+			break
+		}
+		if home := s.table.home(hash); (j-home)&mask >= (j-i)&mask { // a search from its home passes i
+			s.table[i].set(hash, v)
 			i = j
 		}
 	}
-	s.table[i] = slot{}
+	s.table[i].set(0, nil)
 	s.used--
 }
 
 // keep removes the verdicts for which keep is false.
 func (s *slots) keep(keep func(*verdict) bool) {
 	for i := 0; i < len(s.table); {
-		if v := s.table[i].verdict; v != nil && !keep(v) {
+		if v := s.table[i].verdict.Load(); v != nil && !keep(v) {
 			s.remove(i) // another may stand here now
 		} else {
 			i++
@@ -83,17 +102,18 @@ func (s *slots) evict() {
 	var sample [evictSample]int
 	seen := sample[:0]
 	for i := rand.IntN(len(s.table)); len(seen) < min(evictSample, s.used); i = (i + 1) & (len(s.table) - 1) {
-		if s.table[i].verdict != nil {
+		if s.table[i].verdict.Load() != nil {
 			seen = append(seen, i)
 		}
 	}
 	if len(seen) == 0 {
 		return
 	}
-	victim := slices.MinFunc(seen, func(i, j int) int { return s.table[i].verdict.compare(s.table[j].verdict) })
-	if s.table[victim].verdict.used.Load() {
+	at := func(i int) *verdict { return s.table[i].verdict.Load() }
+	victim := slices.MinFunc(seen, func(i, j int) int { return at(i).compare(at(j)) })
+	if at(victim).used.Load() {
 		for _, i := range seen {
-			s.table[i].verdict.used.Store(false)
+			at(i).used.Store(false)
 		}
 	}
 	s.remove(victim)

@@ -14,55 +14,68 @@ type judgement struct {
 	verdict *verdict
 	flight  *flight
 	reason  reason
+	missed  bool // the cache had none
 }
 
 // contents is what a reply holds that is recorded or judged.
 type contents struct {
-	addresses []netip.Addr
+	reply     *dns.Msg     // its addresses are read where a row begins, which most queries do not
+	addresses []netip.Addr // or were read before it left
 	targets   []judgement
 }
 
-// read finds the addresses and alias targets of a query's reply, and asks for the targets that the cache has not.
-func (e *engine) read(q *query, reply *dns.Msg) contents {
-	found := contents{appendAddresses(q.addresses[:0], reply), q.targets[:0]}
+// appendAddresses appends the addresses, up to maxAddresses.
+func (c *contents) appendAddresses(dst []netip.Addr) []netip.Addr {
+	if c.reply == nil {
+		return append(dst, c.addresses...)
+	}
+	return appendAddresses(dst, c.reply)
+}
+
+// read finds the alias targets of a query's reply, and asks for those that the cache has not.
+func (e *engine) read(q *query, reply *dns.Msg) {
+	q.found.reply = reply
 	for _, rr := range reply.Answer {
-		if name := targetOf(rr); name != "" && len(found.targets) < maxTargets {
-			found.targets = e.addTarget(found.targets, q, name)
+		if name := targetOf(rr); name != "" && len(q.found.targets) < maxTargets {
+			e.addTarget(q, name)
 		}
 	}
-	q.used = len(found.targets)
-	return found
 }
 
 // addTarget looks one alias target up, unless it is the qname or was seen in this reply before.
-func (e *engine) addTarget(targets []judgement, q *query, target string) []judgement {
-	name, made := normal(target, q.name[:])
+func (e *engine) addTarget(q *query, alias string) {
+	name, made := normal(alias, q.name[:])
 	if q.own.name == name {
-		return targets
+		return
 	}
-	for i := range targets {
-		if targets[i].name == name {
-			return targets
+	at := len(q.found.targets)
+	for i := range at {
+		if q.found.targets[i].name == name {
+			return
 		}
 	}
-	return append(targets, e.judge(name, made, q.at))
+	q.found.targets = q.targets[:at+1]
+	e.judge(&q.targets[at], name, made, q.at)
+	if !q.targets[at].missed {
+		cacheHits.Inc() // those of the queries' own names are counted with their rows
+	}
 }
 
-// judge looks a normalised name up, and asks for it where the cache has no verdict; made tells that the name stands in a
-// buffer, now is the query's time.
-func (e *engine) judge(name string, made bool, now int64) judgement {
+// judge looks a normalised name up for j, which is empty, and asks for it where the cache has no verdict; made tells that the name
+// stands in a buffer, now is the query's time.
+func (e *engine) judge(j *judgement, name string, made bool, now int64) {
 	hash := e.cache.hash(name)
+	j.hash = hash
 	if v := e.cache.get(hash, name, now); v != nil {
-		cacheHits.Inc()
-		return judgement{name: v.name, hash: hash, verdict: v}
+		j.name, j.verdict = v.name, v
+		return
 	}
 	cacheMisses.Inc()
 	if made {
 		name = strings.Clone(name)
 	}
-	j := judgement{name: name, hash: hash}
+	j.name, j.missed = name, true
 	j.flight, j.verdict, j.reason = e.question(name)
-	return j
 }
 
 // targetOf returns the name that a record makes an alias for, or "".

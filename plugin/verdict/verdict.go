@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync/atomic"
+	"unsafe"
 )
 
 // The closed sets of the contract. Each value is its index in the table beside it, so that a query's counters are
@@ -78,29 +79,61 @@ func (s source) listed() bool {
 }
 
 // verdict is the decision on one normalised qname. It is never changed once it is shared, but for the ends of its life. What a
-// query of a known name reads of it is together in one line of the processor's cache.
+// query of a known name reads of it is together in one line of the processor's cache, the name itself included where it is
+// short: lines that lie elsewhere are the most of what such a query costs.
 type verdict struct {
-	name     string
-	rule     string
-	expires  int64 // as nanotime has it; this and ends are the cache's, under its shard's lock
-	epoch    uint64
-	label    label
-	tier     tier
-	action   action
-	source   source
-	cacheTTL uint32      // seconds
-	used     atomic.Bool // asked for again since it was put, or since evict spared it
+	name    string
+	expires atomic.Int64 // as nanotime has it; this and ends are the cache's, changed under its shard's lock
+	label   label
+	tier    tier
+	action  action
+	source  source
+	used    atomic.Bool // asked for again since it was put, or since evict spared it
+	room    [32]byte    // for the name
 
 	ends      int64   // expires is never moved beyond
 	score     float64 // probability of malicious, 0 to 1
 	generated float64 // probability of machine-made, 0 to 1
-	model     string
-	answers   []netip.Addr // local-data only
-	answerTTL uint32       // seconds; local-data only
+	rule      string
+	*origin
+	*sinkhole        // of local-data only
+	cacheTTL  uint32 // seconds
+}
+
+// origin is what the verdicts of a frame have in common.
+type origin struct {
+	epoch uint64
+	model string
+}
+
+// latestOrigin is shared by frames that have it in common too, which most have.
+var latestOrigin atomic.Pointer[origin]
+
+func originOf(epoch uint64, model string) *origin {
+	if latest := latestOrigin.Load(); latest != nil && latest.epoch == epoch && latest.model == model {
+		return latest
+	}
+	made := &origin{epoch, model}
+	latestOrigin.Store(made)
+	return made
+}
+
+// sinkhole is where a verdict of local-data leads.
+type sinkhole struct {
+	answers   []netip.Addr
+	answerTTL uint32 // seconds
+}
+
+// call gives a verdict its name.
+func (v *verdict) call(name string) {
+	if v.name = name; len(name) > 0 && len(name) <= len(v.room) {
+		copy(v.room[:], name)
+		v.name = unsafe.String(&v.room[0], len(name))
+	}
 }
 
 // nothing stands for the verdict of a name that has none.
-var nothing = &verdict{label: unknown}
+var nothing = &verdict{label: unknown, origin: new(origin)}
 
 func index(names []string, s string) (uint8, bool) {
 	i := slices.Index(names, s)

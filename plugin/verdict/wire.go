@@ -105,12 +105,13 @@ func decodeFrame(body []byte, names []string) (*frame, error) {
 	f := &frame{
 		epoch: *wire.Epoch, generation: *wire.Generation, model: wire.Model, asked: wire.Asked, verdicts: make([]*verdict, len(names)),
 	}
+	from := originOf(f.epoch, wire.Model)
 	for i := range wire.Verdicts {
 		v := new(verdict) // each by itself: in one array, the last to leave the cache would keep all of the frame
 		if err := wire.Verdicts[i].into(v, names[i]); err != nil {
 			return nil, malformed("verdicts[%d]: %v", i, err)
 		}
-		v.epoch, v.model = f.epoch, wire.Model
+		v.origin = from
 		f.verdicts[i] = v
 	}
 	return f, nil
@@ -141,9 +142,10 @@ func (w *wireVerdict) into(v *verdict, name string) error {
 		return err
 	}
 	*v = verdict{
-		name: name, label: label(l), tier: tier(t), action: action(a), source: source(s) + sourceBenignList,
-		score: *w.Score, generated: *w.Generated, rule: w.Rule, cacheTTL: *w.CacheTTL, answerTTL: w.AnswerTTL,
+		label: label(l), tier: tier(t), action: action(a), source: source(s) + sourceBenignList,
+		score: *w.Score, generated: *w.Generated, rule: w.Rule, cacheTTL: *w.CacheTTL,
 	}
+	v.call(name)
 	// The one visible sign of verdicts in another order than their names: a list's rule is a suffix of its name.
 	if v.source.listed() && !isUnder(name, w.Rule) {
 		return fmt.Errorf("rule %.80q of %s: expected a suffix of %.80q", w.Rule, v.source, name)
@@ -154,15 +156,19 @@ func (w *wireVerdict) into(v *verdict, name string) error {
 	if len(w.Answers) > maxAnswers {
 		return fmt.Errorf("%d answers, expected at most %d", len(w.Answers), maxAnswers)
 	}
+	to := &sinkhole{answerTTL: w.AnswerTTL}
 	for _, text := range w.Answers {
 		address, err := netip.ParseAddr(text)
 		if err != nil || address.Zone() != "" {
 			return fmt.Errorf("answer %.60q: expected an IP address", text)
 		}
-		v.answers = append(v.answers, address.Unmap())
+		to.answers = append(to.answers, address.Unmap())
 	}
-	if v.action == localData && len(v.answers) == 0 {
+	if v.action == localData && len(to.answers) == 0 {
 		return fmt.Errorf("local-data without answers")
+	}
+	if len(to.answers) > 0 {
+		v.sinkhole = to
 	}
 	return nil
 }
