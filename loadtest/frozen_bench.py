@@ -87,9 +87,9 @@ async def turn(client: httpx.AsyncClient, headers: dict[str, str], number: int) 
 
 async def measure(turns: int) -> float:
     """The median ratio of p99, frozen against healthy, over pairs of turns."""
-    from tests.elastic import own_server
+    from tests.elastic import OPERATED, own_server
 
-    server = own_server()
+    server = own_server(java_options=OPERATED)
     server.start()
     url = f"{server.url}/?prefix=frozen&replicas=0"
     store = open_store(url)

@@ -161,10 +161,10 @@ def store_at(url: str) -> Iterator[ElasticStore]:
 
 
 def elastic_url() -> str:
-    """A server of our own, started once."""
-    from tests.elastic import shared_url
+    """A server of our own, started once and run as an operator would."""
+    from tests.elastic import operated_url
 
-    return shared_url()
+    return operated_url()
 
 
 def kept(results: Sequence[Result]) -> bool:

@@ -30,6 +30,7 @@ VERSION = os.environ.get("VERDICT_TEST_ELASTIC", "9.5.3")
 BUILD = Path(__file__).parent.parent / "build" / "elastic"
 JAVA_AT_LEAST = 21
 JAVA_OPTIONS = "-Xms512m -Xmx512m -XX:TieredStopAtLevel=1"  # starts in half the time
+OPERATED = "-Xms2g -Xmx2g"  # all compilers, and a heap that an operator would give: what a benchmark measures
 START_S = 300  # on a machine that does other things too
 
 
@@ -90,11 +91,13 @@ class ElasticServer:
     """One server with its own data; `start` again after `kill` finds the same data on the same port."""
 
     def __init__(
-        self, folder: Path, java: Path, version: str = VERSION, settings: dict[str, str] | None = None
-    ) -> None:
+        self, folder: Path, java: Path, version: str = VERSION, settings: dict[str, str] | None = None,
+        java_options: str = JAVA_OPTIONS,
+    ) -> None:  # fmt: skip
         self.home = distribution(version)
         self.folder = folder
         self._java = java
+        self._java_options = java_options
         self._settings = settings or {}
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -110,7 +113,7 @@ class ElasticServer:
         log = os.open(self.folder / "out.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         environment = {
             "PATH": "/usr/bin:/bin", "ES_JAVA_HOME": str(self._java), "ES_PATH_CONF": str(config),
-            "ES_JAVA_OPTS": JAVA_OPTIONS, "HOME": str(self.folder), "ES_TMPDIR": str(self.folder / "tmp"),
+            "ES_JAVA_OPTS": self._java_options, "HOME": str(self.folder), "ES_TMPDIR": str(self.folder / "tmp"),
         }  # fmt: skip
         self._process = subprocess.Popen(
             [self.home / "bin" / "elasticsearch"], env=environment, stdout=log, stderr=log, start_new_session=True,
@@ -202,12 +205,22 @@ def shared_url() -> str:
     return server.url
 
 
-def own_server(settings: dict[str, str] | None = None) -> ElasticServer:
+@lru_cache(maxsize=1)
+def operated_url() -> str:
+    """The URL of one server for a whole benchmark, run as an operator would run it."""
+    server = own_server(java_options=OPERATED)
+    server.start()
+    return server.url
+
+
+def own_server(settings: dict[str, str] | None = None, java_options: str = JAVA_OPTIONS) -> ElasticServer:
     """A server for one test to maltreat, not started yet."""
-    return own_server_of(ElasticServer, settings)
+    return own_server_of(ElasticServer, settings, java_options)
 
 
-def own_server_of(kind: type[Server], settings: dict[str, str] | None = None) -> Server:
+def own_server_of(
+    kind: type[Server], settings: dict[str, str] | None = None, java_options: str = JAVA_OPTIONS
+) -> Server:
     """The same, of another kind."""
     java = java_home()
     need(java, f"no JDK {JAVA_AT_LEAST} or later in JAVA_HOME or /usr/lib/jvm: Elasticsearch cannot run")
@@ -219,7 +232,7 @@ def own_server_of(kind: type[Server], settings: dict[str, str] | None = None) ->
     memory = Path("/dev/shm")  # an index that is made and dropped in memory spares the disk's syncs
     roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 2 << 30
     folder = Path(tempfile.mkdtemp(prefix="verdict-elastic-", dir=memory if roomy else None))
-    server = kind(folder, java, settings=settings)
+    server = kind(folder, java, settings=settings, java_options=java_options)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     atexit.register(server.kill)  # before its folder goes
     return server

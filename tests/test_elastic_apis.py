@@ -33,6 +33,20 @@ def index(client: Elasticsearch) -> Iterator[str]:
     client.indices.delete(index=name)
 
 
+def standing(client: Elasticsearch, index: str) -> Any:
+    found = client.open_point_in_time(index=index, keep_alive="1m")["id"]
+    hits = [
+        hit
+        for part in range(2)
+        for hit in client.search(
+            pit={"id": found}, slice={"id": part, "max": 2}, sort=["_shard_doc"], source=False,
+            stored_fields="_none_", docvalue_fields=["k"],
+        )["hits"]["hits"]
+    ]  # fmt: skip
+    assert client.close_point_in_time(id=found)["succeeded"]
+    return [hit["fields"]["k"] for hit in hits if "fields" in hit]
+
+
 Use = Callable[[Elasticsearch, str], Any]
 USED: dict[str, Use] = {
     "cluster health": lambda c, i: c.cluster.health()["status"],
@@ -43,6 +57,7 @@ USED: dict[str, Use] = {
     "bulk create": lambda c, i: c.bulk(index=i, operations=[{"create": {"_id": "1"}}, {"k": "b"}])["errors"],
     "external versions": lambda c, i: c.index(index=i, id="2", version=4, version_type="external_gte", document={}),
     "search_after": lambda c, i: c.search(index=i, sort=[{"t": "desc"}], search_after=[2000])["hits"]["hits"],
+    "a point in time, in slices": lambda c, i: standing(c, i),
     "wildcard and prefix": lambda c, i: c.search(
         index=i, query={"bool": {"filter": [{"wildcard": {"k": {"value": "*a"}}}, {"prefix": {"k": "a"}}]}}
     )["hits"]["hits"],

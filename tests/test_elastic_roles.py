@@ -39,7 +39,9 @@ REQUIRED: list[tuple[str, str, str, set[str]]] = [
     ("GET", r"/INDEX/_(mapping|settings)", "index", {"view_index_metadata"}),
     ("DELETE", r"/INDEX", "index", {"delete_index"}),
     ("POST", r"/INDEX/_refresh", "index", {"maintenance"}),
-    ("POST|GET", r"/INDEX/_(search|mget)", "index", {"read"}),
+    ("POST|GET", r"/INDEX/_(search|mget|pit)", "index", {"read"}),
+    ("POST", r"/_search", "nobody", set()),  # in a point in time, whose opening was allowed
+    ("DELETE", r"/_pit", "nobody", set()),
     ("GET", r"/INDEX/_doc/.+", "index", {"read"}),
     ("PUT|POST", r"/INDEX/_create/.+", "index", {"create_doc"}),
     ("PUT|POST", r"/INDEX/_doc/.+", "index", {"index"}),

@@ -10,6 +10,7 @@ from tests.elastic import shared_url
 from tests.stores import around, now, observation, promise, records, settled
 from verdicts.store import Document
 from verdicts.store.elastic import ElasticStore
+from verdicts.store.elastic_commit import changes_of
 from verdicts.store.elastic_schema import ROTATED, end_of, index_of
 
 pytestmark = pytest.mark.elastic
@@ -95,3 +96,21 @@ def test_only_a_commit_refreshes_the_indices_of_decisions_also_those_of_an_older
     assert intervals() == {"-1"}
     store.commit([Document("list", f"benign/{number}.org", {}) for number in range(3)], "ann")
     assert len(list(store.keys("list"))) == len(store.history("list")) == 3
+
+
+def test_the_history_that_an_older_verdict_wrote_is_found_by_every_key(store: ElasticStore) -> None:
+    """Before, each part and each commit of up to a thousand changes held all of its keys."""
+    history = f"{store.settings.prefix}-history"
+    for size in (300, 1500):
+        store.commit([Document("list", f"benign/{number:04}.org", {"n": size}) for number in range(size)], "a")
+    for hit in store.client.search(index=history, query={"range": {"part": {"gte": 0}}}, size=100)["hits"]["hits"]:
+        source = hit["_source"] | {"keys": [change.key for change in changes_of(hit["_source"])]}
+        store.client.index(index=history, id=hit["_id"], document=source)
+        if source["sequence"] == 1:  # small enough to stand in its commit
+            store.client.index(index=history, id="c-000000000001", document=source | {"part": -1, "parts": 0})
+            store.client.delete(index=history, id=hit["_id"])
+    settled(store)
+    for number, bodies in ((0, [1500, 300]), (299, [1500, 300]), (300, [1500]), (1499, [1500])):
+        found = store.history("list", f"benign/{number:04}.org")
+        assert [d.body for d in found] == [{"n": n} for n in bodies]
+    assert store.history("list", "benign/0001.com") == []

@@ -69,6 +69,15 @@ def test_the_fast_suffix_is_the_library_s(name: str) -> None:
     assert suffix_length(name) == len(names.split(name).suffix)
 
 
+def test_the_fast_suffix_is_the_library_s_at_each_of_its_rules() -> None:
+    suffix = names._public_suffixes().publicsuffix
+    for rule in names._public_suffixes()._publicsuffix:
+        below = rule.lstrip("!").replace("*", "any")
+        for name in (below, f"a.{below}", f"b.a.{below}", below.partition(".")[2]):
+            if name:
+                assert suffix_length(name) == len(suffix(name) or name), name
+
+
 def test_half_a_million_names_a_second_are_encoded_for_the_seed_network() -> None:
     frame = "\n".join(f"host{i}.example{i % 97}.org" for i in range(50_000)).encode()
     best = 1e9

@@ -393,6 +393,24 @@ def test_a_large_commit_is_one_commit(store: Store) -> None:
     assert [d.body for d in store.history("list", "blocklist/02400.org")] == [{"n": 2400}]
 
 
+@pytest.mark.parametrize("size", [2, 50, 300, 1500])
+def test_one_entry_s_history_is_found_in_a_commit_of_any_size(store: Store, size: int) -> None:
+    def entries(note: str) -> list[Document]:
+        return [Document("list", f"benign/{number:04}.org", {"note": note}) for number in range(0, 2 * size, 2)]
+
+    settled(store)
+    store.commit(entries("first"), "a")
+    store.commit([Document("list", "benign/zz.org", {"note": "other"})], "b")
+    store.commit(entries("second"), "c")
+    for number in (0, 2 * (size // 2), 2 * size - 2):
+        found = store.history("list", f"benign/{number:04}.org")
+        assert [(d.body, d.previous) for d in found] == [
+            ({"note": "second"}, {"note": "first"}), ({"note": "first"}, None),
+        ]  # fmt: skip
+    assert store.history("list", "benign/0001.org") == []  # between two that are there
+    assert len(store.history("list", "benign/zz.org")) == 1
+
+
 def test_a_list_entry_that_says_nothing_new_is_no_change(store: Store) -> None:
     def documents(created: int, note: str = "feed") -> list[Document]:
         body = {"suffix": "a.org", "note": note, "created": created, "expires": None, "author": f"ann {created}"}

@@ -9,6 +9,7 @@ import httpx
 import msgspec
 
 from verdicts import list_formats
+from verdicts.ahead import ahead
 from verdicts.lists import LIST_KIND, PREVALENCE_KIND, RUN_NAMES, Lists, absent_of, entry, ranking, removal
 from verdicts.store import Document, Store, open_store
 
@@ -74,14 +75,14 @@ class Direct:
                 }  # fmt: skip
 
     def add(self, list_name: str, rows: Iterable[list_formats.Row], note: str, expires: int | None) -> Iterator[int]:
-        for chunk in _sliced(_in_order(rows)):
-            yield self._commit(
-                [
-                    entry(list_name, row.name, row.note or note, row.expires or expires, self._now, self._author)
-                    for row in chunk
-                ],
-                note,
-            )
+        def entries(chunk: Sequence[list_formats.Row]) -> list[Document]:
+            return [
+                entry(list_name, row.name, row.note or note, row.expires or expires, self._now, self._author)
+                for row in chunk
+            ]
+
+        for documents in ahead(map(entries, _sliced(_in_order(rows)))):
+            yield self._commit(documents, note)
 
     def remove(self, list_name: str, suffixes: Iterable[str], note: str) -> Iterator[tuple[int, list[str]]]:
         for chunk in _sliced(sorted(suffixes)):

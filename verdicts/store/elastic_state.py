@@ -1,14 +1,22 @@
 """Documents, their history and the epoch, as they are read from Elasticsearch (written: elastic_commit)."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
-from elasticsearch import NotFoundError
+from elastic_transport import TransportError
+from elasticsearch import ApiError, NotFoundError
 
-from verdicts.store import EXPIRED, Document, Unavailable
+from verdicts.store import EXPIRED, Document
 from verdicts.store.elastic_client import translated
-from verdicts.store.elastic_commit import PART, Commits, changes_of, document_of, id_of
+from verdicts.store.elastic_commit import Commits, changes_of, document_of, id_of
 from verdicts.store.elastic_forget import Forgets
+
+PAGE = 10_000  # hits in one answer: `index.max_result_window` as Elasticsearch comes
+SLICES = 3  # in which all keys are read at once: one is decoded while the server makes the next
+KEEP_ALIVE = "2m"  # between two pages of one slice
 
 
 class State(Commits, Forgets):
@@ -26,13 +34,59 @@ class State(Commits, Forgets):
 
     def scan(self, kind: str, prefix: str = "", after: str = "") -> Iterator[Document]:
         """All present documents of a kind under a key prefix, in key order, beyond `after`."""
-        for hit in self._walk(kind, prefix, source=True, start=after):
-            yield document_of(hit["_source"])
+        last: list[Any] | None = [after] if after else None
+        while True:
+            more: dict[str, Any] = {} if last is None else {"search_after": last}
+            hits = self._states(_present(kind, prefix), size=PAGE, sort=[{"key": "asc"}], **more)
+            for hit in hits:
+                yield document_of(hit["_source"])
+            if len(hits) < PAGE:
+                return
+            last = hits[-1]["sort"]
 
     def keys(self, kind: str, prefix: str = "") -> Iterator[str]:
-        """The keys of all present documents of a kind under a prefix, in order."""
-        for hit in self._walk(kind, prefix, source=False):
-            yield hit["sort"][0]
+        """The keys of all present documents of a kind under a prefix, in the order of the disk: to sort each page
+        costs the server more than to read it."""
+        with self._standing() as standing, ThreadPoolExecutor(SLICES) as threads:
+            yield from chain.from_iterable(
+                threads.map(lambda part: self._keys_of(standing, _present(kind, prefix), part), range(SLICES))
+            )
+
+    def _keys_of(self, standing: str, terms: list[dict[str, Any]], part: int) -> list[str]:
+        """The keys of one slice of a standing view."""
+        found: list[str] = []
+        more: dict[str, Any] = {}
+        while True:
+            with translated():
+                # A key is read from its column: not even the id is unpacked for it.
+                answer = self.client.search(
+                    pit={"id": standing, "keep_alive": KEEP_ALIVE}, slice={"id": part, "max": SLICES}, size=PAGE,
+                    query={"bool": {"filter": terms}}, sort=["_shard_doc"], source=False, stored_fields="_none_",
+                    docvalue_fields=[{"field": "key"}], track_total_hits=False, allow_partial_search_results=False,
+                    filter_path="hits.hits.fields.key,hits.hits.sort", **more,
+                ).body  # fmt: skip
+            # Of an answer that a filter left empty not even the frame is there.
+            hits: list[dict[str, Any]] = answer.get("hits", {}).get("hits", [])
+            found += [hit["fields"]["key"][0] for hit in hits]
+            if len(hits) < PAGE:
+                return found
+            more["search_after"] = hits[-1]["sort"]
+
+    @contextmanager
+    def _standing(self) -> Iterator[str]:
+        """The id of a view of the documents that no later change reaches."""
+        with translated():
+            try:
+                found: str = self.client.open_point_in_time(index=self._state, keep_alive=KEEP_ALIVE)["id"]
+            except NotFoundError as error:
+                raise self._not_set_up() from error
+        try:
+            yield found
+        finally:
+            try:
+                self.client.options(ignore_status=404).close_point_in_time(id=found)
+            except (ApiError, TransportError):
+                pass  # it ends by itself
 
     def expiring(self, before: int) -> list[Document]:
         """The present list entries that expire before a time."""
@@ -48,7 +102,7 @@ class State(Commits, Forgets):
         terms: list[dict[str, Any]] = [{"term": {"kind": kind}}, {"range": {"epoch": {"gt": since}}}]
         hits: list[dict[str, Any]] = []
         while len(hits) <= limit:
-            size = min(limit + 1 - len(hits), 10 * PART)
+            size = min(limit + 1 - len(hits), PAGE)
             more: dict[str, Any] = {"search_after": hits[-1]["sort"]} if hits else {}
             page = self._states(terms, size=size, sort=[{"epoch": "asc"}, {"key": "asc"}], **more)
             hits += page
@@ -64,7 +118,7 @@ class State(Commits, Forgets):
         if kind:
             terms.append({"term": {"kinds": kind}})
         if key:
-            terms.append({"term": {"keys": key}})
+            terms.append({"bool": {"should": [{"term": {"keys": key}}, *_spanning(key)]}})
         found: list[Document] = []
         after: list[Any] | None = None
         size = 5  # at first: one may hold PART changes
@@ -93,30 +147,25 @@ class State(Commits, Forgets):
             commits = {i["_source"]["sequence"]: i["_source"]["uuid"] for i in items if i.get("found")}
         return [s for s in sources if s["part"] < 0 or commits.get(s["sequence"]) == s["uuid"]]
 
-    def _walk(self, kind: str, prefix: str, source: bool, start: str = "") -> Iterator[dict[str, Any]]:
-        terms: list[dict[str, Any]] = [{"term": {"kind": kind}}, {"term": {"present": True}}]
-        if prefix:
-            terms.append({"prefix": {"key": prefix}})
-        after: list[Any] | None = [start] if start else None
-        while True:
-            # A key is a value of the column it is sorted by: not even the id is unpacked for it.
-            more: dict[str, Any] = {} if source else {"filter_path": "hits.hits.sort", "stored_fields": "_none_"}
-            more |= {} if after is None else {"search_after": after}
-            hits = self._states(terms, size=10 * PART, sort=[{"key": "asc"}], source=source, **more)
-            yield from hits
-            if len(hits) < 10 * PART:
-                return
-            after = hits[-1]["sort"]
-
     def _states(self, terms: list[dict[str, Any]], **more: Any) -> list[dict[str, Any]]:
         with translated():
             try:
                 found = self.client.search(index=self._state, query={"bool": {"filter": terms}}, **more)
             except NotFoundError as error:
-                raise Unavailable(f"store {self.settings.prefix}: not set up; run `verdict store init`") from error
-            # Of an answer that a filter left empty not even the frame is there.
-            hits: list[dict[str, Any]] = found.body.get("hits", {}).get("hits", [])
+                raise self._not_set_up() from error
+        hits: list[dict[str, Any]] = found.body["hits"]["hits"]
         return hits
+
+
+def _present(kind: str, prefix: str) -> list[dict[str, Any]]:
+    terms: list[dict[str, Any]] = [{"term": {"kind": kind}}, {"term": {"present": True}}]
+    return terms + ([{"prefix": {"key": prefix}}] if prefix else [])
+
+
+def _spanning(key: str) -> list[dict[str, Any]]:
+    """Parts that may hold a key: those whose first key is not behind it and whose last is not before it."""
+    ends = [{"range": {"keys": {"lte": key}}}, {"range": {"keys": {"gte": key}}}]
+    return [{"bool": {"filter": [{"range": {"part": {"gte": 0}}}, *ends]}}]
 
 
 def _past(commit: dict[str, Any]) -> list[Document]:
