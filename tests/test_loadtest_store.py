@@ -1,5 +1,6 @@
 """The store benchmark's filling: interrupted and taken up again it holds what one run would have made."""
 
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from loadtest import store_bench
+from loadtest.cold import ask_cold
+from tests.stores import around, now, observation, promise, records, sqlite_url
 from verdicts.records import Record
-from verdicts.store import Filter, Promise, Rejected, Store
+from verdicts.store import Filter, Promise, Rejected, Store, open_store
 from verdicts.store.sqlite import SqliteStore
 
 ROWS = 7 * 60
@@ -69,3 +72,19 @@ def test_a_week_is_filled_once_on_either_store(store: Store, monkeypatch: pytest
         rows = sum(1 for _ in store.reconcile(0, now)) * 10
         assert rows == ROWS and len({cell.time for cell in days}) == 7
     assert f"{ROWS} rows" in store_bench.described(store)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="pages are dropped by posix_fadvise")
+def test_a_cold_question_is_asked_by_new_connections_and_answers_the_same(tmp_path: Path) -> None:
+    store = open_store(sqlite_url(tmp_path))
+    store.initialise()
+    rows = [observation(f"n{number}.example.com") for number in range(1000)]
+    store.append(records(rows), [promise(rows)])
+    assert isinstance(store, SqliteStore)
+    before = store._reader()
+    answers: list[int] = []
+    cold = ask_cold(store, lambda: answers.append(len(store.search(around(now()), 2000).records)))
+    assert answers == [1000] and store._reader() is not before
+    assert cold is not None and cold.ms > 0
+    store.append(records([observation("later.example.com")], 2))  # the store goes on as before
+    store.close()
