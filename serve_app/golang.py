@@ -56,7 +56,7 @@ def fingerprint() -> str:
     """A digest of the plugin's sources, so that an unchanged plugin is not built again."""
     digest = hashlib.sha256()
     for path in sorted(PLUGIN.rglob("*")):
-        if path.suffix in (".go", ".mod", ".sum") and not path.name.endswith("_test.go"):
+        if path.suffix in (".go", ".s", ".mod", ".sum") and not path.name.endswith("_test.go"):
             digest.update(str(path.relative_to(PLUGIN)).encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 )
 
 const (
@@ -73,6 +74,12 @@ func (c *cache) show(shard int) {
 	tables := *c.tables.Load()
 	tables[shard] = c.shards[shard].table
 	c.tables.Store(&tables)
+}
+
+// expect fetches the line of memory that get will need.
+func (c *cache) expect(hash uint64) {
+	t := c.tables.Load()[hash%shardCount]
+	prefetch(uintptr(unsafe.Pointer(&t[t.home(hash)])))
 }
 
 // get returns the verdict on a name, or nil.

@@ -24,7 +24,7 @@ func TestALateVerdictFillsTheCache(t *testing.T) {
 	config.timeout = 500 * time.Millisecond
 	e := newTestEngine(t, config)
 	var j judgement
-	e.judge(&j, "example.org", false, nanotime())
+	e.judge(&j, e.cache.hash("example.org"), "example.org", false, nanotime())
 	e.await(&j, time.Now().Add(time.Millisecond))
 	if j.verdict != nil || j.reason != reasonTimeout {
 		t.Errorf("verdict %v, reason %v, expected a timeout", j.verdict, j.reason)
@@ -107,7 +107,7 @@ func TestOneSlowFrameDoesNotOpenTheBreaker(t *testing.T) {
 	config.timeout = 50 * time.Millisecond
 	e := newTestEngine(t, config)
 	var j judgement
-	e.judge(&j, "slow.example.org", false, nanotime())
+	e.judge(&j, e.cache.hash("slow.example.org"), "slow.example.org", false, nanotime())
 	e.await(&j, time.Now().Add(20*time.Second))
 	if j.verdict == nil || e.cluster.blocked() != reasonNone {
 		t.Errorf("verdict %v (%v), endpoint blocked by %v", j.verdict, j.reason, e.cluster.blocked())
@@ -122,7 +122,7 @@ func TestNobodyWaitsForAClusterThatWasGivenUp(t *testing.T) {
 	e := newTestEngine(t, config)
 	for i := range openAfter {
 		var j judgement
-		e.judge(&j, fmt.Sprintf("n%d.example.org", i), false, nanotime())
+		e.judge(&j, e.cache.hash(fmt.Sprintf("n%d.example.org", i)), fmt.Sprintf("n%d.example.org", i), false, nanotime())
 		defer e.await(&j, time.Now())
 		if i == openAfter-1 {
 			e.await(&j, time.Now().Add(time.Hour)) // frames are given up after a second: the breaker's word comes first
@@ -134,7 +134,7 @@ func TestNobodyWaitsForAClusterThatWasGivenUp(t *testing.T) {
 	s.set(func() { s.fault = nil })
 	eventually(t, "closed by a probe", func() bool { return e.cluster.blocked() == reasonNone })
 	var j judgement
-	e.judge(&j, "example.org", false, nanotime())
+	e.judge(&j, e.cache.hash("example.org"), "example.org", false, nanotime())
 	e.await(&j, time.Now().Add(20*time.Second))
 	if j.verdict == nil {
 		t.Errorf("%v once the cluster answers again", j.reason)
@@ -354,7 +354,7 @@ func TestOneThousandEqualQuestionsAreOne(t *testing.T) {
 	for range 1000 {
 		go func() {
 			var j judgement
-			e.judge(&j, "example.org", false, nanotime())
+			e.judge(&j, e.cache.hash("example.org"), "example.org", false, nanotime())
 			e.await(&j, time.Now().Add(20*time.Second))
 			done <- j.verdict != nil
 		}()

@@ -2,7 +2,6 @@ package verdict
 
 import (
 	"context"
-	"net"
 	"sync/atomic"
 	"time"
 
@@ -63,15 +62,20 @@ func (h *Handler) begin(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) *
 	if !judged(r) || ctx.Value(captureKey{}) != nil || len(h.except) > 0 && plugin.Zones(h.except).Matches(r.Question[0].Name) != "" {
 		return nil
 	}
-	client := clientOf(w)
-	m, override := h.engine.directives.Load().modeFor(client, h.mode)
-	if m == modeOff {
+	q := newQuery(ctx, w, r)
+	name, made := normal(r.Question[0].Name, q.name[:])
+	hash := h.engine.cache.hash(name)
+	h.engine.cache.expect(hash)
+	q.at, q.client = nanotime(), clientOf(w)
+	q.mode, q.override = h.engine.directives.Load().modeFor(q.client, h.mode)
+	if q.mode == modeOff {
+		q.release()
 		return nil
 	}
-	q := newQuery(ctx, w, r)
-	q.client, q.mode, q.override = client, m, override
-	name, made := normal(r.Question[0].Name, q.name[:])
-	h.engine.judge(&q.own, name, made, q.at)
+	h.engine.judge(&q.own, hash, name, made, q.at)
+	if v := q.own.verdict; v != nil && v.action == passthru {
+		h.engine.reporter.notes.expect(hash, r.Question[0].Qtype, q.client, v)
+	}
 	if q.own.flight != nil {
 		q.deadline = time.Now().Add(h.engine.config.timeout)
 	}
@@ -180,7 +184,7 @@ func (h *Handler) read(q *query, c *capture, rcode int) int {
 
 // act gives the reply that the verdict asks for.
 func (h *Handler) act(q *query, d decision, latency int64) (*dns.Msg, int, error) {
-	_, udp := q.w.RemoteAddr().(*net.UDPAddr)
+	udp := d.by.action == drop && q.overUDP()
 	m := replyFor(q.r, act{verdict: d.by, override: q.override, refuse: h.refuseDO, udp: udp})
 	sent := -1
 	if m != nil {

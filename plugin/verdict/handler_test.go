@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/miekg/dns"
 )
 
@@ -90,10 +91,24 @@ func TestSynthesisedRepliesAreCorrectDNS(t *testing.T) {
 
 func TestDropOffUDPIsRefused(t *testing.T) {
 	h := newHarness(t, stanza{mode: modeEnforce})
-	w := &tcpWriter{}
-	rcode, err := h.ServeDNS(context.Background(), w, query1("www.drop.example", dns.TypeA))
-	if err != nil || rcode != dns.RcodeSuccess || len(w.written) != 1 || w.written[0].Rcode != dns.RcodeRefused {
-		t.Errorf("rcode %d, %v, wrote %v", rcode, err, w.written)
+	datagram, connection := &udpWriter{}, &tcpWriter{}
+	for _, c := range []struct {
+		server  string
+		w       dns.ResponseWriter
+		written *[]*dns.Msg
+		refused bool
+	}{
+		{"dns://:53", datagram, &datagram.written, false}, {"dns://:53", connection, &connection.written, true},
+		{"tls://:853", connection, &connection.written, true}, {"https://:443", connection, &connection.written, true},
+		{"quic://:853", datagram, &datagram.written, true}, {"https3://:443", datagram, &datagram.written, true},
+	} {
+		*c.written = nil
+		ctx := context.WithValue(context.Background(), dnsserver.Key{}, &dnsserver.Server{Addr: c.server})
+		rcode, err := h.ServeDNS(ctx, c.w, query1("www.drop.example", dns.TypeA))
+		refused := len(*c.written) == 1 && (*c.written)[0].Rcode == dns.RcodeRefused
+		if err != nil || rcode != dns.RcodeSuccess || refused != c.refused || !refused && len(*c.written) != 0 {
+			t.Errorf("%s, %T: rcode %d, %v, wrote %v", c.server, c.w, rcode, err, *c.written)
+		}
 	}
 }
 

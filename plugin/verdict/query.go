@@ -4,9 +4,12 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/plugin/pkg/transport"
 	"github.com/miekg/dns"
 )
 
@@ -37,7 +40,7 @@ var queries = sync.Pool{New: func() any { return new(query) }}
 
 func newQuery(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) *query {
 	q := queries.Get().(*query)
-	q.ctx, q.w, q.r, q.at = ctx, w, r, nanotime()
+	q.ctx, q.w, q.r = ctx, w, r
 	return q
 }
 
@@ -71,6 +74,14 @@ func (q *query) release() {
 	clear(q.found.targets)
 	q.found = contents{}
 	queries.Put(q)
+}
+
+// overUDP tells whether the query came in a datagram by itself. One of DNS over QUIC or HTTP/3 has a UDP address too, and a stream
+// that waits for its reply.
+func (q *query) overUDP() bool {
+	_, udp := q.w.RemoteAddr().(*net.UDPAddr)
+	server, _ := q.ctx.Value(dnsserver.Key{}).(*dnsserver.Server)
+	return udp && (server == nil || strings.HasPrefix(server.Addr, transport.DNS+"://"))
 }
 
 // clientOf returns the client's address, without zone.

@@ -55,16 +55,15 @@ func (e *engine) addTarget(q *query, alias string) {
 		}
 	}
 	q.found.targets = q.targets[:at+1]
-	e.judge(&q.targets[at], name, made, q.at)
+	e.judge(&q.targets[at], e.cache.hash(name), name, made, q.at)
 	if !q.targets[at].missed {
 		cacheHits.Inc() // those of the queries' own names are counted with their rows
 	}
 }
 
-// judge looks a normalised name up for j, which is empty, and asks for it where the cache has no verdict; made tells that the name
+// judge looks a normalised name up by its hash for j, which is empty, and asks for it where the cache has no verdict; made tells that the name
 // stands in a buffer, now is the query's time.
-func (e *engine) judge(j *judgement, name string, made bool, now int64) {
-	hash := e.cache.hash(name)
+func (e *engine) judge(j *judgement, hash uint64, name string, made bool, now int64) {
 	j.hash = hash
 	if v := e.cache.get(hash, name, now); v != nil {
 		j.name, j.verdict = v.name, v
