@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/plugin/pkg/proxyproto"
 	"github.com/miekg/dns"
 )
 
@@ -89,9 +91,16 @@ func TestSynthesisedRepliesAreCorrectDNS(t *testing.T) {
 	}
 }
 
+// proxiedWriter is a client behind a proxy that tells its address (PROXY protocol).
+type proxiedWriter struct{ udpWriter }
+
+func (w *proxiedWriter) RemoteAddr() net.Addr {
+	return proxyproto.NewAddr(w.udpWriter.RemoteAddr(), &net.UDPAddr{IP: net.IPv4(198, 51, 100, 7), Port: 4000}, nil)
+}
+
 func TestDropOffUDPIsRefused(t *testing.T) {
 	h := newHarness(t, stanza{mode: modeEnforce})
-	datagram, connection := &udpWriter{}, &tcpWriter{}
+	datagram, connection, proxied := &udpWriter{}, &tcpWriter{}, &proxiedWriter{}
 	for _, c := range []struct {
 		server  string
 		w       dns.ResponseWriter
@@ -99,6 +108,7 @@ func TestDropOffUDPIsRefused(t *testing.T) {
 		refused bool
 	}{
 		{"dns://:53", datagram, &datagram.written, false}, {"dns://:53", connection, &connection.written, true},
+		{"dns://:53", proxied, &proxied.written, false},
 		{"tls://:853", connection, &connection.written, true}, {"https://:443", connection, &connection.written, true},
 		{"quic://:853", datagram, &datagram.written, true}, {"https3://:443", datagram, &datagram.written, true},
 	} {

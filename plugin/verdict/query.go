@@ -76,12 +76,12 @@ func (q *query) release() {
 	queries.Put(q)
 }
 
-// overUDP tells whether the query came in a datagram by itself. One of DNS over QUIC or HTTP/3 has a UDP address too, and a stream
-// that waits for its reply.
+// overUDP tells whether the query came in a datagram by itself, be it through a proxy. One of DNS over QUIC or HTTP/3 has a UDP
+// address too, and a stream that waits for its reply.
 func (q *query) overUDP() bool {
-	_, udp := q.w.RemoteAddr().(*net.UDPAddr)
+	address := q.w.RemoteAddr()
 	server, _ := q.ctx.Value(dnsserver.Key{}).(*dnsserver.Server)
-	return udp && (server == nil || strings.HasPrefix(server.Addr, transport.DNS+"://"))
+	return address != nil && address.Network() == "udp" && (server == nil || strings.HasPrefix(server.Addr, transport.DNS+"://"))
 }
 
 // clientOf returns the client's address, without zone.
