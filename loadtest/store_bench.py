@@ -123,6 +123,8 @@ def _first_midnight(store: SqliteStore) -> int:
 
 def append_day(store: Store, rows: int, midnight: int, there: int, boot: str) -> None:
     """Append `rows` spread over one day, several batches at once; the first `there` batches are only drawn again."""
+    if there >= rows // BATCH_ROWS:
+        return
     drawn = population(1)
     began = time.monotonic()
     for first in range(0, rows, BATCH_ROWS * CALL_BATCHES):

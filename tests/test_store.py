@@ -200,14 +200,15 @@ def test_a_histogram_sums_counts_by_interval_and_value(store: Store, interval: i
     "wanted", [{}, {"name": "a.example.com"}, {"registered": "example.com"}, {"client": "192.0.2.9"}]
 )
 @pytest.mark.parametrize(
-    "by", [(), ("label", "tier"), ("tier", "label", "enforced"), ("rcode", "model"), ("client", "tier")]
+    "by",
+    [(), ("label", "tier"), ("tier", "label", "enforced"), ("rcode", "model"), ("client", "tier"), ("rule", "rcode")],
 )
 def test_a_cube_agrees_with_the_records(store: Store, wanted: dict[str, Any], by: tuple[str, ...]) -> None:
     at = now() // (60 * MINUTE) * 60 * MINUTE
     rows = [
         observation(
             f"{'a.' * (i % 2)}example.{'com' if i % 3 else 'net'}", at - i * 20 * MINUTE, client=f"192.0.2.{9 + i % 2}",
-            count=1 + i, rcode=("NOERROR", "NXDOMAIN")[i % 5 == 0], **KINDS[i % len(KINDS)],
+            count=1 + i, rcode=("NXDOMAIN", "NOERROR", "")[min(i % 5, 2)], **KINDS[i % len(KINDS)],
         )
         for i in range(40)
     ]  # fmt: skip
@@ -223,6 +224,12 @@ def test_a_cube_agrees_with_the_records(store: Store, wanted: dict[str, Any], by
             expected[place] = expected.get(place, 0) + record.count
         assert expected
         assert {(cell.time, cell.keys): cell.count for cell in store.cube(where, interval, by)} == expected
+    for field in ("rcode", "rule"):
+        counts: dict[str, int] = {}
+        for record in store.search(where).records:
+            key = getattr(record, field)
+            counts[key] = counts.get(key, 0) + record.count
+        assert {top.key: top.count for top in store.top(where, field)} == counts
 
 
 def test_an_alias_target_counts_no_query(store: Store) -> None:
