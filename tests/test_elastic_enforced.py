@@ -1,7 +1,7 @@
-"""The documented roles, enforced by a real Elasticsearch with its security module.
+"""The documented API keys, issued and enforced by a real Elasticsearch with its security module.
 
-The test server of 9.x has that module. It cannot keep API keys, for their index needs a token filter of a module that
-is not there; so the roles stand in its file realm, where the same code decides what a request may do.
+The test server of 9.x has that module, and issues keys with a plugin of ours (`tests.elastic_keys`); that of 8.19 has
+none.
 """
 
 import base64
@@ -17,7 +17,9 @@ from typing import Any
 import pytest
 
 from tests.elastic import ElasticServer, own_server_of
+from tests.elastic_keys import home_with_keys
 from tests.test_elastic_roles import initialise, read, roles, write
+from verdicts.store import Misconfigured, open_store
 
 pytestmark = [pytest.mark.elastic, pytest.mark.long, pytest.mark.timeout(600)]
 
@@ -29,35 +31,43 @@ SETTINGS = {
 
 
 class SecuredServer(ElasticServer):
-    """A server with a user for each documented role, and `admin`."""
+    """A server with a user `admin`, who issues the documented keys."""
+
+    keys: dict[str, str]  # by role, in the encoded form
 
     def _configure(self, config: Path) -> None:
+        self.home = home_with_keys()
         super()._configure(config)
-        held = {**{name: name for name in roles()}, "admin": "superuser"}
-        written = {
-            "roles.yml": "".join(f"{name}: {json.dumps(role)}\n" for name, role in roles().items()),  # JSON is YAML
-            "users": "".join(f"{user}:{hashed(PASSWORD)}\n" for user in held),
-            "users_roles": "".join(f"{role}:{user}\n" for user, role in held.items()),
-        }
-        for name, text in written.items():
+        for name, text in {"users": f"admin:{hashed(PASSWORD)}\n", "users_roles": "superuser:admin\n"}.items():
             (config / name).write_text(text)
             if self._user:
                 os.chown(config / name, self._user.pw_uid, self._user.pw_gid)
 
-    def url_of(self, user: str) -> str:
-        """The store as this user."""
-        return f"{self.url.replace('//', f'//{user}:{PASSWORD}@')}/?replicas=0"
+    def issue(self) -> None:
+        """A key for each documented role, as an administrator makes it."""
+        self.keys = {}
+        for role, descriptor in roles().items():
+            body = {"name": f"verdict-{role}", "role_descriptors": {role: descriptor}}
+            status, found = self.ask("admin", "POST", "/_security/api_key", body)
+            assert status == 200, found
+            self.keys[role] = found["encoded"]
+            (self.folder / role).write_text(found["encoded"] + "\n")
+
+    def url_of(self, role: str) -> str:
+        """The store by the key of this role."""
+        return f"{self.url}/?api_key_file={self.folder / role}&replicas=0"
 
     def get(self, path: str) -> dict[str, object]:
         status, found = self.ask("admin", "GET", path)
         return found if status < 300 else {"status": status}
 
     def ask(self, user: str, method: str, path: str, body: Any = None) -> tuple[int, dict[str, Any]]:
-        """A request as this user: its status and answer."""
+        """A request as `admin` or by a role's key: its status and answer."""
         request = urllib.request.Request(
             self.url + path, None if body is None else json.dumps(body).encode(), method=method
         )
-        request.add_header("Authorization", "Basic " + base64.b64encode(f"{user}:{PASSWORD}".encode()).decode())
+        admin = "Basic " + base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
+        request.add_header("Authorization", admin if user == "admin" else f"ApiKey {self.keys[user]}")
         request.add_header("Content-Type", "application/json")
         try:
             with urllib.request.urlopen(request, timeout=60) as reply:
@@ -79,6 +89,7 @@ def server() -> Iterator[SecuredServer]:
     if not (made.home / "modules" / "x-pack-security").is_dir():
         pytest.skip("this test server has no security module; that of 9.x has")
     made.start()
+    made.issue()
     initialise(made.url_of("init"))
     write(made.url_of("writer"))
     yield made
@@ -117,3 +128,16 @@ def test_what_a_role_need_not_do_is_refused(
     path = path.replace("LOG", hit["_index"]).replace("ID", hit["_id"])
     assert server.ask(user, method, path, body)[0] == 403
     assert server.ask("admin", "GET", f"/{hit['_index']}/_doc/{hit['_id']}")[1]["_source"] == hit["_source"]
+
+
+def test_a_key_that_was_taken_back_is_told_as_a_misconfiguration(server: SecuredServer) -> None:
+    status, made = server.ask("admin", "POST", "/_security/api_key", {"name": "gone"})
+    assert status == 200
+    file = server.folder / "gone"
+    file.write_text(made["encoded"])
+    store = open_store(f"{server.url}/?api_key_file={file}&replicas=0")
+    assert store.epoch().number > 0
+    assert server.ask("admin", "DELETE", "/_security/api_key", {"ids": [made["id"]]})[0] == 200
+    with pytest.raises(Misconfigured, match="401"):
+        store.epoch()
+    store.close()
