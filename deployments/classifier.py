@@ -24,6 +24,7 @@ log = logging.getLogger("ray.serve")
 
 Rows = NDArray[np.uint8]
 
+AFTER_S = 0.01  # until a batch is counted: its answers are on their way then
 HERE_NAMES = 16  # on a CPU a batch of so few is over before another thread would have begun with it
 
 
@@ -132,7 +133,7 @@ class Classifier:
                 scored = await loop.run_in_executor(self._compute, score_batch, batch)
         seconds = time.perf_counter() - began
         self._worked_s += seconds
-        loop.call_soon(self._metrics.batch, names, seconds, self._batcher.expired)  # once the answers are on their way
+        loop.call_later(AFTER_S, self._metrics.batch, names, seconds, self._batcher.expired)
         return scored
 
     def _start_following(self) -> None:

@@ -28,17 +28,35 @@ class SecondAsk:
         The one that is not needed any more is cancelled. Raises what the last one raised that was waited for.
         """
         self._allowed = min(BURST, self._allowed + SHARE)
-        waiting = {asyncio.ensure_future(call(*arguments))}
-        try:
-            done, _ = await asyncio.wait(waiting, timeout=self._patience * max(0.0, deadline - time.time()))
-            if not done and self._allowed >= 1:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Any] = loop.create_future()
+        waiting: set[asyncio.Future[Any]] = set()
+
+        def ask_one() -> None:
+            one = asyncio.ensure_future(call(*arguments))
+            waiting.add(one)
+            one.add_done_callback(ended)
+
+        def ended(one: asyncio.Future[Any]) -> None:
+            waiting.discard(one)
+            error = asyncio.CancelledError() if one.cancelled() else one.exception()
+            if answer.done():
+                return
+            if error is None:
+                answer.set_result(one.result())
+            elif not waiting:
+                answer.set_exception(error)
+
+        def ask_another() -> None:
+            if not answer.done() and self._allowed >= 1:
                 self._allowed -= 1
-                waiting.add(asyncio.ensure_future(call(*arguments)))
-            while True:
-                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                good = [one for one in done if one.exception() is None]
-                if good or not waiting:
-                    return (good or list(done))[0].result()
+                ask_one()
+
+        ask_one()
+        timer = loop.call_later(self._patience * max(0.0, deadline - time.time()), ask_another)
+        try:
+            return await answer
         finally:
+            timer.cancel()
             for one in waiting:
                 one.cancel()
