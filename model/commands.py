@@ -71,10 +71,13 @@ def classify(names: tuple[str, ...], model: str | None, as_objects: bool, explai
     help="Fold of families that does not teach; -1: all teach.",
 )
 @click.option("--start", default="", help="Artifact folder or version to fine-tune, on hard benign names.")
+@click.option(
+    "--teacher", multiple=True, help="Artifact folder or version that teaches the network; several times for several."
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the run and its artifact; goes on from there.")
 def train(
     network: str, data: str, rows: int, epochs: int, minutes: float, batch_size: int, seed: int, seeds: int,
-    held_out: int, start: str, out: Path | None,
+    held_out: int, start: str, teacher: tuple[str, ...], out: Path | None,
 ) -> None:  # fmt: skip
     """Train a network and write its artifact.
 
@@ -89,7 +92,7 @@ def train(
 
     try:
         settings = JobSettings("train", "seed" if network == "seed" else "segments", data, epochs, minutes, batch_size,
-                               rows, seed, held_out=held_out, start=start)  # fmt: skip
+                               rows, seed, held_out=held_out, start=start, teachers=list(teacher))  # fmt: skip
     except BadSettings as error:
         raise click.ClickException(str(error)) from error
     run = out or Path("build") / "train" / new_version(settings)

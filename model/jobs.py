@@ -41,6 +41,7 @@ class JobSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seen: list[str] = []
     held_out: int = 0  # train: the fold of families that does not teach; -1: all teach
     start: str = ""  # train: an artifact folder or version to go on from, by `model.train.tuning`
+    teachers: list[str] = []  # train: artifact folders or versions that teach the network, by `model.train.distilling`
 
 
 def parse(settings: dict[str, Any]) -> JobSettings:
@@ -145,12 +146,17 @@ def _seed(settings: JobSettings, path: Path, progress: Progress) -> None:
 
 
 def _segments(settings: JobSettings, path: Path, run: Path, progress: Progress, cancelled: Callable[[], bool]) -> None:
+    from model.dataset import ENCODING
     from model.network import Shape
     from model.registry import load_named
     from model.release import release
-    from model.train import Plan, tuning
+    from model.train import Plan, distilling, tuning
 
-    plan = Plan(seed=settings.seed) if not settings.start else tuning(Plan(seed=settings.seed))
+    plan = Plan(seed=settings.seed)
+    if settings.teachers:
+        plan = distilling(plan, settings.teachers)
+    elif settings.start:
+        plan = tuning(plan)
     if settings.epochs or settings.minutes:
         plan = msgspec.structs.replace(plan, epochs=settings.epochs or plan.epochs, minutes=settings.minutes)
     if settings.batch_size:
@@ -162,7 +168,14 @@ def _segments(settings: JobSettings, path: Path, run: Path, progress: Progress, 
         except (KeyError, msgspec.ValidationError) as error:
             raise BadSettings(f"training settings: start {settings.start}, expected a trained `segments`") from error
         plan = msgspec.structs.replace(plan, shape=shape)
-    release(settings.data, path, run / "checkpoint", plan, settings.rows, progress, cancelled, settings.held_out, start)
+    teachers = [load_named(teacher) for teacher in settings.teachers]
+    for teacher in teachers:
+        if teacher.manifest.encoding != ENCODING:
+            raise BadSettings(f"training settings: teacher {teacher.version}, expected a trained `segments`")
+    release(
+        settings.data, path, run / "checkpoint", plan, settings.rows, progress, cancelled, settings.held_out, start,
+        teachers,
+    )  # fmt: skip
 
 
 def _both(first: Progress, second: Progress) -> Progress:

@@ -1,7 +1,7 @@
 """From data to a released artifact: train, calibrate on the tune part, judge, write."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +23,20 @@ PROFILED = 100  # names of a family that make a profile
 
 def release(
     data: str, path: Path, run: Path, plan: Plan, rows: int, progress: Progress, cancelled: Callable[[], bool],
-    held_out: int = HELD_OUT, start: Artifact | None = None,
+    held_out: int = HELD_OUT, start: Artifact | None = None, teachers: Sequence[Artifact] = (),
 ) -> Manifest:  # fmt: skip
     """Train by the plan on at most `rows` names of each kind (0: all) and write the judged artifact to `path`.
 
     `held_out`: the fold of families that does not teach (-1: all teach). `start`: an artifact to begin from instead
-    of a new network. Raises `model.train.Cancelled`; the run goes on from its checkpoint when asked again.
+    of a new network. `teachers`: artifacts that teach it, see `model.distil`. Raises `model.train.Cancelled`; the run
+    goes on from its checkpoint when asked again.
     """
     corpus = load_corpus(data, progress, held_out)
     sampler = Sampler(sampled(corpus, rows, plan.seed), plan.seed)
-    network = train(sampler, plan, run, progress, cancelled, start=start.network if start else None)
+    network = train(
+        sampler, plan, run, progress, cancelled, start.network if start else None,
+        teachers=[teacher.network for teacher in teachers],
+    )  # fmt: skip
     return finish(network, corpus, path, history(run), plan, progress, held_out, start.version if start else "")
 
 

@@ -99,11 +99,15 @@ class Sampler:
         found: Rows = self.corpus.x[self._benign.rows]
         return found
 
-    def block(self, count: int) -> tuple[Rows, NDArray[np.float32]]:
-        """About `count` altered rows in random order: tokens uint8 (N, 96) and truth (N, 2)."""
+    def block(self, count: int, crossed: float = 0.0) -> tuple[Rows, NDArray[np.float32]]:
+        """About `count` altered rows in random order: tokens uint8 (N, 96) and truth (N, 2).
+
+        `crossed`: the share of rows of which nothing is known, the head of one name with the tail of another; the
+        others are edited more then. For networks that are taught by others, which tell of any name.
+        """
         xs, ys = [], []
         for kind, share in SHARES.items():
-            x = self._rows(kind, round(count * share))
+            x = self._rows(kind, round(count * (1 - crossed) * share))
             y = np.tile(np.array(TRUTH[kind], np.float32), (len(x), 1))
             x = self._prefix(x, WWW[kind], self.www, np.array([4]))
             x = self._edit(self._prefix(x, PREFIXED[kind], self.prefixes, self.prefix_lengths))
@@ -113,15 +117,19 @@ class Sampler:
                 x[bare] = np.where(x[bare] >= 2 * SEGMENT, 0, x[bare])
                 x[other] = self._other_suffix(x[other])
                 y[bare | other, 1] = -1
+                x = self._edit(x) if crossed else x
             kept = (x[:, LONG] == 0) | (self.rng.random(len(x)) < LONG_SHARE)
             xs.append(x[kept])
             ys.append(y[kept])
+        if crossed:
+            xs.append(self._cross(np.concatenate(xs), crossed / (1 - crossed)))
+            ys.append(np.full((len(xs[-1]), 2), -1, np.float32))
         order = self.rng.permutation(sum(map(len, xs)))
         return np.concatenate(xs)[order], np.concatenate(ys)[order]
 
-    def batches(self, count: int, size: int, widths: tuple[int, ...]) -> list[Batch]:
+    def batches(self, count: int, size: int, widths: tuple[int, ...], crossed: float = 0.0) -> list[Batch]:
         """A block cut into batches of rows that fit the same width."""
-        x, y = self.block(count)
+        x, y = self.block(count, crossed)
         length = WIDTH - np.argmax(x[:, ::-1] > 0, axis=1)
         out: list[Batch] = []
         left = np.arange(len(x))
@@ -162,6 +170,22 @@ class Sampler:
         fits = (letter >= 1) & (letter <= 36)
         x[chosen[fits], at[fits]] = (new[fits] + SEGMENT).astype(np.uint8)
         return x
+
+    def _cross(self, x: Rows, share: float) -> Rows:
+        """Names cut within their registered labels, the heads of this share of the rows with tails of any."""
+        heads, tails = self.rng.permutation(len(x))[: round(len(x) * share)], self.rng.permutation(len(x))
+        tails = tails[: len(heads)]
+        cut, place = self._cuts(x[heads], 1)[:, None], self._cuts(x[tails], 0)[:, None]
+        at = np.arange(WIDTH)[None]
+        source = at - cut + place
+        tail = np.where(source < WIDTH, np.take_along_axis(x[tails], np.clip(source, 0, WIDTH - 1), 1), 0)
+        return np.where(at < cut, x[heads], tail)
+
+    def _cuts(self, x: Rows, least: int) -> NDArray[np.int64]:
+        """A place from the start of each name's registered label to its dot, at least so many characters on."""
+        start, end = ((x > 0) & (x < SEGMENT)).sum(1), ((x > 0) & (x < 2 * SEGMENT)).sum(1)
+        inside = (self.rng.random(len(x)) * np.maximum(end - start, 1)).astype(np.int64)
+        return np.asarray(start + np.maximum(inside, least), np.int64)
 
     def _other_suffix(self, x: Rows) -> Rows:
         """The names under the suffixes of other names, of all kinds alike."""

@@ -9,7 +9,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from model.distil import Teachers, distilled_loss, distilled_low_rate_loss
 from model.encoding import Rows
 from model.network import Shape, build, low_rate_loss, masked_loss
 from model.sampling import GRAMMARS, Sampler
@@ -28,8 +29,11 @@ BLOCK = 16_384  # rows drawn at once
 WIDTHS = (12, 16, 20, 24, 32, 48, 96)
 COMPARED_WIDTHS = (32, 96)  # where names of a batch are compared, names of all lengths should meet
 
-
-LOSSES = {loss.__name__: loss for loss in (masked_loss, low_rate_loss)}  # that a checkpoint may name
+PLAIN, DISTILLED = (
+    (masked_loss, low_rate_loss),
+    (distilled_loss, distilled_low_rate_loss),
+)  # before mining, and from then on
+LOSSES = {loss.__name__: loss for loss in (*PLAIN, *DISTILLED)}  # that a checkpoint may name
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,6 +53,8 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     averaging: float = 0.1  # share of the way so far that the average of the weights, which is what is kept, spans
     grammars: int = GRAMMARS  # synthetic families, new each epoch
     mining: float = 0.85  # from this share of the way on, hard benign names are drawn more often and compared with
+    crossed: float = 0.0  # share of the rows that are crossed of two names, for teachers to tell of
+    teachers: tuple[str, ...] = ()  # versions, for the record
     seed: int = 0
     shape: Shape = Shape(places=16, place_channels=80, dense=256)
 
@@ -65,18 +71,22 @@ def train(
     cancelled: Callable[[], bool] = lambda: False,
     start: Any = None,
     clock: Callable[[], float] = time.monotonic,
+    teachers: Sequence[Any] = (),
 ) -> Any:
     """Train by the plan in the folder `run`, going on from its checkpoint if there is one; return the network.
 
-    `start`: a network to begin from instead of a new one; the result is then midway between the two. `progress` gets
-    a line an epoch, the same as in the history. `clock` counts the seconds of `minutes`; `time.process_time` is fair
+    `start`: a network to begin from instead of a new one; without teachers the result is then midway between the two.
+    `teachers`: networks whose common judgment is taught too. `progress` gets a line an epoch, the same as in the
+    history. `clock` counts the seconds of `minutes`; `time.process_time` is fair
     to networks that are compared on a busy machine. Raises `Cancelled`.
     """
     import keras
 
     run.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(plan.seed)
-    network, average, epoch, spent = _resume(run, plan, start)
+    before, mined = DISTILLED if teachers else PLAIN
+    network, average, epoch, spent = _resume(run, plan, start, before)
+    asked = Teachers(teachers)
     widths: tuple[int, ...] = WIDTHS
     began = clock() - spent
     done = _done(plan, epoch, spent)
@@ -84,7 +94,7 @@ def train(
         sampler.renew(plan.grammars)
         if done >= plan.mining and widths is WIDTHS and len(sampler.benign_rows):
             sampler.mine(logits(average, sampler.benign_rows)[:, 0])
-            network.compile(network.optimizer, low_rate_loss, jit_compile=False)
+            network.compile(network.optimizer, mined, jit_compile=False)
             widths = COMPARED_WIDTHS
         total, batches, rows = 0.0, 0, 0
         for block in range(plan.blocks):
@@ -94,8 +104,9 @@ def train(
             if done >= 1:
                 break
             network.optimizer.learning_rate.assign(rate_at(plan, done))
-            for batch in sampler.batches(BLOCK, plan.batch_size, widths):
-                total += float(network.train_on_batch(batch.x, batch.y))
+            for batch in sampler.batches(BLOCK, plan.batch_size, widths, plan.crossed):
+                truth = asked.tell(batch.x, batch.y) if teachers else batch.y
+                total += float(network.train_on_batch(batch.x, truth))
                 batches += 1
                 rows += len(batch.x)
             blend(average, network, 1 / max(1.0, plan.averaging * (epoch * plan.blocks + block + 1)))
@@ -106,7 +117,7 @@ def train(
                 "seconds": round(spent, 1)}  # fmt: skip
         _checkpoint(run, network, average, plan, epoch, line)
         progress(line)
-    if start is not None:
+    if start is not None and not teachers:
         blend(average, start, 0.5)
     return average
 
@@ -114,6 +125,11 @@ def train(
 def tuning(plan: Plan) -> Plan:
     """The plan for going on from a trained network: short, at a fifth of the rate, with the hard benign names."""
     return msgspec.structs.replace(plan, epochs=3, rate=plan.rate / 5, warm_up=0.1, mining=0.0)
+
+
+def distilling(plan: Plan, teachers: Sequence[str]) -> Plan:
+    """The plan for learning from these versions: at half the rate, with crossed names."""
+    return msgspec.structs.replace(plan, epochs=15, rate=plan.rate / 2, crossed=0.25, teachers=tuple(teachers))
 
 
 def blend(average: Any, network: Any, share: float) -> None:
@@ -157,7 +173,7 @@ def history(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def _resume(run: Path, plan: Plan, start: Any) -> tuple[Any, Any, int, float]:
+def _resume(run: Path, plan: Plan, start: Any, loss: Callable[[Any, Any], Any]) -> tuple[Any, Any, int, float]:
     import keras
 
     state = run / "state.json"
@@ -173,7 +189,7 @@ def _resume(run: Path, plan: Plan, start: Any) -> tuple[Any, Any, int, float]:
     if start is not None:
         network.set_weights(start.get_weights())
     optimizer = keras.optimizers.AdamW(plan.rate, weight_decay=plan.decay, clipnorm=1.0)
-    network.compile(optimizer, masked_loss, jit_compile=False)
+    network.compile(optimizer, loss, jit_compile=False)
     return network, build(plan.shape), 0, 0.0  # the first block replaces the weights of what will be the average
 
 

@@ -87,6 +87,13 @@ def test_training_makes_a_calibrated_judged_artifact(
     on = msgspec.structs.replace(settings, start=f"{registry}/{version}", held_out=-1)
     version = work(on, registry, tmp_path / "on", "segments-2", lambda line: None, lambda: False)
     manifest = Registry(registry).get(version).manifest
+    teacher = f"{registry}/{version}"
+    taught = msgspec.structs.replace(settings, teachers=[teacher, teacher])
+    taught_by = work(taught, registry, tmp_path / "taught", "segments-3", lambda line: None, lambda: False)
+    assert Registry(registry).get(taught_by).manifest.metrics["plan"]["teachers"] == [teacher, teacher]
+    wrong = msgspec.structs.replace(settings, teachers=["seed-2020"])
+    with pytest.raises(BadSettings, match="teacher seed-2020, expected a trained `segments`"):
+        work(wrong, registry, tmp_path / "wrong", "segments-4", lambda line: None, lambda: False)
     judged = json.loads((Path(registry) / version / "evaluation.json").read_text())
     assert set(judged["parts"]) == {"train", "validation", "test"}
     assert all(sum(part["confusion"].values()) == part["names"] > 0 for part in judged["parts"].values())

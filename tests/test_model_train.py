@@ -5,18 +5,20 @@ import random
 from pathlib import Path
 
 import keras
+import msgspec
 import numpy as np
 import pytest
 
 from model.dataset import Corpus, collect
 from model.dataset import build as corpus_of
+from model.distil import Teachers
 from model.encoding import SEGMENT, encoder
 from model.families import Family
 from model.grammars import KINDS, draw, sample
 from model.network import BOUND, Shape, build, low_rate_loss, masked_loss
 from model.sampling import LONG, LONG_SHARE, SHARES, Sampler
 from model.sources import Source
-from model.train import LOSSES, Cancelled, Plan, blend, history, rate_at, train, tuning
+from model.train import LOSSES, Cancelled, Plan, blend, distilling, history, rate_at, train, tuning
 from tests.model_fixtures import SMALL
 
 SOURCES = [
@@ -210,6 +212,35 @@ def test_fine_tuning_ends_midway(sampler: Sampler, tmp_path: Path) -> None:
     end = keras.saving.load_model(tmp_path / "average.keras")
     for begun, found, ended in zip(start.get_weights(), network.get_weights(), end.get_weights(), strict=True):
         assert found == pytest.approx((begun + ended) / 2, abs=1e-6)
+
+
+def test_teachers_are_believed_beside_the_lists(sampler: Sampler, tmp_path: Path) -> None:
+    teachers = [build(SMALL), build(SMALL)]
+    for teacher, generated in zip(teachers, (4.0, 8.0), strict=True):  # whatever the name, and never malicious
+        *kept, weights, _ = teacher.get_weights()
+        teacher.set_weights([*kept, np.zeros_like(weights), np.array([generated, -9.0], np.float32)])
+    x, truth = sampler.block(64)
+    told = Teachers(teachers).tell(x.astype(np.int32), truth)
+    assert (told[:, :2] == truth).all() and told[:, 2:] == pytest.approx(np.tile([6.0, -7.0], (len(x), 1)))
+    plan = distilling(TINY, ["one", "other"])
+    assert (plan.crossed, plan.teachers, plan.rate) == (0.25, ("one", "other"), TINY.rate / 2)
+    network = train(sampler, msgspec.structs.replace(plan, epochs=2, rate=0.02), tmp_path, teachers=teachers)
+    x, truth = sampler.block(512)
+    said = np.asarray(network(x.astype(np.int32)))
+    assert said[truth[:, 0] == 0, 0].mean() > 2 and said[:, 1].mean() < -2
+
+
+def test_a_crossed_name_is_the_head_of_one_and_the_tail_of_another(sampler: Sampler) -> None:
+    x = encoder("segments-96")(["a.bcd.com", "wxyz.co.uk"] * 200)
+    heads = ["a." + "bcd"[:cut] for cut in (1, 2, 3)] + ["wxyz"[:cut] for cut in (1, 2, 3, 4)]
+    tails = ["bcd.com"[cut:] for cut in range(4)] + ["wxyz.co.uk"[cut:] for cut in range(5)]
+    expected = {
+        bytes(row[row > 0]) for row in encoder("segments-96")([head + tail for head in heads for tail in tails])
+    }
+    crossed = sampler._cross(x, 0.5)
+    assert len(crossed) == 200
+    found = {bytes(row[: np.count_nonzero(row)]) for row in crossed}
+    assert found <= expected and len(found) > 40
 
 
 def test_the_average_of_a_short_run_has_left_where_it_began(sampler: Sampler, tmp_path: Path) -> None:
