@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from model.network import low_rate_loss, masked_loss
 
-LOWEST, HIGHEST = -7.0, 9.0  # logits beyond are far from every threshold
+LOWEST, HIGHEST = -7.0, 26.0  # below, nothing is decided; far up is the threshold of tier block
 LISTED, TOLD = 0.3, 0.3  # weights of what the lists and of what the teachers say
 FAR = 2.0  # a difference above this counts linearly
 

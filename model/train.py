@@ -54,7 +54,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     grammars: int = GRAMMARS  # synthetic families, new each epoch
     mining: float = 0.85  # from this share of the way on, hard benign names are drawn more often and compared with
     crossed: float = 0.0  # share of the rows that are crossed of two names, for teachers to tell of
-    teachers: tuple[str, ...] = ()  # versions, for the record
+    teachers: list[str] = []  # versions, for the record
     seed: int = 0
     shape: Shape = Shape(places=16, place_channels=80, dense=256)
 
@@ -129,7 +129,7 @@ def tuning(plan: Plan) -> Plan:
 
 def distilling(plan: Plan, teachers: Sequence[str]) -> Plan:
     """The plan for learning from these versions: at half the rate, with crossed names."""
-    return msgspec.structs.replace(plan, epochs=15, rate=plan.rate / 2, crossed=0.25, teachers=tuple(teachers))
+    return msgspec.structs.replace(plan, epochs=15, rate=plan.rate / 2, crossed=0.25, teachers=list(teachers))
 
 
 def blend(average: Any, network: Any, share: float) -> None:
@@ -190,7 +190,9 @@ def _resume(run: Path, plan: Plan, start: Any, loss: Callable[[Any, Any], Any]) 
         network.set_weights(start.get_weights())
     optimizer = keras.optimizers.AdamW(plan.rate, weight_decay=plan.decay, clipnorm=1.0)
     network.compile(optimizer, loss, jit_compile=False)
-    return network, build(plan.shape), 0, 0.0  # the first block replaces the weights of what will be the average
+    average = build(plan.shape)
+    average.set_weights(network.get_weights())  # to mine by at once; the first block replaces them
+    return network, average, 0, 0.0
 
 
 def _keep_history(run: Path, epochs: int) -> None:

@@ -125,7 +125,7 @@ def test_only_teaching_names_are_drawn(sampler: Sampler) -> None:
 
 def test_batches_hold_every_row_once_at_a_width_that_fits(sampler: Sampler, monkeypatch: pytest.MonkeyPatch) -> None:
     x, truth = sampler.block(4096)
-    monkeypatch.setattr(sampler, "block", lambda count: (x, truth))
+    monkeypatch.setattr(sampler, "block", lambda count, crossed: (x, truth))
     batches = sampler.batches(4096, 256, (24, 48, 96))
     rows = np.concatenate([np.pad(batch.x, ((0, 0), (0, 96 - batch.x.shape[1]))) for batch in batches])
     assert sorted(map(bytes, rows.astype(np.uint8))) == sorted(map(bytes, x))
@@ -223,7 +223,7 @@ def test_teachers_are_believed_beside_the_lists(sampler: Sampler, tmp_path: Path
     told = Teachers(teachers).tell(x.astype(np.int32), truth)
     assert (told[:, :2] == truth).all() and told[:, 2:] == pytest.approx(np.tile([6.0, -7.0], (len(x), 1)))
     plan = distilling(TINY, ["one", "other"])
-    assert (plan.crossed, plan.teachers, plan.rate) == (0.25, ("one", "other"), TINY.rate / 2)
+    assert (plan.crossed, plan.teachers, plan.rate) == (0.25, ["one", "other"], TINY.rate / 2)
     network = train(sampler, msgspec.structs.replace(plan, epochs=2, rate=0.02), tmp_path, teachers=teachers)
     x, truth = sampler.block(512)
     said = np.asarray(network(x.astype(np.int32)))
