@@ -34,7 +34,7 @@ BURST = 1.5  # seconds above the busiest hour's mean
 BUSY = 0.6  # of a core or a GPU that may be used at the peak; the rest is for the loss of a part
 ROW_BYTES = 142  # of a record in Elasticsearch, docs/store.md
 CORES = 2  # of the machine of the reports
-MODEL, MEASURED = "segments-2026-11d", "seed-2020"  # what serves, and what the cluster's benchmark ran
+MODEL, MEASURED = "segments-2026-11e", "seed-2020"  # what serves, and what the cluster's benchmark ran
 FRAME = 256
 SPARE = 1  # replicas more than the load needs, so that one may die
 
