@@ -162,9 +162,13 @@ class Control:
     async def forget_view(self, name: str) -> Json:
         return dict(await self.send("DELETE", f"/v1/views/{quote(name, safe='')}"))
 
-    async def update_incident(self, key: str, changes: Json, note: str = "") -> Json:
-        """Change state (open, acknowledged, closed) or assignee of an incident."""
-        return dict(await self.send("POST", f"/v1/incidents/{quote(key, safe='')}", {**changes, "note": note}))
+    async def update_incident(self, key: str, changes: Json, note: str = "", expect: int | None = None) -> Json:
+        """Change state (open, acknowledged, closed) or assignee of an incident.
+
+        Refused with the code `conflict` where somebody decided on it after the epoch `expect`.
+        """
+        body = {**changes, "note": note, "expect": expect}
+        return dict(await self.send("POST", f"/v1/incidents/{quote(key, safe='')}", body))
 
 
 def _result(reply: httpx.Response) -> Any:

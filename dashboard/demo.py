@@ -84,7 +84,10 @@ def prepare(store: Store, now: int) -> None:
             "count": 61,
             "nxdomain": 48,
         }
-        store.commit([Document("incident", key, body)], "cluster", "")
+        store.commit([Document("incident", key, {**body, "state": "open", "assignee": ""})], "verdict", "")
+        if who:
+            store.commit([Document("incident", key, {**body, "state": "open"})], "root", "on duty today")
+            store.commit([Document("incident", key, body)], who, "asked the owner of the laptop")
 
 
 async def keep_coming(store: Store) -> None:

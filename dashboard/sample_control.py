@@ -22,6 +22,10 @@ RANK = ("viewer", "analyst", "admin")
 Json = dict[str, Any]
 
 
+class _Conflict(Exception):
+    """Somebody was quicker."""
+
+
 class SampleControl(httpx.AsyncBaseTransport):
     """The calls that the pages make."""
 
@@ -39,7 +43,10 @@ class SampleControl(httpx.AsyncBaseTransport):
         needed = "admin" if path[0] in ("policy", "models") and path != ["policy", "pause"] else "analyst"
         if writes and RANK.index(role) < RANK.index(needed):
             return httpx.Response(403, json={"code": "forbidden", "message": f"role {role}: expected {needed}"})
-        answer = getattr(self, f"_{path[0]}")(request.method, path[1:], body, author)
+        try:
+            answer = getattr(self, f"_{path[0]}")(request.method, path[1:], body, author)
+        except _Conflict as error:
+            return httpx.Response(409, json={"code": "conflict", "message": str(error)})
         return httpx.Response(200, json=answer)
 
     def _commit(self, documents: list[Document], author: str, note: str) -> Json:
@@ -128,6 +135,8 @@ class SampleControl(httpx.AsyncBaseTransport):
     def _incidents(self, method: str, rest: list[str], body: Json, author: str) -> Json:
         key = "/".join(rest)
         present = self._store.get("incident", key)
+        if present is not None and present.epoch > body["expect"]:
+            raise _Conflict(f"incident {key}: {present.author} changed it at epoch {present.epoch}")
         changes = {k: v for k, v in body.items() if k in ("state", "assignee")}
         return self._commit(
             [Document("incident", key, {**((present and present.body) or {}), **changes})], author, body["note"]

@@ -29,7 +29,7 @@ PAGES = {
     "queries": "/queries",
     "names": "/names",
     "vetting": "/vetting",
-    "incidents": "/incidents?id=192.0.2.31-1",
+    "incidents": "/incidents?id=192.0.2.87-1",
     "clients": "/clients",
     "client": "/clients?client=192.0.2.31",
     "enforcement": "/enforcement",

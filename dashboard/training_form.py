@@ -25,6 +25,9 @@ class TrainingForm:
         self.rows = whole("Sample size (0: all)")
         self.minutes = whole("Minutes (0: no limit)", 160)
         self.seed = whole("Seed", 90)
+        self.kind.param.watch(self._chosen, "value")
+        self.network.param.watch(self._chosen, "value")
+        self._chosen()
         self.start = Button(
             label="Start",
             icon="play_arrow",
@@ -39,13 +42,25 @@ class TrainingForm:
         )
 
     def settings(self) -> dict[str, Any]:
-        """The settings of a job. Raises `ValueError` that names the field and what was expected."""
-        return {
-            "network": self.network.value,
-            "data": self.data.value.strip(),
-            "epochs": int(number_of(self.epochs)),
-            "batch_size": int(number_of(self.batch)),
-            "rows": int(number_of(self.rows)),
-            "minutes": number_of(self.minutes),
-            "seed": int(number_of(self.seed)),
-        }
+        """The settings of a job, of the fields in sight. Raises `ValueError`: which field, and what was expected."""
+        numbers = {
+            "epochs": self.epochs, "batch_size": self.batch, "rows": self.rows, "minutes": self.minutes,
+            "seed": self.seed,
+        }  # fmt: skip
+        found: dict[str, Any] = {"network": self.network.value, "data": self.data.value.strip()}
+        for name, field in numbers.items():
+            if self._used(name):
+                found[name] = number_of(field) if name == "minutes" else int(number_of(field))
+        return {name: value for name, value in found.items() if self._used(name)}
+
+    def _used(self, name: str) -> bool:
+        """False for what a job of this kind and network would refuse (`model.jobs.USED`)."""
+        if self.kind.value == "retrain":
+            return name not in ("network", "data", "rows")
+        return self.network.value == "segments" or name not in ("batch_size", "minutes")
+
+    def _chosen(self, *_: Any) -> None:
+        """Show the fields that this kind of job uses."""
+        fields = {"network": self.network, "data": self.data, "batch_size": self.batch, "rows": self.rows}
+        for name, field in {**fields, "minutes": self.minutes}.items():
+            field.visible = self._used(name)

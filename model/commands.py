@@ -88,11 +88,12 @@ def train(
     if network == "seed" and rows:
         _repeat_2020(data, rows, epochs or 30, seeds)
         return
-    from model.jobs import BadSettings, JobSettings, new_version, work
+    from model.jobs import BadSettings, JobSettings, check, new_version, work
 
+    settings = JobSettings("train", "seed" if network == "seed" else "segments", data, epochs, minutes, batch_size,
+                           rows, seed, held_out=held_out, start=start, teachers=list(teacher))  # fmt: skip
     try:
-        settings = JobSettings("train", "seed" if network == "seed" else "segments", data, epochs, minutes, batch_size,
-                               rows, seed, held_out=held_out, start=start, teachers=list(teacher))  # fmt: skip
+        check(settings)
     except BadSettings as error:
         raise click.ClickException(str(error)) from error
     run = out or Path("build") / "train" / new_version(settings)

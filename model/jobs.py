@@ -22,7 +22,7 @@ class BadSettings(ValueError):
 
 
 class JobSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What to train. Only what its kind uses may differ from the defaults; 0 means: that network's own.
+    """What to train. Only what its kind uses (`USED`) may differ from the defaults; 0 means: that network's own.
 
     `retrain` fine-tunes the serving model with `labels`, held in place by `seen` names; it needs no data. `train`
     trains anew from the data folder (or URL) `data`, laid out as `model/sources.toml` says; for the network `seed`
@@ -44,6 +44,13 @@ class JobSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     teachers: list[str] = []  # train: artifact folders or versions that teach the network, by `model.train.distilling`
 
 
+USED = {  # by kind, or by network where a kind's networks differ
+    "retrain": ("epochs", "minutes", "batch_size", "seed", "labels", "seen"),
+    "segments": ("data", "epochs", "minutes", "batch_size", "rows", "seed", "held_out", "start", "teachers"),
+    "seed": ("data", "epochs", "rows", "seed"),
+}
+
+
 def parse(settings: dict[str, Any]) -> JobSettings:
     """Settings from JSON; raises `BadSettings`."""
     try:
@@ -51,19 +58,38 @@ def parse(settings: dict[str, Any]) -> JobSettings:
         labels_of(found)
     except (msgspec.ValidationError, BadName) as error:
         raise BadSettings(f"training settings: {error}") from error
+    check(found)
+    return found
+
+
+def check(found: JobSettings) -> None:
+    """Raises `BadSettings` for what cannot be, and for what would be passed over."""
+    retrain = found.kind == "retrain"
+    what = "kind retrain" if retrain else f"kind train, network {found.network}"
+    used = USED["retrain" if retrain else found.network]
+    for name, default in msgspec.to_builtins(JobSettings()).items():
+        given = getattr(found, name)
+        if given != default and name not in (*used, "kind", *([] if retrain else ["network"])):
+            raise BadSettings(
+                f"training settings: {name} {_brief(given)}, expected none: {what} uses {', '.join(used)}"
+            )
     if found.kind == "train" and not found.data:
         raise BadSettings("training settings: data '', expected the folder or URL of the training data")
-    if found.kind == "retrain" and not found.labels:
+    if retrain and not found.labels:
         raise BadSettings("training settings: labels [], expected at least one")
     for name, low in (("epochs", 0), ("minutes", 0), ("batch_size", 0), ("rows", 0)):
         if getattr(found, name) < low:
             raise BadSettings(f"training settings: {name} {getattr(found, name)}, expected {low} or more")
-    if found.kind == "retrain" and 0 < found.batch_size < SMALLEST_BATCH:
+    if retrain and 0 < found.batch_size < SMALLEST_BATCH:
         raise BadSettings(
             f"training settings: batch_size {found.batch_size}, expected {SMALLEST_BATCH} or more, of which labels "
             "are a twentieth"
         )
-    return found
+
+
+def _brief(given: Any) -> str:
+    text = repr(given) if isinstance(given, str) else str(given)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def labels_of(settings: JobSettings) -> list[Label]:

@@ -4,6 +4,7 @@ from starlette.routing import BaseRoute
 
 from serve_app import (
     control_audit,
+    control_incidents,
     control_jobs,
     control_lists,
     control_models,
@@ -18,8 +19,8 @@ from serve_app.control_calls import Desk, mounted
 from serve_app.operations import Operation
 
 RESOURCES = (
-    control_lists, control_policy, control_models, control_jobs, control_tokens, control_vetting, control_status,
-    control_views, control_audit,
+    control_lists, control_policy, control_models, control_jobs, control_tokens, control_vetting, control_incidents,
+    control_status, control_views, control_audit,
 )  # fmt: skip
 
 

@@ -233,10 +233,17 @@ class Labels(TypedDict):
     labels: list[Taught]
 
 
-# The fields of `verdicts.incidents.Incident` beside its key; one written by an earlier release may lack some.
+# The fields of `verdicts.incidents.Incident` beside its key and its epoch; one written by an earlier release may lack
+# some.
 Incident = Annotated[
     dict[str, Any],
-    Meta(extra_json_schema={"$ref": "#/components/schemas/Incident", "properties": {"key": {"type": "string"}}}),
+    Meta(
+        extra_json_schema={
+            "$ref": "#/components/schemas/Incident",
+            "properties": {"key": {"type": "string"}, "epoch": {"type": "integer"}},
+            "required": ["key", "epoch"],
+        }
+    ),
 ]
 
 

@@ -1,12 +1,13 @@
-"""`/v1/vetting`, `/v1/labels`, `/v1/incidents`: what analysts say of names, and what they do with incidents."""
+"""`/v1/vetting`, `/v1/labels`: what analysts say of names."""
 
+import itertools
 from typing import Annotated, Any, cast
 
 import msgspec
 from msgspec import Meta
 
 from serve_app.control_calls import Call
-from serve_app.control_replies import Committed, Incident, Incidents, Label, Labels, Settled, Taught, Vetting
+from serve_app.control_replies import Committed, Label, Labels, Settled, Taught, Vetting
 from serve_app.operations import Number, Operation, one_of
 from serve_app.wire import WireError
 from verdicts.lists import entry
@@ -15,7 +16,6 @@ from verdicts.policy import LIST_NAMES
 from verdicts.store import Document
 
 MAX_DECISIONS = 10_000
-STATES = ("open", "acknowledged", "closed")
 
 
 class Decision(msgspec.Struct, forbid_unknown_fields=True):
@@ -52,14 +52,6 @@ class LabelsGiven(msgspec.Struct, forbid_unknown_fields=True):
     note: str = ""
 
 
-class IncidentChange(msgspec.Struct, forbid_unknown_fields=True):
-    """What to change of an incident; an absent field stays."""
-
-    state: Annotated[str | None, one_of(*STATES, None)] = None
-    assignee: str | None = None
-    note: str = ""
-
-
 class Page(msgspec.Struct):
     """Those whose key begins with `prefix`, in key order."""
 
@@ -73,31 +65,17 @@ def operations() -> list[Operation]:
         Operation("POST", "/v1/vetting", "analyst", decide),
         Operation("GET", "/v1/labels", "viewer", show_labels),
         Operation("POST", "/v1/labels", "analyst", label),
-        Operation("GET", "/v1/incidents", "viewer", show_incidents),
-        Operation("GET", "/v1/incidents/{key:path}", "viewer", show_incident),
-        Operation("POST", "/v1/incidents/{key:path}", "analyst", change_incident),
     ]
 
 
 async def show_vetting(call: Call, query: Page) -> Vetting:
     """What was decided on names of the queue."""
-    return {"decisions": cast(list[Settled], await _all(call, query, "vetting"))}
+    return {"decisions": cast(list[Settled], [fields_of(found) for found in await page_of(call, query, "vetting")])}
 
 
 async def show_labels(call: Call, query: Page) -> Labels:
     """Labels that teach."""
-    return {"labels": cast(list[Taught], await _all(call, query, "label"))}
-
-
-async def show_incidents(call: Call, query: Page) -> Incidents:
-    """Incidents, opened from the log."""
-    return {"incidents": await _all(call, query, "incident")}
-
-
-async def show_incident(call: Call) -> Incident:
-    """One incident, with its evidence."""
-    document = await _incident(call)
-    return {"key": document.key, **(document.body or {})}
+    return {"labels": cast(list[Taught], [fields_of(found) for found in await page_of(call, query, "label")])}
 
 
 async def decide(call: Call, body: Decisions) -> Committed:
@@ -113,19 +91,6 @@ async def label(call: Call, body: LabelsGiven) -> Committed:
     if not 0 < len(body.labels) <= MAX_DECISIONS:
         raise WireError("malformed", f"labels: {len(body.labels)} of them, expected 1 to {MAX_DECISIONS}")
     return await call.commit([_label(call, normalise(each.name), each.label) for each in body.labels], body.note)
-
-
-async def change_incident(call: Call, body: IncidentChange) -> Committed:
-    """Acknowledge, assign, close; refused when somebody else changed it in between."""
-    if body.state is not None and body.state not in STATES:
-        raise WireError("malformed", f"state {shown(body.state)}: expected one of {', '.join(STATES)}")
-    document = await _incident(call)
-    changes = {"state": body.state, "assignee": body.assignee}
-    kept = {key: value for key, value in changes.items() if value is not None}
-    if not kept:
-        raise WireError("malformed", "body: expected state or assignee")
-    changed = Document("incident", document.key, {**(document.body or {}), **kept})
-    return await call.commit([changed], body.note, expect=document.epoch)
 
 
 def _documents(call: Call, decision: Decision, note: str) -> list[Document]:
@@ -151,21 +116,11 @@ def _label(call: Call, name: str, label: Label | None) -> Document:
     return Document("label", name, body)
 
 
-async def _all(call: Call, query: Page, kind: str) -> list[dict[str, Any]]:
-    def find(store: Any) -> list[dict[str, Any]]:
-        found = []
-        for document in store.scan(kind, query.prefix):
-            found.append({"key": document.key, **document.body})
-            if len(found) == query.limit:
-                break
-        return found
-
-    return await call.desk.read(find)
+async def page_of(call: Call, query: Page, kind: str) -> list[Document]:
+    """The present documents of a kind that a query asks for."""
+    return await call.desk.read(lambda store: list(itertools.islice(store.scan(kind, query.prefix), query.limit)))
 
 
-async def _incident(call: Call) -> Document:
-    key = call.path("key")
-    document = await call.desk.read(lambda store: store.get("incident", key))
-    if document is None:
-        raise WireError("not-found", f"incident {shown(key)}: no such incident")
-    return document
+def fields_of(document: Document) -> dict[str, Any]:
+    """A document as a reply tells it."""
+    return {"key": document.key, **(document.body or {})}

@@ -58,8 +58,8 @@ class Graph:
 class Setup:
     """`replicas` ingress replicas over one store; `ask` goes to the first, or to the one named."""
 
-    def __init__(self, folder: Path, replicas: int = 1) -> None:
-        self.url = f"sqlite://{folder}/verdict.db"
+    def __init__(self, folder: Path, replicas: int = 1, url: str = "") -> None:
+        self.url = url or f"sqlite://{folder}/verdict.db"
         self.store = open_store(self.url)
         self.store.initialise()
         self.tokens = {role: tokens.issue(role, f"the-{role}", 1) for role in tokens.ROLES}

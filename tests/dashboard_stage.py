@@ -35,8 +35,8 @@ class Following(httpx.AsyncBaseTransport):
 class Stage:
     """A store with a few minutes of traffic, hostile names among it, and a person in front of it."""
 
-    def __init__(self, folder: Path, traffic: bool = True) -> None:
-        self.setup = Setup(folder)
+    def __init__(self, folder: Path, traffic: bool = True, url: str = "") -> None:
+        self.setup = Setup(folder, url=url)
         self.store = self.setup.store
         self.now = int(time.time()) * 1000
         if traffic:

@@ -5,14 +5,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from starlette.routing import Route
 
 from serve_app import control
 from serve_app.wire import WireError
 from tests.control_setup import Setup
-from verdicts.incidents import Incident
 from verdicts.store import Document, Unavailable
 from verdicts.tokens import Tokens
 
@@ -303,14 +301,6 @@ async def test_a_retrain_takes_from_the_store_what_it_is_not_given(
     assert began[1] == {"kind": "retrain", "labels": ["given"], "seen": ["seen"], "epochs": 1}
     full = await setup.ask("POST", "/v1/jobs", {"kind": "retrain"})
     assert full.status_code == 503 and "No space left" in full.text
-
-
-async def test_an_incident_is_acknowledged_and_assigned(setup: Setup) -> None:
-    incident = Incident("block-resolves", "192.0.2.1", NAME, 1, 2, [NAME], 3, 0, "it resolves", [])
-    setup.store.commit([Document("incident", "192.0.2.1/1", msgspec.to_builtins(incident))], "test")
-    await setup.good("POST", "/v1/incidents/192.0.2.1/1", {"state": "acknowledged", "assignee": "eve"}, "analyst")
-    found = await setup.good("GET", "/v1/incidents/192.0.2.1/1")
-    assert (found["state"], found["assignee"], found["client"]) == ("acknowledged", "eve", "192.0.2.1")
 
 
 async def test_a_listed_name_is_explained_by_its_entry_and_by_what_the_model_alone_says(setup: Setup) -> None:

@@ -564,6 +564,34 @@ async def test_an_incident_is_acknowledged_assigned_and_closed(stage: Stage) -> 
     assert found and found.body and (found.body["state"], found.body["assignee"]) == ("closed", "ada")
 
 
+async def test_of_two_analysts_on_one_incident_the_later_is_told_and_shown_what_is(url: str, tmp_path: Path) -> None:
+    stage = Stage(tmp_path, traffic=False, url=url)
+    body = {"client": "192.0.2.31", "state": "open", "start": stage.now - 200_000, "end": stage.now, "names": ["x"]}
+    stage.store.commit([Document("incident", "one", body)], "verdict")
+    ada = await stage.open(Incidents, id="one")
+    ben = Incidents(stage.context(user="ben"), {"id": "one"})
+    ben.view()
+    await ben.start()
+    assert ben.done.rows == []
+    stage.store.commit([Document("incident", "one", {**body, "count": 7})], "verdict")  # the log; nobody is told of it
+    ada.note.value = "on it"
+    await ada.update({"state": "acknowledged"})
+    assert stage.told[-1] == ("Saved: acknowledged", "success") and ada.note.value == ""
+    ben.note.value = "a false alarm"
+    await ben.update({"state": "closed"})
+    text, kind = stage.told[-1]
+    assert kind == "warning" and "Not saved: ada was quicker, " in text and ": acknowledged (on it)" in text
+    assert ben.note.value == "a false alarm" and "your note is kept" in text
+    facts = {fact["label"]: fact["value"] for fact in ben.facts.facts}
+    assert facts["State"] == "acknowledged"
+    assert [(row["who"], row["what"], row["note"]) for row in ben.done.rows] == [("ada", "acknowledged", "on it")]
+    await ben.update({"state": "closed"})  # having seen it
+    found = stage.store.get("incident", "one")
+    assert found and found.body and (found.body["state"], found.body["count"]) == ("closed", 7)
+    assert [row["who"] for row in ben.done.rows] == ["ben", "ada"]
+    await stage.close()
+
+
 async def test_a_clients_page_shows_its_incidents(stage: Stage) -> None:
     stage.store.commit([Document("incident", "one", {"client": "192.0.2.31", "names": ["x", "y"]})], "cluster")
     page = await stage.open(Clients, client="192.0.2.31")

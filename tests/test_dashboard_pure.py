@@ -16,7 +16,9 @@ from dashboard.queue import queue
 from dashboard.registration import NotKnown, facts_of, registration
 from dashboard.rows import chart_of
 from dashboard.training import CURVES, confusion_rows, curves, model_row, progress_of
+from dashboard.training_form import TrainingForm
 from dashboard.vetted import in_force
+from model.jobs import parse
 from verdicts.store import BatchState, Cell, Top
 
 pytestmark = pytest.mark.anyio
@@ -121,3 +123,24 @@ def test_the_server_keeps_the_models_that_the_pages_use() -> None:
 )
 def test_a_model_is_said_to_block_only_where_it_does(block: dict[str, float] | None, shown: str) -> None:
     assert model_row({"version": "m", "thresholds": {"block": block}}, "")["block"] == shown
+
+
+@pytest.mark.parametrize(
+    ("kind", "network", "unused"),
+    [
+        ("retrain", "segments", {"network", "data", "rows"}),
+        ("retrain", "seed", {"network", "data", "rows"}),
+        ("train", "segments", set()),
+        ("train", "seed", {"batch_size", "minutes"}),
+    ],
+)
+def test_a_training_form_shows_and_sends_what_its_kind_of_job_uses(kind: str, network: str, unused: set[str]) -> None:
+    form = TrainingForm(lambda: None, allowed=True)
+    for field, value in ((form.data, "/data"), (form.rows, "9"), (form.minutes, "2.5"), (form.batch, "64")):
+        field.value = value
+    form.kind.value, form.network.value = kind, network
+    settings = form.settings()
+    assert {"network", "data", "epochs", "batch_size", "rows", "minutes", "seed"} - set(settings) == unused
+    assert (form.data.visible, form.batch.visible) == (kind == "train", "batch_size" not in unused)
+    labels = [{"name": "a.example.org", "label": "benign"}] if kind == "retrain" else []
+    parse({"kind": kind, "labels": labels, **settings})  # which refuses what would be passed over

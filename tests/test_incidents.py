@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from tests.stores import now, observation, records
-from verdicts.incidents import Incident, Rules, continued, incidents_of, same, title
+from verdicts.incidents import Incident, Rules, continued, decision, in_words, incidents_of, same, title
 from verdicts.records import Record
 
 CLIENT = "192.0.2.1"
@@ -85,6 +85,28 @@ def test_an_hour_seen_again_is_not_counted_again() -> None:
     later = msgspec.structs.replace(_at(3_600_000, 3_600_500), hours={"1": [7, 6]})
     assert continued(first, again).count == 5
     assert continued(continued(first, later), again).count == 12
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"state": "closed"}, "closed"),
+        ({"state": "acknowledged", "assignee": "ada"}, "acknowledged and assigned to ada"),
+        ({"assignee": ""}, "assigned to nobody"),
+        ({}, "a note"),
+        ({"state": "closed", "count": 5}, "closed"),
+        ({"count": 5, "updated": 9}, None),  # the log's
+    ],
+)
+def test_what_people_decided_is_told_from_what_the_log_adds(change: dict[str, object], words: str | None) -> None:
+    before = {"state": "open", "assignee": "eve", "count": 3}
+    said = decision(before, {**before, **change})
+    assert (None if said is None else in_words(said)) == words
+
+
+def test_an_incident_that_opens_or_goes_is_nobodys_decision() -> None:
+    assert decision(None, {"state": "open"}) is None and decision({"state": "open"}, None) is None
+    assert in_words(decision({"state": "closed"}, {"state": "open"}) or {}) == "reopened"
 
 
 def test_a_title_makes_no_link() -> None:

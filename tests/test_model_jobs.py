@@ -60,6 +60,19 @@ def data(tmp_path: Path) -> Path:
         ({"kind": "train", "data": "x", "epochs": -1}, "epochs -1, expected 0 or more"),
         ({"labels": LABELS, "batch_size": 19}, "batch_size 19, expected 20 or more"),
         ({"labels": [{"name": "a..b", "label": "benign"}]}, r"'a\.\.b': empty label"),
+        (
+            {"labels": LABELS, "teachers": ["a"]},
+            r"teachers \['a'\], expected none: kind retrain uses epochs, minutes, ",
+        ),
+        ({"labels": LABELS, "start": "seed-2020"}, "start 'seed-2020', expected none: kind retrain uses"),
+        ({"labels": LABELS, "data": "x"}, "data 'x', expected none: kind retrain uses"),
+        ({"labels": LABELS, "network": "seed"}, "network 'seed', expected none"),
+        ({"labels": LABELS, "rows": 5}, "rows 5, expected none"),
+        ({"labels": LABELS, "held_out": -1}, "held_out -1, expected none"),
+        ({"kind": "train", "data": "x", "labels": LABELS * 9}, r"labels \[.{56}\.\.\., expected none: kind train, "),
+        ({"kind": "train", "data": "x", "seen": ["a.de"]}, "network segments uses data, epochs, minutes"),
+        ({"kind": "train", "network": "seed", "data": "x", "teachers": ["a"]}, "network seed uses data, epochs, rows"),
+        ({"kind": "train", "network": "seed", "data": "x", "minutes": 2}, "minutes 2.0, expected none"),
     ],
 )
 def test_bad_settings_are_named(settings: dict[str, Any], message: str) -> None:

@@ -5,7 +5,7 @@ model took for machine-made, most of them NXDOMAIN. `block-resolves`: a name of 
 address that reached the client.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,6 +18,7 @@ HOUR = 3_600_000  # milliseconds
 KEPT_NAMES = 60
 KEPT_RECORDS = 20
 STATES = ("open", "acknowledged", "closed")
+DECIDED = ("state", "assignee")  # what people change of an incident; the rest tells what the log holds
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -105,6 +106,23 @@ def continued(known: Incident, seen: Incident) -> Incident:
         updated=seen.updated,
         records=(known.records + [row for row in seen.records if row not in known.records])[:KEPT_RECORDS],
     )
+
+
+def decision(previous: Mapping[str, Any] | None, body: Mapping[str, Any] | None) -> dict[str, str] | None:
+    """What a person decided by a change of an incident's document: the fields of DECIDED that differ, none of them
+    where only a note was left. None for a change that tells what else the log holds, and for the first one."""
+    if not previous or not body:
+        return None
+    changed = {name for name in {*previous, *body} if previous.get(name) != body.get(name)}
+    said = {name: str(body.get(name) or "") for name in DECIDED if name in changed}
+    return said if said or not changed else None
+
+
+def in_words(said: Mapping[str, str]) -> str:
+    """A `decision`, as a page and an error tell it."""
+    words = [{"open": "reopened"}.get(said["state"], said["state"])] if "state" in said else []
+    words += [f"assigned to {said['assignee'] or 'nobody'}"] if "assignee" in said else []
+    return " and ".join(words) or "a note"
 
 
 def title(incident: Incident) -> str:

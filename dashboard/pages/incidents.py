@@ -1,18 +1,28 @@
-"""Incidents: clients that look infected, with what shows it; acknowledged, assigned, closed."""
+"""Incidents: clients that look infected, with what shows it; acknowledged, assigned, closed.
+
+Invariant: a button decides on the incident as the person saw it; where somebody else was quicker, nothing is written.
+"""
 
 import asyncio
+import time
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode
 
+from dashboard.client import Refused
 from dashboard.components import Choice, Component, Facts, Table, TimeChart
+from dashboard.data import Failure
 from dashboard.filters import interval_of
 from dashboard.inputs import Button, TextInput
 from dashboard.page import Context, Page, columns, panel, schedule, stack, toolbar
 from dashboard.pages.clients import incident_row
 from dashboard.rows import LOG_COLUMNS, chart_of, log_row, top_row
+from dashboard.views import person_of
+from verdicts.incidents import STATES, decision, in_words
+from verdicts.store import Document
 
-STATES = ("open", "acknowledged", "closed")
+KEEP_S = 0.5  # seconds for which an answer is good, unless somebody has just decided
+PAST = 200  # changes of an incident, those by the log among them
 MARGIN = 600_000  # milliseconds shown before and after
 
 
@@ -63,9 +73,22 @@ class Incidents(Page):
             columns=[*LOG_COLUMNS[:3], {"key": "rcode", "label": "Reply", "kind": "word"}, *LOG_COLUMNS[4:]],
             empty="None in the log any more.",
         )
+        self.done = Table(
+            heading="What was done",
+            caption="decisions on this incident",
+            empty="Nobody has acknowledged, assigned or closed it yet.",
+            columns=[
+                {"key": "time", "label": "Time", "kind": "time"},
+                {"key": "who", "label": "Who", "kind": "text"},
+                {"key": "what", "label": "What", "kind": "text"},
+                {"key": "note", "label": "Note", "kind": "text"},
+            ],
+        )
         self.note = TextInput(label="Note", width=260, max_length=500)
         self.assignee = TextInput(label="Assign to", width=160, value=context.user, max_length=100)
         self.body: dict[str, Any] = {}
+        self._seen = 0  # the epoch of the incident that the page shows
+        self._keep = KEEP_S
 
     def address(self) -> str:
         pairs = {"id": self.id} if self.id else {"state": self.state} if self.state != "open" else {}
@@ -75,7 +98,7 @@ class Incidents(Page):
         states = Choice({state: state for state in (*STATES, "all")}, value=self.state, heading="State")
         states.param.watch(self._state_changed, "value")
         self.detail = stack(
-            columns(panel(self.facts, self._buttons()), panel(self.chart), least=400),
+            columns(panel(self.facts, self._buttons()), panel(self.chart, self.done), least=400),
             columns(panel(self.names), panel(self.log), least=440),
             visible=bool(self.id),
         )
@@ -86,18 +109,19 @@ class Incidents(Page):
         )
 
     def parts(self) -> Iterable[Component]:
-        return (self.table, self.facts, self.names, self.chart, self.log)
+        return (self.table, self.facts, self.names, self.chart, self.log, self.done)
 
     async def read(self) -> None:
-        documents = await self.context.data.documents("incident", keep=0.5)
+        keep, self._keep = self._keep, KEEP_S
+        documents = await self.context.data.documents("incident", keep=keep)
         rows = [incident_row(item.key, item.body or {}, item.time) for item in documents]
         shown = [row for row in rows if self.state == "all" or row["state"] == self.state or row["id"] == self.id]
         shown.sort(key=lambda row: -row["last"])
         at = next((i for i, row in enumerate(shown) if row["id"] == self.id), -1)
         self.table.param.update(rows=shown, selected=at)
-        body = next((item.body or {} for item in documents if item.key == self.id), None)
-        if body is not None:
-            self.body = body
+        document = next((item for item in documents if item.key == self.id), None)
+        if document is not None:
+            self.body, self._seen = document.body or {}, document.epoch
             await self._read_detail(next(row for row in rows if row["id"] == self.id))
 
     async def _read_detail(self, row: dict[str, Any]) -> None:
@@ -106,14 +130,16 @@ class Incidents(Page):
         where = self.filters.where(start=start, end=end, client=row["client"])
         evidence = self.filters.where(start=start, end=end, client=row["client"], label=("malicious",))
         interval = interval_of(start, end)
-        tops, page, cells = await asyncio.gather(
+        tops, page, cells, past = await asyncio.gather(
             data.top(evidence, "qname", 60),
             data.search(evidence, 60),
             data.cube(where, interval, ("label", "tier")),
+            data.history("incident", self.id, PAST),
         )
         rcodes = {record.qname: record.rcode for record in reversed(page.records)}
         self.names.rows = [{**top_row(top), "rcode": rcodes.get(top.key, "")} for top in tops]
         self.log.rows = [log_row(record) for record in page.records]
+        self.done.rows = done_rows(past)
         self.chart.chart = chart_of(start, end, interval, cells)
         self.facts.facts = [
             {"label": "Client", "value": row["client"], "kind": "client"},
@@ -158,15 +184,40 @@ class Incidents(Page):
         )
 
     async def update(self, changes: dict[str, str]) -> None:
-        """Change state or assignee."""
-        reply = await self.act(self.context.control.update_incident(self.id, changes, self.note.value.strip()), "Saved")
-        if reply is not None:
+        """Change state or assignee of the incident as it is shown."""
+        note, seen = self.note.value.strip(), self._seen
+        try:
+            await self.context.control.update_incident(self.id, changes, note, seen)
+        except Refused as error:
+            if error.code != "conflict":
+                self.context.tell(str(error), "error")
+                return
+            self.context.tell(await self._quicker(seen) or str(error), "warning")
+        else:
+            self.context.tell(f"Saved: {in_words(changes)}", "success")
             self.note.value = ""
-            await self.reload()
+        self._keep = 0.0
+        await self.reload()
+
+    async def _quicker(self, seen: int) -> str:
+        """Who decided on the incident since it was seen, what, and how long ago."""
+        try:
+            past = await self.context.data.history("incident", self.id, PAST)
+        except Failure:
+            return ""
+        others = [row for row in done_rows(past) if row["epoch"] > seen]
+        if not others:
+            return ""
+        last, ago = others[0], max(0, int(time.time() * 1000) - others[0]["time"]) // 1000
+        spent = f"{ago} s" if ago < 120 else f"{ago // 60} min" if ago < 7200 else f"{ago // 3600} h"
+        note = f" ({last['note']})" if last["note"] else ""
+        text = f"Not saved: {last['who']} was quicker, {spent} ago: {last['what']}{note}"
+        kept = "; your note is kept" if self.note.value.strip() else ""
+        return f"{text[:300]}. The page shows the incident as it is now{kept}."
 
     def _choose(self, message: dict[str, Any]) -> None:
         if message.get("action") == "select":
-            self.id = str(message["row"]["id"])
+            self.id, self._seen = str(message["row"]["id"]), 0  # until it is read
             self.detail.visible = True
             self.context.go(self.address())
             schedule(self.reload)
@@ -176,3 +227,18 @@ class Incidents(Page):
         self.detail.visible = False
         self.context.go(self.address())
         schedule(self.reload)
+
+
+def done_rows(past: Iterable[Document]) -> list[dict[str, Any]]:
+    """What people decided on an incident, newest first."""
+    return [
+        {
+            "time": change.time,
+            "who": person_of(change.author),
+            "what": in_words(said),
+            "note": change.note,
+            "epoch": change.epoch,
+        }
+        for change in past
+        if (said := decision(change.previous, change.body)) is not None
+    ]
