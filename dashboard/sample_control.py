@@ -32,6 +32,7 @@ class SampleControl(httpx.AsyncBaseTransport):
     def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
         self._store, self._clock = store, clock
         self._jobs_begun = {"20261122-101500-a1b2c3": clock() - 8 * EPOCH_S}
+        self._begun = clock()
         self._cancelled: dict[str, int] = {}  # job: its epochs then
         self.serving = "cnn-2026-11-20"
 
@@ -66,8 +67,8 @@ class SampleControl(httpx.AsyncBaseTransport):
             "paused": False,
             "model": {"version": self.serving},
             "resolvers": resolvers,
-            "spool": {"spool_bytes": 4096, "dead": 0},
-            "store": {"state": "ok"},
+            "spool": {"spool_bytes": 4096, "spool_limit": 4 << 30, "stored": 81_204, "dead": 0},
+            "store": {"state": "healthy", "since": self._begun},
             "deployments": {
                 "Ingress": up,
                 "Preprocessor": up,

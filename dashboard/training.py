@@ -122,7 +122,7 @@ def plain_facts(values: dict[str, Any], limit: int = 24) -> list[dict[str, Any]]
         if isinstance(value, bool) or not isinstance(value, str | int | float) or value == "":
             continue
         text = f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else value
-        facts.append({"label": key.replace("_", " "), "value": text})
+        facts.append({"label": key.replace("_", " ").capitalize(), "value": text})
     return facts[:limit]
 
 

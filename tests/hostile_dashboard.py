@@ -45,6 +45,8 @@ def prepare(store: Store, now: int) -> None:
             Document("view", f"{text}/{text}", {"name": text, "address": "/queries", "author": text}),
         ]
         store.commit(documents, text, text)
+        decided = {**_incident(text, record.qname, now), "state": "acknowledged"}
+        store.commit([Document("incident", f"192.0.2.31-{text}", decided)], text, text)
 
 
 def _incident(text: str, name: str, now: int) -> dict[str, Any]:
@@ -67,7 +69,8 @@ class HostileControl(SampleControl):
         }
         return {
             **super()._status(*rest), "resolvers": [resolver], "store": {"error": TEXTS[0]},
-            "spool": {TEXTS[1]: TEXTS[2]}, "model": {"version": TEXTS[0]},
+            "spool": {"spool_host": TEXTS[1], "spool_name": TEXTS[2], "spool_bytes": TEXTS[0], "dead": 1},
+            "model": {"version": TEXTS[0]},
             "deployments": {text: {"status": text, "replicas": {text: 1}} for text in TEXTS},
         }  # fmt: skip
 

@@ -11,7 +11,8 @@ import dashboard
 from dashboard import registration as registrations
 from dashboard.decision import entries_of
 from dashboard.opening import USED
-from dashboard.pages.health import resolver_rows
+from dashboard.pages.audit import which
+from dashboard.pages.health import log_facts, octets, resolver_rows
 from dashboard.queue import queue
 from dashboard.registration import NotKnown, facts_of, registration
 from dashboard.rows import chart_of
@@ -19,7 +20,7 @@ from dashboard.training import CURVES, confusion_rows, curves, model_row, progre
 from dashboard.training_form import TrainingForm
 from dashboard.vetted import in_force
 from model.jobs import parse
-from verdicts.store import BatchState, Cell, Top
+from verdicts.store import BatchState, Cell, Document, Top
 
 pytestmark = pytest.mark.anyio
 
@@ -144,3 +145,19 @@ def test_a_training_form_shows_and_sends_what_its_kind_of_job_uses(kind: str, ne
     assert (form.data.visible, form.batch.visible) == (kind == "train", "batch_size" not in unused)
     labels = [{"name": "a.example.org", "label": "benign"}] if kind == "retrain" else []
     parse({"kind": kind, "labels": labels, **settings})  # which refuses what would be passed over
+
+
+def test_the_verdict_log_is_told_in_words_and_units() -> None:
+    spool = {"spool_bytes": 1536, "spool_limit": 1 << 30, "spool_host": "h", "spool_name": "a", "stored": 7, "dead": 2}
+    facts = log_facts(spool, {"state": "unavailable", "since": 1.5, "error": "refused"})
+    assert [(fact["label"], fact["value"]) for fact in facts] == [
+        ("Waiting on disk", "1.5 KiB"), ("Spool", "h a"), ("Rows stored", 7), ("Rows given up", 2),
+        ("Store", "unavailable"), ("since", 1500), ("Store says", "refused"),
+    ]  # fmt: skip
+    assert facts[0]["more"] == "of 1.0 GiB before reports are refused" and "rejected" in facts[3]["more"]
+    assert log_facts({}, {}) == [] and [octets(n) for n in (0, 1023, 5 << 20, "?")] == ["0 B", "1023 B", "5.0 MiB", "?"]
+
+
+def test_an_audited_list_is_called_as_elsewhere() -> None:
+    assert which(Document("list", "benign/a.example.org", None)) == "allowlist/a.example.org"
+    assert which(Document("incident", "benign/x", None)) == "benign/x"

@@ -15,7 +15,8 @@ function draw(model, root) {
   const [y0, y1] = model.unit ? [0, 1] : [Math.min(...points.map((p) => p[1])), Math.max(...points.map((p) => p[1]))]
   const x = (v) => LEFT + ((width - LEFT - RIGHT) * (v - x0)) / (x1 - x0 || 1), y = (v) => TOP + (height - TOP - BOTTOM) * (1 - (v - y0) / (y1 - y0 || 1))
   const axis = [0, 0.5, 1].map((f) => { const v = y0 + f * (y1 - y0); return [h("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y(v), y2: y(v) }), h("text", { class: "tick", x: LEFT - 6, y: y(v) + 4, "text-anchor": "end" }, short(v))] }).flat()
-  for (const v of [x0, (x0 + x1) / 2, x1]) axis.push(h("text", { class: "tick", x: x(v), y: height - 18, "text-anchor": "middle" }, Number.isInteger(v) ? v : short(v)))
+  const middle = (x0 + x1) / 2 // of epochs, which are whole, one of them
+  for (const v of [x0, model.unit ? middle : Math.round(middle), x1]) axis.push(h("text", { class: "tick", x: x(v), y: height - 18, "text-anchor": "middle" }, Number.isInteger(v) ? v : short(v)))
   axis.push(h("text", { class: "tick", x: width / 2, y: height - 4, "text-anchor": "middle" }, model.xlabel))
   if (model.unit) axis.push(h("line", { class: "grid", x1: x(0), y1: y(0), x2: x(1), y2: y(1) }))
   const lines = series.map((s, i) => h("g", {}, h("polyline", { class: `line line-${i}`, "stroke-dasharray": DASHES[i % 4], points: s.points.map((p) => `${x(p[0])},${y(p[1])}`).join(" ") }),

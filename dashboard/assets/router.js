@@ -42,7 +42,7 @@ function colour(model) {
 }
 
 function bar(model) {
-  const field = h("input", { type: "search", name: "q", placeholder: "Name or client address", "aria-label": "Look up a name or a client address", autocomplete: "off", spellcheck: "false", maxlength: "1100" })
+  const field = h("input", { type: "search", name: "q", placeholder: "Name or client", "aria-label": "Look up a name or a client address", autocomplete: "off", spellcheck: "false", maxlength: "1100" })
   const form = h("form", { role: "search", action: "/lookup", method: "get", onsubmit: (event) => {
     event.preventDefault()
     const text = field.value.trim()

@@ -11,6 +11,7 @@ from dashboard.components import LOADING, Choice, Component, Table
 from dashboard.decision import InForce
 from dashboard.inputs import Button
 from dashboard.page import Context, Page, panel, schedule, stack, toolbar
+from dashboard.vetted import SHOWN_LIST
 from verdicts.store import Document
 from verdicts.undo import may_undo
 
@@ -54,7 +55,7 @@ class Audit(Page):
                 {"key": "time", "label": "Time", "kind": "time"},
                 {"key": "author", "label": "Who", "kind": "text"},
                 {"key": "kind", "label": "What", "kind": "word"},
-                {"key": "key", "label": "Which", "kind": "text"},
+                {"key": "which", "label": "Which", "kind": "text"},
                 {"key": "change", "label": "Change", "kind": "change"},
                 {"key": "note", "label": "Why", "kind": "text"},
             ],
@@ -141,7 +142,7 @@ def rows_of(changes: Sequence[Document], role: Role, cut: bool) -> tuple[list[di
         if more > 0:
             least = "at least " if cut and at == len(commits) - 1 else ""
             rest = f"{least}{more:,} more of the same commit"
-            shown.append({**shown[-1], "key": rest, "change": [], "undoable": False, "whole": False})
+            shown.append({**shown[-1], "key": rest, "which": rest, "change": [], "undoable": False, "whole": False})
         rows += shown
     return rows, changes[-1].time if cut else None
 
@@ -153,11 +154,18 @@ def change_row(change: Document, role: Role) -> dict[str, Any]:
         "author": change.author,
         "kind": change.kind,
         "key": change.key,
+        "which": which(change),
         "note": change.note,
         "change": difference(change.previous, change.body),
         "epoch": change.epoch,
         "undoable": may_undo(change.kind, role),
     }
+
+
+def which(change: Document) -> str:
+    """A document's key as pages call it: the list `benign` is the allowlist."""
+    of, slash, suffix = change.key.partition("/")
+    return f"{SHOWN_LIST.get(of, of)}{slash}{suffix}" if change.kind == "list" else change.key
 
 
 def difference(old: dict[str, Any] | None, new: dict[str, Any] | None) -> list[str | int]:

@@ -116,7 +116,7 @@ class Enforcement(Page):
             self.tiles,
             panel(self.policy, switch, self.trouble),
             self.force.notice,
-            columns(panel(self.names), panel(self.clients), least=330, shares=(9, 1)),
+            columns(panel(self.names), panel(self.clients), least=280, shares=(9, 1)),
             self.decision.place,
         )
 

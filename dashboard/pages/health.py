@@ -87,8 +87,7 @@ class Health(Page):
         facts = [
             {"label": "Model", "value": _model(status.get("model"))},
             {"label": "Paused", "value": bool(status.get("paused")), "kind": "flag"},
-            *_flat("Spool", status.get("spool")),
-            *_flat("Store", status.get("store")),
+            *log_facts(status.get("spool") or {}, status.get("store") or {}),
         ]
         try:
             epoch, batches, reasons = await asyncio.gather(
@@ -167,14 +166,37 @@ def deployment_rows(deployments: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def _flat(label: str, values: Any) -> list[dict[str, Any]]:
-    if not isinstance(values, dict):
-        return [{"label": label, "value": str(values)}] if values else []
-    return [
-        {"label": f"{label}: {key}", "value": str(value)}
-        for key, value in values.items()
-        if value not in (None, "", {})
-    ]
+def log_facts(spool: dict[str, Any], store: dict[str, Any]) -> list[dict[str, Any]]:
+    """How the verdict log fares: what waits on its disk, what it stored and gave up, and the store's state."""
+    facts: list[dict[str, Any]] = []
+    if "spool_bytes" in spool:
+        limit = spool.get("spool_limit")
+        of = {"more": f"of {octets(limit)} before reports are refused"} if limit else {}
+        facts.append({"label": "Waiting on disk", "value": octets(spool["spool_bytes"]), **of})
+    if place := " ".join(str(spool[name]) for name in ("spool_host", "spool_name") if spool.get(name)):
+        facts.append({"label": "Spool", "value": place})
+    for name, label in (("stored", "Rows stored"), ("dead", "Rows given up")):
+        if name in spool:
+            more = {"more": "rejected by the store; kept with the reason"} if name == "dead" and spool[name] else {}
+            facts.append({"label": label, "value": spool[name], "kind": "count", **more})
+    if store.get("state"):
+        facts.append({"label": "Store", "value": str(store["state"])})
+    if isinstance(store.get("since"), int | float):
+        facts.append({"label": "since", "value": int(store["since"] * 1000), "kind": "time"})
+    if store.get("error"):
+        facts.append({"label": "Store says", "value": str(store["error"])})
+    return facts
+
+
+def octets(number: Any) -> str:
+    """A number of octets as people read it; what is no number stays as it is."""
+    if not isinstance(number, int | float):
+        return str(number)
+    for unit in ("B", "KiB", "MiB"):
+        if number < 1024:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1024
+    return f"{number:.1f} GiB"
 
 
 def _model(said: Any) -> str:

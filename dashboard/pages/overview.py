@@ -65,7 +65,7 @@ class Overview(Page):
             self.tiles,
             self.since,
             panel(self.chart),
-            columns(panel(self.latest), panel(self.names), least=460),
+            columns(panel(self.latest), panel(self.names), least=460, shares=(9, 2)),
         )
 
     async def start(self) -> None:

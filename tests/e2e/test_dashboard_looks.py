@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 long = pytest.mark.long
 
 WITH_DATA = {
-    "/lookup": "/lookup?q=tracker.example.net", "/incidents": "/incidents?id=192.0.2.31-1",
+    "/lookup": "/lookup?q=tracker.example.net", "/incidents": "/incidents?id=192.0.2.87-1",
     "/models": "/models?compare=cnn-2026-11-20,seed",
 }  # fmt: skip
 
