@@ -96,7 +96,7 @@ async def keep_coming(store: Store) -> None:
     while True:
         # Each second once, however late: a number left out is a batch that a resolver lost.
         while second + 1000 <= time.time() * 1000:
-            for batch in sample.batches(second, second + 1000, rows=6):
+            for batch in sample.batches(second, second + 1000, rows=1):
                 promise = Promise(
                     batch.resolver, batch.boot, batch.batch, second, batch.seen, batch.discarded, len(batch.rows)
                 )

@@ -117,7 +117,8 @@ def shrink(file: Path) -> None:
     from PIL import Image  # Bokeh brings it
 
     with Image.open(file) as picture:
-        small = picture.convert("RGB").quantize(256)
+        # Of Pillow's ways the one that keeps the few lively colours: with the usual one small red signs became brown.
+        small = picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE)
     small.save(file, optimize=True)
 
 

@@ -152,7 +152,7 @@ def test_the_verdict_log_is_told_in_words_and_units() -> None:
     facts = log_facts(spool, {"state": "unavailable", "since": 1.5, "error": "refused"})
     assert [(fact["label"], fact["value"]) for fact in facts] == [
         ("Waiting on disk", "1.5 KiB"), ("Spool", "h a"), ("Rows stored", 7), ("Rows given up", 2),
-        ("Store", "unavailable"), ("since", 1500), ("Store says", "refused"),
+        ("Store", "unavailable"), ("Store since", 1500), ("Store says", "refused"),
     ]  # fmt: skip
     assert facts[0]["more"] == "of 1.0 GiB before reports are refused" and "rejected" in facts[3]["more"]
     assert log_facts({}, {}) == [] and [octets(n) for n in (0, 1023, 5 << 20, "?")] == ["0 B", "1023 B", "5.0 MiB", "?"]

@@ -5,7 +5,7 @@ const LEFT = 44, RIGHT = 8, TOP = 8, BOTTOM = 22
 
 function ceiling(most) {
   const power = 10 ** Math.floor(Math.log10(Math.max(1, most)))
-  const steps = power < 10 ? [1, 2, 3, 4, 5, 6, 8, 10] : [1, 1.2, 1.6, 2, 2.4, 3, 4, 5, 6, 8, 10] // whose halves are round too
+  const steps = power < 10 ? [1, 2, 3, 4, 5, 6, 8, 10] : [1, 1.2, 1.4, 1.6, 2, 2.4, 3, 4, 5, 6, 8, 10] // whose halves are round too
   for (const step of steps) if (step * power >= most) return step * power
   return 10 * power
 }

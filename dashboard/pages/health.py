@@ -182,7 +182,7 @@ def log_facts(spool: dict[str, Any], store: dict[str, Any]) -> list[dict[str, An
     if store.get("state"):
         facts.append({"label": "Store", "value": str(store["state"])})
     if isinstance(store.get("since"), int | float):
-        facts.append({"label": "since", "value": int(store["since"] * 1000), "kind": "time"})
+        facts.append({"label": "Store since", "value": int(store["since"] * 1000), "kind": "time"})
     if store.get("error"):
         facts.append({"label": "Store says", "value": str(store["error"])})
     return facts

@@ -155,20 +155,13 @@ class Incidents(Page):
     def _buttons(self) -> Any:
         make = {"variant": "outlined", "disabled": not self.may("analyst")}
         return toolbar(
+            self.note,
             Button(
                 label="Acknowledge",
                 icon="visibility",
                 on_click=lambda _: schedule(lambda: self.update({"state": "acknowledged"})),
                 **make,
             ),
-            self.assignee,
-            Button(
-                label="Assign",
-                icon="person_add",
-                on_click=lambda _: schedule(lambda: self.update({"assignee": self.assignee.value.strip()})),
-                **make,
-            ),
-            self.note,
             Button(
                 label="Close",
                 icon="done_all",
@@ -180,6 +173,13 @@ class Incidents(Page):
                 label="Reopen",
                 on_click=lambda _: schedule(lambda: self.update({"state": "open"})),
                 **{**make, "variant": "text"},
+            ),
+            self.assignee,
+            Button(
+                label="Assign",
+                icon="person_add",
+                on_click=lambda _: schedule(lambda: self.update({"assignee": self.assignee.value.strip()})),
+                **make,
             ),
         )
 
