@@ -30,7 +30,7 @@ from verdicts.ecs import document_of
 from verdicts.observations import Batch
 from verdicts.records import Record, records_of
 from verdicts.store.elastic import ElasticStore
-from verdicts.store.elastic_schema import index_of
+from verdicts.store.elastic_schema import SETS, index_of
 
 BATCH_ROWS = 500
 BOOT = "c" * 32
@@ -155,7 +155,7 @@ def store_at(url: str) -> Iterator[ElasticStore]:
         yield store
     finally:
         store.client.indices.delete(index=f"{store.settings.prefix}-*")
-        for name in ("log", "batches", "dead", "state", "history"):
+        for name in SETS:
             store.client.indices.delete_index_template(name=f"{store.settings.prefix}-{name}")
         store.close()
 

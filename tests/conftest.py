@@ -25,10 +25,11 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     found = f"{shared_url()}/?prefix={prefix}&replicas=0"
     yield found
     from verdicts.store.elastic import ElasticStore
+    from verdicts.store.elastic_schema import SETS
 
     cleaner = ElasticStore(found)
     cleaner.client.indices.delete(index=f"{prefix}-*")
-    for name in ("log", "batches", "dead", "state", "history"):
+    for name in SETS:
         cleaner.client.options(ignore_status=404).indices.delete_index_template(name=f"{prefix}-{name}")
     cleaner.close()
 

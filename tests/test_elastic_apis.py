@@ -56,6 +56,15 @@ USED: dict[str, Use] = {
     "mget": lambda c, i: c.mget(index=i, ids=["1"])["docs"][0]["found"],
     "bulk create": lambda c, i: c.bulk(index=i, operations=[{"create": {"_id": "1"}}, {"k": "b"}])["errors"],
     "external versions": lambda c, i: c.index(index=i, id="2", version=4, version_type="external_gte", document={}),
+    "msearch": lambda c, i: c.msearch(searches=[{"index": f"{i}*"}, {"size": 0}])["responses"][0]["hits"]["total"],
+    "bulk index": lambda c, i: not c.bulk(index=i, operations=[{"index": {"_id": "3"}}, {"k": "c"}])["errors"],
+    "composite buckets": lambda c, i: c.search(
+        index=i,
+        aggs={"a": {"composite": {"sources": [
+            {"t": {"date_histogram": {"field": "t", "fixed_interval": "1000ms"}}},
+            {"k": {"terms": {"field": "k", "missing_bucket": True}}},
+        ]}}},
+    )["aggregations"]["a"]["buckets"],
     "search_after": lambda c, i: c.search(index=i, sort=[{"t": "desc"}], search_after=[2000])["hits"]["hits"],
     "a point in time, in slices": lambda c, i: standing(c, i),
     "wildcard and prefix": lambda c, i: c.search(

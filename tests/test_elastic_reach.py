@@ -19,6 +19,7 @@ from tests.fault_proxy import proxy_to, reply_as_elasticsearch
 from tests.stores import around, now, observation, records, settled
 from verdicts.store import Misconfigured, Unavailable, open_store
 from verdicts.store.elastic import ElasticStore
+from verdicts.store.elastic_schema import SETS
 
 KEY = base64.b64encode(b"id:secret").decode()
 HEAD = {"_id": "head", "found": True, "_source": {"kind": "head", "sequence": 7, "epoch": 5, "generation": "g"}}
@@ -150,7 +151,7 @@ def test_a_server_is_believed_under_the_authority_that_ca_names_and_no_other(tmp
                 wrong.epoch()
             wrong.close()
         store.client.indices.delete(index=f"{prefix}-*")
-        for name in ("log", "batches", "dead", "state", "history"):
+        for name in SETS:
             store.client.indices.delete_index_template(name=f"{prefix}-{name}")
         store.close()
 

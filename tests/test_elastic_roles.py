@@ -26,6 +26,7 @@ from verdicts.keeper import Keeper, expire
 from verdicts.lists import entry
 from verdicts.store import Document, open_store
 from verdicts.store.elastic import ElasticStore
+from verdicts.store.elastic_schema import SETS
 
 DOC = Path(__file__).parent.parent / "docs" / "store.md"
 # Method and path (without the index) -> the scope, and privileges of which one is enough.
@@ -68,6 +69,12 @@ def needs(call: Call) -> Iterator[tuple[str, str, set[str]]]:
             kind = next(iter(head), "")
             if len(head) == 1 and kind in BULK and isinstance(head[kind], dict):
                 yield "index", head[kind].get("_index", default), BULK[kind]
+        return
+    if path == "/_msearch":
+        for line in call.body.splitlines():
+            head = json.loads(line)
+            if set(head) <= {"index", "ignore_unavailable"}:
+                yield "index", head["index"], {"read"}
         return
     index = "" if path.startswith("/_") else path.split("/")[1]
     form = path.replace(f"/{index}", "/INDEX", 1) if index else path
@@ -129,7 +136,9 @@ def write(url: str) -> None:
     store.check()
     store.top(around(at), "client")  # incidents are found in the log
     store.append(records([observation("old.example.com", at - 86_400_000 * 3)], 3))
-    assert store.retain(at - 86_400_000) == 1
+    settled(store)
+    assert store.roll_up(at) == 1
+    assert store.retain(at - 86_400_000) == 2
     store.close()
 
 
@@ -140,9 +149,12 @@ def read(url: str) -> None:
     Follower(store).poll()
     store.search(around(at))
     store.histogram(around(at), MINUTE)
+    store.cube(around(at), 60 * MINUTE, ("label", "tier"))
     store.top(around(at), "client")
+    store.domains(around(at), ["example.com"])
     list(store.reconcile(at - MINUTE, at + MINUTE))
     store.get("policy", "policy")
+    store.get_many("list", ["benign/1.net"])
     list(store.scan("list"))
     list(store.keys("list"))
     store.changes("list", 0)
@@ -172,7 +184,7 @@ def recorded() -> Iterator[tuple[str, dict[str, list[Call]]]]:
 def _clean(url: str, prefix: str) -> None:
     cleaner = ElasticStore(url)
     cleaner.client.indices.delete(index=f"{prefix}-*")
-    for name in ("log", "batches", "dead", "state", "history"):
+    for name in SETS:
         cleaner.client.options(ignore_status=404).indices.delete_index_template(name=f"{prefix}-{name}")
     cleaner.close()
 

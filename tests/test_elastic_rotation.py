@@ -11,7 +11,7 @@ from tests.stores import around, now, observation, promise, records, settled
 from verdicts.store import Document
 from verdicts.store.elastic import ElasticStore
 from verdicts.store.elastic_commit import changes_of
-from verdicts.store.elastic_schema import ROTATED, end_of, index_of
+from verdicts.store.elastic_schema import ROTATED, SETS, end_of, index_of
 
 pytestmark = pytest.mark.elastic
 HOUR = 3_600_000
@@ -23,7 +23,7 @@ def store(request: pytest.FixtureRequest) -> Iterator[ElasticStore]:
     opened.initialise()
     yield opened
     opened.client.indices.delete(index=f"{opened.settings.prefix}-*")
-    for name in ("log", "batches", "dead", "state", "history"):
+    for name in SETS:
         opened.client.indices.delete_index_template(name=f"{opened.settings.prefix}-{name}")
     opened.close()
 

@@ -278,6 +278,16 @@ def test_a_ranking_over_days_agrees_with_one_over_hours(store: Store) -> None:
     assert [(top.count, top.clients) for top in long] == [(14, 14), (13, 13), (13, 13)]
 
 
+def test_queries_of_several_domains_are_told_together(store: Store) -> None:
+    at = now()
+    rows = [observation(f"{i}.{name}", at, count=2) for name in ("a.com", "b.com", "c.com") for i in range(3)]
+    store.append(records([*rows, observation("com", at), observation("d.com", at, count=0)]))
+    settled(store)
+    wanted = ["a.com", "", "c.com", "d.com", "absent.com"]
+    assert store.domains(around(at), wanted) == {"a.com": 6, "c.com": 6}
+    assert store.domains(around(at, tier=("block",)), wanted) == store.domains(around(at), []) == {}
+
+
 @pytest.mark.parametrize("call", ["histogram", "top"])
 def test_an_unknown_field_is_named_with_the_known_ones(store: Store, call: str) -> None:
     with pytest.raises(ValueError, match="'colour': expected one of .*qname"):
@@ -511,6 +521,16 @@ def test_a_store_that_was_not_set_up_says_so(url: str) -> None:
         opened.epoch()
     opened.initialise()
     opened.close()
+
+
+def test_several_documents_are_got_at_once(store: Store) -> None:
+    many = [f"benign/{i}.org" for i in range(1200)]
+    store.commit([Document("list", key, {"note": key}) for key in many], "ann")
+    store.commit([Document("list", many[5], None)], "ann")
+    found = {document.key: document for document in store.get_many("list", [*many, "benign/absent.org"])}
+    assert sorted(found) == sorted(set(many) - {many[5]})
+    assert found[many[7]] == store.get("list", many[7])
+    assert store.get_many("list", []) == store.get_many("policy", many[:3]) == []
 
 
 def test_setting_up_twice_keeps_the_generation(url: str, store: Store) -> None:

@@ -20,6 +20,7 @@ from verdicts.store import Document, Epoch, Misconfigured, Store, Unavailable, o
 
 CHORES_EVERY_S = 10.0
 RETAIN_EVERY_S = 600.0
+ROLL_UP_EVERY_S = 60.0
 DAY_MS = 86_400_000
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class Keeper:
         self._stopping = threading.Event()
         self.reporters = Reporters()
         self._retained_at = 0.0
+        self._rolled_up_at = 0.0
         root = Path(spool_dir)
         self.spool = new_spool(root, spool_bytes)
         self.drain = Drain(root, self.spool, spool_bytes, self)
@@ -108,7 +110,8 @@ class Keeper:
                 log.exception("chores")
 
     def do_chores(self, now: int) -> None:
-        """Expire list entries, apply the retention, and whatever else was given; `now` in Unix milliseconds."""
+        """Expire list entries, apply the retention, whatever else was given, and roll up what is over; `now` in Unix
+        milliseconds."""
         expire(self.store, now)
         if time.monotonic() - self._retained_at > RETAIN_EVERY_S or not self._retained_at:
             self._retained_at = time.monotonic()
@@ -116,6 +119,11 @@ class Keeper:
             self.store.forget(INCIDENT, now - self._retention_ms)  # its evidence is rows of the log
         for chore in self._chores:
             chore(self.store)
+        # Last: no answer depends on it, and who may not do it still does the rest. One that is behind goes on at once.
+        if time.monotonic() - self._rolled_up_at > ROLL_UP_EVERY_S or not self._rolled_up_at:
+            self._rolled_up_at = time.monotonic()
+            if self.store.roll_up(now):
+                self._rolled_up_at = 0.0
 
 
 def expire(store: Store, now: int) -> int:

@@ -132,6 +132,9 @@ class BatchState(NamedTuple):
         return self.rows - self.stored - self.dead
 
 
+MAX_DOMAINS = 1000  # of one question
+
+
 class LogStore(Protocol):
     """The records. Implementations are used by one process at a time for writing, by any number for reading."""
 
@@ -155,11 +158,20 @@ class LogStore(Protocol):
         """The `limit` highest values of the field `by` (qname, registered, client, ...), ordered by
         `count`, `clients`, `score` or `enforced`."""
 
+    def domains(self, where: Filter, registered: Sequence[str]) -> dict[str, int]:
+        """Queries of each of some registered domains (at most MAX_DOMAINS; an empty one is none), of those that have
+        any."""
+
     def reconcile(self, start: int, end: int) -> Iterator[BatchState]:
         """Each batch reported in the range, with what was stored of it."""
 
     def discarded(self, start: int, end: int) -> int:
         """How many queries the reports of the range had to leave out: seen, and in no record."""
+
+    def roll_up(self, now: int) -> int:
+        """Bring the roll-ups of the time that is over (`now`: Unix milliseconds) up to what the records say, as far as
+        a few seconds allow; return how many rows of them were written. Harmless when others do the same: no answer
+        depends on it, only what an answer costs."""
 
     def retain(self, before: int) -> int:
         """Remove records older than `before` (Unix milliseconds), whole indices where the store has them;
@@ -221,6 +233,9 @@ class StateStore(Protocol):
 
     def get(self, kind: str, key: str) -> Document | None:
         """One document, or None when it is absent or removed."""
+
+    def get_many(self, kind: str, keys: Sequence[str]) -> list[Document]:
+        """Those of some documents that are there, in no order."""
 
     def scan(self, kind: str, prefix: str = "", after: str = "") -> Iterator[Document]:
         """All present documents of a kind whose key begins with `prefix`, in key order, from the first key beyond

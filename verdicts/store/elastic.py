@@ -9,11 +9,12 @@ from verdicts.store import Misconfigured, Unavailable
 from verdicts.store.elastic_client import OLDEST_VERSION, connect, settings_of, translated
 from verdicts.store.elastic_log import LogWrites
 from verdicts.store.elastic_queries import LogReads
+from verdicts.store.elastic_rollup import Rollups
 from verdicts.store.elastic_schema import SCHEMA_VERSION, SETS, index_body, template
 from verdicts.store.elastic_state import State
 
 
-class ElasticStore(LogWrites, LogReads, State):
+class ElasticStore(LogWrites, Rollups, LogReads, State):
     """`Store` in Elasticsearch. `initialise` puts the templates and the two indices that do not rotate."""
 
     def __init__(self, url: str, readonly: bool = False) -> None:

@@ -1,9 +1,9 @@
 """Index templates with explicit mappings, and which index a time belongs to.
 
-Five sets of indices below one prefix: `PREFIX-log-DAY` (records), `PREFIX-batches-DAY` (what reports promised),
-`PREFIX-dead-DAY` (what Elasticsearch refused), `PREFIX-state` (the documents people decide) and `PREFIX-history`
-(their commits). Only field types that every distribution has: date, keyword, ip, long, half_float, boolean, and alias
-for a value that ECS has under two names.
+Six sets of indices below one prefix: `PREFIX-log-DAY` (records), `PREFIX-rollup-DAY` (their counts, see
+`elastic_counts`), `PREFIX-batches-DAY` (what reports promised), `PREFIX-dead-DAY` (what Elasticsearch refused),
+`PREFIX-state` (the documents people decide) and `PREFIX-history` (their commits). Only field types that every
+distribution has: date, keyword, ip, long, half_float, boolean, and alias for a value that ECS has under two names.
 
 A row is some 80 octets on disk, and half of that are structures for questions; so a log index has those alone that a
 question needs. A name is found by its registered domain, which is indexed, and then by its values; a score by its
@@ -65,6 +65,15 @@ LOG_FIELDS = {
     "ml_is_dga.malicious_prediction": _LONG,
     "ml_is_dga.malicious_probability": _alias("verdict.generated"),
 }  # fmt: skip
+# The fields of few values: what the roll-up counts by, and how a `Filter` calls each.
+ROLLED = {
+    "resolver": "observer.name", "mode": "verdict.mode", "qtype": "dns.question.type", "label": "verdict.label",
+    "tier": "verdict.tier", "action": "verdict.action", "enforced": "verdict.enforced", "source": "verdict.source",
+    "model": "verdict.model", "reason": "verdict.reason", "rcode": "dns.response_code",
+}  # fmt: skip
+ROLLUP_FIELDS = {
+    **{path: LOG_FIELDS[path] for path in ("@timestamp", *ROLLED.values(), "verdict.count")}, "rows": _LONG,
+}  # fmt: skip
 BATCH_FIELDS = {
     "@timestamp": _DATE, "resolver": _KEYWORD, "boot": _KEYWORD, "batch": {"type": "long"}, "seen": _LONG,
     "discarded": _LONG, "rows": _LONG,
@@ -83,9 +92,10 @@ HISTORY_FIELDS = {
     "time": _DATE, "author": _KEPT, "note": _KEPT, "kinds": _KEYWORD, "keys": {"type": "keyword"}, "changes": _KEPT,
 }  # fmt: skip
 SETS = {
-    "log": LOG_FIELDS, "batches": BATCH_FIELDS, "dead": DEAD_FIELDS, "state": STATE_FIELDS, "history": HISTORY_FIELDS,
+    "log": LOG_FIELDS, "rollup": ROLLUP_FIELDS, "batches": BATCH_FIELDS, "dead": DEAD_FIELDS, "state": STATE_FIELDS,
+    "history": HISTORY_FIELDS,
 }  # fmt: skip
-ROTATED = ("log", "batches", "dead")
+ROTATED = ("log", "batches", "dead", "rollup")
 
 
 def template(prefix: str, name: str, shards: int, replicas: int) -> dict[str, Any]:

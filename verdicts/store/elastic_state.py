@@ -1,7 +1,7 @@
 """Documents, their history and the epoch, as they are read from Elasticsearch (written: elastic_commit)."""
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain
@@ -15,6 +15,7 @@ from verdicts.store.elastic_client import translated
 from verdicts.store.elastic_commit import Commits, changes_of, document_of, id_of
 from verdicts.store.elastic_forget import Forgets
 
+MANY = 1000  # documents that are got at once
 PAGE = 10_000  # hits in one answer: `index.max_result_window` as Elasticsearch comes
 SLICES = 3  # in which all keys are read at once: one is decoded while the server makes the next
 KEEP_ALIVE = "2m"  # between two pages of one slice
@@ -32,6 +33,16 @@ class State(Commits, Forgets):
                 return None
         document = document_of(found["_source"])
         return document if document.body is not None else None
+
+    def get_many(self, kind: str, keys: Sequence[str]) -> list[Document]:
+        """Those of some documents that are there."""
+        found: list[Document] = []
+        for start in range(0, len(keys), MANY):
+            ids = [id_of(kind, key) for key in keys[start : start + MANY]]
+            with translated():
+                items = self.client.mget(index=self._state, ids=ids).body["docs"]
+            found += [document_of(item["_source"]) for item in items if item.get("found")]
+        return [document for document in found if document.body is not None]
 
     def scan(self, kind: str, prefix: str = "", after: str = "") -> Iterator[Document]:
         """All present documents of a kind under a key prefix, in key order, beyond `after`."""

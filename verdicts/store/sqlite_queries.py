@@ -11,7 +11,7 @@ from verdicts.store import BatchState, Bucket, Cell, Filter, Page
 from verdicts.store.sqlite_cover import ROLLUPS, Piece, cover, field_column, key_text, rows_of, sliced, within
 from verdicts.store.sqlite_filter import Keyed, Where, dimensions, exact_keys, one_key, only_dimensions, where_of
 from verdicts.store.sqlite_log import CLASSES, DIMS
-from verdicts.store.sqlite_schema import HOUR, ROW_BITS
+from verdicts.store.sqlite_schema import DAY, HOUR, ROW_BITS
 from verdicts.store.sqlite_top import Tops
 
 COUNT_BITS = 40  # a record counts at most 2**32 queries (verdicts.observations)
@@ -130,6 +130,15 @@ class LogReads(Tops):
         for time, number, count in found:
             label, tier = CLASSES[number]
             counts[time, tuple(label if field == "label" else tier for field in by)] += count
+
+    def domains(self, where: Filter, registered: Sequence[str]) -> dict[str, int]:
+        """Queries of each of some registered domains."""
+        width = DAY * (1 + (where.end - where.start) // DAY)
+        counts: dict[str, int] = defaultdict(int)
+        for domain in set(registered) - {""}:
+            for cell in self.cube(msgspec.structs.replace(where, registered=domain), width, ()):
+                counts[domain] += cell.count
+        return dict(counts)
 
     def reconcile(self, start: int, end: int) -> Iterator[BatchState]:
         """Each batch reported in the range, with what was stored of it."""

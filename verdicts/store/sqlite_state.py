@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -80,6 +80,12 @@ class State:
         """One document, or None when it is absent or removed."""
         rows = self._documents("kind = ? AND key = ? AND body IS NOT NULL", (kind, key))
         return rows[0] if rows else None
+
+    def get_many(self, kind: str, keys: Sequence[str]) -> list[Document]:
+        """Those of some documents that are there."""
+        listed = msgspec.json.encode(list(keys)).decode()
+        wanted = "kind = ? AND key IN (SELECT value FROM json_each(?)) AND body IS NOT NULL"
+        return self._documents(wanted, (kind, listed))
 
     def scan(self, kind: str, prefix: str = "", after: str = "") -> Iterator[Document]:
         """All present documents of a kind under a key prefix, in key order, beyond `after`."""
