@@ -18,6 +18,7 @@ from dashboard.processes import Part, orphaned, serve_in
 from dashboard.server import quiet, serve
 from dashboard.settings import Settings
 from dashboard.signin import Signin, signin_of
+from dashboard.warm import keep_warm
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -113,10 +114,12 @@ async def run(settings: Settings, signin: Signin, part: Part | None = None) -> N
     loop.set_exception_handler(quiet)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
-    alone = asyncio.create_task(orphaned(part.parent, stopped)) if part else None
+    tasks = [asyncio.create_task(orphaned(part.parent, stopped))] if part else []
+    if part is None or part.first:
+        tasks.append(asyncio.create_task(keep_warm(reader_of(settings.store_url), client)))
     await stopped.wait()
-    if alone is not None:
-        alone.cancel()
+    for task in tasks:
+        task.cancel()
     server.stop(wait=False)
     data.close()
     await client.close()

@@ -60,11 +60,17 @@ class Data:
         width = DAY * (1 + (where.end - where.start) // DAY)
         return await self.cube(where, width, by, keep)
 
+    async def domains(self, where: Filter, registered: tuple[str, ...], keep: float = LIVE) -> dict[str, int]:
+        return await self.ask(("domains", where, registered), lambda s: s.domains(where, registered), keep)
+
     async def documents(self, kind: str, prefix: str = "", keep: float = LIVE) -> list[Document]:
         return await self.ask(("scan", kind, prefix), lambda s: list(s.scan(kind, prefix)), keep)
 
     async def document(self, kind: str, key: str, keep: float = 0.0) -> Document | None:
         return await self.ask(("get", kind, key), lambda s: s.get(kind, key), keep)
+
+    async def several(self, kind: str, keys: tuple[str, ...], keep: float = 0.0) -> list[Document]:
+        return await self.ask(("several", kind, keys), lambda s: s.get_many(kind, keys), keep)
 
     async def history(
         self, kind: str = "", key: str = "", limit: int = 100, before: int | None = None, keep: float = 0.0

@@ -21,41 +21,36 @@ DURATIONS: dict[str, int | None] = {
 SHOWN_LIST = {"benign": "allowlist", "blocklist": "blocklist", "honeypot": "honeypot"}
 
 
+def keys_over(name: str) -> tuple[str, ...]:
+    """The keys of all entries that would hold a normalised name, in the order in which they decide: the longest suffix
+    first, then the tie's order."""
+    return tuple(f"{kind}/{suffix}" for suffix in names.suffixes(name) for kind in LIST_NAMES)
+
+
 async def entries_over(data: Data, name: str) -> list[Document]:
-    """The list entries that hold a normalised name, the deciding one first (longest suffix, then the tie's order)."""
-    found = []
-    for suffix in names.suffixes(name):
-        for kind in LIST_NAMES:
-            document = await data.document("list", f"{kind}/{suffix}", keep=0.5)
-            if document is not None and document.body is not None:
-                found.append(document)
-    return found
+    """The list entries that hold a normalised name, the deciding one first."""
+    keys = keys_over(name)
+    return sorted(await data.several("list", keys, keep=0.5), key=lambda document: keys.index(document.key))
 
 
-def deciding(store: Store, name: str) -> str:
-    """The key of the list entry that decides a normalised name, empty where none does. Blocks."""
-    keys = (f"{kind}/{suffix}" for suffix in names.suffixes(name) for kind in LIST_NAMES)
-    return next((key for key in keys if store.get("list", key) is not None), "")
+def deciding(store: Store, asked: Iterable[str]) -> dict[str, str]:
+    """Of some normalised names the key of the list entry that decides each, empty where none does. Blocks."""
+    over = {name: keys_over(name) for name in asked}
+    held = {
+        document.key for document in store.get_many("list", sorted({key for keys in over.values() for key in keys}))
+    }
+    return {name: next((key for key in keys if key in held), "") for name, keys in over.items()}
 
 
 def allowed(store: Store, asked: Iterable[str]) -> set[str]:
     """Of some names those that the allowlist lets pass now. Blocks."""
-    held = {
-        name
-        for name in asked
-        if any(store.get("list", f"benign/{suffix}") is not None for suffix in names.suffixes(name))
-    }
-    return {name for name in held if deciding(store, name).startswith("benign/")}
+    return {name for name, key in deciding(store, asked).items() if key.startswith("benign/")}
 
 
 def overruled(store: Store, chosen: Iterable[str], kind: str) -> list[tuple[str, str]]:
     """Of names that were just put on a list: those that another entry decides still, with its key. Blocks."""
-    found = []
-    for name in chosen:
-        key = deciding(store, name)
-        if key and not key.startswith(f"{kind}/"):
-            found.append((name, key))
-    return found
+    found = deciding(store, chosen).items()
+    return [(name, key) for name, key in found if key and not key.startswith(f"{kind}/")]
 
 
 def entry_row(document: Document) -> dict[str, Any]:

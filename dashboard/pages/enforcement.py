@@ -136,14 +136,16 @@ class Enforcement(Page):
             data.totals(self.filters.where(), keep=10),
         )
         totals = counts_of(by_source)
-        domains = {split(top.key).registered for top in tops}
-        counts = dict(zip(domains, await asyncio.gather(*(self._asked(domain) for domain in domains)), strict=True))
+        domains = tuple(sorted({split(top.key).registered for top in tops}))
         listed = [top.key for top in tops]
-        passing = await data.ask(("allowed", *listed), lambda store: allowed(store, listed), 5)
+        counts, passing = await asyncio.gather(
+            data.domains(self.filters.where(), domains, keep=60),
+            data.ask(("allowed", *listed), lambda store: allowed(store, listed), 5),
+        )
         rows = [
             {
                 **top_row(top),
-                "popularity": counts[split(top.key).registered],
+                "popularity": counts.get(split(top.key).registered, 0),
                 "passing": top.key in passing,
                 "open": top.key not in passing,
             }
@@ -177,10 +179,6 @@ class Enforcement(Page):
                 "tier": "plain",
             },
         ]
-
-    async def _asked(self, registered: str) -> int:
-        counts = await self.context.data.totals(self.filters.where(registered=registered), keep=60)
-        return sum(cell.count for cell in counts)
 
     async def read_policy(self) -> None:
         """Show the policy in force."""
