@@ -80,7 +80,7 @@ class Data:
         )
 
     async def batches(self, start: int, end: int, keep: float = LIVE) -> list[Any]:
-        return await self.ask(("reconcile", start, end), lambda s: list(s.reconcile(start, end)), keep)
+        return await self.ask(("reconcile", start, end), lambda s: list(s.reconcile(start, end, kept=True)), keep)
 
     async def discarded(self, start: int, end: int, keep: float = LIVE) -> int:
         return await self.ask(("discarded", start, end), lambda s: s.discarded(start, end), keep)

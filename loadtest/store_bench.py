@@ -150,7 +150,8 @@ def copy_day(store: SqliteStore, back: int) -> None:
     shift, offset = back * DAY, back * DAY_BATCHES
     with store._transaction() as db:
         db.execute(
-            "INSERT INTO batches SELECT id + ?, resolver, ? || substr(boot, 2), batch, time - ?, seen, discarded, rows"
+            "INSERT INTO batches (id, resolver, boot, batch, time, seen, discarded, rows)"  # the rest is counted
+            " SELECT id + ?, resolver, ? || substr(boot, 2), batch, time - ?, seen, discarded, rows"
             f" FROM batches WHERE id < {DAY_BATCHES}",
             (offset, str(back), shift),
         )
@@ -167,7 +168,8 @@ def copy_day(store: SqliteStore, back: int) -> None:
             ("hours", "", "dim, count, score, generated, last - :shift"),
             ("tops", "field, key, ", "class, parent, count, enforced, score, generated, last - :shift"),
             ("days", "field, key, ", "class, count, enforced, score, generated, last - :shift"),
-            ("bad", "field, key, ", "dim, count, score, generated, last - :shift"),
+            ("bad", "", "qname, client, dim, registered, count, score, generated, last - :shift"),
+            ("suspect", "", "qname, client, dim, registered, count, score, generated, last - :shift"),
             ("asked", "field, key, ", "class, client, count, enforced, score, generated, last - :shift"),
         ):
             db.execute(
@@ -222,8 +224,8 @@ def questions(store: Store) -> dict[str, Callable[[], object]]:
         ask("one popular domain, clients", partial(store.top, domain, "client", 10))
         ask("one popular domain, names", partial(store.top, domain, "qname", 12))
         ask("one popular name, records", partial(store.search, exact, 100))
-    asked["hour: reconciliation"] = lambda: list(store.reconcile(last - HOUR, last))
-    asked["day: reconciliation"] = lambda: list(store.reconcile(last - DAY, last))
+    asked["hour: reconciliation"] = lambda: list(store.reconcile(last - HOUR, last, kept=True))
+    asked["day: reconciliation"] = lambda: list(store.reconcile(last - DAY, last, kept=True))
     return asked
 
 

@@ -307,6 +307,7 @@ def test_reconciliation_tells_complete_batches_from_missing_rows(store: Store) -
     found = list(store.reconcile(at, at + 3))
     assert [(s.batch, s.rows, s.stored, s.missing) for s in found] == [(1, 10, 10, 0), (2, 10, 7, 3), (3, 0, 0, 0)]
     assert [(s.seen, s.discarded) for s in found] == [(20, 0), (20, 0), (4, 4)]
+    assert list(store.reconcile(at, at + 3, kept=True)) == found
 
 
 def test_what_reports_left_out_is_summed_over_any_range(store: Store) -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.stores import MINUTE, now, observation, records
+from tests.stores import MINUTE, now, observation, promise, records
 from verdicts.observations import Observation
+from verdicts.records import Record
 from verdicts.store import Filter, Misconfigured
 from verdicts.store.sqlite import SqliteStore
-from verdicts.store.sqlite_log import BAD, KEYS
-from verdicts.store.sqlite_schema import DAY, HOUR, MIGRATIONS, migrate
+from verdicts.store.sqlite_askers import count_askers
+from verdicts.store.sqlite_log import NAMED
+from verdicts.store.sqlite_schema import DAY, HOUR, MIGRATIONS
 
 
 @pytest.fixture
@@ -76,40 +78,134 @@ def test_clients_of_one_domains_names_and_of_one_clients_names_are_told(store: S
     assert [(top.key, top.count, top.clients) for top in own] == [("1.example.com", 10, 1)]
 
 
-def test_a_store_of_the_first_version_gets_its_malicious_roll_up(store: SqliteStore) -> None:
-    at = now() - DAY
-    rows = [
+VERSION_5 = (
+    *(f"DROP TRIGGER {table}_{name}" for table in ("records", "dead") for name in ("come", "gone")),
+    "ALTER TABLE batches DROP COLUMN stored", "ALTER TABLE batches DROP COLUMN dead", "DROP TABLE bad",
+    "DROP TABLE suspect",
+)  # fmt: skip
+OF_VERSION_2 = "CREATE TABLE bad (field INTEGER, key TEXT, time INTEGER, dim INTEGER, PRIMARY KEY (field, key, time))"
+
+
+def older(store: SqliteStore, version: int, *undo: str) -> None:
+    """Make a store what a former version left."""
+    store.close()
+    db = store._connect(create=False)
+    for statement in (*VERSION_5, *undo, f"PRAGMA user_version = {version}"):
+        db.execute(statement)
+    store.close()
+
+
+def named(store: SqliteStore) -> list[list[tuple[object, ...]]]:
+    """The rows of the roll-ups that keep name and client, and what batches keep of themselves."""
+    columns = "time, qname, client, dim, registered, count, score, generated, last"
+    found = [store._all(f"SELECT {columns} FROM {table} ORDER BY time, qname, client, dim") for table, _ in NAMED]
+    return [*found, store._all("SELECT id, stored, dead FROM batches ORDER BY id")]
+
+
+def odd_rows(at: int) -> list[Observation]:
+    """Rows of every tier and of two response codes, some equal but for their minute."""
+    return [
         observation(
             f"x{i % 9}.bad.net", at + i * 7 * MINUTE, client=f"192.0.2.{i % 4}", count=1 + i % 3, score=i / 128,
             tier=("none", "alert", "block")[i % 3], label="malicious" if i % 3 else "benign",
+            rcode="NXDOMAIN" if i % 5 else "NOERROR",
         )
         for i in range(90)
     ]  # fmt: skip
-    store.append(records(rows))
+
+
+@pytest.mark.parametrize(
+    ("version", "undo"),
+    [
+        (1, ("DROP TABLE askers", "DROP INDEX batches_discarded", "CREATE INDEX tops_bad ON tops (field, time)")),
+        (4, (OF_VERSION_2, 'UPDATE askers SET clients = \'["192.0.2.1","192.0.2.2"]\'')),
+    ],
+)
+def test_an_older_store_gets_the_roll_ups_and_counts_of_today(
+    store: SqliteStore, version: int, undo: tuple[str, ...]
+) -> None:
+    at = now() - 3 * DAY
+    rows = odd_rows(at)
+    store.append([*records(rows), *records([observation("late.example.com", 5)], 3)], [promise(rows)])
     store.append(records(rows, 2))  # a second set adds to the sums of the first
-    expected = store._all("SELECT * FROM bad ORDER BY field, key, time, dim")
-    assert {row[0] for row in expected} == set(range(len(KEYS)))
-    store.close()
-    older = store._connect(create=False)  # the same store as version 1 left it
-    older.execute("DROP TABLE bad")
-    older.execute("DROP TABLE askers")
-    older.execute("DROP INDEX batches_discarded")
-    older.execute("CREATE INDEX tops_bad ON tops (field, time) WHERE class >= 2")
-    older.execute("PRAGMA user_version = 1")
-    migrate(older)
-    assert older.execute("PRAGMA user_version").fetchone()[0] == len(MIGRATIONS)
-    assert older.execute("SELECT * FROM bad ORDER BY field, key, time, dim").fetchall() == expected
+    day = at // DAY * DAY
+    store._open_writer(create=False).execute(
+        "INSERT INTO askers (field, key, time, clients) VALUES (0, 'x0.bad.net', ?, packed('[]'))", (day - DAY,)
+    )
+    expected = named(store)
+    assert all(expected) and len(expected[0]) < len(expected[1])
+    older(store, version, *undo)
+    store.initialise()
+    assert store.check() == []
+    assert named(store) == expected
+    assert store._all("PRAGMA user_version") == [(len(MIGRATIONS),)]
+    if version == 4:
+        asked = count_askers(store._all, 0, "x0.bad.net", day - DAY, day, range(4), ())
+        assert asked == 2
+    store.append(records(rows, 4), [promise(rows, 4)])
+    assert list(store.reconcile(0, now() + DAY, kept=True)) == list(store.reconcile(0, now() + DAY))
 
 
-def test_the_malicious_roll_up_holds_each_bad_query_and_loses_it_by_age(store: SqliteStore) -> None:
+@pytest.mark.parametrize("by", ["qname", "registered", "client"])
+@pytest.mark.parametrize(
+    "wanted",
+    [{"rcode": ("NXDOMAIN",)}, {"label": ("malicious",)}, {"rcode": ("NXDOMAIN",), "tier": ("block",)}, {}],
+    ids=str,
+)
+@pytest.mark.parametrize("client", ["192.0.2.3", ""])
+@pytest.mark.parametrize("hours", [1, 9])
+def test_a_ranking_of_what_is_suspect_counts_what_a_search_finds(
+    store: SqliteStore, hours: int, client: str, wanted: dict[str, tuple[str, ...]], by: str
+) -> None:
+    at = now() - DAY
+    store.append(records(odd_rows(at)))
+    store.append(records(odd_rows(at), 2))
+    where = Filter(at + 5 * MINUTE, at + hours * HOUR, client=client, **wanted)  # type: ignore[arg-type]
+    expected: dict[str, list[Record]] = {}
+    for record in store.search(where, 1000).records:
+        expected.setdefault(getattr(record, by), []).append(record)
+    assert {top.key: (top.count, top.clients, top.score, top.last) for top in store.top(where, by, 100)} == {
+        key: (
+            sum(record.count for record in found), len({record.client for record in found}),
+            max(record.score for record in found), max(record.last for record in found),
+        )
+        for key, found in expected.items()
+    }  # fmt: skip
+
+
+def test_what_a_batch_keeps_of_itself_follows_each_of_its_rows(store: SqliteStore) -> None:
+    at = now()
+    rows = [observation(f"{i}.example.com", at - i * HOUR) for i in range(6)]
+    for number in (1, 2, 1):  # the last is a repeat
+        store.append(records(rows, number)[: 6 - number], [promise(rows, number, at)])
+    store.append(records([observation("too.old.example.com", 5)], 3), [promise(rows[:1], 3, at)])
+
+    def both() -> list[tuple[int, int, int]]:
+        kept = list(store.reconcile(0, at + 1, kept=True))
+        assert kept == list(store.reconcile(0, at + 1))
+        return [(state.batch, state.stored, state.dead) for state in kept]
+
+    assert both() == [(1, 5, 0), (2, 4, 0), (3, 0, 1)]
+    store.retain(at - 3 * HOUR)
+    assert both() == [(1, 4, 0), (2, 4, 0), (3, 0, 1)]
+    writer = store._open_writer(create=False)
+    writer.execute("DELETE FROM records WHERE qname = '0.example.com'")  # whoever does it, and however
+    writer.execute("DELETE FROM dead")
+    assert both() == [(1, 3, 0), (2, 3, 0), (3, 0, 0)]
+    writer.execute("DROP TRIGGER records_gone")
+    writer.execute("DELETE FROM records")
+    assert [state.stored for state in store.reconcile(0, at + 1)] == [0, 0, 0]  # a proof reads the rows
+
+
+def test_the_malicious_roll_ups_hold_each_bad_query_and_lose_it_by_age(store: SqliteStore) -> None:
     at = now()
     for number, time in enumerate((at - 9 * DAY, at - HOUR), 1):
         rows = [observation("good.org", time), observation("bad.net", time, tier="block", label="malicious", count=3)]
         store.append(records(rows, number))
-    direct = f"SELECT sum(count) FROM records r JOIN dims d ON d.id = r.dim WHERE {BAD}"
     for expected in (6, 3):
-        assert store._all(direct)[0][0] == expected
-        assert store._all("SELECT field, sum(count) FROM bad GROUP BY field") == [(i, expected) for i in range(3)]
+        for table, held in NAMED:
+            direct = f"SELECT sum(count) FROM records r JOIN dims d ON d.id = r.dim WHERE {held}"
+            assert store._all(direct) == store._all(f"SELECT sum(count) FROM {table}") == [(expected,)]
         store.retain(at - 5 * DAY)
 
 
@@ -191,12 +287,7 @@ def test_a_store_of_the_third_version_gets_its_lists_of_clients_with_the_next_ap
     today = now() // DAY * DAY
     where = Filter(today - 5 * DAY, today + DAY)
     store.append(records(popular(today - 5 * DAY, 5, range(8))))
-    store.close()
-    older = store._connect(create=False)
-    older.execute("DROP TABLE askers")
-    older.execute("DELETE FROM meta WHERE name = 'askers'")
-    older.execute("PRAGMA user_version = 3")
-    store.close()
+    older(store, 3, OF_VERSION_2, "DROP TABLE askers", "DELETE FROM meta WHERE name = 'askers'")
     assert store.check() == [
         f"store {store.path}: schema version 3, expected {len(MIGRATIONS)}; run `verdict store init`"
     ]

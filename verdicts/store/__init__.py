@@ -162,8 +162,11 @@ class LogStore(Protocol):
         """Queries of each of some registered domains (at most MAX_DOMAINS; an empty one is none), of those that have
         any."""
 
-    def reconcile(self, start: int, end: int) -> Iterator[BatchState]:
-        """Each batch reported in the range, with what was stored of it."""
+    def reconcile(self, start: int, end: int, kept: bool = False) -> Iterator[BatchState]:
+        """Each batch reported in the range, with what was stored of it: counted anew, which reads every row of it.
+
+        With `kept` a store may tell the numbers instead that it wrote with the rows, all or nothing, in no time.
+        """
 
     def discarded(self, start: int, end: int) -> int:
         """How many queries the reports of the range had to leave out: seen, and in no record."""

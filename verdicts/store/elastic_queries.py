@@ -68,7 +68,7 @@ class LogReads(Tops):
         found = values_of(self.search_log(size=0, query=wanted, aggs=aggs))
         return {key_of(bucket): count for bucket in found if (count := int(bucket["count"]["value"]))}
 
-    def reconcile(self, start: int, end: int) -> Iterator[BatchState]:
+    def reconcile(self, start: int, end: int, kept: bool = False) -> Iterator[BatchState]:
         """Each batch reported in the range, with what was stored of it."""
         after: list[Any] | None = None
         seen: set[tuple[str, str, int]] = set()

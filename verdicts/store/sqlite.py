@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from verdicts.store import Misconfigured, Unavailable
+from verdicts.store.sqlite_ahead import ReadAhead
 from verdicts.store.sqlite_filter import in_network
 from verdicts.store.sqlite_log import LogWrites
 from verdicts.store.sqlite_queries import LogReads
@@ -36,6 +37,7 @@ class SqliteStore(LogWrites, LogReads, State):
         self._write_lock = threading.RLock()
         self._writer_connection: sqlite3.Connection | None = None
         self._lock_file: int | None = None
+        self._ahead = ReadAhead(lambda: self._connect(create=False))
 
     def initialise(self) -> None:
         """Create the file and its tables; harmless when they are there."""
@@ -63,6 +65,7 @@ class SqliteStore(LogWrites, LogReads, State):
 
     def close(self) -> None:
         """Close every connection and give the writer lock back."""
+        self._ahead.close()
         with self._write_lock:
             for connection in self._opened:
                 connection.close()

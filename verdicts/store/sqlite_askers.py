@@ -1,9 +1,9 @@
 """Who asked for a popular name or domain, one list a day.
 
 To count the distinct clients of twenty popular names over a week from `asked` is to read half a million rows. A day
-that is over hardly changes, so each of its popular keys gets its clients as one JSON list in `askers`, a few keys with
-each append. A key and day without a list, today's above all, is counted from `asked`: a list saves time and is never
-needed.
+that is over hardly changes, so each of its popular keys gets its clients as one JSON list in `askers`, packed, a few
+keys with each append. A key and day without a list, today's above all, is counted from `asked`: a list saves time and
+is never needed.
 
 Invariant: a list holds exactly the clients that `asked` has for its key and day. Late rows are added to both in one
 transaction.
@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from verdicts.store.sqlite_schema import DAY, HOUR
+from verdicts.store.sqlite_schema import DAY, HOUR, packed, unpacked
 
 POPULAR = 200  # queries of a day, in one class; fewer have few clients
 AT_ONCE = 20  # keys of one append: some hundredths of a second
@@ -29,8 +29,8 @@ SELECT DISTINCT key FROM days d WHERE field = ? AND time = ? AND class IN (0, 1,
     AND NOT EXISTS (SELECT 1 FROM askers a WHERE a.field = d.field AND a.key = d.key AND a.time = d.time) LIMIT ?
 """
 _LIST = """
-INSERT INTO askers (field, key, time, clients) SELECT :field, :key, :time, json_group_array(client)
-    FROM (SELECT DISTINCT client FROM asked WHERE field = :field AND key = :key AND time = :time)
+INSERT INTO askers (field, key, time, clients) SELECT :field, :key, :time, packed(json_group_array(client))
+    FROM (SELECT DISTINCT client FROM asked WHERE field = :field AND key = :key AND time = :time ORDER BY client)
 """
 
 
@@ -72,8 +72,8 @@ def add_late(db: sqlite3.Connection, now: int) -> bool:
         for number, clients in late.fetchall():
             there = db.execute("SELECT clients FROM askers WHERE id = ?", (number,)).fetchone()[0]
             known = set(_clients(there))
-            if more := known.union(_clients(clients)) - known:
-                listed = msgspec.json.encode(sorted(known | more)).decode()
+            if more := known.union(msgspec.json.decode(clients, type=list[str])) - known:
+                listed = packed(msgspec.json.encode(sorted(known | more)).decode())
                 db.execute("UPDATE askers SET clients = ? WHERE id = ?", (listed, number))
     _set_next_day(db, min(day, oldest - oldest % DAY))  # other keys of its day may have become popular
     return bool(newest < in_time)
@@ -125,8 +125,8 @@ def _marks(numbers: Iterable[int]) -> str:
     return ", ".join(map(str, numbers))
 
 
-def _clients(listed: str) -> list[str]:
-    return msgspec.json.decode(listed, type=list[str])
+def _clients(listed: bytes) -> list[str]:
+    return msgspec.json.decode(unpacked(listed), type=list[str])
 
 
 def _settled(day: int, now: int) -> bool:

@@ -51,19 +51,34 @@ def within(pieces: list[Piece], interval: int) -> Iterator[Piece]:
             start = last
 
 
-def rows_of(reader: sqlite3.Connection, where: Filter, table: str, start: int, end: int) -> tuple[str, list[Any]]:
-    """FROM and WHERE of the rows `r` of a table in a range that match."""
+def rows_of(
+    reader: sqlite3.Connection, where: Filter, table: str, start: int, end: int, walk: bool = False
+) -> tuple[str, list[Any]]:
+    """FROM and WHERE of the rows `r` of a table in a range that match.
+
+    With `walk` the records are read in the order of time, or of time within each dimension, where no key is wanted: the
+    planner would take an index of all clients to have them in the order of their groups, and a page of the disk each.
+    """
     wanted = _wanted(reader, where, start, end)
-    # For the seconds at a range's end the planner would look up each client in an index that happens to hold counts.
-    short = table == "records" and end - start < HOUR and only_dimensions(where) and "r.dim" not in wanted.sql
-    index = " INDEXED BY records_time" if short else ""
-    return f"FROM {table} r{index} WHERE {wanted.sql}", list(wanted.values)
+    return f"FROM {table} r{_index(where, table, wanted, end - start, walk)} WHERE {wanted.sql}", list(wanted.values)
 
 
-def source(reader: sqlite3.Connection, where: Filter, table: str, start: int, end: int) -> tuple[str, list[Any]]:
+def source(
+    reader: sqlite3.Connection, where: Filter, table: str, start: int, end: int, walk: bool = False
+) -> tuple[str, list[Any]]:
     """The same, joined with their dimensions `d`."""
     wanted = _wanted(reader, where, start, end)
-    return f"FROM {table} r CROSS JOIN dims d ON d.id = r.dim WHERE {wanted.sql}", list(wanted.values)
+    index = _index(where, table, wanted, 0, walk) if walk else ""
+    return f"FROM {table} r{index} CROSS JOIN dims d ON d.id = r.dim WHERE {wanted.sql}", list(wanted.values)
+
+
+def _index(where: Filter, table: str, wanted: Where, width: int, walk: bool) -> str:
+    if table != "records" or not only_dimensions(where):
+        return ""
+    if walk and "r.dim" in wanted.sql:
+        return " INDEXED BY records_dim"
+    # For the seconds at a range's end the planner would look up each client in an index that happens to hold counts.
+    return " INDEXED BY records_time" if "r.dim" not in wanted.sql and (walk or width < HOUR) else ""
 
 
 def _wanted(reader: sqlite3.Connection, where: Filter, start: int, end: int) -> Where:

@@ -22,7 +22,9 @@ KEYS = ("qname", "registered", "client")  # `tops.field` is the index here
 # The strongest last, so that the maximum of a class is the strongest tier seen.
 CLASS = "CASE d.tier WHEN 'block' THEN 3 WHEN 'alert' THEN 2 ELSE CASE d.label WHEN 'unknown' THEN 1 ELSE 0 END END"
 CLASSES = (("benign", "none"), ("unknown", "none"), ("malicious", "alert"), ("malicious", "block"))
-BAD = "(d.tier IN ('alert', 'block') OR d.label = 'malicious')"  # what the roll-up `bad` holds
+BAD = "(d.tier IN ('alert', 'block') OR d.label = 'malicious')"
+MISSED = "d.rcode = 'NXDOMAIN'"
+NAMED = (("bad", BAD), ("suspect", f"({BAD} OR {MISSED})"))  # roll-ups by hour that keep name and client, and of what
 RETAIN_ROWS = 20_000  # removed in one transaction, so that an append never waits long
 
 _STAGE = """
@@ -79,6 +81,7 @@ class LogWrites:
             db.execute("DELETE FROM hours WHERE time < ?", (before - before % HOUR,))
             db.execute("DELETE FROM tops WHERE time < ?", (before - before % HOUR,))
             db.execute("DELETE FROM bad WHERE time < ?", (before - before % HOUR,))
+            db.execute("DELETE FROM suspect WHERE time < ?", (before - before % HOUR,))
             db.execute("DELETE FROM days WHERE time < ?", (before - before % DAY,))
             db.execute("DELETE FROM asked WHERE time < ?", (before - before % DAY,))
             db.execute("DELETE FROM askers WHERE time < ?", (before - before % DAY,))
@@ -153,11 +156,11 @@ def _count_stage(db: sqlite3.Connection) -> None:
             f"INSERT INTO {table} SELECT time - time % {width} AS t, dim, sum(count), max(score), max(generated),"
             f" max(last) FROM stage WHERE true GROUP BY t, dim{update}"
         )
-    for field, key in enumerate(KEYS):
+    for table, condition in NAMED:
         db.execute(
-            f"INSERT INTO bad SELECT {field}, {key}, time - time % {HOUR} AS t, dim, sum(count), max(score),"
-            f" max(generated), max(last) FROM stage s JOIN dims d ON d.id = s.dim WHERE {BAD}"
-            f" GROUP BY {key}, t, dim{update}"
+            f"INSERT INTO {table} SELECT s.time - s.time % {HOUR} AS t, qname, client, dim, max(registered),"
+            " sum(count), max(score), max(generated), max(last) FROM stage s JOIN dims d ON d.id = s.dim"
+            f" WHERE {condition} GROUP BY t, qname, client, dim{update}"
         )
     update += ", enforced = enforced + excluded.enforced"
     sums = "sum(count), sum(count * enforced), max(score), max(generated), max(last)"

@@ -140,13 +140,14 @@ class LogReads(Tops):
                 counts[domain] += cell.count
         return dict(counts)
 
-    def reconcile(self, start: int, end: int) -> Iterator[BatchState]:
-        """Each batch reported in the range, with what was stored of it."""
+    def reconcile(self, start: int, end: int, kept: bool = False) -> Iterator[BatchState]:
+        """Each batch reported in the range, with what was stored of it; see `LogStore.reconcile`."""
+        counted = (
+            f"(SELECT count(*) FROM records WHERE records.id >= b.id << {ROW_BITS}"
+            f" AND records.id < (b.id + 1) << {ROW_BITS}), (SELECT count(*) FROM dead WHERE dead.batch = b.id)"
+        )
         rows = self._all(
-            "SELECT resolver, boot, batch, time, seen, discarded, rows,"
-            f" (SELECT count(*) FROM records WHERE records.id >= b.id << {ROW_BITS}"
-            f" AND records.id < (b.id + 1) << {ROW_BITS}),"
-            " (SELECT count(*) FROM dead WHERE dead.batch = b.id)"
+            f"SELECT resolver, boot, batch, time, seen, discarded, rows, {'b.stored, b.dead' if kept else counted}"
             " FROM batches b WHERE time >= ? AND time < ? ORDER BY time, id",
             start, end,
         )  # fmt: skip

@@ -4,12 +4,14 @@ Layout: low-cardinality fields of a record are one row of `dims`, so that a roll
 filter on them is a handful of dimension numbers. `records.id` is `batch << 15 | row`: it holds the record's text
 id without storing it, and a batch's records are one range of it. `minutes` and `hours` count queries by dimension,
 `tops` and `days` by qname, registered domain or client, `asked` by name and client (`askers`: as lists), `bad` what was
-alerted or blocked by name or client and dimension.
+alerted or blocked by name, client and dimension, `suspect` that and NXDOMAIN by client. `batches.stored` and
+`batches.dead` are kept by triggers, so that no statement can write or remove a row and not count it.
 """
 
 import sqlite3
 import time
 import uuid
+import zlib
 
 from verdicts.store import Misconfigured
 
@@ -103,27 +105,8 @@ CREATE TABLE changes (id INTEGER NOT NULL, kind TEXT, key TEXT, body TEXT, previ
 CREATE INDEX changes_id ON changes (id);
 """
 
-# Malicious names are many and rarely asked twice: a ranking of them groups all. The key comes first, so that the walk
-# is in the order of the groups and nothing is sorted; the dimension makes it answer `enforced`, a resolver or a source.
-_BAD = (
-    """
-CREATE TABLE bad (  -- by hour; see sqlite_log.BAD
-    field INTEGER, key TEXT, time INTEGER, dim INTEGER, count INTEGER NOT NULL, score REAL NOT NULL,
-    generated REAL NOT NULL, last INTEGER NOT NULL,
-    PRIMARY KEY (field, key, time, dim)
-) WITHOUT ROWID;
-"""
-    + "".join(
-        f"""
-INSERT INTO bad SELECT {field}, r.{key} AS k, r.time - r.time % 3600000 AS t, r.dim, sum(r.count), max(r.score),
-    max(r.generated), max(r.last)
-    FROM dims d CROSS JOIN records r ON r.dim = d.id
-    WHERE d.tier IN ('alert', 'block') OR d.label = 'malicious' GROUP BY k, t, r.dim;
-"""
-        for field, key in enumerate(("qname", "registered", "client"))
-    )
-    + "DROP INDEX tops_bad;\n"
-)
+# It made the roll-up `bad` as well, which version 5 makes anew.
+_NO_BAD_INDEX = "DROP INDEX tops_bad;\n"
 
 # Few reports have to leave anything out: their sum over a month reads those few.
 _DISCARDED = "CREATE INDEX batches_discarded ON batches (time, discarded) WHERE discarded > 0;\n"
@@ -133,17 +116,73 @@ _DISCARDED = "CREATE INDEX batches_discarded ON batches (time, discarded) WHERE 
 _ASKERS = """
 CREATE TABLE askers (  -- the distinct clients of a popular key on a day that is over
     id INTEGER PRIMARY KEY, field INTEGER NOT NULL, key TEXT NOT NULL, time INTEGER NOT NULL,
-    clients TEXT NOT NULL,  -- JSON list
+    clients TEXT NOT NULL,  -- JSON list, packed since version 5
     UNIQUE (field, key, time)
 );
 """
 
-MIGRATIONS = (_FIRST, _BAD, _DISCARDED, _ASKERS)
+# Rows of malicious names and of such as do not exist, with name and client, so that a ranking of them or of one
+# client's reads no record: each lies in a page of its own. `bad` begins with the time, so that a day is read in a day's
+# pages; who looks at one client finds it in `suspect`.
+_NAMED_KEYS = ("time, qname, client, dim", "client, time, qname, dim")
+_SUMMED = "sum(count), max(score), max(generated), max(last)"
+_NAMED = (
+    f"""
+ALTER TABLE batches ADD COLUMN stored INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE batches ADD COLUMN dead INTEGER NOT NULL DEFAULT 0;
+UPDATE batches SET
+    stored = (SELECT count(*) FROM records r WHERE r.id >= batches.id << {ROW_BITS}
+        AND r.id < (batches.id + 1) << {ROW_BITS}),
+    dead = (SELECT count(*) FROM dead d WHERE d.batch = batches.id);
+"""
+    + "".join(
+        f"""
+CREATE TRIGGER {table}_{name} AFTER {event} ON {table} BEGIN
+    UPDATE batches SET {column} = {column} {sign} 1 WHERE id = {row}.{number};
+END;
+"""
+        for table, column, number in (("records", "stored", f"id >> {ROW_BITS}"), ("dead", "dead", "batch"))
+        for name, event, sign, row in (("come", "INSERT", "+", "new"), ("gone", "DELETE", "-", "old"))
+    )
+    + "DROP TABLE IF EXISTS bad;\n"
+    + "".join(
+        f"""
+CREATE TABLE {table} (  -- by hour; see sqlite_log.NAMED
+    time INTEGER, qname TEXT, client TEXT, dim INTEGER, registered TEXT NOT NULL, count INTEGER NOT NULL,
+    score REAL NOT NULL, generated REAL NOT NULL, last INTEGER NOT NULL,
+    PRIMARY KEY ({key})
+) WITHOUT ROWID;
+"""
+        for table, key in zip(("bad", "suspect"), _NAMED_KEYS, strict=True)
+    )
+    + f"""
+INSERT INTO suspect SELECT r.time - r.time % 3600000 AS t, r.qname, r.client, r.dim, max(r.registered), {_SUMMED}
+    FROM records r NOT INDEXED CROSS JOIN dims d ON d.id = r.dim  -- in its own order, which a disk gives at once
+    WHERE d.tier IN ('alert', 'block') OR d.label = 'malicious' OR d.rcode = 'NXDOMAIN'
+    GROUP BY r.client, t, r.qname, r.dim;
+INSERT INTO bad SELECT s.* FROM suspect s CROSS JOIN dims d ON d.id = s.dim
+    WHERE d.tier IN ('alert', 'block') OR d.label = 'malicious' ORDER BY s.time, s.qname, s.client, s.dim;
+UPDATE askers SET clients = packed(clients);
+"""
+)
+
+MIGRATIONS = (_FIRST, _NO_BAD_INDEX, _DISCARDED, _ASKERS, _NAMED)
+
+
+def packed(text: str) -> bytes:
+    """A long text as it is kept: a popular key's clients take a quarter, and with it of what is read for them."""
+    return zlib.compress(text.encode(), 1)
+
+
+def unpacked(octets: bytes) -> bytes:
+    """The text of `packed`, as UTF-8."""
+    return zlib.decompress(octets)
 
 
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring the tables to the newest version; a newer store than this code knows raises `Misconfigured`."""
     version = connection.execute("PRAGMA user_version").fetchone()[0]
+    connection.create_function("packed", 1, packed, deterministic=True)
     if version > len(MIGRATIONS):
         raise Misconfigured(f"store: {newer(version)}")
     for number in range(version, len(MIGRATIONS)):

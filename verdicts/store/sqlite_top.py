@@ -2,40 +2,31 @@
 
 The most frequent of millions of keys are found without counting them all (Fagin's threshold algorithm): take the
 first few of every hour and day, count those exactly, and stop once the last one wanted has at least as many queries
-as a key that was in none of the lists could have. Malicious keys have no such head: most are asked once, and all
-are counted, in the order in which `bad` holds them.
+as a key that was in none of the lists could have. Malicious keys have no such head: see `sqlite_walk`.
 """
 
-import sqlite3
 from typing import Any
 
 import msgspec
 
-from verdicts.store import Filter, Top, Unavailable
+from verdicts.store import Filter, Top
 from verdicts.store.sqlite_askers import count_askers
 from verdicts.store.sqlite_cover import ROLLUPS, cover, field_column, key_text, source
-from verdicts.store.sqlite_filter import dimensions, key_filter_classes, only_dimensions
-from verdicts.store.sqlite_log import BAD, CLASS, CLASSES, DIMS, KEYS
+from verdicts.store.sqlite_filter import key_filter_classes, only_dimensions
+from verdicts.store.sqlite_log import CLASSES, DIMS, KEYS
 from verdicts.store.sqlite_schema import DAY, HOUR
+from verdicts.store.sqlite_walk import LONG_MS, RAW, Parts, WalkedTops
 
 EXACT_CLIENTS_MS = 6 * HOUR  # longer ranges count distinct clients by whole days
 ORDERS = {"count": "n", "clients": "n", "score": "s", "enforced": "e"}
-LONG_MS = 3 * HOUR  # shorter ranges are counted from the records
 FIRST_DEPTH, LAST_DEPTH = 50, 800  # keys of each hour and day that are looked at
 UNLISTED = 3  # queries of a key that the partial indices `tops_rank` and `days_rank` leave out
 
-_RAW = f"r.count AS n, r.count * d.enforced AS e, r.score AS s, r.generated AS g, r.last AS l, {CLASS} AS c"
 _ROLLED = "count AS n, enforced AS e, score AS s, generated AS g, last AS l, class AS c"
-_SUMS = "sum(n) AS n, max(s) AS s, max(g), max(l), max(c), sum(e) AS e"
-
-Parts = list[tuple[str, list[Any]]]  # selects of k, n, e, s, g, l, c and their arguments
 
 
-class Tops:
+class Tops(WalkedTops):
     """`top` of `SqliteStore`."""
-
-    def _reader(self) -> sqlite3.Connection:
-        raise NotImplementedError
 
     def top(self, where: Filter, by: str, limit: int = 20, order: str = "count") -> list[Top]:
         """The highest values of the field `by`; an order by clients ranks those that most queries asked for."""
@@ -44,11 +35,13 @@ class Tops:
         field_column(by)
         wanted, whole = limit if order != "clients" else max(10 * limit, 200), self._to_the_last_day(where)
         rows = self._frequent(whole, by, wanted) if order in ("count", "clients") else None
-        if rows is None:
-            rows = self._malicious(whole, by, ORDERS[order], wanted)
-        if rows is None:
-            rows = self._ranked(self._parts(whole, by), ORDERS[order], wanted)
-        found = [_top(row, self._clients(where, by, row[0])) for row in rows]
+        walked = None if rows is not None else self._walked(whole, by, ORDERS[order], wanted)
+        if walked is not None:
+            found = [_top(row[:-1], row[-1]) for row in walked]
+        else:
+            if rows is None:
+                rows = self._ranked(self._parts(whole, by), ORDERS[order], wanted)
+            found = [_top(row, self._clients(where, by, row[0])) for row in rows]
         if order == "clients":
             found.sort(key=lambda top: (-top.clients, -top.count, top.key))
         return found[:limit]
@@ -63,19 +56,12 @@ class Tops:
             return where
         return msgspec.structs.replace(where, end=-(-where.end // DAY) * DAY)
 
-    def _ranked(self, parts: Parts, order: str, limit: int) -> list[Any]:
-        sql = " UNION ALL ".join(part for part, _ in parts)
-        if not sql:
-            return []
-        values = [value for _, arguments in parts for value in arguments]
-        return self._all(
-            f"SELECT k, {_SUMS} FROM ({sql}) GROUP BY k ORDER BY {order} DESC, n DESC, k LIMIT ?", *values, limit
-        )
-
     def _parts(self, where: Filter, by: str) -> Parts:
         """Everything that matches, from the coarsest tables that can tell."""
         classes = key_filter_classes(where)
         inner = _inner(where)
+        if (of_client := self._of_client(where, by)) is not None:
+            return of_client
         if by == "qname" and inner is not None and where.registered and not where.name:
             return self._pieces(where, by, "tops", HOUR, "field = 0 AND parent = ?", inner, where.registered)
         if by == "client" and inner is not None and bool(where.registered) != bool(where.name):
@@ -83,11 +69,8 @@ class Tops:
             return self._pieces(where, by, "asked", DAY, f"field = {field} AND key = ?", inner, key)
         if by in KEYS and classes is not None:
             return self._pieces(where, by, "tops", HOUR, f"field = {KEYS.index(by)}", classes)
-        found: Parts = []
         tables = ROLLUPS if by in DIMS and only_dimensions(where) else ()
-        for table, start, end in cover(where, tables):
-            found.append(self._raw(where, by, table, start, end))
-        return found
+        return [self._raw(where, by, piece) for piece in cover(where, tables)]
 
     def _pieces(
         self, where: Filter, by: str, table: str, width: int, condition: str, classes: list[int], *values: str
@@ -97,42 +80,12 @@ class Tops:
         key = "client" if table == "asked" else "key"
         for name, start, end in cover(where, ((table, width),)):
             if name == "records":
-                found.append(self._raw(where, by, name, start, end))
+                found.append(self._raw(where, by, (name, start, end)))
                 continue
             marks = ", ".join(map(str, classes))
             sql = f"SELECT {key} AS k, {_ROLLED} FROM {name} WHERE {condition} AND time >= ? AND time < ?"
             found.append((f"{sql} AND class IN ({marks})", [*values, start, end]))
         return found
-
-    def _raw(self, where: Filter, by: str, table: str, start: int, end: int) -> tuple[str, list[Any]]:
-        sql, arguments = source(self._reader(), where, table, start, end)
-        return f"SELECT {field_column(by)} AS k, {_RAW} {sql}", arguments
-
-    def _malicious(self, where: Filter, by: str, order: str, limit: int) -> list[Any] | None:
-        """The ranking of what was alerted or blocked, or None where the filter speaks of more than that."""
-        dims = dimensions(self._reader(), where) if by in KEYS and only_dimensions(where) else None
-        if dims is None or where.end - where.start < LONG_MS:
-            return None
-        marks = ", ".join(map(str, dims))
-        if self._all(f"SELECT 1 FROM dims d WHERE id IN ({marks}) AND NOT {BAD} LIMIT 1"):
-            return None
-        keys: set[str] = set()
-        parts: Parts = []
-        for table, start, end in cover(where, (("bad", HOUR),)):
-            sql, arguments = source(self._reader(), where, table, start, end)
-            if table == "records":  # every key of the range's ends, for its count in `bad` is not the whole one
-                column = f"+{field_column(by)}"
-                keys.update(key for (key,) in self._all(f"SELECT DISTINCT {column} {sql}", *arguments))
-            else:  # the others rank by `bad` alone
-                column, sql = "r.key", f"{sql} AND r.field = {KEYS.index(by)}"
-                first = f"SELECT k, sum(n) AS n, max(s) AS s, sum(e) AS e FROM (SELECT r.key AS k, {_RAW} {sql})"
-                found = self._all(f"{first} GROUP BY k ORDER BY {order} DESC, n DESC, k LIMIT ?", *arguments, limit)
-                keys.update(row[0] for row in found)
-            parts.append(
-                (f"SELECT {column} AS k, {_RAW} {sql} AND {column} IN (SELECT value FROM json_each(?))", arguments)
-            )
-        listed = msgspec.json.encode(sorted(keys)).decode()
-        return self._ranked([(sql, [*arguments, listed]) for sql, arguments in parts], order, limit)
 
     def _frequent(self, where: Filter, by: str, limit: int) -> list[Any] | None:
         """The most frequent keys of a long range, or None where that cannot be told from the roll-ups' heads."""
@@ -176,7 +129,7 @@ class Tops:
         for table, start, end in cover(where, (("tops", HOUR), ("days", DAY))):
             if table == "records":
                 sql, arguments = source(self._reader(), where, table, start, end)
-                part = f"SELECT {field_column(by)} AS k, {_RAW} {sql}"
+                part = f"SELECT {field_column(by)} AS k, {RAW} {sql}"
                 # Few rows of an hour's end, or few keys: the planner knows the index (key, time) for the latter.
                 parts.append(
                     (f"{part} AND {field_column(by)} IN (SELECT value FROM json_each(?))", [*arguments, listed])
@@ -218,12 +171,6 @@ class Tops:
         return int(
             self._all(f"SELECT count(DISTINCT r.client) {sql} AND {field_column(by)} = ?", *arguments, key)[0][0]
         )
-
-    def _all(self, sql: str, *values: Any) -> list[Any]:
-        try:
-            return self._reader().execute(sql, values).fetchall()
-        except sqlite3.OperationalError as error:
-            raise Unavailable(f"store: {error}") from error
 
 
 def _inner(where: Filter) -> list[int] | None:
