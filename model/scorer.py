@@ -122,9 +122,21 @@ def _compiled(artifact: Artifact, shape: tuple[int, ...]) -> Any:
 
     concrete = forward.get_concrete_function(tf.TensorSpec(shape, tf.uint8))
     if fused:
-        return lambda x: concrete(tf.constant(x))
-    frozen = convert_variables_to_constants_v2(concrete)
-    return lambda x: frozen(tf.constant(x))[0]
+        return _called_flat(concrete)
+    frozen = _called_flat(convert_variables_to_constants_v2(concrete))
+    return lambda x: frozen(x)[0]
+
+
+def _called_flat(concrete: Any) -> Any:
+    """A call of a traced function by the order of its arguments.
+
+    TensorFlow's own call looks for their names first. A frozen function has lost them: each call failed once, with an
+    error into which the rows were printed, which took half a millisecond, before it went by the order.
+    """
+    import tensorflow as tf
+
+    captured = list(concrete.captured_inputs)
+    return lambda x: concrete.inference_fn.call_preflattened([tf.constant(x), *captured])
 
 
 def _through_keras(artifact: Artifact, shape: tuple[int, ...]) -> Any:

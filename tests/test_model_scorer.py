@@ -48,6 +48,19 @@ def test_the_served_graph_is_the_network(scorer: Scorer) -> None:
     assert np.allclose(scorer.logits(x), np.asarray(scorer.artifact.network(x.astype(np.int32))), atol=1e-4)
 
 
+def test_no_call_goes_by_way_of_an_error(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    tf = pytest.importorskip("tensorflow")
+
+    def printed(tensor: object) -> str:
+        raise AssertionError("TensorFlow printed the rows: into an error, before it called the graph another way")
+
+    shown = next(base for base in type(tf.constant(0)).__mro__ if "__repr__" in vars(base))
+    large = Scorer(scorer.artifact, batch_sizes=(1, 32))  # fused by XLA, and frozen
+    large.warm_up()
+    monkeypatch.setattr(shown, "__repr__", printed)
+    assert len(large(large.encoding(NAMES * 5))) == 25 and len(large(large.encoding(NAMES[:1]))) == 1
+
+
 def test_no_rows_are_no_scores(scorer: Scorer) -> None:
     assert scorer(scorer.encoding([])).shape == (0, 2)
 
