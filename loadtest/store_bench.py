@@ -81,6 +81,8 @@ def fill(store: Store, rows: int) -> None:
         print(f"day {back + 1} of {DAYS}", file=sys.stderr, flush=True)
     assert isinstance(store, ElasticStore)
     store.client.indices.refresh(index=f"{store.settings.prefix}-*")
+    while store.roll_up(int(time.time() * 1000)):  # as a VerdictLog does with what is over
+        store.client.indices.refresh(index=f"{store.settings.prefix}-*")
 
 
 def fill_sqlite(store: SqliteStore, rows: int) -> None:
