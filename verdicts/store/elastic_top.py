@@ -1,9 +1,10 @@
 """Rankings of the log in Elasticsearch.
 
-What is counted of a ranking's rows (distinct clients, extremes) costs several times what it costs to find which they
-are. So where most rows of the log match, the highest are found first, by how many queries their documents stand for
-alone, and then counted: exactly, since nothing else is. The server bounds what a value can have that a shard did not
-list; where that is not less than what the last of the ranking has, all are ranked at once, as where few rows match.
+What is told of a ranking's rows (distinct clients, extremes) costs several times what it costs to find which they are.
+So that is found first, by the numbers that give the order alone, and then the rows are counted: exactly, since nothing
+else is. Where most rows of the log match, even the order costs much; it is then found by how many queries the documents
+stand for, and the server bounds what a value can have that a shard did not list: where that is not less than what the
+last of the ranking has, they are ranked as where few rows match.
 """
 
 from typing import Any
@@ -17,8 +18,10 @@ from verdicts.store.elastic_values import COUNT, NO_ADDRESS, by_values, key_of, 
 
 KEYS = ("qname", "registered", "client")  # fields of many values
 TIERS = ("none", "alert", "block")
+# Where each order finds its number in a bucket; of several it is the sum.
 TOP_ORDERS = {
-    "count": ("count",), "clients": ("clients", "others>clients"), "score": ("score",), "enforced": ("enforced>count",),
+    "count": (("count",),), "clients": (("clients",), ("others", "clients")), "score": (("score",),),
+    "enforced": (("enforced", "count"),),
 }  # fmt: skip
 DEPTH = 10  # values that are listed for each one wanted
 # One document stands for as many queries as it counts, but for those of none, which stand for one.
@@ -32,15 +35,6 @@ class Tops(Counts):
         """The highest values of the field `by`."""
         if order not in TOP_ORDERS:
             raise ValueError(f"order {order!r}: expected one of {', '.join(TOP_ORDERS)}")
-        query = query_of(where)
-        if by in KEYS and order == "count" and _is_wide(where):
-            highest = self._highest(query, by, limit)
-            if highest is not None:
-                query = {"bool": {"filter": [query, *_only(by, highest)]}}
-        terms = {
-            "size": max(limit, 1), "shard_size": DEPTH * limit + 100,
-            "order": [*({path: "desc"} for path in TOP_ORDERS[order]), {"count": "desc"}, {"_key": "asc"}],
-        }  # fmt: skip
         inner = {
             "count": COUNT,
             "clients": _distinct("client.ip"),
@@ -52,6 +46,17 @@ class Tops(Counts):
             "tiers": {"terms": {"field": "verdict.tier", "size": len(TIERS)}},
             "enforced": {"filter": {"term": {"verdict.enforced": True}}, "aggs": {"count": COUNT}},
         }
+        query, terms = query_of(where), _ranked(limit, order)
+        if by in KEYS and not (where.name or where.registered or where.client):
+            first = self._highest(query, by, limit) if order == "count" and _is_wide(where) else None
+            if first is None:
+                ordering = {name: inner[name] for name in ("count", *(path[0] for path in TOP_ORDERS[order]))}
+                answer = self.search_log(size=0, query=query, aggs=by_values(by, terms, ordering))
+                ranks = sorted(
+                    (*(-rank for rank in _ranks(bucket, order)), key_of(bucket)) for bucket in values_of(answer)
+                )
+                first = sorted(str(rank[-1]) for rank in ranks[:limit])
+            query = {"bool": {"filter": [query, *_only(by, first)]}}
         answer = self.search_log(size=0, query=query, aggs=by_values(by, terms, inner))
         found = [_top(bucket) for bucket in values_of(answer)]
         found.sort(key=lambda top: (-getattr(top, order), -top.count, top.key))
@@ -80,6 +85,26 @@ class Tops(Counts):
         if elsewhere >= needed:
             return None
         return sorted(key for key, (count, error) in least.items() if count + error >= needed)
+
+
+def _ranked(limit: int, order: str) -> dict[str, Any]:
+    """The settings of an aggregation by values that keeps the highest."""
+    paths = [">".join(path) for path in TOP_ORDERS[order]]
+    return {
+        "size": max(limit, 1), "shard_size": DEPTH * limit + 100,
+        "order": [*({path: "desc"} for path in paths), {"count": "desc"}, {"_key": "asc"}],
+    }  # fmt: skip
+
+
+def _ranks(bucket: dict[str, Any], order: str) -> tuple[float, float]:
+    """What a bucket has of an order, and how many queries."""
+    rank = 0.0
+    for path in TOP_ORDERS[order]:
+        found = bucket
+        for name in path:
+            found = found[name]
+        rank += found["value"] or 0.0
+    return rank, bucket["count"]["value"]
 
 
 def _is_wide(where: Filter) -> bool:
