@@ -189,7 +189,7 @@ def _joined(fields: list[list[str | int]]) -> list[str | int]:
 
 
 def _brief(key: str, value: Any) -> str | int:
-    if value is None:
+    if value in (None, ""):
         return "none"
     if key in TIMES and isinstance(value, int):
         return value

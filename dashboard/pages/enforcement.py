@@ -169,13 +169,13 @@ class Enforcement(Page):
             {
                 "label": "Names",
                 "value": len(tops),
-                "hint": f"first {NAMES}" if len(tops) == NAMES else "all of them",
+                "hint": f"or more: {NAMES} are shown" if len(tops) == NAMES else "all of them",
                 "tier": "plain",
             },
             {
                 "label": "Clients",
                 "value": len(clients),
-                "hint": "first 20" if len(clients) == 20 else "all of them",
+                "hint": "or more: 20 are shown" if len(clients) == 20 else "all of them",
                 "tier": "plain",
             },
         ]
