@@ -18,12 +18,28 @@ from dashboard.sample_control import SampleControl
 from dashboard.server import quiet, serve
 from dashboard.settings import Settings
 from dashboard.signin import signin_of
+from verdicts.observations import Batch, Observation
 from verdicts.records import records_of
 from verdicts.store import Document, Promise, Store, Unavailable, open_store
 
 STATES = ("full", "empty", "slow", "dead")
+SUSPECT = "login-docs-verify.example.net"
 SLOW_S = 4.0  # before each answer of a slow store
 PASSWORDS = {"ada": "analyst", "vic": "viewer", "root": "admin"}  # name: role; the password is the name
+
+
+def suspicious(now: int) -> Batch:
+    """The name that the pictures look up, as a few clients asked for it in a day."""
+    times = [now - 3_600_000 * hours for hours in (1, 2, 2, 5, 9, 9, 14, 20)]
+    rows = [
+        Observation(
+            SUSPECT, "A", f"192.0.2.{16 + at % 3}", "malicious", time, time, tier="alert", score=0.59, generated=0.24,
+            source="model", model="cnn-2026-11-20" if at < 6 else "seed", rcode="NOERROR", addresses=["203.0.113.9"],
+            rule="score>=0.55", action="passthru",
+        )
+        for at, time in enumerate(times)
+    ]  # fmt: skip
+    return Batch("office", "e" * 32, 1, mode="monitor", version="0.1.0", seen=len(rows), rows=rows)
 
 
 def prepare(store: Store, now: int) -> None:
@@ -32,6 +48,9 @@ def prepare(store: Store, now: int) -> None:
     hour = 3_600_000
     sample.fill(store, now - 24 * hour, now - 3 * hour, step=60_000, rows=14)
     sample.fill(store, now - 3 * hour, now, step=10_000, rows=12, hostile=True)
+    batch = suspicious(now)
+    promise = Promise(batch.resolver, batch.boot, batch.batch, now, batch.seen, 0, len(batch.rows))
+    store.append(list(records_of(batch)), [promise])
     store.commit(
         [
             Document(

@@ -14,6 +14,8 @@ from typing import Any
 
 import click
 
+from dashboard.demo import SUSPECT
+
 CHROMIUM_FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -25,7 +27,7 @@ CHROMIUM_FLAGS = (
 )
 PAGES = {
     "overview": "/",
-    "lookup": "/lookup?q=login-docs-verify.example.net",
+    "lookup": f"/lookup?q={SUSPECT}",
     "queries": "/queries",
     "names": "/names",
     "vetting": "/vetting",
