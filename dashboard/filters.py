@@ -10,7 +10,7 @@ import param
 from dashboard.typed import client_of, pattern_of
 from verdicts.store import Filter
 
-MINUTE = 60_000  # milliseconds
+MINUTE, QUARTER, DAY = 60_000, 900_000, 86_400_000  # milliseconds
 RANGES = {"15m": 15 * MINUTE, "1h": 60 * MINUTE, "24h": 1440 * MINUTE, "7d": 10_080 * MINUTE, "30d": 43_200 * MINUTE}
 CUSTOM = "custom"
 LATEST = 253_402_300_799_999  # Unix milliseconds: the end of the year 9999, beyond which no calendar goes
@@ -48,7 +48,10 @@ class Filters(param.Parameterized):  # type: ignore[misc]
         super().__init__(**{"range": usual, **params})
 
     def span(self, now: int | None = None) -> tuple[int, int]:
-        """Start and end; a relative range ends after this second, so that equal questions are equal in the cache."""
+        """Start and end; a relative range ends after this second, so that equal questions are equal in the cache.
+
+        One of a day or more begins with a whole quarter of an hour, for what the store keeps of the time that is over.
+        """
         if self.range == CUSTOM:
             return self.start, max(self.end, self.start + 1)
         now = int(time.time() * 1000) if now is None else now
@@ -56,7 +59,8 @@ class Filters(param.Parameterized):  # type: ignore[misc]
         # A long range moves in larger steps: a day's chart does not change visibly within a second.
         step = max(1000, length // 86_400 // 1000 * 1000)
         end = (now // step + 1) * step
-        return end - length, end
+        start = end - length
+        return start if length < DAY else start // QUARTER * QUARTER, end
 
     def where(self, now: int | None = None, **changes: Any) -> Filter:
         """The question to the store, with `changes` over it. Raises `dashboard.typed.BadFilter`."""

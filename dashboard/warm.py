@@ -1,12 +1,14 @@
 """The questions that pages begin with, asked before a person asks them.
 
 What the store reads for them is then in its memory, and Elasticsearch keeps the answers of the days that are over: of
-a week's or a month's first asking by a person is left what has changed since. One question at a time, so that those of
-people come first.
+a week's or a month's first asking by a person is left what has changed since. A long range begins at another time each
+quarter of an hour (`Filters.span`), so then they are asked again. One question at a time, so that those of people come
+first.
 """
 
 import asyncio
 import logging
+import time
 
 from dashboard.client import Client
 from dashboard.data import Data, Failure, Opener
@@ -18,7 +20,7 @@ from dashboard.pages.overview import Overview
 
 logger = logging.getLogger("dashboard")
 
-EVERY_S = 600.0
+QUARTER_S, AFTER_S = 900, 1.0  # when all ranges have moved
 PATIENCE_S = 120.0  # nobody waits
 RANGES = ("24h", "7d", "30d")
 ASKED: tuple[type[Page], ...] = (Overview, Names, Clients, Enforcement)  # whose questions are about all rows of a range
@@ -30,7 +32,7 @@ async def keep_warm(open_reader: Opener, client: Client) -> None:
     try:
         while True:
             await ask_ahead(data, client)
-            await asyncio.sleep(EVERY_S)
+            await asyncio.sleep(QUARTER_S - time.time() % QUARTER_S + AFTER_S)
     finally:
         data.close()
 

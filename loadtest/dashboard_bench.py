@@ -30,6 +30,7 @@ from serve_app.local.ports import free_port
 
 START_S = 180.0
 ANALYSTS, WARM = 20, 8
+SETTLES_S = 60.0  # in which a dashboard asks ahead what pages begin with, at its start
 VIEWS, VIEWS_A_SESSION = 1000, 20
 PAGE_GOAL, FILTER_GOAL = "1,000 ms", "300 ms at p95"
 NO_STORE = ("/models", "/lists", "/audit", "/incidents")  # their data are decisions, not the log
@@ -224,6 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             found += memory(running, 100 if quick else VIEWS)
     if options.processes > 1 and "together" in wanted:
         with dashboard(options.store, options.processes) as running:
+            time.sleep(0 if quick else SETTLES_S)
             more = together(running, 3 if quick else ANALYSTS, 2 if quick else 15)
             found += [replace(result, name=f"{result.name}; {options.processes} processes") for result in more]
     where = shown(options.store)

@@ -55,6 +55,14 @@ def test_a_relative_range_ends_after_now_and_is_equal_within_a_second() -> None:
     assert filters.span(NOW + 500) == (start, end)
 
 
+@pytest.mark.parametrize("length", ["24h", "7d", "30d"])
+def test_a_long_range_begins_with_a_whole_quarter_of_an_hour(length: str) -> None:
+    start, end = Filters(range=length).span(NOW)
+    assert start % 900_000 == 0 and 0 <= end - start - RANGES[length] < 900_000
+    later = Filters(range=length).span(NOW + 900_000)
+    assert later[0] == start + 900_000
+
+
 def test_a_custom_range_is_taken_as_it_is_and_never_empty() -> None:
     assert Filters(range="custom", start=5, end=9).span(NOW) == (5, 9)
     assert Filters(range="custom", start=5, end=5).span(NOW) == (5, 6)

@@ -3,7 +3,7 @@
 import pytest
 
 from dashboard.data import Data, Failure, reader_of
-from dashboard.filters import RANGES
+from dashboard.filters import DAY, RANGES
 from dashboard.pages.names import Names
 from dashboard.warm import ASKED, ask_ahead
 from dashboard.warm import RANGES as LENGTHS
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Heard(Data):
-    """Notes which lengths of the log are asked for, by the kind of question."""
+    """Notes over how many days is asked, by the kind of question."""
 
     asked_for: set[tuple[str, int]]
 
@@ -22,7 +22,7 @@ class Heard(Data):
         kind, *rest = key
         for where in rest:
             if isinstance(where, Filter):
-                self.asked_for.add((kind, where.end - where.start))
+                self.asked_for.add((kind, (where.end - where.start) // DAY))
         return await super().ask(key, question, keep)
 
 
@@ -36,12 +36,12 @@ async def test_each_pages_questions_are_asked_over_each_usual_range(
         raise Failure("the store is away")
 
     await ask_ahead(data, stage.client)
-    lengths = {RANGES[length] for length in LENGTHS}
+    lengths = {RANGES[length] // DAY for length in LENGTHS}
     assert {length for kind, length in data.asked_for if kind == "top"} == lengths
     assert {length for kind, length in data.asked_for if kind == "cube"} >= lengths
     before, data.asked_for = data.asked_for, set()
     monkeypatch.setattr(Names, "read", failing)
     await ask_ahead(data, stage.client)
-    assert data.asked_for >= before - {("domains", RANGES[length]) for length in LENGTHS}
+    assert data.asked_for >= before - {("domains", length) for length in lengths}
     assert Names in ASKED and stage.told == stage.went == []
     data.close()

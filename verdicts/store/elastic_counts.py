@@ -19,7 +19,7 @@ from elasticsearch import Elasticsearch
 
 from verdicts.store import Filter
 from verdicts.store.elastic_client import ElasticSettings, translated, trouble
-from verdicts.store.elastic_filter import query_of
+from verdicts.store.elastic_filter import query_of, within
 from verdicts.store.elastic_schema import ROLLED, index_of
 
 QUARTER, HOUR, DAY = 900_000, 3_600_000, 86_400_000  # milliseconds
@@ -128,7 +128,7 @@ def _days_of(start: int, end: int) -> Iterator[tuple[int, int]]:
 
 def all_of(start: int, end: int, aggs: dict[str, Any]) -> dict[str, Any]:
     """The body of a search for all of a time."""
-    query = {"range": {"@timestamp": {"gte": start, "lt": end}}}
+    query = {"bool": {"filter": within(start, end)}}
     return {"size": 0, "track_total_hits": False, "query": query, "aggs": aggs}
 
 
