@@ -40,14 +40,14 @@ def observations(seed: int, second: int, rows: int = 24, hostile: bool = False) 
 
 
 def batches(
-    start: int, end: int, step: int = SECOND, rows: int = 24, seed: int = 1, hostile: bool = False
+    start: int, end: int, step: int = SECOND, rows: int = 24, seed: int = 1, hostile: bool = False, daily: bool = True
 ) -> Iterator[Batch]:
-    """Reports of all resolvers from `start` to `end`, one each `step` milliseconds; rows follow the hour of day."""
+    """Reports of all resolvers from `start` to `end`, one each `step` milliseconds; with `daily` the rows of each
+    follow the hour of day."""
     for number, second in enumerate(range(start, end, step), 1):
         for offset, resolver in enumerate(RESOLVERS):
-            seen = observations(
-                seed * 10 + offset, second, max(1, int(rows * _busy(second))), hostile and number % 40 == 0
-            )
+            present = max(1, int(rows * _busy(second))) if daily else rows
+            seen = observations(seed * 10 + offset, second, present, hostile and number % 40 == 0)
             discarded = 3 if offset == 2 and number % 97 == 0 else 0
             yield Batch(
                 resolver=resolver,

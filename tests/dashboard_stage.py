@@ -40,7 +40,8 @@ class Stage:
         self.store = self.setup.store
         self.now = int(time.time()) * 1000
         if traffic:
-            sample.fill(self.store, self.now - 4 * MINUTE, self.now, step=2000, rows=4, hostile=True)
+            # As much at each hour: at night a few minutes of few rows now and then held nothing that would be blocked.
+            sample.fill(self.store, self.now - 4 * MINUTE, self.now, step=2000, rows=3, hostile=True, daily=False)
         self.data = Data(reader_of(self.setup.url))
         self.transport = Following(self.setup)
         token = self.setup.tokens["admin"].text

@@ -29,7 +29,7 @@ async def both(tmp_path: Path) -> AsyncIterator[list[Context]]:
     for url in (f"{shared_url()}/?prefix=d{uuid.uuid4().hex[:10]}&replicas=0", sqlite_url(tmp_path)):
         store = open_store(url)
         store.initialise()
-        sample.fill(store, now - 8 * MINUTE, now - MINUTE, step=2000, rows=4, hostile=True)
+        sample.fill(store, now - 8 * MINUTE, now - MINUTE, step=2000, rows=3, hostile=True, daily=False)
         if hasattr(store, "client"):
             store.client.indices.refresh(index="*")
         store.close()
