@@ -20,6 +20,7 @@ from dashboard.data import Data
 from dashboard.export import ExportHandler, ListExportHandler
 from dashboard.opening import lower_the_cost
 from dashboard.pages import PAGES
+from dashboard.sending import send_all
 from dashboard.settings import Settings
 from dashboard.sheet import ASSETS, assets_path
 from dashboard.signin import Signin
@@ -56,6 +57,7 @@ def serve(settings: Settings, data: Data, client: Client, signin: Signin, socket
     # Every text a page shows goes through our components; nothing may come from another host.
     pn.extension(notifications=False, browser_info=False)
     lower_the_cost()
+    send_all()
     pages = dict.fromkeys(PAGES, application(data, client, signin.role_of))
     downloads = {"data": data, "role_of": signin.role_of}
     patterns = [

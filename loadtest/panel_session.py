@@ -84,6 +84,7 @@ class Visitor:
         self._states: dict[tuple[str, str], str] = {}  # of a component: loading or ready
         self._modules: dict[str, tuple[str, str]] = {}  # the last component of a kind
         self._told: list[tuple[tuple[str, str], str]] = []
+        self._arrived: set[tuple[str, str]] | None = None  # what the page that came last was reading then
         self._changes = 0
         self._receive()
         self._send("PULL-DOC-REQ", {})
@@ -125,13 +126,22 @@ class Visitor:
 
     def go(self, address: str) -> None:
         """Go to another page and wait for its data."""
+        self._arrived = None
         self._choose("router", "url", address)
         self._wait_for_new()
 
     def _wait_for_new(self) -> None:
-        """Wait until a part that was reading is ready; all parts of a page say so together."""
-        while self._status()[1] != "ready":
-            pass
+        """Wait for a page and until its parts are ready; they say so together, or are when the answers were known."""
+        end = time.monotonic() + self._timeout
+        while self._arrived is None or (self._arrived and not self._any_ready(self._arrived)):
+            self._read_on(end)
+        self._told.clear()
+
+    def _any_ready(self, parts: set[tuple[str, str]]) -> bool:
+        states = {self._states[part] for part in parts}
+        if "failed" in states:
+            raise NotServed("a part of the page got no answer from the store")
+        return "ready" in states
 
     def _choose(self, module: str, name: str, value: str) -> None:
         model, number = self._modules[module]
@@ -143,18 +153,25 @@ class Visitor:
 
     def _status(self) -> tuple[tuple[str, str], str]:
         """The next part whose state changed: which, and `loading` or `ready`."""
+        end = time.monotonic() + self._timeout
         while not self._told:
-            kind, content = self._receive()
-            if kind == "ERROR":
-                raise NotServed(str(content)[:300])
-            self._find(content)
-            for event in content.get("events", []) if kind == "PATCH-DOC" else []:
-                if event.get("model", {}).get("id") in self._sheets and re.fullmatch(r"p\d", event.get("attr", "")):
-                    self._hear(event["model"]["id"], event["new"])
+            self._read_on(end)
         key, state = self._told.pop(0)
         if state == "failed":
             raise NotServed("a part of the page got no answer from the store")
         return key, state
+
+    def _read_on(self, end: float) -> None:
+        """Read one message, by `end`: the server's pings keep the socket from timing out."""
+        if time.monotonic() > end:
+            raise NotServed(f"a page's parts were not ready within {self._timeout:g} s")
+        kind, content = self._receive()
+        if kind == "ERROR":
+            raise NotServed(str(content)[:300])
+        self._find(content)
+        for event in content.get("events", []) if kind == "PATCH-DOC" else []:
+            if event.get("model", {}).get("id") in self._sheets and re.fullmatch(r"p\d", event.get("attr", "")):
+                self._hear(event["model"]["id"], event["new"])
 
     def _hear(self, model: str, components: str) -> None:
         for number, said in json.loads(components).items():
@@ -179,6 +196,9 @@ class Visitor:
             for name, value in data["attributes"].items():
                 if re.fullmatch(r"p\d", name):
                     self._hear(data["id"], value)
+            if parts := {part for part in self._states if part[0] == data["id"]}:
+                loading = {part for part in parts if self._states[part] == "loading"}
+                self._arrived = (self._arrived or set()) | loading
             self._modules |= {
                 module: (data["id"], number) for module, number in modules(json.loads(data["attributes"]["tree"]))
             }

@@ -98,6 +98,16 @@ async def test_a_session_that_ended_is_in_no_list_of_panels(addresses: list[str]
     await until(lambda: set(pn.state._views) <= before)
 
 
+async def test_a_visitor_sees_a_page_whose_answers_were_known_as_one_that_had_to_read(addresses: list[str]) -> None:
+    async with logged_in(addresses[0]) as browser:
+        page = (await browser.get("/?range=1h")).text
+        visitor = await asyncio.to_thread(Visitor, addresses[0], "/", page, cookie_of(browser), 15.0)
+        for _ in range(4):  # within the second for which an answer is kept
+            for path in ("/lookup?q=www.example.org&range=1h", "/queries?range=1h", "/lists", "/?range=1h"):
+                await asyncio.to_thread(visitor.go, path)
+        visitor.close()
+
+
 @pytest.fixture
 def two(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A dashboard of two processes."""
