@@ -4,6 +4,8 @@ import os
 import time
 from pathlib import Path
 
+from serve_app.descendants import descendants
+
 
 def cpu_seconds(pid: int) -> float:
     """CPU time (user and system) that a process and its living descendants have used so far; 0 for one that is gone.
@@ -22,26 +24,6 @@ def resident_bytes(pid: int) -> int:
         except OSError:
             continue
     return total
-
-
-def descendants(pid: int) -> list[int]:
-    """Living children, their children and so on."""
-    found: list[int] = []
-    for task in _tasks(pid):
-        try:
-            children = [int(p) for p in Path(f"/proc/{pid}/task/{task}/children").read_text().split()]
-        except OSError:
-            continue
-        for child in children:
-            found += [child, *descendants(child)]
-    return found
-
-
-def _tasks(pid: int) -> list[str]:
-    try:
-        return os.listdir(f"/proc/{pid}/task")
-    except OSError:
-        return []
 
 
 def _own_cpu(pid: int) -> float:

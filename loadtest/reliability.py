@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loadtest.arguments import positive
-from loadtest.processes import descendants
 from loadtest.stats import command_line, describe_machine, table
+from serve_app.descendants import descendants
 
 BUDGET_S = 1.0
 FROZEN_S = 15.0

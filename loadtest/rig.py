@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loadtest.prober import ask
-from loadtest.processes import descendants
 from loadtest.proxy import FaultProxy
 from serve_app import golang
+from serve_app.descendants import descendants
 from serve_app.local.corefile import corefile
 from serve_app.local.options import Home, Options
 from serve_app.local.ports import free_port

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from serve_app.descendants import descendants, end_descendants
+
 PATIENCE_S = 120.0
 VARIABLES = {"RAY_agent_register_timeout_ms": str(int(PATIENCE_S * 1000))}  # to be set before Ray is imported
 TRIES = 3
@@ -26,7 +28,8 @@ class TooBusy(RuntimeError):
 def afresh(say: Callable[[str], None] = print) -> Iterator[None]:
     """Where the block raises `TooBusy`, this process becomes its own command anew, TRIES times in all.
 
-    A second try of Ray in the same process can abort that process. `say` hears of each.
+    A second try of Ray in the same process can abort that process. What the former try started is ended first: Ray
+    leaves it, and it would slow a busy machine further. `say` hears of each.
     """
     before = dict(os.environ)
     turn = int(before.get(TRY, "1"))
@@ -38,6 +41,7 @@ def afresh(say: Callable[[str], None] = print) -> Iterator[None]:
         say(f"Ray's own processes were not up in time on a busy machine; try {turn + 1} of {TRIES}")
         sys.stdout.flush()
         sys.stderr.flush()
+        end_descendants()
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**before, TRY: str(turn + 1)})
 
 
@@ -63,14 +67,13 @@ def be_patient(patience_s: float = PATIENCE_S) -> None:
 
 
 def raylet_lives() -> bool:
-    """Whether Ray's node manager, which is a child of this process, still runs."""
-    for entry in Path("/proc").glob("[0-9]*"):
+    """Whether Ray's node manager, which this process started, still runs."""
+    for pid in descendants(os.getpid()):
         try:
-            fields = (entry / "stat").read_text()
+            fields = Path(f"/proc/{pid}/stat").read_text()
         except OSError:
             continue
         name, _, rest = fields.partition("(")[2].rpartition(") ")
-        state, parent = rest.split()[:2]
-        if name == "raylet" and int(parent) == os.getpid() and state not in "ZX":
+        if name == "raylet" and rest[0] not in "ZX":
             return True
     return False

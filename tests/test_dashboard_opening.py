@@ -23,7 +23,7 @@ from dashboard.server import quiet, serve
 from dashboard.settings import Settings
 from dashboard.signin import signin_of
 from loadtest.panel_session import Visitor, opened, session_token
-from loadtest.processes import descendants
+from serve_app.descendants import descendants
 from tests.stores import observation, records
 from verdicts.store import open_store
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from loadtest.processes import cpu_seconds, descendants, resident_bytes
+from loadtest.processes import cpu_seconds, resident_bytes
 from loadtest.stats import (
     Report,
     Result,
@@ -22,6 +22,7 @@ from loadtest.stats import (
     ratio_interval,
     table,
 )
+from serve_app.descendants import descendants
 
 
 def test_the_median_of_equal_ratios_has_no_width() -> None:

@@ -12,11 +12,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadtest.processes import descendants
 from model.jobs import BadSettings, JobSettings, new_version, parse, work
 from model.network import Shape
 from model.registry import Registry
 from model.train import Cancelled, Plan
+from serve_app.descendants import descendants
 from tests.model_fixtures import write
 
 LABELS = [{"name": "qzx9k2v7.info", "label": "generated"}]

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from loadtest.frames import closed_loop, requests
-from loadtest.processes import descendants
+from serve_app.descendants import descendants
 from serve_app.local.ports import free_port
 from tests.cluster_fixture import Cluster, started
 

@@ -50,10 +50,12 @@ def test_patience_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 BUSY = """
-import os, sys
+import os, subprocess, sys
+from serve_app.descendants import descendants
 from serve_app.patience import TooBusy, afresh
 
-print(os.getpid(), os.environ.get("SET", "as it was"), flush=True)
+print(os.getpid(), os.environ.get("SET", "as it was"), len(descendants(os.getpid())), flush=True)
+subprocess.Popen(["sh", "-c", "sleep 60 & sleep 60"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 with afresh():
     os.environ["SET"] = "by the former try"
     raise TooBusy(" ".join(sys.argv[1:]))
@@ -66,6 +68,6 @@ def test_each_try_is_the_same_command_and_process_in_a_new_image() -> None:
     )
     said, failed = process.communicate(timeout=120)
     lines = said.splitlines()
-    assert lines[::2] == [f"{process.pid} as it was"] * 3
+    assert lines[::2] == [f"{process.pid} as it was 0"] * 3
     assert [line[-10:] for line in lines[1::2]] == ["try 2 of 3", "try 3 of 3"]
     assert process.returncode == 1 and failed.splitlines()[-1].endswith("TooBusy: one two")

@@ -8,7 +8,7 @@ import httpx
 import pytest
 import trustme
 
-from loadtest.processes import descendants
+from serve_app.descendants import descendants
 from tests.cluster_fixture import Cluster, started
 from tests.listening import listeners
 

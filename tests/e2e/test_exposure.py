@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from loadtest.processes import descendants
 from model.registry import Registry
 from serve_app.cluster import configuration
+from serve_app.descendants import descendants
 from serve_app.environment import short_directory
 from serve_app.local.options import Home
 from serve_app.local.ports import free_block, free_port
