@@ -27,7 +27,6 @@ from model.train import Cancelled
 
 log = logging.getLogger("ray.serve")
 
-NAME, NAMESPACE = "verdict-trainer", "verdict"
 NAME = "verdict-trainer"
 CALL_S = 30.0  # deadline of one call to the actor
 POLL_S = 0.5  # how often a task asks whether it was cancelled

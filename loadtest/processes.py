@@ -17,13 +17,21 @@ def cpu_seconds(pid: int) -> float:
 
 def resident_bytes(pid: int) -> int:
     """Resident memory of a process and its living descendants, shared pages counted once a process."""
-    total = 0
+    return sum(resident_by_process(pid).values())
+
+
+def resident_by_process(pid: int) -> dict[str, int]:
+    """Resident bytes of a process and of each living descendant, by number and the beginning of the command."""
+    found = {}
     for p in [pid, *descendants(pid)]:
         try:
-            total += int(Path(f"/proc/{p}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            pages = int(Path(f"/proc/{p}/statm").read_text().split()[1])
+            command = Path(f"/proc/{p}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
-    return total
+        name = " ".join(Path(word).name for word in command.split()[:3])
+        found[f"{p} {name:.60}"] = pages * os.sysconf("SC_PAGE_SIZE")
+    return found
 
 
 def _own_cpu(pid: int) -> float:

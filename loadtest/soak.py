@@ -4,8 +4,8 @@
 
 Every SAMPLE_S seconds the resident memory of all its processes and the frames answered so far are noted. After the
 first quarter, in which buffers and pools fill, a line is laid through them: its slope is bytes a frame, told as MiB a
-million frames, with an interval from blocks of samples (neighbours are not independent). Ends with 1 when the interval
-lies above zero.
+million frames, with an interval from blocks of samples (neighbours are not independent). The processes that grew most
+are told with theirs. Ends with 1 when the interval lies above zero.
 """
 
 import argparse
@@ -13,15 +13,16 @@ import os
 import random
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from loadtest.arguments import count, positive
 from loadtest.cluster_bench import bodies
 from loadtest.clusters import Running, running
 from loadtest.frames import closed_loop, requests
-from loadtest.processes import resident_bytes
+from loadtest.processes import resident_by_process
 from loadtest.stats import CONFIDENCE, Report, Result, command_line, describe_machine, quantile
 
 SAMPLE_S = 5.0
@@ -34,10 +35,11 @@ MIB_A_MILLION = 1e6 / 2**20
 
 
 class Sample(NamedTuple):
-    """Frames answered so far, and resident bytes."""
+    """Frames answered so far, resident bytes, and those of each process."""
 
     frames: float
     resident: float
+    parts: Mapping[str, int] = MappingProxyType({})
 
 
 class Slope(NamedTuple):
@@ -73,6 +75,13 @@ def _line(samples: Sequence[Sample]) -> float | None:
     return sum((s.frames - x) * (s.resident - y) for s in samples) / spread if spread else None
 
 
+def growing(samples: Sequence[Sample], most: int = 5) -> dict[str, Slope]:
+    """The processes there from the first sample to the last that grew most, with their slopes."""
+    there = set.intersection(*(set(sample.parts) for sample in samples))
+    slopes = {name: slope([Sample(s.frames, s.parts[name]) for s in samples]) for name in there}
+    return dict(sorted(slopes.items(), key=lambda item: -item[1].middle)[:most])
+
+
 def measure(cluster: Running, seconds: float, names: int) -> list[Sample]:
     """Samples of a load in a closed loop; every answer must be a good one."""
     asked = requests(list(bodies(names)), token=cluster.resolver, budget_ms=BUDGET_MS)
@@ -82,8 +91,14 @@ def measure(cluster: Running, seconds: float, names: int) -> list[Sample]:
         if set(outcome.statuses) != {200} or outcome.lost:
             raise SystemExit(f"{dict(outcome.statuses)}, {outcome.lost} lost; expected 200 alone")
         frames += outcome.statuses[200]
-        samples.append(Sample(frames, resident_bytes(os.getpid())))
+        parts = resident_by_process(os.getpid())
+        samples.append(Sample(frames, sum(parts.values()), parts))
     return samples[int(len(samples) * WARM) :]
+
+
+def _told(slope: Slope) -> Slope:
+    """In MiB a million frames."""
+    return Slope(*(value * MIB_A_MILLION for value in slope))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -94,12 +109,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as cluster:
         samples = measure(cluster, given.seconds, given.names)
-    found = Slope(*(value * MIB_A_MILLION for value in slope(samples)))
+    found = _told(slope(samples))
     results = [
         Result("frames answered", "frames", [samples[-1].frames]),
         Result("resident at the end", "MiB", [samples[-1].resident / 2**20]),
         Result(
             "growth", "MiB a million frames", list(found), goal="zero within its interval", note="middle, low, high"
+        ),
+        *(
+            Result(f"growth of {name}", "MiB a million frames", list(_told(its)))
+            for name, its in growing(samples).items()
         ),
     ]
     report = Report("Soak", command_line(), results, describe_machine("ray", "tensorflow"))

@@ -14,10 +14,12 @@ import yaml
 from serve_app import client_certificates, patience
 from serve_app.environment import MAX_REQUESTS, Ingress, end_haproxy, variables
 from serve_app.keys import check_keys
+from serve_app.local.options import LOOPBACK
 from serve_app.loopback import ALONE
-from serve_app.settings import settings_of
+from serve_app.settings import BadSettings, settings_of
 
 SERVE_YAML = Path(__file__).with_name("serve.yaml")
+HTTP_PORT = 8000
 
 
 class NotDeployed(RuntimeError):
@@ -36,8 +38,11 @@ def configuration(
     application = found["applications"][0]
     application["args"] = {**application.get("args", {}), **args}
     settings_of(application["args"])
+    http_options = found["http_options"]
+    for key, default in (("host", LOOPBACK), ("port", HTTP_PORT)):  # Serve's own, said
+        http_options.setdefault(key, default)
     if port is not None:
-        found["http_options"]["port"] = port
+        http_options["port"] = port
     return found
 
 
@@ -54,13 +59,28 @@ def ingress_requests(found: Mapping[str, Any]) -> int:
     )
 
 
-def start(ingress: Ingress, **ray_options: Any) -> None:
-    """Start Ray in this process, on this machine alone. `ray_options` go to `ray.init`. Raises `patience.TooBusy`.
-
-    The variables are set first, because Ray's modules read them when they are imported.
-    """
+def set_variables(ingress: Ingress) -> None:
+    """Set the variables of Ray, whose modules read them when they are imported: before any of them is."""
     hook = client_certificates.ALONE if ingress.tls else {}
     os.environ.update(variables(ingress) | ALONE | hook | patience.VARIABLES)
+
+
+def check_values(found: Mapping[str, Any]) -> None:
+    """Raise `BadSettings` for a value that Ray Serve does not take. Imports Ray, see `set_variables`."""
+    from pydantic import ValidationError
+    from ray.serve.schema import ServeDeploySchema
+
+    try:
+        ServeDeploySchema.model_validate(found)
+    except ValidationError as error:
+        raise BadSettings(
+            "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        ) from None
+
+
+def start(ingress: Ingress, **ray_options: Any) -> None:
+    """Start Ray in this process, on this machine alone. `ray_options` go to `ray.init`. Raises `patience.TooBusy`."""
+    set_variables(ingress)
     import ray
 
     patience.be_patient()

@@ -17,7 +17,7 @@ from serve_app.replies import ReplyWriter
 from serve_app.settings import Settings
 from verdicts.follower import Follower, View
 from verdicts.policy import Policy, Thresholds
-from verdicts.tokens import Identity, Tokens
+from verdicts.tokens import Forbidden, Identity, Tokens, Unauthorised
 
 log = logging.getLogger("ray.serve")
 
@@ -58,19 +58,31 @@ class Context:
         self.model: dict[str, Any] = {"unreachable": "the classifier has not answered yet"}
         self.log_state: dict[str, Any] = {"unreachable": "the verdict log has not answered yet"}
         self._tokens: tuple[View | None, Tokens] = (None, Tokens())
+        self._met: set[str] = set()  # ids of tokens that asked here; as many as were issued, at most
         self._writers: dict[tuple[int, Thresholds, bool], tuple[Policy, ReplyWriter]] = {}
         # Threads of their own: calls of the control API that wait for a store or a training take up all of asyncio's.
         self._follow_thread = ThreadPoolExecutor(1, "follow")
         self._save_thread = ThreadPoolExecutor(1, "save")
 
     def identify(self, authorization: str | None, *roles: str) -> Identity:
-        """Who asks, if one of the roles suits; raises `Unauthorised` or `Forbidden`."""
+        """Who asks, if one of the roles suits; raises `Unauthorised` or `Forbidden`.
+
+        The log names a token at its first question here, and at each that is refused.
+        """
         if self.settings.auth == "off":
             return Identity("-", "admin", "")
         view = self.follower.view
         if self._tokens[0] is not view:
             self._tokens = (view, Tokens(view.of_kind("token").values()))
-        return self._tokens[1].check(authorization, *roles)
+        try:
+            found = self._tokens[1].check(authorization, *roles)
+        except (Forbidden, Unauthorised) as error:
+            log.warning("refused: %s", error)
+            raise
+        if found.id not in self._met:
+            self._met.add(found.id)
+            log.info("token %s, %s %s, asks here", *found)
+        return found
 
     def writer(self, view: View, thresholds: Thresholds, version: str = "") -> ReplyWriter:
         """The writer of replies under this view's policy to what this version scored ("": the model had no part); the

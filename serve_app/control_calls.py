@@ -85,12 +85,12 @@ def mounted(desk: Desk, operation: Operation) -> Route:
 
     async def answer(request: Request) -> Response:
         began = time.monotonic()
-        author = "-"
+        author, token = "-", "-"
         failure: WireError | None = None
         reply: Any = None
         try:
             call = await _call(desk, request, operation.role)
-            author = call.author
+            author, token = call.author, call.identity.id
             body = await _body_of(request)
             read = partial(operation.arguments, body, request.query_params)
             # A long list is read on a thread, so that no frame waits meanwhile.
@@ -110,6 +110,7 @@ def mounted(desk: Desk, operation: Operation) -> Route:
                 "method": operation.method,
                 "path": request.url.path[:200],
                 "author": author,
+                "token": token,
                 "outcome": failure.code if failure else "ok",
                 "milliseconds": round((time.monotonic() - began) * 1000, 1),
             },

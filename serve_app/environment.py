@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from serve_app import haproxy
 
@@ -22,6 +22,7 @@ from serve_app import haproxy
 MAX_DIRECTORY = 107 - 57 - len("/a.sock.4194304.tmp")
 CONFIG = "haproxy.cfg"
 HAPROXY = "RAY_SERVE_ENABLE_HA_PROXY"
+PORT_BLOCK = 102  # 50 HTTP and 50 gRPC ports of ingress replicas, and two of Serve's fallback proxy
 MAX_REQUESTS = 256  # `max_ongoing_requests` of the Ingress in serve.yaml
 MAX_MESSAGE = 64 << 20  # octets, from one replica to another
 NO_TLS = f"{HAPROXY}=1 and ssl_certfile: HAProxy ingress has no TLS of its own; unset one of the two"
@@ -49,6 +50,11 @@ class Ingress(NamedTuple):
     max_wait_s: int = 35  # a little above the largest budget
     tls: bool = False  # Serve's own `ssl_*` are set, which HAProxy cannot do
     metrics_port: int = 0  # where Ray's Prometheus server listens, which asks nobody for a credential; 0: nowhere
+
+
+def apart(directory: Path, first: int, **options: Any) -> Ingress:
+    """An ingress whose ports are the PORT_BLOCK from `first` on. `options` are fields of `Ingress`."""
+    return Ingress(directory, (first, first + 49), (first + 50, first + 99), (first + 100, first + 101), **options)
 
 
 def variables(ingress: Ingress, present: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -1,8 +1,10 @@
 """`verdict serve`: the cluster in the foreground, from a configuration file."""
 
+import fcntl
 import os
 import signal
-from collections.abc import Iterator
+import ssl
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -10,9 +12,20 @@ from typing import Any
 
 import yaml
 
-from serve_app.cluster import SERVE_YAML, NotDeployed, configuration, deploy, ingress_requests, start, stop
-from serve_app.environment import BadEnvironment, Ingress
+from serve_app.cluster import (
+    SERVE_YAML,
+    NotDeployed,
+    check_values,
+    configuration,
+    deploy,
+    ingress_requests,
+    set_variables,
+    start,
+    stop,
+)
+from serve_app.environment import PORT_BLOCK, BadEnvironment, apart, private
 from serve_app.existing import ADDRESS, joined
+from serve_app.local import ports
 from serve_app.patience import TooBusy, afresh
 from serve_app.settings import BadSettings
 
@@ -27,16 +40,14 @@ class _Stop(BaseException):
 
 def serve_until_stopped(path: Path | None, port: int | None, folder: Path, metrics_port: int = 0) -> None:
     """Run until SIGINT or SIGTERM, on the Ray cluster of RAY_ADDRESS or else one of its own. Raises `Refused`."""
-    found = checked(path or SERVE_YAML, port)
+    path = path or SERVE_YAML
+    found = checked(path, port)
     address = os.environ.get(ADDRESS, "")
     if address and metrics_port:
         raise Refused(f"--metrics-port and {ADDRESS}: expected ray start --metrics-export-port, where that Ray starts")
-    tls = bool(found["http_options"].get("ssl_certfile"))
-    ingress = Ingress(folder, max_requests=ingress_requests(found), tls=tls, metrics_port=metrics_port)
-    names = [application["name"] for application in found["applications"]]
     try:
         _listen(_raise_stop)
-        with afresh(), suppress(_Stop), joined(address, names, found["http_options"]) if address else alone(ingress):
+        with afresh(), suppress(_Stop), member(found, address) if address else alone(found, folder, metrics_port):
             try:
                 _listen(_raise_stop)  # Ray has set its own
                 deploy(found)
@@ -46,19 +57,80 @@ def serve_until_stopped(path: Path | None, port: int | None, folder: Path, metri
                     signal.pause()
             finally:
                 _listen(signal.SIG_IGN)
-    except (BadEnvironment, NotDeployed, TooBusy, OSError, ValueError) as error:
+    except BadSettings as error:
+        raise Refused(f"{path}: {error}") from error
+    except (BadEnvironment, NotDeployed, ports.PortBusy, TooBusy, OSError, ValueError) as error:
         raise Refused(str(error)) from error
 
 
 @contextmanager
-def alone(ingress: Ingress) -> Iterator[None]:
-    """A cluster of its own, on this machine."""
-    try:
-        start(ingress)
+def member(found: Mapping[str, Any], address: str) -> Iterator[None]:
+    """The Ray cluster that is there already."""
+    check_values(found)
+    names = [application["name"] for application in found["applications"]]
+    with joined(address, names, found["http_options"]):
         yield
-    finally:
-        _listen(signal.SIG_IGN)
-        stop(ingress)
+
+
+@contextmanager
+def alone(found: Mapping[str, Any], folder: Path, metrics_port: int) -> Iterator[None]:
+    """A cluster of its own, on this machine; all that it needs is asked for before anything starts."""
+    options = found["http_options"]
+    ingress = apart(
+        folder,
+        ports.free_block(PORT_BLOCK),
+        max_requests=ingress_requests(found),
+        tls=bool(options.get("ssl_certfile")),
+        metrics_port=metrics_port,
+    )
+    with taken(folder):
+        set_variables(ingress)
+        check_values(found)
+        check_tls(options)
+        ports.check(wanted(options, metrics_port))
+        try:
+            start(ingress)
+            yield
+        finally:
+            _listen(signal.SIG_IGN)
+            stop(ingress)
+
+
+@contextmanager
+def taken(folder: Path) -> Iterator[None]:
+    """The folder, for one cluster at a time: a second would end the first one's HAProxy. Raises `Refused`."""
+    with (private(folder) / "lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Refused(f"another `verdict serve` runs from {folder}: stop it, or name another with --run") from None
+        yield
+
+
+def wanted(options: Mapping[str, Any], metrics_port: int) -> list[ports.Wanted]:
+    """The ports of a cluster with these `http_options`."""
+    found = [ports.Wanted(options["port"], "the cluster's HTTP", "--port or http_options", host=options["host"])]
+    return found + [ports.Wanted(metrics_port, "metrics", "--metrics-port")] * bool(metrics_port)
+
+
+def check_tls(options: Mapping[str, Any]) -> None:
+    """Raise `BadSettings` where the files of TLS cannot be used; Serve would try them again and again."""
+    files = {key: options.get(key) for key in ("ssl_certfile", "ssl_keyfile", "ssl_ca_certs")}
+    given = {key: file for key, file in files.items() if file}
+    for key, file in given.items():
+        if not os.access(file, os.R_OK) or not Path(file).is_file():
+            raise BadSettings(f"http_options: {key} {file!r}: expected a file that this user can read")
+    if not given:
+        return
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        password = options.get("ssl_keyfile_password") or ""  # else OpenSSL would ask the terminal
+        context.load_cert_chain(files["ssl_certfile"], files["ssl_keyfile"], password)  # type: ignore[arg-type]
+        if files["ssl_ca_certs"]:
+            context.load_verify_locations(files["ssl_ca_certs"])
+    except ssl.SSLError as error:
+        said = ", ".join(f"{key} {file!r}" for key, file in given.items())
+        raise BadSettings(f"http_options: {said}: expected a certificate, its key and authorities: {error}") from error
 
 
 def checked(path: Path, port: int | None) -> dict[str, Any]:
@@ -67,7 +139,7 @@ def checked(path: Path, port: int | None) -> dict[str, Any]:
         return configuration(port=port, path=path)
     except BadSettings as error:
         raise Refused(f"{path}: {error}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise Refused(f"{path}: {' '.join(str(error).split())}") from error
     except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise Refused(f"{path}: expected http_options and applications, as in {SERVE_YAML}") from error

@@ -9,6 +9,7 @@ alone, and run as a file: it starts at every reload.
 import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 REAL = "VERDICT_HAPROXY"  # the environment variable that names the real binary
@@ -25,6 +26,12 @@ HEADERS_S = 10  # for a caller to have sent its headers
 _MARK = "# Closed up by Verdict.\n"
 _BUSY = '{\\"code\\":\\"unavailable\\",\\"message\\":\\"the cluster is full\\"}'
 _LARGE = '{\\"code\\":\\"too-large\\",\\"message\\":\\"the body is larger than this cluster takes\\"}'
+# HAProxy's own answers, in the one form of errors: status, code, message. It has no other form for a 400 or 408.
+OWN = {
+    500: ("internal", "a defect at the door"),
+    503: ("unavailable", "no replica is there: come back later"),
+    504: ("expired", "no answer in time"),
+}
 
 
 class UnknownForm(Exception):
@@ -37,7 +44,8 @@ def closed(text: str, directory: str, max_body: int, max_requests: int) -> str:
     Statistics and metrics move to sockets in `directory`, which only this user can enter. More requests at one time
     than `max_requests` for each replica that is up get 503 and Retry-After at once, and so do frames beyond what the
     replicas say that they take (`TAKES`, of the last answer, for all alike). A body over `max_body` bytes gets 413
-    unread. A caller who stalls in its headers, or in the body of what was refused, is hung up on.
+    unread. A caller who stalls in its headers, or in the body of what was refused, is hung up on. What HAProxy says by
+    itself has the form of all errors.
     """
     if _MARK in text:
         return text
@@ -45,7 +53,12 @@ def closed(text: str, directory: str, max_body: int, max_requests: int) -> str:
     text = _replaced(r"(?m)^(\s*)bind :\d+$", rf"\1bind unix@{directory}/m.sock mode 600", text)
     text = _replaced(r"(?m)^(\s*)bind \*:\d+$(?=\n\s*stats enable)", rf"\1bind unix@{directory}/s.sock mode 600", text)
     text = re.sub(r"(?m)^\s*errorfile .*\n", "", text)
-    text = _replaced(r"(?m)^defaults\n    mode http$", rf"\g<0>\n    timeout http-request {HEADERS_S}s", text)
+    defaults = [f"timeout http-request {HEADERS_S}s"]
+    for status, (code, message) in OWN.items():
+        said = f'content-type application/json string "{{\\"code\\":\\"{code}\\",\\"message\\":\\"{message}\\"}}"'
+        defaults.append(f"http-error status {status} {said}{' hdr Retry-After 1' * (status == 503)}")
+    at_top = "".join(f"\n    {line}" for line in defaults)
+    text = _replaced(r"(?m)^defaults\n    mode http$", lambda found: found[0] + at_top, text)
     busy = f'content-type application/json string "{_BUSY}" hdr Retry-After 1'
     large = f'content-type application/json string "{_LARGE}"'
     rules = [f"    http-request return status 413 {large} if {{ req.body_size gt {max_body} }}"]
@@ -78,7 +91,7 @@ def closed(text: str, directory: str, max_body: int, max_requests: int) -> str:
     return _MARK + _replaced(r"(?m)^    # Static routing based on path prefixes", "\n".join(rules) + r"\n\g<0>", text)
 
 
-def _replaced(pattern: str, by: str, text: str) -> str:
+def _replaced(pattern: str, by: str | Callable[[re.Match[str]], str], text: str) -> str:
     changed, count = re.subn(pattern, by, text)
     if count != 1:
         raise UnknownForm(f"HAProxy configuration: {count} lines match {pattern!r}, expected 1; is this another Ray?")

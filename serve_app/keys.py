@@ -36,7 +36,8 @@ AUTOSCALING = (
 
 
 def check_keys(found: Mapping[str, Any]) -> None:
-    """Raise `BadSettings` for a key of a configuration that Serve does not know, and for TLS asked for by half."""
+    """Raise `BadSettings` for a key of a configuration that Serve does not know, for TLS asked for by half, and for a
+    queue without end."""
     _known("configuration", found, ALL)
     options = found["http_options"]
     _known("http_options", options, HTTP)
@@ -49,6 +50,8 @@ def check_keys(found: Mapping[str, Any]) -> None:
         for deployment in application.get("deployments") or ():
             where = f"deployment {deployment.get('name', '')}"
             _known(where, deployment, DEPLOYMENT)
+            if deployment.get("max_queued_requests", 1) == -1:  # Serve's own word for no limit
+                raise BadSettings(f"{where}: max_queued_requests -1: expected a limit; no queue is without end here")
             _known(f"{where}, ray_actor_options", deployment.get("ray_actor_options") or {}, ACTOR)
             scaling = deployment.get("autoscaling_config") or {}
             _known(f"{where}, autoscaling_config", scaling, AUTOSCALING)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import msgspec
 from msgspec import Meta, inspect
 
-from serve_app.wire import WireError
+from serve_app.wire import UNREADABLE, WireError
 from verdicts.names import shown
 
 Role = Literal["viewer", "analyst", "admin"]
@@ -86,7 +86,7 @@ class Operation:
         if self.body is not None:
             try:
                 given["body"] = msgspec.json.decode(body or b"{}", type=self.body)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            except UNREADABLE as error:
                 raise WireError("malformed", f"body: {error}") from None
         return given
 

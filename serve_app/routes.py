@@ -19,7 +19,16 @@ from serve_app.admission import TellTakes
 from serve_app.context import Context
 from serve_app.judge import judge_frame, judge_one
 from serve_app.unread import CloseUnread
-from serve_app.wire import BUDGET_HEADER, WireError, budget_of, error_response, json_response, names_of, question_of
+from serve_app.wire import (
+    BUDGET_HEADER,
+    UNREADABLE,
+    WireError,
+    budget_of,
+    error_response,
+    json_response,
+    names_of,
+    question_of,
+)
 from verdicts.names import BadName, normalise
 from verdicts.observations import Acknowledgement, BadObservation, Batch, check
 from verdicts.spool import SpoolFull
@@ -115,7 +124,7 @@ class _Handlers:
         try:
             batch = _batch.decode(body)
             check(batch)
-        except (msgspec.DecodeError, UnicodeDecodeError, BadObservation) as error:
+        except (*UNREADABLE, BadObservation) as error:
             raise WireError("malformed", f"observations: {error}") from None
         if identity.role == "resolver" and batch.resolver != identity.name:
             raise Forbidden(f"token {identity.id}: of resolver {identity.name}, expected it to report as that")

@@ -11,6 +11,8 @@ T = TypeVar("T")
 
 BUDGET_HEADER = "verdict-budget-ms"
 MAX_BUDGET_DIGITS = 18
+# What msgspec raises for a body: the last where something lies too deep, be it in a field that is passed over.
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 STATUS_OF = {  # each code has one status, for good
     "malformed": 400,
@@ -100,5 +102,5 @@ def error_response(error: WireError) -> Response:
 def _decoded(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
     try:
         return decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise WireError("malformed", f"body: {error}") from None

@@ -200,6 +200,7 @@ async def test_lists_are_searched_page_by_page(setup: Setup) -> None:
     ("method", "path", "body", "says"),
     [
         ("POST", "/v1/lists", b"{", "body"),
+        ("POST", "/v1/lists", b'{"entries":' + b"[" * 10_000 + b"]" * 10_000 + b"}", "body"),
         ("POST", "/v1/lists", {"entries": [], "note": ""}, "expected 1 to"),
         ("POST", "/v1/lists", {"entries": [{"list": "blocklist", "suffix": "com"}]}, "public suffix"),
         ("POST", "/v1/lists", {"entries": [{"list": "red", "suffix": NAME}]}, "expected one of"),

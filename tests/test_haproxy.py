@@ -1,3 +1,4 @@
+import json
 import re
 import socket
 import subprocess
@@ -15,9 +16,10 @@ import pytest
 import uvicorn
 
 from serve_app.admission import FRAME_NAMES
-from serve_app.haproxy import TAKES, TAKES_S, UnknownForm, closed
+from serve_app.haproxy import OWN, TAKES, TAKES_S, UnknownForm, closed
 from serve_app.local.ports import free_port
 from serve_app.routes import application
+from serve_app.wire import STATUS_OF
 from tests.test_routes import Setup
 
 
@@ -67,6 +69,11 @@ def test_haproxys_own_errors_keep_their_status(rays: str) -> None:
     assert "errorfile" not in closed(rays, "/run/v", 1000, 8)
 
 
+@pytest.mark.parametrize("status, code", [(status, code) for status, (code, _) in OWN.items()])
+def test_haproxys_own_codes_have_the_status_that_they_have_elsewhere(status: int, code: str) -> None:
+    assert STATUS_OF[code] == status
+
+
 def test_closing_twice_changes_nothing_more(rays: str) -> None:
     once = closed(rays, "/run/v", 1000, 8)
     assert closed(once, "/run/v", 1000, 8) == once
@@ -94,6 +101,7 @@ class Door(NamedTuple):
 
     port: int
     setup: Setup
+    server: uvicorn.Server
 
     def ask(self, token: str = "") -> "Answer":
         return ask(self.port, token or self.setup.tokens["resolver"].text)
@@ -140,7 +148,7 @@ def door(rays: str, tmp_path: Path) -> Iterator[Door]:
         text = re.sub(pattern, by, text)
     (tmp_path / "haproxy.cfg").write_text(text + "\n")
     haproxy = subprocess.Popen([get_haproxy_binary(), "-f", str(tmp_path / "haproxy.cfg"), "-db"])
-    made = Door(front, setup)
+    made = Door(front, setup, server)
     try:
         end = time.monotonic() + 60
         while made.ask().status != 200:
@@ -227,6 +235,15 @@ def test_what_could_smuggle_or_flood_is_refused_at_the_door(door: Door, head: by
     with socket.create_connection(("127.0.0.1", door.port), 10.0) as caller:
         caller.sendall(b"POST /v1/verdicts HTTP/1.1\r\nHost: x\r\n" + head + b"\r\nabcde")
         assert caller.recv(65536).startswith(b"HTTP/1.1 400")
+
+
+def test_without_a_replica_callers_are_told_to_come_back(door: Door) -> None:
+    door.server.should_exit = True
+    end = time.monotonic() + 60
+    while (answer := door.ask()).status == 200 and time.monotonic() < end:
+        time.sleep(0.05)
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+    assert json.loads(answer.body)["code"] == "unavailable"
 
 
 def test_headers_have_a_time(rays: str) -> None:

@@ -1,10 +1,12 @@
 """loadtest/soak.py: a leak is told from noise."""
 
+import os
 import random
 
 import pytest
 
-from loadtest.soak import Sample, slope
+from loadtest.processes import resident_by_process, resident_bytes
+from loadtest.soak import Sample, growing, slope
 
 
 def samples(leak: float, count: int = 120, noise: float = 2e6) -> list[Sample]:
@@ -29,3 +31,17 @@ def test_a_leak_is_found_with_its_size() -> None:
 def test_too_few_samples_are_an_error() -> None:
     with pytest.raises(ValueError, match="at least 12"):
         slope(samples(0.0, count=11))
+
+
+def test_the_process_that_grows_is_named() -> None:
+    made = [
+        Sample(s.frames, 0, {"1 leaks": int(s.resident), "2 stays": 5, f"3 came {s.frames}": 9}) for s in samples(1e3)
+    ]
+    found = growing(made)
+    assert list(found) == ["1 leaks", "2 stays"] and found["1 leaks"].low > 0 == found["2 stays"].middle
+
+
+def test_memory_is_told_by_process() -> None:
+    found = resident_by_process(os.getpid())
+    [mine] = [size for name, size in found.items() if name.startswith(f"{os.getpid()} python")]
+    assert mine > 1 << 20 and sum(found.values()) == pytest.approx(resident_bytes(os.getpid()), rel=0.1)

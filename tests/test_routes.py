@@ -1,4 +1,5 @@
 import asyncio
+import logging
 import re
 import time
 import zlib
@@ -32,6 +33,7 @@ from verdicts.store import Document, Store, open_store
 pytestmark = pytest.mark.anyio
 
 BOOT = "0123456789abcdef" * 2
+DEEP = b'{"more":' + b"[" * 10_000 + b"]" * 10_000 + b',"names":["a.org"]}'  # in a field that is passed over
 
 
 class Graph:
@@ -159,11 +161,23 @@ async def test_a_token_is_looked_at_before_the_body(setup: Setup) -> None:
         (msgspec.json.encode(frame(*["a.org"] * 1025)), 413, "1025"),
         (b'{"names":["' + b"a" * (5 << 20) + b'"]}', 413, "octets"),
         (b'{"names":["\xff"]}', 400, "body"),
+        (DEEP, 400, "body"),
     ],
 )
 async def test_a_bad_frame_is_told_what_is_wrong(setup: Setup, body: bytes, status: int, said: str) -> None:
     reply = await setup.ask("/v1/verdicts", body)
     assert reply.status_code == status and said in reply.json()["message"]
+
+
+async def test_the_log_names_a_token_at_its_first_question_and_at_each_refusal(
+    setup: Setup, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "ray.serve")
+    for role in ("resolver", "resolver", "viewer", "viewer"):
+        await setup.ask("/v1/verdicts", frame("a.org"), role)
+    key = {role: issued.document.key for role, issued in setup.tokens.items()}
+    refusal = f"refused: token {key['viewer']}: has the role viewer, expected resolver or analyst"
+    assert caplog.messages == [f"token {key['resolver']}, resolver r1, asks here", refusal, refusal]
 
 
 async def test_a_body_that_stalls_costs_no_more_than_the_budget(setup: Setup) -> None:
@@ -313,6 +327,11 @@ async def test_a_resolver_cannot_report_as_another(setup: Setup) -> None:
 async def test_observations_that_do_not_add_up_are_malformed(setup: Setup) -> None:
     reply = await setup.ask("/v1/observations", report(seen=5))
     assert reply.status_code == 400 and "seen 5" in reply.json()["message"]
+
+
+async def test_observations_too_deep_to_read_are_malformed(setup: Setup) -> None:
+    reply = await setup.ask("/v1/observations", DEEP)
+    assert reply.status_code == 400 and "observations" in reply.json()["message"]
 
 
 async def test_a_full_spool_is_503_with_retry_after(setup: Setup) -> None:

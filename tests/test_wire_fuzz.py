@@ -48,6 +48,7 @@ def mangled(source: st.SearchStrategy[Any]) -> st.SearchStrategy[bytes]:
 @given(mangled(frames))
 @example(b'{"names":["\\ud800.org"]}')
 @example(b"[" * 10_000)
+@example(b'{"more":' + b"[" * 10_000 + b"]" * 10_000 + b',"names":["a.org"]}')
 def test_a_frame_is_names_or_a_reason(body: bytes) -> None:
     try:
         names = names_of(body, LIMIT)

@@ -38,7 +38,7 @@ class BadToken(ValueError):
 
 
 class Unauthorised(Exception):
-    """No credential, or one that is not good: unknown, revoked, expired. The message is fit for the caller."""
+    """No credential, or one that is not good: unknown, revoked, expired. The message is fit for caller and log."""
 
 
 class Forbidden(Exception):

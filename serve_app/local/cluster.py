@@ -9,7 +9,6 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import msgspec
 
@@ -47,9 +46,6 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class _Stop(BaseException):
     pass
-
-
-PORT_BLOCK = 102  # 50 HTTP and 50 gRPC ports of ingress replicas, and two of Serve's fallback proxy
 
 
 def main(argument: str) -> int:
@@ -109,28 +105,16 @@ def _seed_registry(plan: Plan) -> None:
     Registry(plan.models).seed_from_released()
 
 
-def _ingress(plan: Plan) -> Any:
-    from serve_app.environment import Ingress
-
-    first = plan.replica_port
-    return Ingress(
-        Path(plan.run) / "i",
-        (first, first + 49),
-        (first + 50, first + 99),
-        (first + 100, first + 101),
-        metrics_port=plan.metrics_port,
-    )
-
-
 def _start(plan: Plan) -> None:
     from serve_app.cluster import configuration, deploy, start
+    from serve_app.environment import apart
 
     args = {"store_url": plan.store_url, "registry": plan.models, "spool_dir": plan.spool}
     found = configuration(args, plan.http_port)
     found["logging_config"]["logs_dir"] = plan.logs
     _say(plan, Report(step="starting Ray"))
     start(
-        _ingress(plan),
+        apart(Path(plan.run) / "i", plan.replica_port, metrics_port=plan.metrics_port),
         num_cpus=max(LOGICAL_CPUS, os.cpu_count() or 1),
         object_store_memory=OBJECT_STORE_BYTES,
     )

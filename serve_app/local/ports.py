@@ -22,6 +22,7 @@ class Wanted(NamedTuple):
     purpose: str
     option: str
     kinds: tuple[socket.SocketKind, ...] = (socket.SOCK_STREAM,)
+    host: str = LOOPBACK
 
 
 def wanted(options: Options) -> list[Wanted]:
@@ -48,26 +49,28 @@ def check(ports: Iterable[Wanted]) -> None:
             )
         seen[port.port] = port
         for kind in port.kinds:
-            trouble = trouble_with(port.port, kind)
+            trouble = trouble_with(port.port, kind, port.host)
             if trouble is not None:
                 raise PortBusy(
-                    f"port {port.port} on {LOOPBACK}, for {port.purpose}: {trouble}; choose with {port.option}"
+                    f"port {port.port} on {port.host}, for {port.purpose}: {trouble}; choose with {port.option}"
                 )
 
 
-def trouble_with(port: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> str | None:
-    """Why this port cannot be bound on loopback, or None."""
-    with socket.socket(socket.AF_INET, kind) as probe:
+def trouble_with(port: int, kind: socket.SocketKind = socket.SOCK_STREAM, host: str = LOOPBACK) -> str | None:
+    """Why this port cannot be bound, or None."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind) as probe:
         if kind == socket.SOCK_STREAM:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of the last run may linger
         try:
-            probe.bind((LOOPBACK, port))
+            probe.bind((host, port))
             if kind == socket.SOCK_STREAM:
                 probe.listen(1)
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 return "another program has it"
             return "not allowed for this user" if error.errno == errno.EACCES else str(error.strerror)
+        except OverflowError:
+            return "expected 1 to 65535"
     return None
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import msgspec
 
 from serve_app import golang
+from serve_app.environment import PORT_BLOCK
 from serve_app.local import cluster, ports
 from serve_app.local.announce import announcement, demonstration_names
-from serve_app.local.cluster import PORT_BLOCK, Plan
+from serve_app.local.cluster import Plan
 from serve_app.local.corefile import corefile
 from serve_app.local.home import Opened, alone, opened
 from serve_app.local.options import LOOPBACK, Options

@@ -1,0 +1,125 @@
+"""`verdict serve`: all that can be wrong with a configuration and its surroundings is said before Ray starts."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+import yaml
+
+from serve_app.cluster import SERVE_YAML, check_values, configuration
+from serve_app.environment import short_directory
+from serve_app.foreground import Refused, check_tls, checked, taken, wanted
+from serve_app.local import ports
+from serve_app.settings import BadSettings
+
+
+def written(folder: Path, **http_options: Any) -> Path:
+    """serve.yaml with these `http_options`, and none of its own."""
+    found = yaml.safe_load(SERVE_YAML.read_text())
+    found["http_options"] = http_options
+    (folder / "serve.yaml").write_text(yaml.safe_dump(found))
+    return folder / "serve.yaml"
+
+
+def test_a_configuration_that_names_no_host_is_served_on_loopback(tmp_path: Path) -> None:
+    """Serve's own default is every interface."""
+    assert configuration(path=written(tmp_path, request_timeout_s=35))["http_options"]["host"] == "127.0.0.1"
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "serve.yaml"
+    file.write_bytes(b"\xe7\x00")
+    with pytest.raises(Refused, match=f"{file}: .*can't decode"):
+        checked(file, None)
+
+
+@pytest.mark.parametrize(
+    "deployment, http_options, said",
+    [
+        ({"num_replicas": "two"}, {}, "deployments.0: Value error, `num_replicas` must be an int"),
+        ({"max_ongoing_requests": 0}, {}, "max_ongoing_requests: Input should be greater than 0"),
+        ({}, {"port": "eighty"}, "http_options.port: Input should be a valid integer"),
+    ],
+)
+def test_a_value_that_serve_does_not_take_is_named(
+    deployment: dict[str, Any], http_options: dict[str, Any], said: str
+) -> None:
+    found = configuration()
+    found["applications"][0]["deployments"][0].update(deployment)
+    found["http_options"].update(http_options)
+    with pytest.raises(BadSettings) as caught:
+        check_values(found)
+    assert said in str(caught.value)
+
+
+def test_the_yaml_that_is_shipped_is_taken() -> None:
+    check_values(configuration())
+
+
+def test_a_queue_without_end_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "serve.yaml"
+    file.write_text(SERVE_YAML.read_text().replace("max_queued_requests: 256", "max_queued_requests: -1", 1))
+    with pytest.raises(BadSettings, match="deployment Ingress: max_queued_requests -1: expected a limit"):
+        configuration(path=file)
+
+
+@pytest.mark.parametrize(
+    "host, port, said", [("127.0.0.1", 70_000, "1 to 65535"), ("192.0.2.1", 80, "for the cluster")]
+)
+def test_a_port_or_host_that_cannot_be_is_named(host: str, port: int, said: str) -> None:
+    with pytest.raises(ports.PortBusy, match=f"port {port} on {host}.*{said}.*--port"):
+        ports.check(wanted({"host": host, "port": port}, 0))
+
+
+def test_a_folder_is_for_one_cluster_at_a_time() -> None:
+    folder = short_directory()
+    with taken(folder), pytest.raises(Refused, match=f"runs from {folder}.*--run"):
+        with taken(folder):
+            pass
+    with taken(folder):
+        pass
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> dict[str, Any]:
+    """`http_options` of a server with a certificate."""
+    server = trustme.CA().issue_cert("localhost")
+    server.private_key_pem.write_to_path(tmp_path / "key.pem")
+    server.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    return {"ssl_certfile": str(tmp_path / "cert.pem"), "ssl_keyfile": str(tmp_path / "key.pem")}
+
+
+def test_a_certificate_and_its_key_are_taken(tls: dict[str, Any]) -> None:
+    check_tls(tls)
+
+
+def test_a_file_of_tls_that_cannot_be_read_is_named(tls: dict[str, Any]) -> None:
+    with pytest.raises(BadSettings, match="ssl_keyfile '/no/such.key': expected a file"):
+        check_tls({**tls, "ssl_keyfile": "/no/such.key"})
+
+
+@pytest.mark.parametrize("key", ["ssl_keyfile", "ssl_ca_certs"])
+def test_a_file_of_tls_that_does_not_fit_is_named(tls: dict[str, Any], tmp_path: Path, key: str) -> None:
+    other = tmp_path / "other.pem"
+    trustme.CA().issue_cert("localhost").private_key_pem.write_to_path(other)
+    with pytest.raises(BadSettings, match=f"{key} '{other}'.*expected a certificate, its key"):
+        check_tls({**tls, key: str(other)})
+
+
+def test_a_busy_port_stops_it_before_ray_starts(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen(1)
+        port = other.getsockname()[1]
+        run = short_directory()
+        done = subprocess.run(
+            [sys.executable, "-m", "serve_app.cli", "serve", "--port", str(port), "--run", str(run)],
+            env=os.environ | {"RAY_ADDRESS": ""}, capture_output=True, text=True, timeout=240,
+        )  # fmt: skip
+    assert done.returncode == 1 and f"port {port} on 127.0.0.1" in done.stderr and "Traceback" not in done.stderr
+    assert not (run / "r").exists()
