@@ -91,7 +91,8 @@ def measure(cluster: Running, seconds: float, names: int) -> list[Sample]:
         if set(outcome.statuses) != {200} or outcome.lost:
             raise SystemExit(f"{dict(outcome.statuses)}, {outcome.lost} lost; expected 200 alone")
         frames += outcome.statuses[200]
-        parts = resident_by_process(os.getpid())
+        driver = f"{os.getpid()} "  # this process is no part of the cluster
+        parts = {name: size for name, size in resident_by_process(os.getpid()).items() if not name.startswith(driver)}
         samples.append(Sample(frames, sum(parts.values()), parts))
     return samples[int(len(samples) * WARM) :]
 

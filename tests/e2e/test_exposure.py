@@ -1,6 +1,5 @@
 """What `verdict up` and `verdict serve` open: loopback alone, nothing unexpected, nothing without a credential."""
 
-import os
 import re
 import shutil
 import signal
@@ -22,7 +21,7 @@ from serve_app.cluster import configuration
 from serve_app.descendants import descendants
 from serve_app.environment import short_directory
 from serve_app.local.options import Home
-from serve_app.local.ports import free_block, free_port
+from serve_app.local.ports import free_port
 from serve_app.local.processes import marked
 from tests.e2e.conftest import START_S, Stack
 from tests.listening import Listener, grpc_codes, http_status, listeners
@@ -84,9 +83,7 @@ def cluster_alone(folder: Path) -> Iterator[tuple[int, int]]:
     port = free_port()
     command = [sys.executable, "-m", "serve_app.cli", "serve", str(folder / "serve.yaml"), "--port", str(port)]
     with log.open("w") as out:
-        process = subprocess.Popen(
-            [*command, "--run", str(run / "r")], stdout=out, stderr=subprocess.STDOUT, env=os.environ | apart()
-        )
+        process = subprocess.Popen([*command, "--run", str(run / "r")], stdout=out, stderr=subprocess.STDOUT)
     try:
         end = time.monotonic() + START_S
         while "Ctrl-C stops" not in log.read_text():
@@ -97,17 +94,6 @@ def cluster_alone(folder: Path) -> Iterator[tuple[int, int]]:
         process.send_signal(signal.SIGINT)
         process.wait(60)
         shutil.rmtree(run, ignore_errors=True)
-
-
-def apart() -> dict[str, str]:
-    """Ports of its own, since another cluster may run beside the tests."""
-    first = free_block(22)
-    return {
-        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first),
-        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(first + 19),
-        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(first + 20),
-        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(first + 21),
-    }
 
 
 def test_everything_listens_on_loopback_alone(exposed: Exposed) -> None:
