@@ -255,13 +255,13 @@ async def test_a_clock_that_is_set_back_does_not_hold_the_limit_up(
     monkeypatch.setattr("serve_app.judge.time", clock)
 
     async def slow(names: bytes, deadline: float) -> Scored:
-        await asyncio.sleep(0.15)
+        await asyncio.sleep(0.6)  # more than half of the budget; what is left of it is for a busy machine
         return Scored("v1", Thresholds(), np.zeros((1, 2), np.float32))
 
     setup.graph.judge = slow  # type: ignore[method-assign]
     limits = [setup.context.admission.limit]
     for ahead[0] in (0.0, -3600.0, -3600.0):
-        await judge_frame(setup.context, ["a.org"], 0, clock.time() + 0.2)
+        await judge_frame(setup.context, ["a.org"], 0, clock.time() + 1.1)
         limits.append(setup.context.admission.limit)
     assert limits == sorted(set(limits), reverse=True)
 
