@@ -3,6 +3,7 @@ refused by name. Standard library only."""
 
 import argparse
 import math
+import os
 from pathlib import Path
 
 
@@ -31,6 +32,14 @@ def port(text: str) -> int:
     """A port, or 0 for any that is free."""
     value = _number(text)
     return int(_within(text, 0 <= value <= 65535 and value == math.floor(value), value, "a port from 0 to 65535"))
+
+
+def writable(text: str) -> Path:
+    """A file to write, in a folder that is there: else a run would end in vain."""
+    path = Path(text)
+    if path.is_dir() or not os.access(path.absolute().parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{text}: expected a file in a folder that can be written to")
+    return path
 
 
 def first_word(path: Path) -> str:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from loadtest.arguments import count, positive, writable
 from loadtest.profiles import HOURLY
 
 DAY_S = 86_400
@@ -166,10 +167,10 @@ def plot(outcome: Outcome, file: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Simulate a day and say what became of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mean", type=float, default=10_000.0, help="names a second that the cluster is asked for")
-    parser.add_argument("--max", type=int, default=12, help="replicas at most")
+    parser.add_argument("--mean", type=positive, default=10_000.0, help="names a second that the cluster is asked for")
+    parser.add_argument("--max", type=count, default=12, help="replicas at most")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--plot", type=Path, help="where the plot goes (SVG or PNG)")
+    parser.add_argument("--plot", type=writable, help="where the plot goes (SVG or PNG)")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args(arguments)
     outcome = autoscaled(day(given.mean, given.seed), settings(given.max))

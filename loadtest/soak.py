@@ -18,7 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from loadtest.arguments import count, positive
+from loadtest.arguments import count, positive, writable
 from loadtest.cluster_bench import bodies
 from loadtest.clusters import Running, running
 from loadtest.frames import closed_loop, requests
@@ -31,6 +31,7 @@ BUDGET_MS = 30_000
 WARM = 0.25  # of the samples
 BLOCK = 6  # samples
 RESAMPLES = 2000
+LEAST_S = (2 * BLOCK + 1) / (1 - WARM) * SAMPLE_S  # for an interval
 MIB_A_MILLION = 1e6 / 2**20
 
 
@@ -104,10 +105,14 @@ def _told(slope: Slope) -> Slope:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=positive, default=600.0)
+    parser.add_argument("--seconds", type=positive, default=600.0, help=f"{LEAST_S:.0f} or more")
     parser.add_argument("--names", type=count, default=16, help="in a frame")
-    parser.add_argument("--out", type=Path, help="where the report goes, as JSON")
+    parser.add_argument("--out", type=writable, help="where the report goes, as JSON")
     given = parser.parse_args(arguments)
+    if given.seconds < LEAST_S:
+        parser.error(
+            f"argument --seconds: {given.seconds:g}: expected {LEAST_S:.0f} or more, for two blocks of samples"
+        )
     with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as cluster:
         samples = measure(cluster, given.seconds, given.names)
     found = _told(slope(samples))

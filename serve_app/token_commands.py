@@ -1,6 +1,8 @@
 """`verdict tokens`: through the control API of a running cluster, or in a store that nothing else writes to."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -110,36 +112,42 @@ class _Remote:
         return content
 
 
+@contextmanager
+def _told() -> Iterator[None]:
+    """What goes wrong in the block is the command's error."""
+    try:
+        yield
+    except (BadToken, ValueError, Unavailable, Misconfigured, OSError) as error:
+        raise click.ClickException(str(error)) from error
+
+
 class _Direct:
+    """A store that is there: one that a mistyped path made would hold tokens that nobody knows."""
+
     def __init__(self, url: str) -> None:
-        try:
+        with _told():
             self._store = open_store(url)
-            self._store.initialise()
-        except (ValueError, Unavailable, Misconfigured, OSError) as error:
-            raise click.ClickException(str(error)) from error
 
     def close(self) -> None:
         self._store.close()
 
+    @_told()
     def issue(self, role: str, name: str, expires: int | None, note: str) -> str:
-        try:
-            issued = issue(role, name, _now(), expires, note)
-        except BadToken as error:
-            raise click.ClickException(str(error)) from error
+        issued = issue(role, name, _now(), expires, note)
         self._store.commit([issued.document], "verdict tokens")
         return issued.text
 
+    @_told()
     def list(self) -> list[dict[str, Any]]:
         return [described(document) for document in self._store.scan(KIND)]
 
+    @_told()
     def rotate(self, id: str, grace: int) -> str:
-        try:
-            issued, documents = rotate(self._get(id), _now(), grace)
-        except BadToken as error:
-            raise click.ClickException(str(error)) from error
+        issued, documents = rotate(self._get(id), _now(), grace)
         self._store.commit(documents, "verdict tokens")
         return issued.text
 
+    @_told()
     def revoke(self, id: str) -> None:
         self._store.commit([revoke(self._get(id))], "verdict tokens")
 

@@ -64,6 +64,9 @@ def test_a_busy_port_stops_everything_before_it_starts(tmp_path: Path) -> None:
 
 def test_tokens_are_issued_listed_rotated_and_revoked_in_a_store(tmp_path: Path) -> None:
     url = f"sqlite://{tmp_path}/verdict.db"
+    made = open_store(url)
+    made.initialise()
+    made.close()
 
     def run(*arguments: str) -> str:
         result = CliRunner().invoke(main, ["tokens", "--store", url, *arguments])
@@ -81,9 +84,20 @@ def test_tokens_are_issued_listed_rotated_and_revoked_in_a_store(tmp_path: Path)
     store.close()
 
 
+@pytest.mark.parametrize("arguments", [["list"], ["issue", "--role", "admin", "--name", "a"], ["revoke", "abc"]])
+def test_tokens_of_a_store_that_is_not_there_are_an_error_and_make_none(tmp_path: Path, arguments: list[str]) -> None:
+    path = tmp_path / "none" / "v.db"
+    result = CliRunner().invoke(main, ["tokens", "--store", f"sqlite://{path}", *arguments])
+    assert result.exit_code == 1 and f"{path}: no such file" in result.output and not path.parent.exists()
+
+
 def test_an_unknown_token_is_named(tmp_path: Path) -> None:
-    result = CliRunner().invoke(main, ["tokens", "--store", f"sqlite://{tmp_path}/v.db", "revoke", "abc"])
-    assert result.exit_code == 1 and "abc" in result.output
+    url = f"sqlite://{tmp_path}/v.db"
+    made = open_store(url)
+    made.initialise()
+    made.close()
+    result = CliRunner().invoke(main, ["tokens", "--store", url, "revoke", "abc"])
+    assert result.exit_code == 1 and "token abc: no such token" in " ".join(result.output.split()).replace("'", "")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loadtest.simulated_day import FLOOD, REPLICA, Outcome, autoscaled, day, plot, settings
+from loadtest.simulated_day import FLOOD, REPLICA, Outcome, autoscaled, day, main, plot, settings
 
 HOUR = 3600
 
@@ -44,3 +44,10 @@ def test_a_constant_load_settles_and_stays(share: float) -> None:
 def test_the_plot_is_drawn(outcome: Outcome, tmp_path: Path) -> None:
     plot(outcome, tmp_path / "day.svg")
     assert (tmp_path / "day.svg").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("arguments", [["--max", "0"], ["--mean", "-1"], ["--plot", "/no/such/folder/day.svg"]])
+def test_what_cannot_be_simulated_is_refused_by_name(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    assert arguments[0] in capsys.readouterr().err

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from loadtest.processes import resident_by_process, resident_bytes
-from loadtest.soak import Sample, growing, slope
+from loadtest.soak import BLOCK, LEAST_S, SAMPLE_S, WARM, Sample, growing, main, slope
 
 
 def samples(leak: float, count: int = 120, noise: float = 2e6) -> list[Sample]:
@@ -45,3 +45,17 @@ def test_memory_is_told_by_process() -> None:
     found = resident_by_process(os.getpid())
     [mine] = [size for name, size in found.items() if name.startswith(f"{os.getpid()} python")]
     assert mine > 1 << 20 and sum(found.values()) == pytest.approx(resident_bytes(os.getpid()), rel=0.1)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--seconds", "80"], ["--out", "/no/such/folder/soak.json"]], ids=["too short", "nowhere to write"]
+)
+def test_a_run_in_vain_is_refused_before_it_begins(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    assert arguments[0] in capsys.readouterr().err
+
+
+def test_the_shortest_run_has_samples_enough() -> None:
+    count = int(LEAST_S / SAMPLE_S)
+    assert count - int(count * WARM) >= 2 * BLOCK
