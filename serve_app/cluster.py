@@ -1,6 +1,7 @@
 """The cluster of one machine: Ray and Serve started in this process with our environment, and ended without a trace."""
 
 import os
+import resource
 import signal
 import threading
 import time
@@ -12,7 +13,7 @@ from typing import Any
 import yaml
 
 from serve_app import client_certificates, patience
-from serve_app.environment import MAX_REQUESTS, Ingress, end_haproxy, variables
+from serve_app.environment import MAX_REQUESTS, BadEnvironment, Ingress, end_haproxy, variables
 from serve_app.keys import check_keys
 from serve_app.local.options import LOOPBACK
 from serve_app.loopback import ALONE
@@ -20,6 +21,8 @@ from serve_app.settings import BadSettings, settings_of
 
 SERVE_YAML = Path(__file__).with_name("serve.yaml")
 HTTP_PORT = 8000
+LEAST_FILES = 10_500  # open at one time: HAProxy, by Ray's configuration, ends without
+OPEN_FILES = 65_536
 
 
 class NotDeployed(RuntimeError):
@@ -65,6 +68,19 @@ def set_variables(ingress: Ingress) -> None:
     os.environ.update(variables(ingress) | ALONE | hook | patience.VARIABLES)
 
 
+def let_open() -> None:
+    """Let this process and what it starts have the files they need. Raises `BadEnvironment` where it may not."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = OPEN_FILES if hard == resource.RLIM_INFINITY else hard
+    if most < LEAST_FILES:
+        raise BadEnvironment(
+            f"open files: {hard} at most, expected {LEAST_FILES} or more for HAProxy: ulimit -Hn, the LimitNOFILE of a "
+            "service, the --ulimit of a container"
+        )
+    if soft != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(most, OPEN_FILES)), hard))
+
+
 def check_values(found: Mapping[str, Any]) -> None:
     """Raise `BadSettings` for a value that Ray Serve does not take. Imports Ray, see `set_variables`."""
     from pydantic import ValidationError
@@ -79,8 +95,10 @@ def check_values(found: Mapping[str, Any]) -> None:
 
 
 def start(ingress: Ingress, **ray_options: Any) -> None:
-    """Start Ray in this process, on this machine alone. `ray_options` go to `ray.init`. Raises `patience.TooBusy`."""
+    """Start Ray in this process, on this machine alone. `ray_options` go to `ray.init`. Raises `patience.TooBusy` and
+    `BadEnvironment`."""
     set_variables(ingress)
+    let_open()
     import ray
 
     patience.be_patient()
@@ -115,15 +133,19 @@ def deploy(
 
     Raises `NotDeployed` with Serve's reason.
     """
+    from ray.exceptions import RayError
     from ray.serve._private.api import serve_start
     from ray.serve.schema import ServeDeploySchema
 
     schema = ServeDeploySchema.model_validate(found)
-    client = serve_start(
-        http_options=schema.http_options.model_dump(),
-        proxy_location=schema.proxy_location,
-        global_logging_config=schema.logging_config,
-    )
+    try:
+        client = serve_start(
+            http_options=schema.http_options.model_dump(),
+            proxy_location=schema.proxy_location,
+            global_logging_config=schema.logging_config,
+        )
+    except RayError as error:  # a trace of many processes, whose last line says what it was
+        raise NotDeployed(f"the proxy did not start: {str(error).strip().splitlines()[-1]}") from error
     client.deploy_apps(schema)
     wait_until_running([application.name for application in schema.applications], patience_s, report)
 

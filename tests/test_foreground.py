@@ -123,3 +123,13 @@ def test_a_busy_port_stops_it_before_ray_starts(tmp_path: Path) -> None:
         )  # fmt: skip
     assert done.returncode == 1 and f"port {port} on 127.0.0.1" in done.stderr and "Traceback" not in done.stderr
     assert not (run / "r").exists()
+
+
+def test_too_few_open_files_stop_it_before_ray_starts() -> None:
+    run = short_directory()
+    serve = f"ulimit -n 1024; exec {sys.executable} -m serve_app.cli serve --port {ports.free_port()} --run {run}"
+    done = subprocess.run(
+        ["bash", "-c", serve], env=os.environ | {"RAY_ADDRESS": ""}, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 1 and "open files: 1024 at most, expected 10500" in done.stderr
+    assert "Traceback" not in done.stderr and not (run / "r").exists()
