@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+REFERENCES = ("woodbridge", "yu", "drichel", "ngrams")  # of model.references, which takes seconds to import
 REGISTRY = ".verdict/models"  # that of `verdict up`
 registry_option = click.option(
     "--registry", envvar="VERDICT_REGISTRY", default=REGISTRY, show_default=True, help="Folder or URI of the registry."
@@ -115,13 +116,23 @@ def train(
 @click.option(
     "--compare", type=click.FloatRange(0, min_open=True), help="Train each reference for MINUTES of processor time."
 )
+@click.option(
+    "--reference",
+    "references",
+    type=click.Choice(REFERENCES),
+    multiple=True,
+    help="With --compare: this one alone beside the model as it is; several times for several.",
+)
 def evaluate(
-    network: str, model: str | None, data: str, out: Path, epochs: int, seeds: int, compare: float | None
-) -> None:
+    network: str, model: str | None, data: str, out: Path, epochs: int, seeds: int, compare: float | None,
+    references: tuple[str, ...],
+) -> None:  # fmt: skip
     """Judge a network by the protocol of docs/model-card.md; writes JSON, a report and plots.
 
     `--network seed` trains the network of 2020 on an honest random split of all names of its two lists instead.
     """
+    if references and compare is None:
+        raise click.UsageError("--reference: expected --compare MINUTES with it")
     quiet()
     if network == "seed":
         _repeat_2020(data, None, epochs, seeds)
@@ -132,7 +143,7 @@ def evaluate(
     try:
         with _progress() as progress:
             if compare is not None:
-                report = compare_references(artifact, data, compare, progress)
+                report = compare_references(artifact, data, compare, progress, references)
             else:
                 report = evaluate_artifact(artifact, data, out, progress)
     except (OSError, ValueError) as error:

@@ -48,9 +48,11 @@ def evaluate_artifact(artifact: Artifact, data: str | Path, out: Path, progress:
     return text
 
 
-def compare_references(artifact: Artifact, data: str | Path, minutes: float, progress: Progress) -> str:
+def compare_references(
+    artifact: Artifact, data: str | Path, minutes: float, progress: Progress, only: Sequence[str] = ()
+) -> str:
     """Train every reference, and our network, for `minutes` of processor time, and judge them beside the artifact and
-    the seed network; a table."""
+    the seed network; with `only`, these references alone beside the artifact. A table."""
     from model.references import compare
     from model.registry import RELEASED
 
@@ -63,8 +65,9 @@ def compare_references(artifact: Artifact, data: str | Path, minutes: float, pro
         return scoring(Scorer(artifact._replace(network=network), batch_sizes=(64, 1024)), artifact)
 
     rows = compare(
-        corpus, ours, int(artifact.network.count_params()), read_plan(), held_out, minutes, progress, theirs, scored
-    )
+        corpus, ours, int(artifact.network.count_params()), read_plan(), held_out, minutes, progress, theirs, scored,
+        only,
+    )  # fmt: skip
     keys = list(rows[0].rates)
     lines = ["network\tparameters\trows trained\tnames a CPU second\t" + "\t".join(keys)]
     for row in rows:

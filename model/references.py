@@ -42,7 +42,7 @@ class Row(NamedTuple):
     trained_rows: int
     names_per_second: float  # of processor time, judged in batches of 1,024
     rates: dict[str, float]  # "known 0.01", ...
-    lead: dict[str, Interval]  # ours of the same time minus this one, with its 95 % interval
+    lead: dict[str, Interval]  # the first row's minus this one's, with its 95 % interval
 
 
 def characters(names: Sequence[str]) -> NDArray[np.int32]:
@@ -155,12 +155,13 @@ def scoring(network: Any) -> Score:
 
 def compare(
     corpus: Corpus, ours: Score, parameters: int, families: dict[str, Family], held_out: int, minutes: float,
-    progress: Progress, seed_network: Score, scored: Callable[[Any], Score], rates: Sequence[float] = (1e-2, 1e-3),
+    progress: Progress, seed_network: Score, scored: Callable[[Any], Score], only: Sequence[str] = (),
+    rates: Sequence[float] = (1e-2, 1e-3),
 ) -> list[Row]:  # fmt: skip
     """Train every reference for `minutes` of processor time and judge all on the same names.
 
     First comes our network trained for that time too, over which the leads are; then as it was given. `scored` gives
-    the scores of a network of ours.
+    the scores of a network of ours. With `only` these references alone are trained, and the first is ours as given.
     """
     rows = choose(corpus)
     rows = rows[corpus.kind[rows] != 2]
@@ -179,15 +180,17 @@ def compare(
         table.append(Row(name, size, seen, speed, {k: mean_of_groups(v, 1).value for k, v in hits.items()}, lead))
         progress({"judged": name, **{key: round(value, 3) for key, value in table[-1].rates.items()}})
 
-    with tempfile.TemporaryDirectory() as run:
-        plan = Plan(minutes=minutes)
-        network = train(Sampler(corpus, 0), plan, Path(run), clock=time.process_time)
-        seen = sum(line["rows"] for line in history(Path(run)))
-    add("segments, the same time", scored(network), parameters, seen)
+    if not only:
+        with tempfile.TemporaryDirectory() as run:
+            plan = Plan(minutes=minutes)
+            network = train(Sampler(corpus, 0), plan, Path(run), clock=time.process_time)
+            seen = sum(line["rows"] for line in history(Path(run)))
+        add("segments, the same time", scored(network), parameters, seen)
     add("segments", ours, parameters, 0)
-    add("seed", seed_network, 1913, 0)
-    for name, build in BUILDERS.items():
-        network, seen = fit(build, Sampler(corpus, 0), minutes, 0, progress)
+    if not only:
+        add("seed", seed_network, 1913, 0)
+    for name in only or BUILDERS:
+        network, seen = fit(BUILDERS[name], Sampler(corpus, 0), minutes, 0, progress)
         add(name, scoring(network), int(network.count_params()), seen)
     return table
 

@@ -82,7 +82,7 @@ class Sampler:
         self.synthetic = np.zeros((0, WIDTH), np.uint8)
 
     def renew(self, grammars: int = GRAMMARS) -> None:
-        """Draw new grammars and their names, under suffixes of benign and generated names alike."""
+        """Draw new grammars and their names, under suffixes of benign and generated names alike; 0: none."""
         labels = sample(self._random, self.labels, grammars, NAMES_EACH)
         self.synthetic = encoder("segments-96")([f"{label}.{self._random.choice(self.suffixes)}" for label in labels])
 
@@ -145,7 +145,7 @@ class Sampler:
 
     def _rows(self, kind: str, count: int) -> Rows:
         if kind == "synthetic":
-            return self.synthetic[self.rng.integers(0, len(self.synthetic), count)]
+            return self.synthetic[self.rng.integers(0, len(self.synthetic), count if len(self.synthetic) else 0)]
         pool = self.pools[kind]
         return self.corpus.x[pool.draw(self.rng, count)] if len(pool.rows) else self.corpus.x[:0].copy()
 

@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -25,8 +25,8 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     use: Literal["teach", "judge"]
     licence: str
     reason: str
-    share: float = 0.0
-    stratum: str = ""
+    share: Annotated[float, msgspec.Meta(gt=0)] = 1.0
+    stratum: Literal["", "umbrella", "rdns", "university-bank", "china"] = ""
 
 
 def load_sources(file: str | Path = SOURCES) -> list[Source]:

@@ -51,7 +51,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     warm_up: float = 0.02
     decay: float = 0.02
     averaging: float = 0.1  # share of the way so far that the average of the weights, which is what is kept, spans
-    grammars: int = GRAMMARS  # synthetic families, new each epoch
+    grammars: int = GRAMMARS  # synthetic families, new each epoch; 0: none
     mining: float = 0.85  # from this share of the way on, hard benign names are drawn more often and compared with
     crossed: float = 0.0  # share of the rows that are crossed of two names, for teachers to tell of
     teachers: list[str] = []  # versions, for the record
@@ -92,10 +92,6 @@ def train(
     done = _done(plan, epoch, spent)
     while done < 1:
         sampler.renew(plan.grammars)
-        if done >= plan.mining and widths is WIDTHS and len(sampler.benign_rows):
-            sampler.mine(logits(average, sampler.benign_rows)[:, 0])
-            network.compile(network.optimizer, mined, jit_compile=False)
-            widths = COMPARED_WIDTHS
         total, batches, rows = 0.0, 0, 0
         for block in range(plan.blocks):
             if cancelled():
@@ -103,6 +99,10 @@ def train(
             done = _done(plan, epoch + block / plan.blocks, clock() - began)
             if done >= 1:
                 break
+            if done >= plan.mining and widths is WIDTHS and len(sampler.benign_rows):
+                sampler.mine(logits(average, sampler.benign_rows)[:, 0])
+                network.compile(network.optimizer, mined, jit_compile=False)
+                widths = COMPARED_WIDTHS
             network.optimizer.learning_rate.assign(rate_at(plan, done))
             for batch in sampler.batches(BLOCK, plan.batch_size, widths, plan.crossed):
                 truth = asked.tell(batch.x, batch.y) if teachers else batch.y

@@ -187,3 +187,11 @@ def test_an_unknown_key_of_a_source_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text('[[source]]\npath="a"\ncolour="red"\n')
     with pytest.raises(BadSources, match="colour|missing"):
         load_sources(tmp_path / "s.toml")
+
+
+@pytest.mark.parametrize(("key", "expected"), [("share=0", "share"), ('stratum="popular"', "stratum")])
+def test_a_share_or_stratum_that_cannot_be_is_an_error(tmp_path: Path, key: str, expected: str) -> None:
+    text = f'[[source]]\npath="a"\nform="plain"\nkind="benign"\nuse="teach"\nlicence="MIT"\nreason="-"\n{key}\n'
+    (tmp_path / "s.toml").write_text(text)
+    with pytest.raises(BadSources, match=expected):
+        load_sources(tmp_path / "s.toml")

@@ -9,10 +9,11 @@ import pytest
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
-from model.commands import evaluate
+from model.commands import REFERENCES, evaluate
 from model.dataset import FEED, STRATA, Corpus, build, collect
 from model.families import Family
 from model.protocol import calibration, judge, measure, robustness
+from model.references import BUILDERS
 from model.robustness import VARIANTS, vary
 from model.sources import Source
 from verdicts.names import split
@@ -148,3 +149,24 @@ def test_the_command_writes_json_a_report_and_plots_of_any_network(tmp_path: Pat
                     "Calibration", "Within private suffixes"):  # fmt: skip
         assert f"## {heading}" in text
     assert "| mean |" in text and "| pooled | **" in text and "| generated | 0." in text
+
+
+def test_one_reference_alone_is_compared_with_the_model_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "good.txt").write_text("".join(f"river{i}stone.com\nwww.market{i}.net\n" for i in range(900)))
+    (tmp_path / "dga.csv").write_text("name,family\n" + "".join(f"qzx{i}vkw.biz,qakbot\n" for i in range(900)))
+    (tmp_path / "sources.toml").write_text("".join(
+        f'[[source]]\npath="{path}"\nform="{form}"\nkind="{kind}"\nuse="teach"\nlicence="MIT"\nreason="-"\n'
+        for path, form, kind in (("good.txt", "plain", "benign"), ("dga.csv", "csv", "dga"))
+    ))  # fmt: skip
+    arguments = ["--model", "seed-2020", "--data", str(tmp_path), "--reference", "ngrams"]
+    result = CliRunner().invoke(evaluate, [*arguments, "--compare", "0.02"])
+    assert result.exit_code == 0, result.output
+    rows = [line.split("\t") for line in result.stdout.splitlines()]
+    assert [row[0] for row in rows] == ["network", "segments", "ngrams"] and rows[2][1] == "65538"
+    assert "(lead +0.000 to +0.000)" in rows[1][4] and "lead" in rows[2][4]
+    result = CliRunner().invoke(evaluate, arguments)
+    assert result.exit_code == 2 and "expected --compare MINUTES" in result.output
+
+
+def test_every_reference_may_be_named() -> None:
+    assert set(REFERENCES) == set(BUILDERS)

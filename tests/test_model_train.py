@@ -205,6 +205,22 @@ def test_the_last_part_of_training_mines(sampler: Sampler, tmp_path: Path) -> No
     assert not np.allclose(sampler.pools["benign"].cumulative / before[-1], before / before[-1])
 
 
+@pytest.mark.parametrize(("mining", "hard"), [(0.5, True), (1.0, False)])
+def test_mining_begins_within_an_epoch_or_not_at_all(corpus: Corpus, tmp_path: Path, mining: float, hard: bool) -> None:
+    sampler = Sampler(corpus, 0)
+    plain = sampler.pools["benign"]
+    train(sampler, msgspec.structs.replace(TINY, epochs=1, blocks=2, mining=mining), tmp_path)
+    assert (sampler.pools["benign"] is not plain) == hard
+
+
+def test_without_grammars_the_other_kinds_keep_their_shares(corpus: Corpus, tmp_path: Path) -> None:
+    sampler = Sampler(corpus, 0)
+    train(sampler, msgspec.structs.replace(TINY, epochs=1, grammars=0), tmp_path)
+    _, truth = sampler.block(40_000)
+    assert len(truth) == pytest.approx(40_000 * (1 - SHARES["synthetic"]), rel=0.001)
+    assert (truth[:, 1] == 2).mean() == pytest.approx(SHARES["feed"] / (1 - SHARES["synthetic"]), abs=0.01)
+
+
 def test_fine_tuning_ends_midway(sampler: Sampler, tmp_path: Path) -> None:
     start, plan = build(SMALL), tuning(TINY)
     assert plan.mining == 0 and plan.rate < TINY.rate
