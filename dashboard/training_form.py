@@ -23,7 +23,7 @@ class TrainingForm:
         self.epochs = whole("Epochs (0: its own)")
         self.batch = whole("Batch size (0: its own)", 170)
         self.rows = whole("Sample size (0: all)")
-        self.minutes = whole("Minutes (0: no limit)", 160)
+        self.minutes = whole("Minutes (0: its own)", 160)
         self.seed = whole("Seed", 90)
         self.kind.param.watch(self._chosen, "value")
         self.network.param.watch(self._chosen, "value")

@@ -3,7 +3,7 @@
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +85,11 @@ def train(
     `--network seed --rows 500` repeats the published experiment of 2020 instead, over several seeds, and prints what
     came of it.
     """
+    again = network == "seed" and rows > 0
+    others = ("minutes", "batch_size", "seed", "held_out", "start", "teacher", "out")
+    _refuse(others if again else ("seeds",), "--network seed --rows" if again else "this training")
     quiet()
-    if network == "seed" and rows:
+    if again:
         _repeat_2020(data, rows, epochs or 30, seeds)
         return
     from model.jobs import BadSettings, JobSettings, check, new_version, work
@@ -103,6 +106,10 @@ def train(
             version = work(settings, str(run / "registry"), run, new_version(settings), progress, lambda: False)
         except (OSError, ValueError) as error:
             raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt:
+            kept = (run / "checkpoint" / "state.json").exists()
+            on = f"the same command with --out {run} goes on from its last epoch" if kept else "nothing is kept of it"
+            raise click.ClickException(f"stopped; {on}") from None
     click.echo(f"{run / 'registry' / version}")
 
 
@@ -131,8 +138,14 @@ def evaluate(
 
     `--network seed` trains the network of 2020 on an honest random split of all names of its two lists instead.
     """
-    if references and compare is None:
-        raise click.UsageError("--reference: expected --compare MINUTES with it")
+    if network == "seed":
+        _refuse(("model", "out", "compare", "references"), "--network seed")
+    else:
+        _refuse(("epochs", "seeds"), "--network segments")
+        if compare is None:
+            _refuse(("references",), "an evaluation without --compare MINUTES")
+        else:
+            _refuse(("out",), "--compare")
     quiet()
     if network == "seed":
         _repeat_2020(data, None, epochs, seeds)
@@ -232,6 +245,15 @@ def _repeat_2020(data: str, rows: int | None, epochs: int, seeds: int) -> None:
         click.echo(f"seed {result.seed}\t" + "\t".join(f"{100 * mark:.2f}" for mark in marks))
     means = (sum(getattr(r, part) for r in results) / len(results) for part in ("train", "validation", "test"))
     click.echo("mean\t" + "\t".join(f"{100 * mean:.2f}" for mean in means))
+
+
+def _refuse(unused: Sequence[str], what: str) -> None:
+    """Raise a usage error for an option that was given and that `what` would pass over."""
+    context = click.get_current_context()
+    for option in context.command.params:
+        given = context.get_parameter_source(str(option.name)) == click.core.ParameterSource.COMMANDLINE
+        if option.name in unused and given:
+            raise click.UsageError(f"{option.opts[0]}: not used by {what}")
 
 
 class _progress:

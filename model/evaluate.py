@@ -38,9 +38,9 @@ def load_corpus(data: str | Path, progress: Progress, held_out: int = HELD_OUT) 
 
 def evaluate_artifact(artifact: Artifact, data: str | Path, out: Path, progress: Progress) -> str:
     """Judge an artifact, write `evaluation.json`, `report.md` and plots into `out`; return the report's text."""
+    out.mkdir(parents=True, exist_ok=True)  # where it cannot be, that is known before minutes were spent
     corpus = load_corpus(data, progress, artifact.manifest.held_out)
     report, judged = evaluation(artifact, corpus, progress)
-    out.mkdir(parents=True, exist_ok=True)
     (out / "evaluation.json").write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
     text = as_text(report)
     (out / "report.md").write_text(text)

@@ -4,6 +4,9 @@
 """
 
 import contextlib
+import json
+import math
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +14,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from model.retrain import SMALLEST_BATCH, Label
+from model.families import FOLDS
+from model.retrain import MAX_MINUTES, SMALLEST_BATCH, Label
 from verdicts.names import BadName, normalise
 
 Progress = Callable[[dict[str, Any]], None]
@@ -77,9 +81,12 @@ def check(found: JobSettings) -> None:
         raise BadSettings("training settings: data '', expected the folder or URL of the training data")
     if retrain and not found.labels:
         raise BadSettings("training settings: labels [], expected at least one")
-    for name, low in (("epochs", 0), ("minutes", 0), ("batch_size", 0), ("rows", 0)):
-        if getattr(found, name) < low:
-            raise BadSettings(f"training settings: {name} {getattr(found, name)}, expected {low} or more")
+    most = {"seed": 2**32 - 1, "held_out": FOLDS - 1} | ({"minutes": MAX_MINUTES} if retrain else {})
+    for name in ("epochs", "minutes", "batch_size", "rows", "seed", "held_out"):
+        low, high = -1 if name == "held_out" else 0, most.get(name, math.inf)
+        if not low <= getattr(found, name) <= high or not math.isfinite(getattr(found, name)):
+            upto = "or more" if high == math.inf else f"to {high:g}" if name == "minutes" else f"to {high}"
+            raise BadSettings(f"training settings: {name} {getattr(found, name)}, expected {low} {upto}")
     if retrain and 0 < found.batch_size < SMALLEST_BATCH:
         raise BadSettings(
             f"training settings: batch_size {found.batch_size}, expected {SMALLEST_BATCH} or more, of which labels "
@@ -178,6 +185,7 @@ def _segments(settings: JobSettings, path: Path, run: Path, progress: Progress, 
     from model.release import release
     from model.train import Plan, distilling, tuning
 
+    _same_as_before(settings, run / "settings.json")
     plan = Plan(seed=settings.seed)
     if settings.teachers:
         plan = distilling(plan, settings.teachers)
@@ -202,6 +210,25 @@ def _segments(settings: JobSettings, path: Path, run: Path, progress: Progress, 
         settings.data, path, run / "checkpoint", plan, settings.rows, progress, cancelled, settings.held_out, start,
         teachers,
     )  # fmt: skip
+
+
+def _same_as_before(settings: JobSettings, file: Path) -> None:
+    """Note the settings of a run, or raise `BadSettings` where it was begun with others.
+
+    A checkpoint does not show which families taught it. The data may lie elsewhere by now.
+    """
+    given = {key: value for key, value in msgspec.to_builtins(settings).items() if key != "data"}
+    before = json.loads(file.read_text()) if file.exists() else given
+    for key, value in given.items():
+        if before.get(key) != value:
+            raise BadSettings(
+                f"{file.parent}: was begun with {key} {before.get(key)!r}, now it is {value!r}; expected the same "
+                "settings, or a new folder"
+            )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    new = file.with_suffix(".new")
+    new.write_text(json.dumps(given))
+    os.replace(new, file)
 
 
 def _both(first: Progress, second: Progress) -> Progress:

@@ -90,14 +90,15 @@ class Registry:
             self._remote.upload(directory, manifest.version)
         else:
             staging = Path(tempfile.mkdtemp(prefix=".new-", dir=self.root))
-            shutil.copytree(directory, staging, dirs_exist_ok=True)
-            staging.chmod(0o755)
             try:
+                shutil.copytree(directory, staging, dirs_exist_ok=True)
+                staging.chmod(0o755)
                 os.replace(staging, self.root / manifest.version)
-            except OSError:  # somebody else added it meanwhile
-                shutil.rmtree(staging, ignore_errors=True)
-                if manifest.version not in self._versions():
+            except OSError:
+                if manifest.version not in self._versions():  # else somebody added it meanwhile
                     raise
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)  # gone already, unless the disk is full
         return manifest.version
 
     def seed_from_released(self, released: Path = RELEASED) -> Versions:
@@ -160,11 +161,15 @@ class Registry:
             self._remote.write(POINTER, text)
             return
         with tempfile.NamedTemporaryFile(dir=self.root, prefix=".serving-", delete=False) as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(file.name, 0o644)
-        os.replace(file.name, self.root / POINTER)
+            try:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+                os.chmod(file.name, 0o644)
+                os.replace(file.name, self.root / POINTER)
+            except OSError:  # the disk is full
+                os.unlink(file.name)
+                raise
 
 
 def _judges_alike(one: Manifest, other: Manifest) -> bool:

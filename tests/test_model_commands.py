@@ -1,9 +1,12 @@
 """The model's commands, as a person types them."""
 
 import contextlib
+import functools
 import io
 import json
 import os
+import random
+import signal
 import subprocess
 import sys
 import tracemalloc
@@ -15,9 +18,10 @@ import pytest
 from click.testing import CliRunner
 
 from model.classify import arriving
-from model.commands import classify, models, train
+from model.commands import _progress, classify, evaluate, models, train
 from model.registry import Registry
-from tests.model_fixtures import manifest, write
+from model.train import Plan
+from tests.model_fixtures import SMALL, manifest, write
 
 
 @pytest.fixture
@@ -154,6 +158,46 @@ def test_the_experiment_of_2020_prints_each_seed_and_the_mean(tmp_path: Path) ->
     arguments = ("--network", "seed", "--rows", "10", "--epochs", "1", "--seeds", "2", "--data", str(tmp_path))
     code, output = run(train, *arguments)
     assert code == 0 and [line.split("\t")[0] for line in output.splitlines()[-3:]] == ["seed 0", "seed 1", "mean"]
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "told"),
+    [
+        (train, ["--network", "seed", "--rows", "9", "--out", "x"], "--out: not used by --network seed --rows"),
+        (train, ["--seeds", "3"], "--seeds: not used by this training"),
+        (evaluate, ["--network", "seed", "--model", "x"], "--model: not used by --network seed"),
+        (evaluate, ["--epochs", "3"], "--epochs: not used by --network segments"),
+        (evaluate, ["--compare", "3", "--out", "x"], "--out: not used by --compare"),
+    ],
+)
+def test_an_option_that_would_be_passed_over_is_refused(command: object, arguments: list[str], told: str) -> None:
+    code, output = run(command, *arguments, "--data", "/nonexistent")
+    assert code == 2 and told in output
+
+
+def test_a_training_that_is_interrupted_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = random.Random(3)
+    (tmp_path / "good.txt").write_text("".join(f"river{rng.choice('abc')}stone{i}.com\n" for i in range(1500)))
+    (tmp_path / "dga.csv").write_text(
+        "name,family\n" + "".join("".join(rng.choices("bcdfghjkqxz", k=14)) + ".biz,qakbot\n" for _ in range(900))
+    )
+    (tmp_path / "sources.toml").write_text("".join(
+        f'[[source]]\npath="{path}"\nform="{form}"\nkind="{kind}"\nuse="teach"\nlicence="MIT"\nreason="-"\n'
+        for path, form, kind in (("good.txt", "plain", "benign"), ("dga.csv", "csv", "dga"))
+    ))  # fmt: skip
+    monkeypatch.setattr("model.train.Plan", functools.partial(Plan, blocks=1, grammars=100, shape=SMALL))
+
+    def interrupt(self: _progress, line: dict[str, object]) -> None:
+        if line.get("epoch") == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    arguments = ["--data", str(tmp_path), "--epochs", "2", "--out", str(tmp_path / "run")]
+    with monkeypatch.context() as patch:
+        patch.setattr(_progress, "_report", interrupt)
+        code, output = run(train, *arguments)
+    assert code == 1 and f"stopped; the same command with --out {tmp_path / 'run'} goes on" in output
+    code, output = run(train, *arguments)
+    assert code == 0 and "epoch 2" in output and "epoch 1 " not in output
 
 
 def test_missing_data_is_named() -> None:

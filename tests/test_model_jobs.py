@@ -59,6 +59,11 @@ def data(tmp_path: Path) -> Path:
         ({"kind": "retrain", "labels": [{"name": "a.de", "label": "odd"}]}, "odd"),
         ({"kind": "train", "data": "x", "epochs": -1}, "epochs -1, expected 0 or more"),
         ({"labels": LABELS, "batch_size": 19}, "batch_size 19, expected 20 or more"),
+        ({"labels": LABELS, "minutes": 30}, "minutes 30.0, expected 0 to 10"),
+        ({"kind": "train", "data": "x", "minutes": float("nan")}, "minutes nan, expected 0 or more"),
+        ({"kind": "train", "data": "x", "minutes": float("inf")}, "minutes inf, expected 0 or more"),
+        ({"kind": "train", "data": "x", "seed": -1}, "seed -1, expected 0 to 4294967295"),
+        ({"kind": "train", "data": "x", "held_out": 5}, "held_out 5, expected -1 to 4"),
         ({"labels": [{"name": "a..b", "label": "benign"}]}, r"'a\.\.b': empty label"),
         (
             {"labels": LABELS, "teachers": ["a"]},
@@ -116,6 +121,19 @@ def test_training_makes_a_calibrated_judged_artifact(
     assert manifest.thresholds.block.benign == manifest.thresholds.alert_score.benign
     assert [source.use for source in manifest.sources] == ["teach"] * 3
     assert {len(source.digest) for source in manifest.sources} == {64} and len({*manifest.sources}) == 3
+
+
+@pytest.mark.parametrize(("key", "value"), [("held_out", -1), ("start", "seed-2020"), ("rows", 9)])
+def test_a_run_goes_on_with_the_settings_it_was_begun_with(
+    registry: str, data: Path, tmp_path: Path, key: str, value: Any
+) -> None:
+    settings = parse({"kind": "train", "data": str(data)})
+    for moved in (settings, msgspec.structs.replace(settings, data=f"{data}/")):
+        with pytest.raises(Cancelled):
+            work(moved, registry, tmp_path / "run", "segments-1", lambda line: None, lambda: True)
+    other = msgspec.structs.replace(settings, **{key: value})
+    with pytest.raises(BadSettings, match=f"run: was begun with {key} .*, now it is {value!r}; expected"):
+        work(other, registry, tmp_path / "run", "segments-1", lambda line: None, lambda: True)
 
 
 def test_labelled_and_seen_names_come_as_people_write_them(registry: str, tmp_path: Path) -> None:

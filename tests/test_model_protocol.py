@@ -165,7 +165,7 @@ def test_one_reference_alone_is_compared_with_the_model_as_it_is(tmp_path: Path)
     assert [row[0] for row in rows] == ["network", "segments", "ngrams"] and rows[2][1] == "65538"
     assert "(lead +0.000 to +0.000)" in rows[1][4] and "lead" in rows[2][4]
     result = CliRunner().invoke(evaluate, arguments)
-    assert result.exit_code == 2 and "expected --compare MINUTES" in result.output
+    assert result.exit_code == 2 and "--reference: not used by an evaluation without" in result.output
 
 
 def test_every_reference_may_be_named() -> None:

@@ -1,5 +1,6 @@
 """One pointer says which artifact serves."""
 
+import resource
 import shutil
 from pathlib import Path
 
@@ -51,6 +52,20 @@ def test_an_evaluation_written_anew_is_no_other_model(registry: Registry, releas
     (copy / "manifest.json").write_bytes(msgspec.json.encode(manifest))
     with pytest.raises(FileExistsError, match="holds another of this version"):
         registry.add(copy)
+
+
+def test_what_a_full_disk_did_not_take_leaves_nothing(registry: Registry, tmp_path: Path) -> None:
+    made, before = write(tmp_path / "made", "b-9"), sorted(file.name for file in registry.root.iterdir())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3, limits[1]))  # stands for the full disk
+    try:
+        with pytest.raises(OSError, match="too large"):
+            registry.add(made)
+        with pytest.raises(OSError, match="too large"):
+            registry.promote("b-2")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert sorted(file.name for file in registry.root.iterdir()) == before and registry.serving() == "b-3"
 
 
 def test_an_empty_registry_is_seeded_once(tmp_path: Path) -> None:
