@@ -35,6 +35,7 @@ SINCE = "2026-01"  # Umbrella names first seen from here on judge
 RARE_SNAPSHOTS = 2  # Umbrella names seen in this many versions or fewer
 STRATA = ("umbrella-new", "umbrella-rare", "rdns", "university-bank", "china", "pooled")
 BENIGN, DGA, FEED = range(3)
+ENOUGH = 50  # benign and DGA names of a part; fewer give no figure that means anything
 
 
 class Corpus(NamedTuple):
@@ -67,6 +68,10 @@ class Corpus(NamedTuple):
         return hashlib.sha256("".join(sorted(f"{self.names[i]}\n" for i in used)).encode()).hexdigest()
 
 
+class TooFew(ValueError):
+    """Lists without names, or without enough of them; the message says which."""
+
+
 class Entry(NamedTuple):
     """What is known of a name while lists are read."""
 
@@ -79,11 +84,13 @@ class Entry(NamedTuple):
 def collect(
     sources: list[Source], data: str | Path, progress: Callable[[dict[str, Any]], None] = lambda line: None
 ) -> dict[str, Entry | None]:
-    """Every eligible name of the lists; None: contested. `progress` gets a line a list."""
+    """Every eligible name of the lists; None: contested. `progress` gets a line a list. Raises `BadRow`, `TooFew`."""
     found: dict[str, Entry | None] = {}
     for number, source in enumerate(sources):
         progress({"reading": source.path, "list": number + 1, "of": len(sources)})
+        empty = True
         for row in read(located(data, source), source.form):
+            empty = False
             name = strip_service(row.name)
             if ineligible(name):
                 continue
@@ -95,7 +102,18 @@ def collect(
                 ) from error
             entry = Entry(KINDS.index(source.kind), number, row.family, strata)
             found[name] = resolve(found[name], entry, sources) if name in found else entry
+        if empty:  # a download that failed, most likely
+            raise TooFew(f"{located(data, source)}: no names, expected some")
     return found
+
+
+def require(corpus: Corpus, *parts: str) -> None:
+    """Raise `TooFew` unless these parts (teach, tune, judge) have benign and DGA names enough."""
+    for part in parts:
+        for kind, what in ((BENIGN, "benign"), (DGA, "DGA")):
+            count = len(corpus.where(kind, ("teach", "tune", "judge").index(part)))
+            if count < ENOUGH:
+                raise TooFew(f"lists: {count} {what} names to {part}, expected {ENOUGH} or more")
 
 
 def resolve(old: Entry | None, new: Entry, sources: list[Source]) -> Entry | None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from model.artifact import Artifact
 from model.calibrate import case_weights
-from model.dataset import BENIGN, DGA, FEED, JUDGE, TUNE, Corpus, build, collect
+from model.dataset import BENIGN, DGA, FEED, JUDGE, TUNE, Corpus, build, collect, require
 from model.families import read_plan
 from model.hard import hard_benign
 from model.metrics import upper_bound
@@ -40,6 +40,7 @@ def evaluate_artifact(artifact: Artifact, data: str | Path, out: Path, progress:
     """Judge an artifact, write `evaluation.json`, `report.md` and plots into `out`; return the report's text."""
     out.mkdir(parents=True, exist_ok=True)  # where it cannot be, that is known before minutes were spent
     corpus = load_corpus(data, progress, artifact.manifest.held_out)
+    require(corpus, "judge")
     report, judged = evaluation(artifact, corpus, progress)
     (out / "evaluation.json").write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
     text = as_text(report)
@@ -58,6 +59,7 @@ def compare_references(
 
     held_out = artifact.manifest.held_out
     corpus = load_corpus(data, progress, held_out)
+    require(corpus, "teach", "judge")
     seed = Artifact.load(RELEASED / "seed-2020")
     ours, theirs = (scoring(Scorer(found, batch_sizes=(64, 1024)), found) for found in (artifact, seed))
 

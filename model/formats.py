@@ -30,7 +30,7 @@ from verdicts import list_formats
 from verdicts.names import BadName, normalise, shown
 
 URL_DEADLINE = 60  # seconds without a byte
-CUT = (EOFError, zlib.error, zipfile.BadZipFile, IndexError, HTTPException)  # what files that are not whole raise
+CUT = (EOFError, zlib.error, zipfile.BadZipFile, HTTPException)  # what files that are not whole raise
 
 
 class BadRow(ValueError):
@@ -89,8 +89,12 @@ def _name(text: str, form: str, place: str) -> str:
 def _files(place: str | Path) -> list[str | Path]:
     if isinstance(place, str) and place.startswith(("http://", "https://")):
         return [place]
+    if "://" in str(place):
+        raise OSError(f"{place}: expected a path, or a URL of http or https")
     path = Path(place)
-    return sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+    if not path.is_dir():
+        return [path]
+    return sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))  # as macOS leaves behind
 
 
 @contextmanager
@@ -103,6 +107,8 @@ def _opened(place: str | Path) -> Iterator[IO[str]]:
             data = cast(IO[bytes], gzip.open(raw))
         elif name.lower().endswith(".zip"):
             archive = zipfile.ZipFile(raw if raw.seekable() else io.BytesIO(raw.read()))
+            if not archive.namelist():
+                raise OSError("no file in it, expected one")
             data = archive.open(archive.namelist()[0])
         else:
             data = raw

@@ -10,7 +10,7 @@ import numpy as np
 
 from model.artifact import Artifact, save
 from model.calibrate import BASE_RATE, Tuned, tune
-from model.dataset import DGA, ENCODING, JUDGE, LEFT_OUT, TEACH, TUNE, Corpus
+from model.dataset import DGA, ENCODING, JUDGE, LEFT_OUT, TEACH, TUNE, Corpus, require
 from model.evaluate import HELD_OUT, evaluation, load_corpus, tune_rows
 from model.explain import write_profiles
 from model.manifest import FORMAT, Limits, Manifest, Platt, Source, Threshold
@@ -32,6 +32,7 @@ def release(
     goes on from its checkpoint when asked again.
     """
     corpus = load_corpus(data, progress, held_out)
+    require(corpus, "teach", "tune", "judge")  # before hours are spent
     sampler = Sampler(sampled(corpus, rows, plan.seed), plan.seed)
     network = train(
         sampler, plan, run, progress, cancelled, start.network if start else None,

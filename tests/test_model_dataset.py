@@ -15,6 +15,7 @@ from model.dataset import (
     TUNE,
     Corpus,
     Entry,
+    TooFew,
     assign,
     build,
     collect,
@@ -22,7 +23,9 @@ from model.dataset import (
 )
 from model.families import Family, merge, plan, read_plan, shape_of
 from model.formats import BadRow
+from model.release import release
 from model.sources import BadSources, Source, load_sources
+from model.train import Plan
 
 SOURCES = [
     Source("good.txt", "plain", "benign", "teach", "MIT", "-", 1.0),
@@ -169,6 +172,30 @@ def test_the_fixed_folds_hold_no_family_twice() -> None:
     assert {family.fold for family in families} == {-1, 0, 1, 2, 3, 4}
     names = [name for family in {f.name: f for f in families}.values() for name in (family.name, *family.aliases)]
     assert len(names) == len(set(names))
+
+
+def test_a_list_without_names_is_named(tmp_path: Path) -> None:
+    (tmp_path / "good.txt").write_text("# as a download that failed\n")
+    with pytest.raises(TooFew, match="good.txt: no names"):
+        collect([Source("good.txt", "plain", "benign", "teach", "MIT", "-")], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("benign", "generated", "message"),
+    [(9, 2000, "benign names to teach"), (2000, 300, r"\d+ DGA names to tune"), (400, 2000, "benign names to tune")],
+)
+def test_lists_too_short_to_train_on_are_refused_before_a_training(
+    tmp_path: Path, benign: int, generated: int, message: str
+) -> None:
+    (tmp_path / "good.txt").write_text("".join(f"river{i}.com\n" for i in range(benign)))
+    (tmp_path / "dga.txt").write_text("".join(f"qzx{i}k.biz\n" for i in range(generated)))
+    (tmp_path / "sources.toml").write_text("".join(
+        f'[[source]]\npath="{path}"\nform="plain"\nkind="{kind}"\nuse="teach"\nlicence="MIT"\nreason="-"\n'
+        for path, kind in (("good.txt", "benign"), ("dga.txt", "dga"))
+    ))  # fmt: skip
+    with pytest.raises(TooFew, match=message):
+        release(str(tmp_path), tmp_path / "made", tmp_path / "run", Plan(), 0, lambda line: None, lambda: False)
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_sources_of_this_release_follow_their_rules() -> None:

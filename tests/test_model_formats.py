@@ -75,6 +75,7 @@ def test_an_idn_is_read_as_it_is_asked_for(tmp_path: Path) -> None:
         ("no.gz", b"a.example\n"),
         ("no.zip", b"a.example\n"),
         ("torn.gz", gzip.compress(b"a.example\n")[:12] + b"\xff" * 20),
+        ("none.zip", b"PK\x05\x06" + bytes(18)),
     ],
 )
 def test_a_file_that_is_not_whole_is_named(name: str, content: bytes, tmp_path: Path) -> None:
@@ -87,6 +88,7 @@ def test_compressed_files_and_folders_are_read(tmp_path: Path) -> None:
     (tmp_path / "a.gz").write_bytes(gzip.compress(b"a.example\n"))
     with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
         archive.writestr("inner.txt", "b.example\n")
+    (tmp_path / ".DS_Store").write_bytes(b"\x00\x01")
     assert [row.name for row in read(tmp_path, "plain")] == ["a.example", "b.example"]
 
 
@@ -111,6 +113,11 @@ def test_a_url_is_read(tmp_path: Path) -> None:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_a_url_that_is_not_read_is_named() -> None:
+    with pytest.raises(OSError, match="ftp://127.0.0.1/list: expected a path, or a URL"):
+        list(read("ftp://127.0.0.1/list", "plain"))
 
 
 def test_an_unknown_form_names_those_there_are(tmp_path: Path) -> None:
