@@ -25,7 +25,8 @@ registry_option = click.option(
 def classify(names: tuple[str, ...], model: str | None, as_objects: bool, explained: bool, threads: int | None) -> None:
     """Judge NAMES offline, or with `-` those on standard input, one a line.
 
-    Prints name, label, score and generated, separated by tabs, in input order.
+    Prints name, label, score and generated, separated by tabs, in input order. With --explain each character has a
+    mark below it: # and + raised the score (# the most), = and - lowered it (= the most).
     """
     if not names:
         raise click.UsageError("no names: give some, or - to read them from standard input")

@@ -177,14 +177,18 @@ def _resume(run: Path, plan: Plan, start: Any, loss: Callable[[Any, Any], Any]) 
     import keras
 
     state = run / "state.json"
-    found = json.loads(state.read_text()) if state.exists() else {"epoch": 0, "plan": msgspec.to_builtins(plan)}
-    if found["plan"] != msgspec.to_builtins(plan):
-        raise ValueError(f"{run}: holds a run of another plan; expected the same plan, or a new folder")
-    _keep_history(run, int(found["epoch"]))
-    if found["epoch"]:
-        network = keras.saving.load_model(run / "checkpoint.keras", safe_mode=True, custom_objects=LOSSES)
-        average = keras.saving.load_model(run / "average.keras", safe_mode=True)
+    if state.exists():
+        try:
+            found = json.loads(state.read_text())
+            network = keras.saving.load_model(run / "checkpoint.keras", safe_mode=True, custom_objects=LOSSES)
+            average = keras.saving.load_model(run / "average.keras", safe_mode=True)
+        except Exception as error:  # cut short when the machine went down; Keras raises many kinds
+            raise ValueError(f"{run}: a checkpoint that cannot be read ({error}); expected a new folder") from error
+        if found["plan"] != msgspec.to_builtins(plan):
+            raise ValueError(f"{run}: holds a run of another plan; expected the same plan, or a new folder")
+        _keep_history(run, int(found["epoch"]))
         return network, average, int(found["epoch"]), float(found["seconds"])
+    _keep_history(run, 0)
     network = build(plan.shape)
     if start is not None:
         network.set_weights(start.get_weights())

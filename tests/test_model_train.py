@@ -1,6 +1,5 @@
 """Sampling, grammars and training, on a handful of names."""
 
-import json
 import random
 from pathlib import Path
 
@@ -296,9 +295,19 @@ def test_a_run_killed_before_its_state_was_written_has_no_line_twice(
 
 
 def test_a_run_of_another_plan_is_not_gone_on_with(sampler: Sampler, tmp_path: Path) -> None:
-    (tmp_path / "state.json").write_text(json.dumps({"epoch": 1, "seconds": 1.0, "plan": {"epochs": 9}}))
+    plan = msgspec.structs.replace(TINY, epochs=1)
+    train(sampler, plan, tmp_path)
     with pytest.raises(ValueError, match="another plan"):
         train(sampler, TINY, tmp_path)
+
+
+@pytest.mark.parametrize("file", ["state.json", "checkpoint.keras", "average.keras"])
+def test_a_checkpoint_that_was_cut_short_is_named(sampler: Sampler, tmp_path: Path, file: str) -> None:
+    plan = msgspec.structs.replace(TINY, epochs=1)
+    train(sampler, plan, tmp_path)
+    (tmp_path / file).write_bytes((tmp_path / file).read_bytes()[:20])
+    with pytest.raises(ValueError, match=f"{tmp_path}: a checkpoint that cannot be read"):
+        train(sampler, plan, tmp_path)
 
 
 def test_training_by_the_clock_ends_by_the_clock(sampler: Sampler, tmp_path: Path) -> None:
