@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from verdicts.observations import Batch, Observation
 from verdicts.records import Record, records_of
@@ -11,6 +12,7 @@ from verdicts.store import Filter, Promise, Store
 
 BOOT = "0123456789abcdef" * 2
 MINUTE = 60_000
+SQLITE_ONLY = pytest.mark.parametrize("url", ["sqlite"], indirect=True)  # the store of a test that both could have
 
 
 def now() -> int:

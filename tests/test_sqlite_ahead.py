@@ -3,23 +3,13 @@
 import itertools
 import sqlite3
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.stores import MINUTE, now, observation, records
+from tests.stores import MINUTE, SQLITE_ONLY, now, observation, records
 from verdicts.store import Filter, Top
 from verdicts.store.sqlite import SqliteStore
 from verdicts.store.sqlite_ahead import SLICES, ReadAhead
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    made = SqliteStore(tmp_path / "verdict.db")
-    made.initialise()
-    yield made
-    made.close()
 
 
 def readers() -> list[str]:
@@ -35,6 +25,7 @@ def asked(store: SqliteStore, at: int) -> list[list[Top]]:
     return [store.top(where, "qname", 50) for where in (hour, bad, missed)]
 
 
+@SQLITE_ONLY
 def test_a_range_that_waits_for_the_disk_is_read_by_threads_and_answers_the_same(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

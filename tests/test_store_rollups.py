@@ -1,13 +1,11 @@
 """The SQLite store's roll-ups say what the records say, also in a store that an older Verdict wrote."""
 
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 import pytest
 
-from tests.stores import MINUTE, now, observation, promise, records
+from tests.stores import MINUTE, SQLITE_ONLY, now, observation, promise, records
 from verdicts.observations import Observation
 from verdicts.records import Record
 from verdicts.store import Filter, Misconfigured
@@ -16,13 +14,7 @@ from verdicts.store.sqlite_askers import count_askers
 from verdicts.store.sqlite_log import NAMED
 from verdicts.store.sqlite_schema import DAY, HOUR, MIGRATIONS
 
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    made = SqliteStore(tmp_path / "verdict.db")
-    made.initialise()
-    yield made
-    made.close()
+pytestmark = SQLITE_ONLY
 
 
 @pytest.mark.parametrize("order", ["count", "clients", "score", "enforced"])

@@ -11,7 +11,7 @@ import msgspec
 from verdicts.ecs import record_of
 from verdicts.store import MAX_DOMAINS, BatchState, Bucket, Cell, Filter, Page
 from verdicts.store.elastic_counts import tells
-from verdicts.store.elastic_filter import FIELDS, query_of
+from verdicts.store.elastic_filter import FIELDS, query_of, within
 from verdicts.store.elastic_top import Tops
 from verdicts.store.elastic_values import COUNT, by_values, key_of, values_of
 
@@ -72,7 +72,7 @@ class LogReads(Tops):
         """Each batch reported in the range, with what was stored of it."""
         after: list[Any] | None = None
         seen: set[tuple[str, str, int]] = set()
-        query = {"range": {"@timestamp": {"gte": start, "lt": end}}}
+        query = {"bool": {"filter": within(start, end)}}
         sort = [{"@timestamp": "asc"}, {"resolver": "asc"}, {"boot": "asc"}, {"batch": "asc"}]
         while True:
             more: dict[str, Any] = {} if after is None else {"search_after": after}
@@ -94,7 +94,7 @@ class LogReads(Tops):
 
     def discarded(self, start: int, end: int) -> int:
         """How many queries the reports of the range had to leave out."""
-        query = {"range": {"@timestamp": {"gte": start, "lt": end}}}
+        query = {"bool": {"filter": within(start, end)}}
         answer = self.search_in("batches", size=0, query=query, aggs={"n": {"sum": {"field": "discarded"}}})
         return int(answer.get("aggregations", {}).get("n", {}).get("value", 0))
 
