@@ -94,7 +94,7 @@ class Filters(param.Parameterized):  # type: ignore[misc]
         return urlencode({key: getattr(self, key) for key in keys})
 
     def _default(self, key: str) -> Any:
-        return self._usual if key == "range" else self.param[key].default
+        return self._usual if key == "range" else type(self).param[key].default  # the instance's would first be made
 
     def restore(self, query: dict[str, str]) -> None:
         """Set all filters from the query of an address; what does not fit its field is left at its default."""
@@ -103,11 +103,11 @@ class Filters(param.Parameterized):  # type: ignore[misc]
             if key in query:
                 try:
                     value = _parsed(key, query[key])
-                    self.param[key]._validate(value)
+                    type(self).param[key]._validate(value)
                 except ValueError:
                     continue
                 values[key] = value
-        self.param.update(**values)
+        self.param.update(**{key: value for key, value in values.items() if value != getattr(self, key)})
 
 
 LISTS = ("resolver", "qtype", "label", "tier", "action", "source", "rcode", "model", "reason")

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import panel as pn
 import panel_material_ui as pmui
+from bokeh.core.property.validation import validate
 from bokeh.document import Document
 from bokeh.model import Model
 from bokeh.models import ImportedStyleSheet
@@ -70,7 +71,6 @@ class Mould:
     def cast(self, name: str, data: dict[str, Any], styles: dict[str, ImportedStyleSheet], **values: Any) -> Model:
         """A model with other `data`; `styles` holds what the models of one tab share."""
         sheets = [self._style(style, styles) for style in self._styles]
-        made = self._data_kind(**{**self._data, **data})
         given = {
             **self._values,
             "children": self._children,
@@ -79,7 +79,8 @@ class Mould:
             "stylesheets": sheets,
             **values,
         }
-        return self._kind(data=made, **given)
+        with validate(False):  # these values were looked through when the first was made
+            return self._kind(data=self._data_kind(**{**self._data, **data}), **given)
 
     def _style(self, style: Any, styles: dict[str, ImportedStyleSheet]) -> Any:
         if style not in self._imported:

@@ -4,15 +4,23 @@ A page's HTML is the same for everybody but for a token; its session begins with
 reaches. So it makes no difference which of several processes answered for the HTML.
 """
 
-from typing import Any, ClassVar
+import contextlib
+import functools
+import gc
+from collections.abc import Callable
+from typing import Any, ClassVar, cast
 
 import panel as pn
 import panel_material_ui as pmui
-from bokeh.core.has_props import _default_resolver
+from bokeh.core.has_props import HasProps, _default_resolver
+from bokeh.core.property.descriptors import PropertyDescriptor
+from bokeh.core.property.wrappers import PropertyValueContainer
+from bokeh.document import document
 from bokeh.model import Model
 from bokeh.server.urls import per_app_patterns
 from bokeh.settings import settings
 from bokeh.util.token import generate_jwt_token, generate_session_id
+from panel.io import handlers
 from panel.io.resources import Resources
 from panel.io.server import DocHandler, server_html_page_for_session
 from panel.io.state import set_curdoc
@@ -29,6 +37,8 @@ USED = (
     pmui.FileInput,
     pmui.Page,
 )
+GARBAGE = (50_000, 20, 100)  # Python's thresholds: a page is some thousand objects that live as long as its tab
+all_values = HasProps.query_properties_with_values  # Bokeh's own
 _TOKEN = "TOKEN-OF-THE-SESSION"
 
 
@@ -80,6 +90,36 @@ def lower_the_cost() -> None:
     # Each callback of each session would be noted in one list, which nothing here shows.
     type(pn.state)._add_busy_event = lambda state, event: None
     type(pn.state)._remove_busy_event = lambda state, event: None
+    # For a development server, which starts anew what changed.
+    handlers.record_modules = lambda **_: contextlib.nullcontext()
+    _remember_classes()
+    gc.set_threshold(*GARBAGE)
+
+
+@functools.cache
+def _remember_classes() -> None:
+    """Find out once what Bokeh finds out anew for each property of each model, though it depends on the class alone;
+    and do not ask a model for its defaults only to leave them out."""
+    props, descriptor, documents = cast(Any, HasProps), cast(Any, PropertyDescriptor), cast(Any, document)
+    once: Any = functools.cache
+    documents.is_DataModel = once(documents.is_DataModel)
+    props._overridden_defaults = classmethod(once(props._overridden_defaults.__func__))
+    # Of a model it looks only at what its class overrides.
+    unstable = once(descriptor.has_unstable_default)
+    descriptor.has_unstable_default = lambda self, model: unstable(self, type(model))
+
+    def changed(model: Any, query: Callable[[Any], bool], *, include_defaults: bool = True, **how: Any) -> Any:
+        if include_defaults or model.themed_values():
+            return all_values(model, query, include_defaults=include_defaults, **how)
+        made, there = model._unstable_default_values, model._property_values
+        return {
+            name: (there if name in there else made)[name]
+            for name in model.properties(_with_props=True)
+            if (name in there or (name in made and not isinstance(made[name], PropertyValueContainer)))
+            and query(model.lookup(name))
+        }
+
+    props.query_properties_with_values = changed
 
 
 def _forget_unused() -> None:

@@ -73,7 +73,8 @@ class Sheet:
         self._taken = [0] * len(self._components)
         self._changed: set[int] = set()
         for number, component in enumerate(self._components):
-            component.param.watch(functools.partial(self._note, number), list(self._known[number]))
+            # `_tell` compares, as a whole; param would do so value by value.
+            component.param.watch(functools.partial(self._note, number), list(self._known[number]), onlychanged=False)
 
     def cast(self, mould: Mould, styles: dict[str, ImportedStyleSheet], root: Model) -> Model:
         """Its model, for the tab whose outermost model is `root`."""

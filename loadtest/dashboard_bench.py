@@ -220,6 +220,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "filters" in wanted:
             found += filters(running, 1 if quick else 3)
         if "together" in wanted:
+            if not quick and "pages" not in wanted:
+                time.sleep(SETTLES_S)
             found += together(running, 3 if quick else ANALYSTS, 2 if quick else 15)
         if "memory" in wanted:
             found += memory(running, 100 if quick else VIEWS)

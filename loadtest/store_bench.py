@@ -67,13 +67,15 @@ def population(seed: int) -> Iterator[Observation]:
         )  # fmt: skip
 
 
-def fill(store: Store, rows: int) -> None:
-    """Seven days of rows; each step that an earlier run has done is passed over."""
+def fill(store: Store, rows: int, today: bool = False) -> None:
+    """Seven days of rows, the newest of them yesterday or today; each step that an earlier run has done is passed
+    over."""
+    newest_day = int(time.time() * 1000) - (0 if today else DAY)
     if isinstance(store, SqliteStore):
-        fill_sqlite(store, rows)
+        fill_sqlite(store, rows, newest_day)
         return
     newest = store.search(Filter(0, int(time.time() * 1000)), 1).records
-    midnight = (newest[0].time if newest else int(time.time() * 1000) - DAY) // DAY * DAY
+    midnight = (newest[0].time if newest else newest_day) // DAY * DAY
     for back in range(DAYS):
         start = midnight - back * DAY
         there = sum(1 for _ in store.reconcile(start, start + DAY))
@@ -85,12 +87,12 @@ def fill(store: Store, rows: int) -> None:
         store.client.indices.refresh(index=f"{store.settings.prefix}-*")
 
 
-def fill_sqlite(store: SqliteStore, rows: int) -> None:
+def fill_sqlite(store: SqliteStore, rows: int, newest_day: int) -> None:
     """One day of rows through the log's own `append`, and that day copied to the six before it; each step that an
     earlier run has done is passed over."""
     missing = [back for back in range(1, DAYS) if not _batches(store, back)]
     if len(missing) == DAYS - 1:
-        append_day(store, rows // DAYS, _first_midnight(store), _batches(store, 0), BOOT)
+        append_day(store, rows // DAYS, _first_midnight(store, newest_day), _batches(store, 0), BOOT)
     store._open_writer(create=False).execute(f"PRAGMA cache_size = -{COPY_CACHE_KIB}")  # a day's indices at once
     for back in missing:
         copy_day(store, back)
@@ -117,27 +119,29 @@ def _list_askers(store: SqliteStore) -> None:
         store.append([])
 
 
-def _first_midnight(store: SqliteStore) -> int:
-    """When the appended day began: the one that an interrupted run began to fill, or the last whole day."""
+def _first_midnight(store: SqliteStore, newest_day: int) -> int:
+    """When the appended day began: the one that an interrupted run began to fill, or that of `newest_day`."""
     began: int | None = store._all("SELECT min(time) FROM batches")[0][0]
-    return (int(time.time() * 1000) - DAY if began is None else began) // DAY * DAY
+    return (newest_day if began is None else began) // DAY * DAY
 
 
 def append_day(store: Store, rows: int, midnight: int, there: int, boot: str) -> None:
-    """Append `rows` spread over one day, several batches at once; the first `there` batches are only drawn again."""
+    """Append `rows` spread over one day, of today over what has passed of it, several batches at once; the first
+    `there` batches are only drawn again."""
     if there >= rows // BATCH_ROWS:
         return
     drawn = population(1)
+    width = min(DAY, int(time.time() * 1000) - midnight) - MINUTE
     began = time.monotonic()
     for first in range(0, rows, BATCH_ROWS * CALL_BATCHES):
         records: list[Record] = []
         promises: list[Promise] = []
         for number in range(first // BATCH_ROWS, min(first + BATCH_ROWS * CALL_BATCHES, rows) // BATCH_ROWS):
-            at = midnight + number * BATCH_ROWS * (DAY - MINUTE) // rows
+            at = midnight + number * BATCH_ROWS * width // rows
             batch = Batch("edge-1", boot, number + 1)
             batch.rows = [next(drawn) for _ in range(BATCH_ROWS)]
             for place, row in enumerate(batch.rows):
-                row.first = at + place * (DAY - MINUTE) // rows
+                row.first = at + place * width // rows
                 row.last = row.first
             records += records_of(batch)
             promises.append(Promise("edge-1", boot, number + 1, at, 0, 0, BATCH_ROWS))
@@ -273,6 +277,7 @@ def main() -> None:
     parser.add_argument("--rows", type=count, default=10_000_000)
     parser.add_argument("--store", default="build/store_bench.db", help="a file, or the URL of an Elasticsearch")
     parser.add_argument("--only", default="", help="only questions whose title holds this text")
+    parser.add_argument("--today", action="store_true", help="fill an empty store up to now, not to the last midnight")
     parser.add_argument("--quick", action="store_true", help="100,000 rows in a store of their own")
     parser.add_argument("--out", type=Path, help="where the report goes, as JSON")
     arguments = parser.parse_args()
@@ -282,7 +287,7 @@ def main() -> None:
             Path(place).parent.mkdir(parents=True, exist_ok=True)
         store = open_store(place if "://" in place else f"sqlite://{Path(place).absolute()}")
         store.initialise()
-        fill(store, 100_000 if arguments.quick else arguments.rows)
+        fill(store, 100_000 if arguments.quick else arguments.rows, arguments.today)
         size = f"{place}: {described(store)}"
         print(size)
         missed, found = measure(store, questions(store), arguments.only)

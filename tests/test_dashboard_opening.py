@@ -10,15 +10,19 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import panel as pn
 import pytest
+from bokeh.core.has_props import HasProps
+from tornado.iostream import IOStream
 
 import dashboard.server
 from dashboard.accounts import hashed
 from dashboard.client import Client
 from dashboard.data import Data, reader_of
+from dashboard.opening import all_values
 from dashboard.server import quiet, serve
 from dashboard.settings import Settings
 from dashboard.signin import signin_of
@@ -106,6 +110,40 @@ async def test_a_visitor_sees_a_page_whose_answers_were_known_as_one_that_had_to
             for path in ("/lookup?q=www.example.org&range=1h", "/queries?range=1h", "/lists", "/?range=1h"):
                 await asyncio.to_thread(visitor.go, path)
         visitor.close()
+
+
+async def test_a_model_says_what_it_would_without_the_shortcuts(
+    addresses: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    short = HasProps.query_properties_with_values
+
+    def both(model: Any, query: Any, **how: Any) -> Any:
+        seen.append((short(model, query, **how), all_values(model, query, **how)))
+        return seen[-1][0]
+
+    monkeypatch.setattr(HasProps, "query_properties_with_values", both)
+    assert short is not all_values
+    async with logged_in(addresses[0]) as browser:
+        for path in ("/", "/lists", "/queries"):
+            page = (await browser.get(path)).text
+            await asyncio.to_thread(lambda p=page, at=path: Visitor(addresses[0], at, p, cookie_of(browser)).close())
+    assert len(seen) > 30
+    assert all(list(one.items()) == list(other.items()) for one, other in seen)
+    assert {name for one, _ in seen for name in one} >= {"children", "data", "main", "stylesheets", "tree"}
+
+
+async def test_a_message_leaves_in_one_piece(addresses: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[bytes] = []
+    write = IOStream.write_to_fd
+    monkeypatch.setattr(IOStream, "write_to_fd", lambda self, data: (written.append(bytes(data)), write(self, data))[1])
+    async with logged_in(addresses[0]) as browser:
+        page = (await browser.get("/")).text
+        visitor = await asyncio.to_thread(Visitor, addresses[0], "/", page, cookie_of(browser))
+        visitor.close()
+    for kind in ("ACK", "PULL-DOC-REPLY", "PATCH-DOC"):
+        heads = [octets for octets in written if re.search(rf'"msgtype": *"{kind}"'.encode(), octets)]
+        assert heads and all(b"}\x81\x02{}" in octets for octets in heads), kind  # the metadata come with the head
 
 
 @pytest.fixture
