@@ -211,13 +211,17 @@ def _keep_history(run: Path, epochs: int) -> None:
 
 
 def _checkpoint(run: Path, network: Any, average: Any, plan: Plan, epoch: int, line: dict[str, Any]) -> None:
-    """The networks first, then the state that vouches for them."""
-    for name, kept in (("checkpoint.keras", network), ("average.keras", average)):
-        kept.save(run / "new.keras")
-        os.replace(run / "new.keras", run / name)
-    with (run / "history.jsonl").open("a") as file:
-        file.write(json.dumps(line) + "\n")
-    (run / "state.new").write_text(
-        json.dumps({"epoch": epoch, "seconds": line["seconds"], "plan": msgspec.to_builtins(plan)})
-    )
-    os.replace(run / "state.new", run / "state.json")
+    """The networks first, then the state that vouches for them. Raises OSError, which names the folder."""
+    state = {"epoch": epoch, "seconds": line["seconds"], "plan": msgspec.to_builtins(plan)}
+    try:
+        for name, kept in (("checkpoint.keras", network), ("average.keras", average)):
+            kept.save(run / "new.keras")
+            os.replace(run / "new.keras", run / name)
+        with (run / "history.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        (run / "state.new").write_text(json.dumps(state))
+        os.replace(run / "state.new", run / "state.json")
+    except OSError as error:
+        for name in ("new.keras", "state.new"):
+            (run / name).unlink(missing_ok=True)
+        raise OSError(f"{run}: no checkpoint of epoch {epoch}: {error}") from error

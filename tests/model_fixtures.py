@@ -1,5 +1,8 @@
 """Tiny artifacts for the model's tests: real networks, untrained or trained in a moment."""
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +11,17 @@ from model.manifest import FORMAT, Limits, Manifest, Platt, Threshold
 from model.network import Shape, build
 
 SMALL = Shape(embedding=4, channels=8, blocks=1, dense=8)
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """A limit on the size of files stands for the full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def manifest(version: str = "test-1", **changes: Any) -> Manifest:

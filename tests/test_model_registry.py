@@ -1,6 +1,5 @@
 """One pointer says which artifact serves."""
 
-import resource
 import shutil
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 from model.artifact import Artifact, BadArtifact, digest
 from model.registry import GuardFailed, Registry, UnknownVersion, newest
 from model.remote import NoRemote
-from tests.model_fixtures import write
+from tests.model_fixtures import full_disk, write
 from tests.requires import need
 
 
@@ -56,15 +55,11 @@ def test_an_evaluation_written_anew_is_no_other_model(registry: Registry, releas
 
 def test_what_a_full_disk_did_not_take_leaves_nothing(registry: Registry, tmp_path: Path) -> None:
     made, before = write(tmp_path / "made", "b-9"), sorted(file.name for file in registry.root.iterdir())
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (3, limits[1]))  # stands for the full disk
-    try:
+    with full_disk():
         with pytest.raises(OSError, match="too large"):
             registry.add(made)
         with pytest.raises(OSError, match="too large"):
             registry.promote("b-2")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert sorted(file.name for file in registry.root.iterdir()) == before and registry.serving() == "b-3"
 
 

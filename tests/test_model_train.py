@@ -1,5 +1,6 @@
 """Sampling, grammars and training, on a handful of names."""
 
+import contextlib
 import random
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from model.network import BOUND, Shape, build, low_rate_loss, masked_loss
 from model.sampling import LONG, LONG_SHARE, SHARES, Sampler
 from model.sources import Source
 from model.train import LOSSES, Cancelled, Plan, blend, distilling, history, rate_at, train, tuning
-from tests.model_fixtures import SMALL
+from tests.model_fixtures import SMALL, full_disk
 
 SOURCES = [
     Source("good.txt", "plain", "benign", "teach", "MIT", "-", 1.0),
@@ -292,6 +293,20 @@ def test_a_run_killed_before_its_state_was_written_has_no_line_twice(
         file.write(more)
     train(sampler, TINY, tmp_path)
     assert [line["epoch"] for line in history(tmp_path)] == [1, 2] and history(tmp_path)[1]["loss"] != 0.1
+
+
+def test_a_full_disk_is_named_and_the_run_goes_on_from_the_epoch_before(sampler: Sampler, tmp_path: Path) -> None:
+    def note(line: dict[str, object]) -> None:
+        fills.enter_context(full_disk())
+
+    with (
+        contextlib.ExitStack() as fills,
+        pytest.raises(OSError, match=f"{tmp_path}: no checkpoint of epoch 2: .*la"),
+    ):
+        train(sampler, TINY, tmp_path, note)
+    assert not (tmp_path / "new.keras").exists()
+    train(sampler, TINY, tmp_path)
+    assert [line["epoch"] for line in history(tmp_path)] == [1, 2]
 
 
 def test_a_run_of_another_plan_is_not_gone_on_with(sampler: Sampler, tmp_path: Path) -> None:
