@@ -153,8 +153,10 @@ def short_directory() -> Path:
 
 
 def haproxies(directory: Path) -> list[int]:
-    """The processes of the HAProxy that runs from this directory, and of no other."""
-    start, end = os.fsencode(directory.absolute()) + b"/", b"/" + CONFIG.encode()
+    """The processes of the HAProxy that runs from this directory, and of no other. Its guard comes first, which would
+    start another one."""
+    start = os.fsencode(directory.absolute()) + b"/"
+    ends = tuple(b"/" + name.encode() for name in (haproxy.GUARD, haproxy.STAND_IN, CONFIG))
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -163,9 +165,10 @@ def haproxies(directory: Path) -> list[int]:
             arguments = (entry / "cmdline").read_bytes().split(b"\0")
         except OSError:  # it has ended meanwhile
             continue
-        if any(argument.startswith(start) and argument.endswith(end) for argument in arguments):
-            found.append(int(entry.name))
-    return found
+        for argument in arguments:
+            if argument.startswith(start) and argument.endswith(ends):
+                found.append((not argument.endswith(ends[0]), int(entry.name)))
+    return [pid for _, pid in sorted(found)]
 
 
 def end_haproxy(directory: Path, patience_s: float = 3.0) -> int:

@@ -2,12 +2,15 @@
 
 Ray's own configuration opens its statistics and metrics on all interfaces without a credential, makes its admin
 socket writable for everyone and turns 502, 503 and 504 into 500. This rewrites the few lines concerned and then
-replaces itself (same process, same arguments), so that Ray goes on managing what it started. Standard library
+replaces itself (same process, same arguments), so that Ray goes on managing what it started. Its listening socket it
+has from a guard (`serve_app/haproxy_guard.py`), which starts another HAProxy when this one dies. Standard library
 alone, and run as a file: it starts at every reload.
 """
 
+import json
 import os
 import re
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +25,9 @@ FRAMES = "/v1/verdicts"  # the path that nearly all load comes by
 TAKES = "verdict-takes"  # the header of an answer to a frame: how many requests the replica takes at present
 TAKES_S = 1  # that it holds; without news, else, requests of other kinds that hang would keep frames out for good
 HEADERS_S = 10  # for a caller to have sent its headers
+GUARD_S = 10.0  # for the guard to answer, and to start
+GUARD = "g.sock"  # in HAProxy's folder, and
+STAND_IN = "stand-in.cfg"
 
 _MARK = "# Closed up by Verdict.\n"
 _BUSY = '{\\"code\\":\\"unavailable\\",\\"message\\":\\"the cluster is full\\"}'
@@ -98,12 +104,86 @@ def _replaced(pattern: str, by: str | Callable[[re.Match[str]], str], text: str)
     return changed
 
 
+def guarded(text: str, real: str, folder: Path) -> str:
+    """The configuration with the listening socket of the guard of this folder, which this process inherits from now on.
+
+    Raises OSError where there can be no guard.
+    """
+    bound = re.search(r"(?m)(?<=^frontend http_frontend\n)(\s*bind )(?:fd@\d+ # |unix@\S+ mode 600 # )?(\S+)$", text)
+    if bound is None:
+        raise OSError("no line in the configuration to listen by")
+    manager = os.getppid()
+    about = {"pid": os.getpid(), "address": bound[2], "real": real, "text": text, "cluster": _parent(manager)}
+
+    def listening(where: str) -> str:
+        return f"{text[: bound.start()]}{bound[1]}{where} # {bound[2]}{text[bound.end() :]}"
+
+    with _guard(folder) as line:
+        line.settimeout(GUARD_S)
+        about["text"] = listening("fd@0")
+        line.sendall(json.dumps(about).encode())
+        line.shutdown(socket.SHUT_WR)
+        said, found, _, _ = socket.recv_fds(line, 16, 1)
+    if not found:
+        raise OSError(f"the guard of {folder} gave no socket for {bound[2]}")
+    if said == b"waits":  # while another one stands in, one without routes would answer 404 in its place
+        os.close(found[0])
+        return listening(f"unix@{folder}/w.sock mode 600")
+    os.set_inheritable(found[0], True)
+    return listening(f"fd@{found[0]}")
+
+
+def _guard(folder: Path) -> socket.socket:
+    """A connection to the guard of this folder, which is started if there is none."""
+    path = folder / GUARD
+    line = socket.socket(socket.AF_UNIX)
+    try:
+        line.connect(str(path))
+        return line
+    except (FileNotFoundError, ConnectionRefusedError):
+        path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(str(path))
+        door.listen()
+        line.connect(str(path))
+        if (child := os.fork()) == 0:
+            try:
+                _become_guard(path, door)
+            finally:
+                os._exit(1)
+        os.waitpid(child, 0)
+    return line
+
+
+def _become_guard(path: Path, door: socket.socket) -> None:
+    """Out of reach of what ends with HAProxy's manager: its children, and its session."""
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    log = os.open(path.with_name("guard.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for number in (1, 2):
+        os.dup2(log, number)
+    os.set_inheritable(door.fileno(), True)
+    program = str(Path(__file__).with_name("haproxy_guard.py"))
+    os.execv(sys.executable, [sys.executable, "-I", program, str(path), STAND_IN, str(door.fileno())])
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def main(arguments: list[str]) -> None:
     """Rewrite the configuration named by `-f` and become HAProxy."""
     file = Path(arguments[arguments.index("-f") + 1])
     limits = int(os.environ[MAX_BODY]), int(os.environ[MAX_REQUESTS])
-    file.write_text(closed(file.read_text(), str(file.parent), *limits))
-    os.execv(os.environ[REAL], [os.environ[REAL], *arguments])
+    real = os.environ[REAL]
+    text = closed(file.read_text(), str(file.parent), *limits)
+    try:
+        text = guarded(text, real, file.parent)
+    except OSError as error:  # it serves as well without
+        print(f"HAProxy has no guard: {error}", file=sys.stderr)
+    file.write_text(text)
+    os.execv(real, [real, *arguments])
 
 
 if __name__ == "__main__":
