@@ -18,7 +18,7 @@ class Platt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shift: float
 
     def __call__(self, logit: NDArray[np.float32]) -> NDArray[np.float32]:
-        scaled = np.clip(np.asarray(logit, np.float64) * self.slope + self.shift, -80, 80)
+        scaled = np.minimum(np.maximum(np.asarray(logit, np.float64) * self.slope + self.shift, -80.0), 80.0)
         return (1.0 / (1.0 + np.exp(-scaled))).astype(np.float32)
 
     def logit(self, probability: float) -> float:

@@ -37,7 +37,7 @@ class Runs:
     @property
     def graphs(self) -> list[tuple[int, int]]:
         """Size and width of every graph that a plan may name."""
-        return [(size, width) for size in self._sizes for width in self._widths if self._width(size, width) == width]
+        return [(size, width) for size in self._sizes for width in self._widths if self.width(size, width) == width]
 
     def plan(self, counts: Sequence[int]) -> list[Run]:
         """The runs for a batch with so many rows of each width (the narrowest that holds the row), narrowest first."""
@@ -56,7 +56,7 @@ class Runs:
             end = first + rows
             for size in sizes:
                 last = min(first + size, end)
-                runs.append(Run(first, last, size, self._width(size, width)))
+                runs.append(Run(first, last, size, self.width(size, width)))
                 first = last
         return runs
 
@@ -78,7 +78,8 @@ class Runs:
         return min(found, key=lambda each: each[0])
 
     def _cost(self, size: int, width: int) -> int:
-        return self._start + size * (ONCE + self._width(size, width))
+        return self._start + size * (ONCE + self.width(size, width))
 
-    def _width(self, size: int, width: int) -> int:
+    def width(self, size: int, width: int) -> int:
+        """Of the graph of this size that takes rows of this width."""
         return max(width, self._widths[-2:][0]) if size <= self._few else width

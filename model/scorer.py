@@ -9,10 +9,16 @@ from numpy.typing import NDArray
 
 from model.artifact import Artifact
 from model.encoding import Rows
+from model.lite import lite
 from model.runs import START, START_GPU, Runs
 
 BATCH_SIZES = (1, 16, 64, 256, 1024)
-XLA_SIZE = 16  # up to this batch XLA takes 0.2 to 0.7 of oneDNN's time on a CPU, from 64 on 1.2 to 2 times as much
+# On a CPU LiteRT takes 0.3 to 1.0 of TensorFlow's time up to so many rows, from 64 on 1.1 to 1.3 times as much; for a
+# network as small as the seed's (3,000 parameters) 0.1 to 0.4, and least by rows of 256: 2.4 us a name, by 1,024 4.4.
+LITE_ROWS = 16
+LITE_PARAMETERS = 20_000
+LITE_MOST = 256
+LEAST = np.float32(1e-7)  # of a probability, so that it has a logit
 Scores = NDArray[np.float32]  # (N, 2): generated, score
 
 
@@ -33,7 +39,12 @@ class Scorer:
         self.batch_sizes = tuple(batch_sizes)
         self.encoding = artifact.encoding
         on_gpu = _served_by_tensorflow() and _has_gpu()
-        self._runs = Runs(batch_sizes, self.encoding.widths, XLA_SIZE, START_GPU if on_gpu else START)
+        self._lite = lite(artifact.network) if _served_by_tensorflow() and not on_gpu else None
+        self._lite_rows = LITE_ROWS if self._lite else 0
+        if self._lite and artifact.network.count_params() <= LITE_PARAMETERS:
+            self._lite_rows = LITE_MOST
+            batch_sizes = [size for size in batch_sizes if size <= LITE_MOST] or batch_sizes[:1]
+        self._runs = Runs(batch_sizes, self.encoding.widths, LITE_ROWS, START_GPU if on_gpu else START)
         self._graphs: dict[tuple[int, int], Any] = {}
         self._compiling = threading.Lock()
 
@@ -50,6 +61,8 @@ class Scorer:
 
     def logits(self, x: Rows) -> NDArray[np.float32]:
         """The network's raw outputs, float32 (N, heads)."""
+        if len(x) == 1 and self.batch_sizes[0] == 1:  # an idle question: there is nothing to plan
+            return self._run(x[:, : self._runs.width(1, self._narrowest(x[0]))])
         out = np.empty((len(x), len(self.artifact.manifest.heads)), np.float32)
         group = self._by_width(x)
         order = np.argsort(group, kind="stable")
@@ -77,14 +90,26 @@ class Scorer:
             group += x[:, narrow:].any(axis=1)
         return group
 
+    def _narrowest(self, row: NDArray[np.uint8]) -> int:
+        """The narrowest width that holds this row."""
+        return next((narrow for narrow in self.encoding.widths[:-1] if not row[narrow:].any()), len(row))
+
     def _run(self, x: Rows) -> NDArray[np.float32]:
         graph = self._graphs.get(x.shape)
         if graph is None:
             with self._compiling:
-                made = _compiled if _served_by_tensorflow() else _through_keras
-                graph = self._graphs.get(x.shape) or made(self.artifact, x.shape)
+                graph = self._graphs.get(x.shape) or self._made(x.shape)
                 self._graphs[x.shape] = graph
         return np.asarray(graph(x))
+
+    def _made(self, shape: tuple[int, int]) -> Any:
+        """A function uint8 (B, W) -> logits (B, heads) for this shape."""
+        if self._lite and shape[0] <= self._lite_rows:
+            return _by(self._lite, self.artifact, shape)
+        if _served_by_tensorflow():
+            return _compiled(self.artifact, shape)
+        network = self.artifact.network
+        return _by(lambda x: network(x, training=False), self.artifact, shape)  # right, and slower
 
 
 def set_threads(threads: int) -> None:
@@ -107,55 +132,46 @@ def _compiled(artifact: Artifact, shape: tuple[int, ...]) -> Any:
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     network = artifact.network
-    probabilities = artifact.manifest.network == "seed"  # its last layer is a sigmoid, as in 2020
-    cells = network.input_shape[1:]
+    probabilities = _gives_probabilities(artifact)
+    cells = cells_of(network.input_shape[1:], shape[1])
 
-    fused = shape[0] <= XLA_SIZE and not _has_gpu()
-
-    @tf.function(jit_compile=fused, reduce_retracing=False)  # type: ignore[untyped-decorator]
+    @tf.function(reduce_retracing=False)  # type: ignore[untyped-decorator]
     def forward(x: Any) -> Any:
-        out = network(tf.reshape(tf.cast(x, network.inputs[0].dtype), (shape[0], *cells_of(cells, shape[1]))))
+        out = network(tf.reshape(tf.cast(x, network.inputs[0].dtype), (shape[0], *cells)))
         if probabilities:
-            out = tf.clip_by_value(out, 1e-7, 1 - 1e-7)
+            out = tf.clip_by_value(out, LEAST, 1 - LEAST)
             out = tf.math.log(out) - tf.math.log1p(-out)
         return tf.cast(out, tf.float32)
 
-    concrete = forward.get_concrete_function(tf.TensorSpec(shape, tf.uint8))
-    if fused:
-        return _called_flat(concrete)
-    frozen = _called_flat(convert_variables_to_constants_v2(concrete))
-    return lambda x: frozen(x)[0]
-
-
-def _called_flat(concrete: Any) -> Any:
-    """A call of a traced function by the order of its arguments.
-
-    TensorFlow's own call looks for their names first. A frozen function has lost them: each call failed once, with an
-    error into which the rows were printed, which took half a millisecond, before it went by the order.
-    """
-    import tensorflow as tf
-
+    concrete = convert_variables_to_constants_v2(forward.get_concrete_function(tf.TensorSpec(shape, tf.uint8)))
     captured = list(concrete.captured_inputs)
-    return lambda x: concrete.inference_fn.call_preflattened([tf.constant(x), *captured])
+    # By the order of its arguments. TensorFlow's own call looks for their names first, which a frozen function has
+    # lost: each call failed once, with an error into which the rows were printed, before it went by the order.
+    return lambda x: concrete.inference_fn.call_preflattened([tf.constant(x), *captured])[0]
 
 
-def _through_keras(artifact: Artifact, shape: tuple[int, ...]) -> Any:
-    """The same on another backend of Keras, for training where TensorFlow is not installed: right, and slower."""
+def _by(network: Any, artifact: Artifact, shape: tuple[int, ...]) -> Any:
+    """The same by a network that is called with rows of its own form and type."""
     from keras import ops
 
-    network = artifact.network
-    dtype = np.dtype(str(network.inputs[0].dtype))
-    cells = cells_of(network.input_shape[1:], shape[1])
+    dtype = np.dtype(str(artifact.network.inputs[0].dtype))
+    cells = cells_of(artifact.network.input_shape[1:], shape[1])
+    probabilities = _gives_probabilities(artifact)
 
     def forward(x: Rows) -> NDArray[np.float32]:
-        found = network(x.astype(dtype).reshape(len(x), *cells), training=False)
-        out = np.asarray(ops.convert_to_numpy(found), np.float32)
-        if artifact.manifest.network == "seed":
-            out = np.clip(out, 1e-7, 1 - 1e-7)
+        out: NDArray[np.float32] = network(x.astype(dtype).reshape(len(x), *cells))
+        if not isinstance(out, np.ndarray):
+            out = np.asarray(ops.convert_to_numpy(out), np.float32)
+        if probabilities:
+            out = np.clip(out, LEAST, 1 - LEAST)
             out = np.log(out) - np.log1p(-out)
         return out
 
     return forward
+
+
+def _gives_probabilities(artifact: Artifact) -> bool:
+    return artifact.manifest.network == "seed"  # its last layer is a sigmoid, as in 2020
 
 
 def _served_by_tensorflow() -> bool:

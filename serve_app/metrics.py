@@ -23,7 +23,7 @@ class IngressMetrics:
 
         self._sums: Sums[tuple[str, str]] = Sums()
         self._frames: list[int] = []
-        self._scores = np.zeros(len(SCORE_BINS), np.int64)
+        self._scores: list[NDArray[np.float32]] = []
         self._counters = {
             "names": Counter(
                 "verdict_names", description="Names judged, by what decided.", tag_keys=(LABELS["names"],)
@@ -50,8 +50,7 @@ class IngressMetrics:
         self._sums["names", "ineligible"] += ineligible
         if scores is not None:
             self._sums["names", "model"] += len(scores)
-            bins = np.searchsorted(_EDGES, scores[:, 1], side="left")
-            self._scores += np.bincount(bins, minlength=len(SCORE_BINS))
+            self._scores.append(scores[:, 1])
 
     def answer(self, code: str) -> None:
         """One answer went out; `code` is `ok` or a code of `wire.STATUS_OF`."""
@@ -63,13 +62,15 @@ class IngressMetrics:
     def flush(self, gauges: dict[str, float]) -> None:
         """Hand over what gathered; call it once a second, off the path of questions."""
         sums, frames, scores = self._sums, self._frames, self._scores
-        self._sums, self._frames, self._scores = Sums(), [], np.zeros(len(SCORE_BINS), np.int64)
+        self._sums, self._frames, self._scores = Sums(), [], []
         for (name, label), value in sums.items():
             if value:
                 self._counters[name].inc(value, tags={LABELS[name]: label})
-        for edge, value in zip(SCORE_BINS, scores.tolist(), strict=True):
-            if value:
-                self._counters["scores"].inc(value, tags={"le": str(edge)})
+        if scores:
+            bins = np.searchsorted(_EDGES, np.concatenate(scores), side="left")
+            for edge, value in zip(SCORE_BINS, np.bincount(bins, minlength=len(SCORE_BINS)).tolist(), strict=True):
+                if value:
+                    self._counters["scores"].inc(value, tags={"le": str(edge)})
         for count in frames[:100]:  # a sample is enough for a distribution
             self._frame_names.observe(count)
         for name, number in gauges.items():

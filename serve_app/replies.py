@@ -36,6 +36,7 @@ class ReplyWriter:
         self.policy = policy
         self.thresholds = thresholds
         rows = [_row(policy, thresholds, *point) for point in _points(thresholds)]
+        self._forms = [_form(row.octets) for row in rows]
         self._plain = rows[0]  # of most frames all rows
         self._aligned, self._numbers = _aligned(rows)
         self._refused: dict[str, bytes] = {}
@@ -89,6 +90,10 @@ class ReplyWriter:
         self, scores: NDArray[np.float32], asked: Sequence[int] | None, popular: Callable[[int], bool]
     ) -> tuple[bytes, int]:
         """The rows of all names that the model judged, each as long as the others, and how long that is."""
+        if len(scores) == 1:
+            [[generated, score]] = scores.tolist()
+            text = self._alone(generated, score, lambda: popular(0 if asked is None else asked[0]))
+            return text, len(text)
         kinds = self._kinds(scores)
         for row in np.flatnonzero(kinds == BLOCK).tolist():
             if popular(row if asked is None else asked[row]):
@@ -104,6 +109,17 @@ class ReplyWriter:
         halves = np.stack((_HEADS[head], _TAILS[millionths - head * 10_000]), axis=-1)  # (N, 2, 2)
         cells["generated"], cells["score"] = halves[:, 0], halves[:, 1]
         return rows.tobytes(), cells.dtype.itemsize
+
+    def _alone(self, generated: float, score: float, popular: Callable[[], bool]) -> bytes:
+        """The row of one name: without numpy, each step of which costs more than all of this where caches are cold."""
+        limits, kind = self.thresholds, 0
+        if limits.block is not None and generated >= limits.block:
+            kind = CAPPED if popular() else BLOCK
+        elif limits.alert_generated is not None and generated >= limits.alert_generated:
+            kind = 2
+        elif limits.alert_score is not None and score >= limits.alert_score:
+            kind = 3
+        return self._forms[kind] % {b"generated": _number(generated), b"score": _number(score)}
 
     def _refusal(self, reason: str) -> bytes:
         if reason not in self._refused:
@@ -142,6 +158,16 @@ def _row(policy: Policy, limits: Thresholds, generated: float, score: float, pop
     verdict = decide(policy, limits, None, None, generated, score, popular)
     text = _encoded(msgspec.structs.replace(verdict, score=_SCORE, generated=_GENERATED))
     return _Row(text, _numbers(text))
+
+
+def _form(text: bytes) -> bytes:
+    """The row as Python's own formatting takes it."""
+    text = text.replace(b"%", b"%%")
+    return text.replace(b"0.654321", b"%(generated)s").replace(b"0.123456", b"%(score)s")
+
+
+def _number(value: float) -> bytes:
+    return b"%d.%06d" % divmod(round(value * 1e6), 1_000_000)
 
 
 def _numbers(text: bytes) -> np.dtype[np.void]:

@@ -55,7 +55,7 @@ def test_no_call_goes_by_way_of_an_error(scorer: Scorer, monkeypatch: pytest.Mon
         raise AssertionError("TensorFlow printed the rows: into an error, before it called the graph another way")
 
     shown = next(base for base in type(tf.constant(0)).__mro__ if "__repr__" in vars(base))
-    large = Scorer(scorer.artifact, batch_sizes=(1, 32))  # fused by XLA, and frozen
+    large = Scorer(scorer.artifact, batch_sizes=(1, 32))
     large.warm_up()
     monkeypatch.setattr(shown, "__repr__", printed)
     assert len(large(large.encoding(NAMES * 5))) == 25 and len(large(large.encoding(NAMES[:1]))) == 1

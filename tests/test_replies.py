@@ -1,5 +1,6 @@
 import msgspec
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,3 +60,10 @@ def test_a_frame_without_a_name_for_the_model_needs_no_scores() -> None:
 def test_the_reply_is_one_json_object() -> None:
     reply = msgspec.json.decode(reply_of(17, 'g"1', "v1", 5, b"[]"))
     assert reply == {"epoch": 17, "generation": 'g"1', "model": "v1", "asked": 5, "verdicts": []}
+
+
+@pytest.mark.parametrize("popular, tier", [(True, "alert"), (False, "block")])
+def test_a_popular_name_alone_is_capped_too(popular: bool, tier: str) -> None:
+    parts, scores = sort_frame(frame_of(["one.org"]), {}), np.array([[0.95, 0.5]], np.float32)
+    written = ReplyWriter(Policy(), Thresholds(block=0.9)).verdicts(1, parts, scores, lambda index: popular)
+    assert [verdict.tier for verdict in DECODER.decode(written)] == [tier]

@@ -38,7 +38,8 @@ GRPC = {  # Ray's own servers; its token is asked for
     r"ray::\S+": "a worker: controller, proxy, replica, actor, idle",
 }
 RAY_HTTP = r"ray::DashboardAgent.*|ray::RuntimeEnvAgent.*"  # ask for Ray's token as well
-SERVE_HTTP = r"haproxy.*|ray::ProxyActor.*|ray::ServeReplica.*"  # the application, which asks for its own
+# The application, which asks for its own.
+SERVE_HTTP = r"haproxy.*|.*haproxy_guard\.py.*|ray::ProxyActor.*|ray::ServeReplica.*"
 
 
 class Exposed(NamedTuple):

@@ -1,0 +1,75 @@
+"""The network in LiteRT (TensorFlow Lite), which runs few rows, and small networks, in a fraction of TensorFlow's time.
+
+A call of TensorFlow costs a tenth of a millisecond beside the computation, ten times that with cold caches, as between
+two idle questions. LiteRT's costs 5 us, 90 with cold caches.
+"""
+
+import logging
+import tempfile
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
+
+Floats = NDArray[np.float32]
+
+
+class LiteNetwork:
+    """A Keras network, float or integer (B, ...) -> float32 (B, heads), for any B and, where it is open, any width.
+
+    Each shape has interpreters of its own, one for each thread that computes at one time: one runs one call.
+    """
+
+    def __init__(self, network: Any) -> None:
+        self._model = _converted(network)
+        self._idle: dict[tuple[int, ...], list[_Interpreter]] = {}
+
+    def __call__(self, x: NDArray[Any]) -> Floats:
+        """The outputs for rows of the network's own form and type."""
+        idle = self._idle.setdefault(x.shape, [])
+        try:
+            interpreter = idle.pop()
+        except IndexError:
+            interpreter = _Interpreter(self._model, x.shape)
+        out = interpreter(x)
+        idle.append(interpreter)
+        return out
+
+
+class _Interpreter:
+    def __init__(self, model: bytes, shape: tuple[int, ...]) -> None:
+        from ai_edge_litert.interpreter import Interpreter  # type: ignore[import-untyped]
+
+        made = Interpreter(model_content=model, num_threads=1)
+        self._input = made.get_input_details()[0]["index"]
+        made.resize_tensor_input(self._input, list(shape))
+        made.allocate_tensors()
+        self._output = made.get_output_details()[0]["index"]
+        self._made = made
+
+    def __call__(self, x: NDArray[Any]) -> Floats:
+        self._made.set_tensor(self._input, x)
+        self._made.invoke()
+        out: Floats = self._made.get_tensor(self._output)
+        return out
+
+
+def lite(network: Any) -> LiteNetwork | None:
+    """The network in LiteRT, or None where it has something that LiteRT cannot do."""
+    try:
+        return LiteNetwork(network)
+    except Exception as error:  # the converter's errors have no kind in common
+        log.warning("the network goes through TensorFlow alone, LiteRT cannot take it: %s", error)
+        return None
+
+
+def _converted(network: Any) -> bytes:
+    """By way of a saved model: so alone the weights become constants, without which its fast kernels are not used."""
+    import tensorflow as tf
+
+    with tempfile.TemporaryDirectory(prefix="verdict-lite-") as folder:
+        network.export(folder, format="tf_saved_model", verbose=False)
+        model: bytes = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
+    return model

@@ -1,0 +1,74 @@
+"""LiteRT gives what the network gives, from several threads, and is done without where it cannot."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model.artifact import Artifact
+from model.lite import LiteNetwork, lite
+from model.registry import RELEASED
+from model.scorer import LITE_MOST, LITE_PARAMETERS, Scorer
+from tests.model_fixtures import write
+
+pytest.importorskip("tensorflow")
+NAMES = ["example.org", "kq3v9z7xw1.info", "www.example.co.uk"]
+
+
+@pytest.fixture(scope="module")
+def artifact() -> Artifact:
+    return Artifact.load(RELEASED / "seed-2020")
+
+
+@pytest.fixture(scope="module")
+def small(artifact: Artifact) -> LiteNetwork:
+    return LiteNetwork(artifact.network)
+
+
+def rows_of(artifact: Artifact, names: list[str]) -> Any:
+    return artifact.encoding(names).astype(np.float32).reshape(-1, 16, 16, 1)
+
+
+@pytest.mark.parametrize("count", [1, 3, 300])
+def test_it_gives_what_the_network_gives(artifact: Artifact, small: LiteNetwork, count: int) -> None:
+    x = rows_of(artifact, (NAMES * count)[:count])
+    assert np.allclose(small(x), np.asarray(artifact.network(x)), atol=1e-6)
+
+
+def test_threads_do_not_share_what_they_compute_with(artifact: Artifact, small: LiteNetwork) -> None:
+    inputs = [rows_of(artifact, [f"{number}.example.org"] * 200) for number in range(16)]
+    alone = [small(x) for x in inputs]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(small, inputs * 8))
+    assert all(np.array_equal(found, alone[number % 16]) for number, found in enumerate(together))
+
+
+def test_an_answer_is_not_overwritten_by_the_next(artifact: Artifact, small: LiteNetwork) -> None:
+    first = small(rows_of(artifact, NAMES[:1]))
+    kept = first.copy()
+    small(rows_of(artifact, NAMES[1:2]))
+    assert np.array_equal(first, kept)
+
+
+def test_what_it_cannot_take_goes_through_tensorflow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = Artifact.load(write(tmp_path))
+    expected = Scorer(made, (1, 4))(made.encoding(NAMES))
+
+    def cannot(network: Any) -> bytes:
+        raise RuntimeError("an operation that is not there")
+
+    monkeypatch.setattr("model.lite._converted", cannot)
+    assert lite(made.network) is None and "an operation that is not there" in caplog.text
+    assert np.allclose(Scorer(made, (1, 4))(made.encoding(NAMES)), expected, atol=1e-5)
+
+
+def test_a_small_network_has_no_larger_graph_than_is_fast(artifact: Artifact) -> None:
+    assert artifact.network.count_params() <= LITE_PARAMETERS
+    scorer = Scorer(artifact, (1, LITE_MOST, 4 * LITE_MOST))
+    x = artifact.encoding(NAMES * 400)
+    assert np.allclose(scorer(x)[:3], scorer(x[:3]), atol=1e-6)
+    assert {size for size, _ in scorer._graphs} == {1, LITE_MOST}
