@@ -25,7 +25,11 @@ log = logging.getLogger("ray.serve")
 Rows = NDArray[np.uint8]
 
 AFTER_S = 0.01  # until a batch is counted: its answers are on their way then
-HERE_NAMES = 16  # on a CPU a batch of so few is over before another thread would have begun with it
+# On a CPU a batch as short as this is over soon after another thread would have begun with it, and costs a fifth less
+# (256 names of the seed network). Until it is known how long a name takes, so few names count as short.
+HERE_S = 0.001
+HERE_NAMES = 16
+PACE = 0.2  # weight of the last batch in what a name takes
 
 
 class BatchMetrics:
@@ -70,7 +74,7 @@ class Classifier:
         # batch has one thread: two batches on a thread each cost less than two threads that wait for each other.
         lanes = options.tf_threads if self.device.kind == "cpu" else 1
         self._compute = ThreadPoolExecutor(lanes, "tensorflow")
-        self._here_names = HERE_NAMES if self.device.kind == "cpu" else 0
+        self._name_s = HERE_S / HERE_NAMES  # what a name took lately
         self._batcher: NameBatcher[tuple[Loaded, Rows], Scored] = NameBatcher(
             self._score, options.max_batch_names, lanes=lanes
         )
@@ -127,12 +131,14 @@ class Classifier:
     async def _score(self, batch: Sequence[tuple[Loaded, Rows]]) -> list[Scored]:
         loop, began, names = asyncio.get_running_loop(), time.perf_counter(), sum(len(rows) for _, rows in batch)
         with self._health.batch():
-            if names <= self._here_names:
-                scored = score_batch(batch)
+            if self.device.kind == "cpu" and names * self._name_s <= HERE_S:
+                scored, computed = timed(batch)
             else:
-                scored = await loop.run_in_executor(self._compute, score_batch, batch)
+                scored, computed = await loop.run_in_executor(self._compute, timed, batch)
         seconds = time.perf_counter() - began
         self._worked_s += seconds
+        if names >= HERE_NAMES:  # of fewer most is what a run costs by itself
+            self._name_s += PACE * (computed / names - self._name_s)
         loop.call_later(AFTER_S, self._metrics.batch, names, seconds, self._batcher.expired)
         return scored
 
@@ -144,6 +150,12 @@ class Classifier:
         while True:
             await asyncio.sleep(self._poll_s)
             await asyncio.to_thread(self._serving.follow)
+
+
+def timed(batch: Sequence[tuple[Loaded, Rows]]) -> tuple[list[Scored], float]:
+    """`score_batch`, and the seconds of its thread that it took, without those that it waited for a processor."""
+    began = time.thread_time()
+    return score_batch(batch), time.thread_time() - began
 
 
 def score_batch(batch: Sequence[tuple[Loaded, Rows]]) -> list[Scored]:

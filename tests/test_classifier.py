@@ -1,5 +1,6 @@
+import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,19 @@ def made(registry: Path, kind: str = "cpu") -> Classifier:
     return Classifier(options, lambda mode, threads: Device(kind, (), "here"))
 
 
+def noted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The threads in which batches are computed from now on."""
+    seen: list[str] = []
+    score = classifier.score_batch
+
+    def score_batch(batch: Sequence[Any]) -> list[Scored]:
+        seen.append(threading.current_thread().name)
+        return score(batch)
+
+    monkeypatch.setattr(classifier, "score_batch", score_batch)
+    return seen
+
+
 @pytest.mark.parametrize(
     "kind, names, where",
     [
@@ -44,19 +58,30 @@ def made(registry: Path, kind: str = "cpu") -> Classifier:
 async def test_a_small_batch_is_computed_where_it_stands(
     registry: Path, monkeypatch: pytest.MonkeyPatch, kind: str, names: int, where: str
 ) -> None:
-    seen = []
-    score = classifier.score_batch
-
-    def noted(batch: Sequence[Any]) -> list[Scored]:
-        seen.append(threading.current_thread().name)
-        return score(batch)
-
-    monkeypatch.setattr(classifier, "score_batch", noted)
+    seen = noted(monkeypatch)
     one = made(registry, kind)
     [answer] = await one.predict(np.zeros((names, 256), np.uint8), "codepoints-256", [(names, LATER)])
     assert isinstance(answer, Scored) and answer.scores.shape == (names, 2) and seen == [where]
     recorded = await one.record_autoscaling_stats()
     assert recorded["names_in_flight"] == 0.0 and 0.0 < recorded["busy"] <= 1.0
+
+
+@pytest.mark.parametrize("name_s, where", [(1e-6, "MainThread"), (1e-2, "tensorflow_0")])
+async def test_where_a_batch_is_computed_goes_by_what_names_took_lately(
+    registry: Path, monkeypatch: pytest.MonkeyPatch, name_s: float, where: str
+) -> None:
+    seen = noted(monkeypatch)
+    one, rows = made(registry), np.zeros((64, 256), np.uint8)
+    monkeypatch.setattr(classifier.time, "thread_time", _stepping(64 * name_s))
+    for _ in range(20):
+        await one.predict(rows, "codepoints-256", [(64, LATER)])
+    assert seen[0] == "tensorflow_0" and set(seen[10:]) == {where}
+
+
+def _stepping(step: float) -> Callable[[], float]:
+    """A clock that goes on by so much at each look."""
+    ticks = itertools.count()
+    return lambda: next(ticks) * step
 
 
 async def test_it_says_which_encoding_it_takes(registry: Path) -> None:
