@@ -66,16 +66,17 @@ def cluster() -> str:
     return _table(
         [
             "names a frame",
-            "the network alone",
+            "the network by TensorFlow",
+            "by the scorer",
             "no-op graph",
             "the cluster",
-            "a frame's time against no-op and network",
+            "a frame's time against no-op and TensorFlow",
         ],
         rows,
     )
 
 
-_GRAPHS = ("raw network", "no-op graph", "the cluster", "cost against no-op + raw")
+_GRAPHS = ("raw network", "scorer alone", "no-op graph", "the cluster", "cost against no-op + raw")
 
 
 def plugin() -> str:

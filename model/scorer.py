@@ -27,10 +27,17 @@ class Scorer:
 
     A batch is split over graphs of `batch_sizes` by the encoding's widths, padded where that is cheaper (`model.runs`):
     zeros beyond a name's end change no score. `threads` is TensorFlow's
-    threads inside one operation (None: its own choice); it can be set only before TensorFlow first computes.
+    threads inside one operation (None: its own choice); it can be set only before TensorFlow first computes. On a CPU
+    LiteRT computes what it is faster at, unless `by_lite` is false.
     """
 
-    def __init__(self, artifact: Artifact, batch_sizes: Sequence[int] = BATCH_SIZES, threads: int | None = None):
+    def __init__(
+        self,
+        artifact: Artifact,
+        batch_sizes: Sequence[int] = BATCH_SIZES,
+        threads: int | None = None,
+        by_lite: bool = True,
+    ):
         if not batch_sizes or sorted(set(batch_sizes)) != list(batch_sizes) or batch_sizes[0] < 1:
             raise ValueError(f"batch sizes {tuple(batch_sizes)}: expected growing numbers of at least 1")
         if threads is not None:
@@ -39,7 +46,7 @@ class Scorer:
         self.batch_sizes = tuple(batch_sizes)
         self.encoding = artifact.encoding
         on_gpu = _served_by_tensorflow() and _has_gpu()
-        self._lite = lite(artifact.network) if _served_by_tensorflow() and not on_gpu else None
+        self._lite = lite(artifact.network) if by_lite and _served_by_tensorflow() and not on_gpu else None
         self._lite_rows = LITE_ROWS if self._lite else 0
         if self._lite and artifact.network.count_params() <= LITE_PARAMETERS:
             self._lite_rows = LITE_MOST
