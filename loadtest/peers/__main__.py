@@ -1,10 +1,12 @@
-"""Verdict beside what people would pick instead: the same network, the same names, two tables and a plot.
+"""Verdict beside what people would pick instead: the same weights, the same names, two tables and a plot.
 
     python -m loadtest.peers [--quick] [--out FILE] [--plot FILE]
 
-The peers run in build/peers, installed from locks/peers.txt. Every server has the whole machine, one at a time; the
-load driver takes part of it, and its CPU time is counted for none. All of a server's processes are counted, with what
-they do while nobody asks (ours: Ray's and Serve's own, which look after replicas), which rows of its own tell.
+The peers run TensorFlow, compiled for each size; one more has our scorer in its place, so that it is seen what the
+scorer does and what the serving costs. They run in build/peers, installed from locks/peers.txt. Every server has the
+whole machine, one at a time; the load driver takes part of it, and its CPU time is counted for none. All of a server's
+processes are counted, with what they do while nobody asks (ours: Ray's and Serve's own, which look after replicas),
+which rows of its own tell.
 """
 
 import argparse
@@ -138,7 +140,7 @@ def verdict() -> Iterator[tuple[int, int, str]]:
 def singles(found: dict[tuple[str, int], Rate]) -> list[Result]:
     """Single names, each server as its users use it, against ours through frames."""
     alone = {name: made.a_cpu_second for (name, size), made in found.items() if size == 1}
-    best = max(alone, key=lambda name: statistics.median(alone[name]))
+    best = best_of(alone)
     rows = [
         Result(f"one name a request: {name}", "verdicts/CPU s", values, note=refusals(found[name, 1]))
         for name, values in alone.items()
@@ -156,7 +158,7 @@ def frames(found: dict[tuple[str, int], Rate]) -> list[Result]:
     for size in FRAMES:
         for unit, pick in (("verdicts/s", 0), ("verdicts/CPU s", 1)):
             peers = {name: made[pick] for (name, n), made in found.items() if n == size and name != OURS}
-            best = max(peers, key=lambda name: statistics.median(peers[name]))
+            best = best_of(peers)
             rows += [
                 Result(f"frames of {size}: {name}", unit, values, note=refusals(found[name, size]))
                 for name, values in peers.items()
@@ -164,6 +166,12 @@ def frames(found: dict[tuple[str, int], Rate]) -> list[Result]:
             goal = "ahead of the best"
             rows.append(Result(f"frames of {size}: {OURS}", unit, found[OURS, size][pick], best, peers[best], goal))
     return rows
+
+
+def best_of(rates: dict[str, list[float]]) -> str:
+    """The peer of the highest median, of those that people could pick: they have no scorer of ours."""
+    picked = {peer.name for peer in PEERS if not peer.scorer}
+    return max((name for name in rates if name in picked), key=lambda name: statistics.median(rates[name]))
 
 
 def refusals(made: Rate) -> str:

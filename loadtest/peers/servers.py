@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import httpx
 
+from loadtest.peers import SCORER
 from serve_app.local.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,9 +26,11 @@ class Peer(NamedTuple):
     name: str
     command: tuple[str, ...]
     frames: bool = True  # takes more than one name a request
+    scorer: str = ""  # "ours": our scorer in TensorFlow's place; no goal is set against such a server
 
 
 _WAITRESS = ("-m", "waitress", "--host=127.0.0.1", "--port={port}", "--threads=8")
+_UVICORN = ("-m", "uvicorn", "--host=127.0.0.1", "--port={port}", "--log-level=error", "loadtest.peers.fastapi_app:app")
 PEERS = (
     Peer(
         "the design of 2020 (Flask, model loaded for each request)",
@@ -35,15 +38,13 @@ PEERS = (
         False,
     ),
     Peer("Flask, model loaded once", (*_WAITRESS, "loadtest.peers.flask_once:app")),
-    Peer(
-        "FastAPI, one uvicorn process",
-        ("-m", "uvicorn", "--host=127.0.0.1", "--port={port}", "--log-level=error", "loadtest.peers.fastapi_app:app"),
-    ),
+    Peer("FastAPI, one uvicorn process", _UVICORN),
     Peer("LitServe, batching", ("-m", "loadtest.peers.litserve_app", "{port}")),
     Peer(
         "BentoML, adaptive batching",
         ("-m", "bentoml", "serve", "--host=127.0.0.1", "--port={port}", "loadtest.peers.bentoml_app:Judge"),
     ),
+    Peer("FastAPI with our scorer in it", _UVICORN, scorer="ours"),
 )
 
 
@@ -70,6 +71,7 @@ def serving(peer: Peer) -> Iterator[tuple[int, int]]:
     environment = {
         **os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2", "BENTOML_DO_NOT_TRACK": "True",
         "VERDICT_PEER_THREADS": str(os.cpu_count() or 1), "CUDA_VISIBLE_DEVICES": "",
+        SCORER: peer.scorer,
     }  # fmt: skip
     log = HOME / "server.log"
     with log.open("w") as output:
