@@ -15,9 +15,10 @@ from deployments.batching import NameBatcher
 from deployments.devices import Device, claim
 from deployments.health import Health
 from deployments.logs import keep_written
-from deployments.messages import Recode, Scored
+from deployments.messages import PackedScored, Recode, Scored
 from deployments.scaling import BUSY, METRIC, Busy
 from deployments.serving import Loaded, Serving
+from model.encoding import encoder
 from verdicts.policy import Thresholds
 
 log = logging.getLogger("ray.serve")
@@ -87,22 +88,23 @@ class Classifier:
         log.info("classifier ready: model %s, device %s", self._serving.current.version, self.device)
 
     async def predict(
-        self, rows: Rows | None, encoding: str, shares: Sequence[tuple[int, float]]
-    ) -> list[Scored | None] | Recode:
-        """Score rows uint8 (N, W) of this encoding, which belong in turn to frames: `shares` are each one's number of
-        names and deadline (Unix seconds). None for a frame whose deadline passed before its turn.
+        self, octets: bytes | None, encoding: str, shares: Sequence[tuple[int, float]]
+    ) -> list[PackedScored | None] | Recode:
+        """Score rows of this encoding, the octets of uint8 (N, W), which belong in turn to frames: `shares` are each
+        one's number of names and deadline (Unix seconds). None for a frame whose deadline passed before its turn.
 
-        `Recode` when no model in memory takes the encoding; `rows` None asks for the encoding alone.
+        `Recode` when no model in memory takes the encoding; `octets` None asks for the encoding alone.
         """
         self._start_following()
         loaded = self._serving.for_encoding(encoding)
-        if loaded is None or rows is None:
+        if loaded is None or octets is None:
             return Recode(self._serving.current.encoding)
+        rows = np.frombuffer(octets, np.uint8).reshape(-1, encoder(encoding).width)
         asked, start = [], 0
         for names, deadline in shares:
             asked.append(((loaded, rows[start : start + names]), names, deadline))
             start += names
-        return await self._batcher.submit_all(asked)
+        return [scored and scored.packed() for scored in await self._batcher.submit_all(asked)]
 
     async def explain(self, name: str, thresholds: Thresholds | None) -> dict[str, Any]:
         """Which characters of a normalised name moved its score, by `thresholds` or else the model's own."""

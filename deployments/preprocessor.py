@@ -6,7 +6,7 @@ from typing import Any
 
 from deployments.batching import CALLS, NameBatcher
 from deployments.logs import keep_written
-from deployments.messages import Asked, Recode, Scored
+from deployments.messages import Asked, PackedScored, Recode
 from deployments.scaling import BUSY, METRIC, Busy
 from deployments.second_ask import SecondAsk
 from model.encoding import encoder
@@ -32,21 +32,22 @@ class Preprocessor:
         self._predict = self._classifier.predict  # each look-up of a method would make another handle
         self._encoding = ""  # of the model the classifier served last; learnt from it
         self._second = SecondAsk(PATIENCE)
-        self._calls: NameBatcher[Asked, Scored] = NameBatcher(
+        self._calls: NameBatcher[Asked, PackedScored] = NameBatcher(
             self._ask, CALL_NAMES, lanes=CALLS, lane_names=CALL_NAMES, hold_s=HOLD_S
         )
         self._busy = Busy(time.process_time)  # it computes on one core
 
-    async def judge(self, frames: Sequence[Asked]) -> list[Scored | None]:
-        """The scores of each frame, or None where its deadline has passed."""
-        return await self._calls.submit_all([(frame, frame.size, frame.deadline) for frame in frames])
+    async def judge(self, frames: Sequence[tuple[bytes, float]]) -> list[PackedScored | None]:
+        """The scores of each frame (the fields of `Asked`), or None where its deadline has passed."""
+        asked = [Asked(*frame) for frame in frames]
+        return await self._calls.submit_all([(frame, frame.size, frame.deadline) for frame in asked])
 
-    async def _ask(self, frames: Sequence[Asked]) -> Sequence[Scored | None]:
+    async def _ask(self, frames: Sequence[Asked]) -> Sequence[PackedScored | None]:
         names = b"\n".join([frame.names for frame in frames])
         shares = [(frame.size, frame.deadline) for frame in frames]
         first = min(deadline for _, deadline in shares)
         for _ in range(MAX_TURNS):
-            rows = encoder(self._encoding).encode_frame(names) if self._encoding else None
+            rows = encoder(self._encoding).encode_frame(names).tobytes() if self._encoding else None
             answer = await self._second.ask(self._predict.remote, rows, self._encoding, shares, deadline=first)
             if not isinstance(answer, Recode):
                 return answer  # type: ignore[no-any-return]

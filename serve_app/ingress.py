@@ -48,7 +48,8 @@ class HandleGraph:
         first, last = min(frame.deadline for frame in frames), max(frame.deadline for frame in frames)
         for turn in range(TURNS):
             try:
-                return await self._second.ask(self._judge.remote, frames, deadline=first)  # type: ignore[no-any-return]
+                answer = await self._second.ask(self._judge.remote, [tuple(frame) for frame in frames], deadline=first)
+                return [packed and Scored.unpacked(packed) for packed in answer]
             except BackPressureError:
                 raise WireError("unavailable", "the cluster is full: come back later", retry_after=1) from None
             except (RayActorError, DeploymentUnavailableError) as error:

@@ -33,6 +33,11 @@ def made(registry: Path, kind: str = "cpu") -> Classifier:
     return Classifier(options, lambda mode, threads: Device(kind, (), "here"))
 
 
+def scores_of(answer: Any) -> list[Any]:
+    """The scores of each frame, (N, 2), or None."""
+    return [packed and Scored.unpacked(packed).scores for packed in answer]
+
+
 def noted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The threads in which batches are computed from now on."""
     seen: list[str] = []
@@ -60,8 +65,8 @@ async def test_a_small_batch_is_computed_where_it_stands(
 ) -> None:
     seen = noted(monkeypatch)
     one = made(registry, kind)
-    [answer] = await one.predict(np.zeros((names, 256), np.uint8), "codepoints-256", [(names, LATER)])
-    assert isinstance(answer, Scored) and answer.scores.shape == (names, 2) and seen == [where]
+    [answer] = scores_of(await one.predict(bytes(names * 256), "codepoints-256", [(names, LATER)]))
+    assert answer is not None and answer.shape == (names, 2) and seen == [where]
     recorded = await one.record_autoscaling_stats()
     assert recorded["names_in_flight"] == 0.0 and 0.0 < recorded["busy"] <= 1.0
 
@@ -71,7 +76,7 @@ async def test_where_a_batch_is_computed_goes_by_what_names_took_lately(
     registry: Path, monkeypatch: pytest.MonkeyPatch, name_s: float, where: str
 ) -> None:
     seen = noted(monkeypatch)
-    one, rows = made(registry), np.zeros((64, 256), np.uint8)
+    one, rows = made(registry), bytes(64 * 256)
     monkeypatch.setattr(classifier.time, "thread_time", _stepping(64 * name_s))
     for _ in range(20):
         await one.predict(rows, "codepoints-256", [(64, LATER)])
@@ -91,17 +96,19 @@ async def test_it_says_which_encoding_it_takes(registry: Path) -> None:
 async def test_each_frame_of_a_call_has_its_own_scores_and_its_own_deadline(registry: Path) -> None:
     one = made(registry)
     rows = np.random.default_rng(1).integers(97, 123, (6, 256), np.uint8)
-    first, expired, last = await one.predict(rows, "codepoints-256", [(1, LATER), (2, 0.0), (3, LATER)])
-    assert isinstance(first, Scored) and expired is None and isinstance(last, Scored)
-    [whole] = await one.predict(rows, "codepoints-256", [(6, LATER)])
-    np.testing.assert_allclose(np.concatenate((first.scores, last.scores)), whole.scores[[0, 3, 4, 5]], atol=1e-5)
+    shares = [(1, LATER), (2, 0.0), (3, LATER)]
+    first, expired, last = scores_of(await one.predict(rows.tobytes(), "codepoints-256", shares))
+    assert first is not None and expired is None and last is not None
+    [whole] = scores_of(await one.predict(rows.tobytes(), "codepoints-256", [(6, LATER)]))
+    assert whole is not None
+    np.testing.assert_allclose(np.concatenate((first, last)), whole[[0, 3, 4, 5]], atol=1e-5)
 
 
 async def test_a_replica_whose_batches_all_fail_is_exchanged(registry: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = made(registry)
 
     async def ask() -> Any:
-        return await one.predict(np.zeros((20, 256), np.uint8), "codepoints-256", [(20, LATER)])
+        return await one.predict(bytes(20 * 256), "codepoints-256", [(20, LATER)])
 
     score, lost = classifier.score_batch, True
 
