@@ -28,6 +28,7 @@ STARTED_S = 10.0  # after its registration HAProxy has its admin socket for itse
 SUCCESSION_S = 0.1  # between two looks whether the successor serves
 EMPTY_S = 1.0  # without any replica, after which nobody needs a stand-in
 TELL_S = 5.0  # for a HAProxy to say what it is about to serve
+LASTED_S = 1.0  # a stand-in that ended sooner would end again
 STAND_IN_S = 120.0  # at most: a stand-in does not hear of new replicas
 BACKLOG = 4096  # callers who wait while there is no HAProxy; the system's own limit may be lower
 ROUTED = re.compile(r"(?m)^\s*use_backend ")  # in each configuration that knows where to send questions
@@ -64,6 +65,7 @@ class Guard:
         self._address = ""
         self._current: Registered | None = None
         self._cluster: int | None = None  # a pidfd of the raylet: without it nobody starts another HAProxy
+        self._dead: Registered | None = None  # for whom another one stands in
         self._stand_in: subprocess.Popen[bytes] | None = None
         self._stand_in_since = 0.0
         self._leaving: list[subprocess.Popen[bytes]] = []  # stand-ins that finish what they have
@@ -74,10 +76,10 @@ class Guard:
         idle_until = time.monotonic() + STARTED_S
         while self._current or self._stand_in or self._leaving or time.monotonic() < idle_until:
             watched = {}
-            if self._current:
-                watched[self._current.pidfd] = self._died
             if self._cluster is not None:
                 watched[self._cluster] = self._cluster_ended
+            if self._current:
+                watched[self._current.pidfd] = self._died
             watched[self._door.fileno()] = self._register  # the last one: it changes the others
             poll = select.poll()
             for number in watched:
@@ -133,16 +135,22 @@ class Guard:
         assert dead and self._listener
         os.close(dead.pidfd)
         self._current = None
-        if self._stand_in or not dead.routed or self._cluster is None:
-            return
-        _say(f"HAProxy {dead.pid} is gone: another one stands in")
+        if self._stand_in is None and dead.routed and self._cluster is not None:
+            _say(f"HAProxy {dead.pid} is gone: another one stands in")
+            self._dead = dead
+            self._start_stand_in()
+
+    def _start_stand_in(self) -> None:
+        assert self._dead and self._listener
         own = self._listener.fileno()
         # By the same admin socket, Serve would take it for the one that it started itself, and start none.
-        text = dead.text.replace(f"stats socket {dead.admin} ", f"stats socket {self._admin} ")
-        text = re.sub(r"(?m)^(\s*bind )fd@\d+", rf"\1fd@{own}", text)
-        self._file.write_text(text)
-        self._stand_in = subprocess.Popen([dead.real, "-db", "-f", str(self._file)], pass_fds=[own])
+        text = self._dead.text.replace(f"stats socket {self._dead.admin} ", f"stats socket {self._admin} ")
         self._stand_in_since, self._empty = time.monotonic(), 0
+        try:
+            self._file.write_text(re.sub(r"(?m)^(\s*bind )fd@\d+", rf"\1fd@{own}", text))
+            self._stand_in = subprocess.Popen([self._dead.real, "-db", "-f", str(self._file)], pass_fds=[own])
+        except OSError as error:
+            _say(f"nobody stands in: {error}")
 
     def _cluster_ended(self) -> None:
         assert self._cluster is not None
@@ -172,6 +180,8 @@ class Guard:
         if self._stand_in.poll() is not None:
             _say(f"the stand-in ended with {self._stand_in.returncode}")
             self._stand_in = None
+            if self._current is None and time.monotonic() - self._stand_in_since > LASTED_S:
+                self._start_stand_in()
         elif self._current and self._current.routed and _pid(self._current.admin) == self._current.pid:
             self._end_stand_in(f"HAProxy {self._current.pid} serves", signal.SIGUSR1)
         elif time.monotonic() - self._stand_in_since > STAND_IN_S:
@@ -220,7 +230,8 @@ def _replicas(path: str) -> bool:
 
 
 def _say(line: str) -> None:
-    print(time.strftime("%Y-%m-%dT%H:%M:%S"), line, flush=True)
+    with suppress(OSError):  # a full disk
+        print(time.strftime("%Y-%m-%dT%H:%M:%S"), line, flush=True)
 
 
 def main(path: Path, stand_in: str, door: int) -> None:

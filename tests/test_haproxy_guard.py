@@ -152,6 +152,24 @@ def test_the_stand_in_goes_when_one_with_routes_serves(node: Node) -> None:
     assert haproxy_guard._pid(f"{node.folder}/a.sock") == last
 
 
+def test_a_stand_in_that_dies_is_replaced_as_well(node: Node) -> None:
+    os.kill(node.start(), signal.SIGKILL)
+    until(lambda: node.status() == 200 and node.standing_in())
+    time.sleep(haproxy_guard.LASTED_S)
+    [first] = node.standing_in()
+    os.kill(first, signal.SIGKILL)
+    assert [node.status() for _ in range(20)] == [200] * 20
+    assert node.standing_in() != [first]
+
+
+def test_where_nobody_can_stand_in_the_guard_says_so_and_ends(node: Node) -> None:
+    (node.folder / haproxy.STAND_IN).mkdir()  # no configuration can be written
+    os.kill(node.start(), signal.SIGKILL)
+    node.started[0].wait()
+    until(lambda: "nobody stands in" in node.said())
+    until(lambda: not haproxies(node.folder))
+
+
 def test_one_that_stands_still_is_replaced(node: Node) -> None:
     frozen = node.start()
     os.kill(frozen, signal.SIGSTOP)
@@ -194,6 +212,7 @@ def test_a_guard_that_was_killed_is_replaced_at_the_next_start(node: Node) -> No
     assert node.status() == 200
     second = node.start()
     node.started[0].terminate()
+    node.started[0].wait()  # it has a listening socket of its own, from the guard that is gone
     os.kill(second, signal.SIGKILL)
     assert node.status() == 200
 
