@@ -144,6 +144,7 @@ def _guard(folder: Path) -> socket.socket:
         path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as door:
         door.bind(str(path))
+        path.chmod(0o600)
         door.listen()
         line.connect(str(path))
         if (child := os.fork()) == 0:

@@ -1,5 +1,6 @@
 """LiteRT gives what the network gives, from several threads, and is done without where it cannot."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,24 @@ def test_an_answer_is_not_overwritten_by_the_next(artifact: Artifact, small: Lit
     kept = first.copy()
     small(rows_of(artifact, NAMES[1:2]))
     assert np.array_equal(first, kept)
+
+
+def test_what_others_write_while_it_is_silenced_is_not_lost(
+    small: LiteNetwork, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from ai_edge_litert import interpreter
+
+    made = interpreter.Interpreter
+
+    def saying(**options: Any) -> Any:
+        os.write(2, b"INFO: what it says\nan error of somebody\n")
+        return made(**options)
+
+    monkeypatch.setattr("model.lite._said", False)
+    monkeypatch.setattr(interpreter, "Interpreter", saying)
+    small(np.zeros((77, 16, 16, 1), np.float32))
+    small(np.zeros((78, 16, 16, 1), np.float32))
+    assert capfd.readouterr().err.splitlines() == ["an error of somebody", "INFO: what it says", "an error of somebody"]
 
 
 def test_what_it_cannot_take_goes_through_tensorflow(
