@@ -210,7 +210,7 @@ FAULTS = (
     Fault("every ingress killed", FAIL_OPEN, kill(REPLICA + "Ingress"), felt=True),
     Fault("log killed", NOTHING, kill(REPLICA + "VerdictLog"), short=True),
     Fault("log killed again", NOTHING, kill(REPLICA + "VerdictLog")),
-    Fault("HAProxy killed", FAIL_OPEN, kill("haproxy"), felt=True),
+    Fault("HAProxy killed", NOTHING, kill("haproxy")),
     Fault("Serve controller killed", NOTHING, kill("ServeController")),
     Fault("classifier frozen", FAIL_OPEN, freeze(REPLICA + "Classifier")),
     Fault("preprocessor frozen", FAIL_OPEN, freeze(REPLICA + "Preprocessor")),
