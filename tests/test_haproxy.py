@@ -96,6 +96,20 @@ def test_haproxy_accepts_the_result(rays: str, tmp_path: Path) -> None:
     assert checked.returncode == 0, checked.stderr
 
 
+def here(text: str, folder: Path, front: int, back: int) -> str:
+    """A configuration of Ray's for a HAProxy of a test: with these ports, and its admin socket in `folder`."""
+    for pattern, by in (
+        (r"(?m)^\s*(load-server-state-from-file|server-state-\w+|log-format-sd|log /d.sock).*\n", ""),
+        (r"bind \S+:8000", f"bind 127.0.0.1:{front}"),
+        (r"stats socket \S+", f"stats socket {folder}/a.sock"),
+        (r"127\.0\.0\.1:30000", f"127.0.0.1:{back}"),
+        (r"/-/healthz", "/healthz"),
+        (r"nbthread 4", "nbthread 1"),
+    ):
+        text = re.sub(pattern, by, text)
+    return text
+
+
 class Door(NamedTuple):
     """The ingress's routes behind the real HAProxy, which lets in 4 questions at one time."""
 
@@ -137,15 +151,7 @@ def door(rays: str, tmp_path: Path) -> Iterator[Door]:
     thread = threading.Thread(target=server.run)
     thread.start()
     text = closed(rays, str(tmp_path), 16 << 20, LET_IN)
-    for pattern, by in (
-        (r"(?m)^\s*(load-server-state-from-file|server-state-\w+|log-format-sd|log /d.sock).*\n", ""),
-        (r"bind \S+:8000", f"bind 127.0.0.1:{front}"),
-        (r"stats socket \S+", f"stats socket {tmp_path}/a.sock"),
-        (r"127\.0\.0\.1:30000", f"127.0.0.1:{back}"),
-        (r"/-/healthz", "/healthz"),
-        (r"nbthread 4", "nbthread 1"),
-    ):
-        text = re.sub(pattern, by, text)
+    text = here(text, tmp_path, front, back)
     (tmp_path / "haproxy.cfg").write_text(text + "\n")
     haproxy = subprocess.Popen([get_haproxy_binary(), "-f", str(tmp_path / "haproxy.cfg"), "-db"])
     made = Door(front, setup, server)

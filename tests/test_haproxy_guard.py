@@ -19,7 +19,7 @@ import pytest
 from serve_app import haproxy, haproxy_guard
 from serve_app.environment import end_haproxy, haproxies, short_directory
 from serve_app.local.ports import free_port
-from tests.test_haproxy import rays
+from tests.test_haproxy import here, rays
 
 __all__ = ["rays"]
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -50,18 +50,8 @@ class Node:
         self.file = self.folder / "haproxy.cfg"
         self.started: list[subprocess.Popen[bytes]] = []
         self._real = get_haproxy_binary()
-        text = rays
-        for pattern, by in (
-            (r"(?m)^\s*(load-server-state-from-file|server-state-\w+|log-format-sd|log /d.sock).*\n", ""),
-            (r"bind \S+:8000", f"bind 127.0.0.1:{self.port}"),
-            (r"stats socket \S+", f"stats socket {self.folder}/a.sock"),
-            (r"127\.0\.0\.1:30000", f"127.0.0.1:{replica}"),
-            (r"/-/healthz", "/healthz"),
-            (r"nbthread 4", "nbthread 1"),
-            (r"(?m)^(\s*default-server .*)$", r"\1 inter 200ms fall 2"),
-        ):
-            text = re.sub(pattern, by, text)
-        self.rays = text
+        checked = r"(?m)^(\s*default-server .*)$", r"\1 inter 200ms fall 2"
+        self.rays = re.sub(*checked, here(rays, self.folder, self.port, replica))
 
     def start(self, routed: bool = True) -> int:
         """Start HAProxy as Ray does, and wait until its admin socket is its own."""
