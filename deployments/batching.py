@@ -114,11 +114,14 @@ class NameBatcher(Generic[T, R]):
                 results = await self._run([waiting.item for waiting in batch])
             if len(results) != len(batch):
                 raise ValueError(f"{len(results)} results of a batch of {len(batch)}")
+        except asyncio.CancelledError:  # of what was called, or of this worker: nobody may wait on
+            _fail(batch, RuntimeError("the call was cancelled"))
+            if cast("asyncio.Task[None]", asyncio.current_task()).cancelling():
+                raise
+            return
         except Exception as error:
             if not limit.expired():
-                for waiting in batch:
-                    if not waiting.future.done():
-                        waiting.future.set_exception(error)
+                _fail(batch, error)
                 return
         for waiting, result in zip(batch, results, strict=True):
             if not waiting.future.done():
@@ -146,3 +149,9 @@ class NameBatcher(Generic[T, R]):
         first = self._waiting.popleft()
         self._waiting_names -= first.names
         return first
+
+
+def _fail(batch: Sequence[_Waiting[T, R]], error: Exception) -> None:
+    for waiting in batch:
+        if not waiting.future.done():
+            waiting.future.set_exception(error)

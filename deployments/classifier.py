@@ -26,8 +26,9 @@ log = logging.getLogger("ray.serve")
 Rows = NDArray[np.uint8]
 
 AFTER_S = 0.01  # until a batch is counted: its answers are on their way then
-# On a CPU a batch as short as this is over soon after another thread would have begun with it, and costs a fifth less
-# (256 names of the seed network). Until it is known how long a name takes, so few names count as short.
+# A batch as short as this is over soon after another thread would have begun with it, and costs a fifth less (256 names
+# of the seed network). Until it is known how long a name takes, so few names count as short. It is known of what LiteRT
+# computes: TensorFlow does it in threads of its own, and the event loop would stand still for a long batch of its.
 HERE_S = 0.001
 HERE_NAMES = 16
 PACE = 0.2  # weight of the last batch in what a name takes
@@ -133,13 +134,14 @@ class Classifier:
     async def _score(self, batch: Sequence[tuple[Loaded, Rows]]) -> list[Scored]:
         loop, began, names = asyncio.get_running_loop(), time.perf_counter(), sum(len(rows) for _, rows in batch)
         with self._health.batch():
-            if self.device.kind == "cpu" and names * self._name_s <= HERE_S:
+            alone = self.device.kind == "cpu" and names <= min(loaded.alone for loaded, _ in batch)
+            if alone and names * self._name_s <= HERE_S:
                 scored, computed = timed(batch)
             else:
                 scored, computed = await loop.run_in_executor(self._compute, timed, batch)
         seconds = time.perf_counter() - began
         self._worked_s += seconds
-        if names >= HERE_NAMES:  # of fewer most is what a run costs by itself
+        if alone and names >= HERE_NAMES:  # of fewer most is what a run costs by itself
             self._name_s += PACE * (computed / names - self._name_s)
         loop.call_later(AFTER_S, self._metrics.batch, names, seconds, self._batcher.expired)
         return scored

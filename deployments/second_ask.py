@@ -11,8 +11,13 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+LEAST_S = 0.02  # with less time left, another one's answer would hardly come in time
 SHARE = 0.05  # second asks of all asks, in the long run
 BURST = 10.0  # and this many at once: as many may wait at a replica when it stops
+
+
+class Abandoned(RuntimeError):
+    """A replica gave up what it was asked, as one does that is shut down."""
 
 
 class SecondAsk:
@@ -25,7 +30,8 @@ class SecondAsk:
     async def ask(self, call: Callable[..., Awaitable[Any]], *arguments: Any, deadline: float) -> Any:
         """The first answer to `call(*arguments)`; `deadline` is Unix seconds.
 
-        The one that is not needed any more is cancelled. Raises what the last one raised that was waited for.
+        The one that is not needed any more is cancelled. Raises what the last one raised that was waited for, or
+        `Abandoned`.
         """
         self._allowed = min(BURST, self._allowed + SHARE)
         loop = asyncio.get_running_loop()
@@ -39,7 +45,7 @@ class SecondAsk:
 
         def ended(one: asyncio.Future[Any]) -> None:
             waiting.discard(one)
-            error = asyncio.CancelledError() if one.cancelled() else one.exception()
+            error = Abandoned("a replica gave up") if one.cancelled() else one.exception()
             if answer.done():
                 return
             if error is None:
@@ -53,10 +59,12 @@ class SecondAsk:
                 ask_one()
 
         ask_one()
-        timer = loop.call_later(self._patience * max(0.0, deadline - time.time()), ask_another)
+        left = deadline - time.time()
+        timer = loop.call_later(self._patience * left, ask_another) if left >= LEAST_S else None
         try:
             return await answer
         finally:
-            timer.cancel()
+            if timer is not None:
+                timer.cancel()
             for one in waiting:
                 one.cancel()

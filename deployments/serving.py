@@ -20,12 +20,14 @@ RETRY_S = 30.0  # after an artifact that does not load
 
 
 class Loaded(NamedTuple):
-    """A model in memory, compiled and warm. `score`: uint8 (N, W) -> float32 (N, 2)."""
+    """A model in memory, compiled and warm. `score`: uint8 (N, W) -> float32 (N, 2), up to `alone` rows in the thread
+    that asks."""
 
     version: str
     encoding: str
     thresholds: Thresholds
     score: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+    alone: float = 0
 
 
 def load(registry: Registry, version: str, batch_sizes: tuple[int, ...]) -> Loaded:
@@ -33,7 +35,7 @@ def load(registry: Registry, version: str, batch_sizes: tuple[int, ...]) -> Load
     artifact = registry.get(version)
     scorer = Scorer(artifact, batch_sizes)
     scorer.warm_up()
-    return Loaded(artifact.version, artifact.encoding.name, artifact.thresholds(), scorer)
+    return Loaded(artifact.version, artifact.encoding.name, artifact.thresholds(), scorer, scorer.alone)
 
 
 class Serving:

@@ -1,5 +1,6 @@
 """The network as it is served: compiled once for each batch size, never traced while a question waits."""
 
+import math
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from model.artifact import Artifact
 from model.encoding import Rows
-from model.lite import lite
+from model.lite import LiteNetwork, lite
 from model.runs import START, START_GPU, Runs
 
 BATCH_SIZES = (1, 16, 64, 256, 1024)
@@ -46,11 +47,17 @@ class Scorer:
         self.batch_sizes = tuple(batch_sizes)
         self.encoding = artifact.encoding
         on_gpu = _served_by_tensorflow() and _has_gpu()
-        self._lite = lite(artifact.network) if by_lite and _served_by_tensorflow() and not on_gpu else None
-        self._lite_rows = LITE_ROWS if self._lite else 0
-        if self._lite and artifact.network.count_params() <= LITE_PARAMETERS:
-            self._lite_rows = LITE_MOST
-            batch_sizes = [size for size in batch_sizes if size <= LITE_MOST] or batch_sizes[:1]
+        self._lite: LiteNetwork | None = None
+        self._lite_rows = 0
+        self.alone: float = 0  # so many rows LiteRT alone computes, in the thread that asks; TensorFlow has its own
+        small = artifact.network.count_params() <= LITE_PARAMETERS
+        rows = LITE_MOST if small else LITE_ROWS
+        fitting = [size for size in batch_sizes if size <= rows]
+        if by_lite and fitting and _served_by_tensorflow() and not on_gpu:
+            self._lite = lite(artifact.network, cells_of(artifact.network.input_shape[1:], self.encoding.width))
+        if self._lite:
+            self._lite_rows, self.alone = rows, math.inf if small else fitting[-1]
+            batch_sizes = fitting if small else batch_sizes
         self._runs = Runs(batch_sizes, self.encoding.widths, LITE_ROWS, START_GPU if on_gpu else START)
         self._graphs: dict[tuple[int, int], Any] = {}
         self._compiling = threading.Lock()

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from statistics import median_high
 from typing import Any
 
 from ray import serve
@@ -15,7 +16,7 @@ from deployments.batching import CALLS, NameBatcher
 from deployments.logs import keep_written
 from deployments.messages import Asked, Scored, pack
 from deployments.preprocessor import BY_VALUE, CALL_NAMES, HOLD_S
-from deployments.second_ask import SecondAsk
+from deployments.second_ask import Abandoned, SecondAsk
 from serve_app.context import Context
 from serve_app.routes import application
 from serve_app.settings import Settings
@@ -45,14 +46,15 @@ class HandleGraph:
         return await self._calls.submit(asked, asked.size, deadline)
 
     async def _ask(self, frames: Sequence[Asked]) -> Sequence[Scored | None]:
-        first, last = min(frame.deadline for frame in frames), max(frame.deadline for frame in frames)
+        middle, last = median_high(frame.deadline for frame in frames), max(frame.deadline for frame in frames)
         for turn in range(TURNS):
             try:
-                answer = await self._second.ask(self._judge.remote, [tuple(frame) for frame in frames], deadline=first)
-                return [packed and Scored.unpacked(packed) for packed in answer]
+                packed = [tuple(frame) for frame in frames]
+                answer = await self._second.ask(self._judge.remote, packed, deadline=middle)
+                return [scored and Scored.unpacked(scored) for scored in answer]
             except BackPressureError:
                 raise WireError("unavailable", "the cluster is full: come back later", retry_after=1) from None
-            except (RayActorError, DeploymentUnavailableError) as error:
+            except (RayActorError, DeploymentUnavailableError, Abandoned) as error:
                 if turn + 1 == TURNS or time.time() >= last:
                     raise WireError("unavailable", f"the model cannot be reached: {error}", retry_after=1) from None
                 await asyncio.sleep(0.01 * (turn + 1))

@@ -166,3 +166,19 @@ async def test_items_that_come_together_go_together_and_fail_together() -> None:
         with pytest.raises(error):
             await batcher.submit_all([("a", 1, LATER), ("b", 1, LATER)])
         assert batcher.names_in_flight == 0
+
+
+async def test_a_call_that_is_cancelled_fails_its_frames_and_no_later_one() -> None:
+    cancelled = True
+
+    async def run(batch: Sequence[str]) -> list[str]:
+        if cancelled:
+            raise asyncio.CancelledError
+        return [item.upper() for item in batch]
+
+    batcher = NameBatcher(run, 10, hold_s=0.001)
+    with pytest.raises(RuntimeError, match="cancelled"):
+        async with asyncio.timeout(5):
+            await batcher.submit_all([("a", 1, LATER), ("b", 1, LATER)])
+    cancelled = False
+    assert await batcher.submit("c", 1, LATER) == "C" and batcher.names_in_flight == 0

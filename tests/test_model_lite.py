@@ -1,6 +1,8 @@
 """LiteRT gives what the network gives, from several threads, and is done without where it cannot."""
 
+import math
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -81,13 +83,35 @@ def test_what_it_cannot_take_goes_through_tensorflow(
         raise RuntimeError("an operation that is not there")
 
     monkeypatch.setattr("model.lite._converted", cannot)
-    assert lite(made.network) is None and "an operation that is not there" in caplog.text
+    assert lite(made.network, (96,)) is None and "an operation that is not there" in caplog.text
     assert np.allclose(Scorer(made, (1, 4))(made.encoding(NAMES)), expected, atol=1e-5)
+
+
+def test_where_it_is_not_installed_tensorflow_computes_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = Artifact.load(write(tmp_path))
+    expected = Scorer(made, (1, 4))(made.encoding(NAMES))
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    scorer = Scorer(made, (1, 4))
+    assert scorer.alone == 0 and "LiteRT cannot take it" in caplog.text
+    assert np.allclose(scorer(made.encoding(NAMES)), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("sizes", "alone"), [((1, 16, 64), 16), ((1, 4), 4), ((64, 1024), 0)])
+def test_of_a_large_network_it_computes_only_few_rows(
+    monkeypatch: pytest.MonkeyPatch, sizes: tuple[int, ...], alone: int
+) -> None:
+    released = Artifact.load(RELEASED / "segments-2026-11e")
+    converted: list[Any] = []
+    monkeypatch.setattr("model.scorer.lite", lambda *asked: converted.append(asked) or lite(*asked))
+    assert Scorer(released, sizes).alone == alone and len(converted) == (alone > 0)
 
 
 def test_a_small_network_has_no_larger_graph_than_is_fast(artifact: Artifact) -> None:
     assert artifact.network.count_params() <= LITE_PARAMETERS
     scorer = Scorer(artifact, (1, LITE_MOST, 4 * LITE_MOST))
+    assert scorer.alone == math.inf
     x = artifact.encoding(NAMES * 400)
     assert np.allclose(scorer(x)[:3], scorer(x[:3]), atol=1e-6)
     assert {size for size, _ in scorer._graphs} == {1, LITE_MOST}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deployments.second_ask import BURST, SHARE, SecondAsk
+from deployments.second_ask import BURST, SHARE, Abandoned, SecondAsk
 
 pytestmark = pytest.mark.anyio
 
@@ -27,7 +27,7 @@ class Replicas:
             except asyncio.CancelledError:
                 self.cancelled += 1
                 raise
-        if isinstance(behaviour, Exception):
+        if isinstance(behaviour, BaseException):
             raise behaviour
         return behaviour
 
@@ -50,6 +50,20 @@ async def test_an_error_of_the_only_one_asked_is_the_answer() -> None:
     with pytest.raises(ValueError, match="full"):
         await SecondAsk(0.5).ask(replicas, deadline=time.time() + 60)
     assert replicas.asked == 1
+
+
+async def test_who_is_in_a_hurry_does_not_spend_what_is_allowed() -> None:
+    replicas, second = Replicas(None), SecondAsk(0.1)
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await second.ask(replicas, deadline=time.time() + 0.01)
+    assert replicas.asked == 3
+
+
+async def test_one_that_gives_up_is_told_apart_from_a_caller_who_does() -> None:
+    with pytest.raises(Abandoned):
+        await SecondAsk(0.5).ask(Replicas(asyncio.CancelledError()), deadline=time.time() + 60)
 
 
 async def test_an_error_of_the_second_leaves_the_first_its_time() -> None:
