@@ -5,14 +5,17 @@ A file that holds one bare word is the password of `admin`: what `verdict up` ge
 
 import hashlib
 import hmac
+import logging
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 Role = Literal["viewer", "analyst", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)  # each may do what those before it may
+
+logger = logging.getLogger("dashboard")
 
 _SCRYPT_N, _SCRYPT_R, _SCRYPT_P = 2**14, 8, 1
 
@@ -25,6 +28,36 @@ class Account(NamedTuple):
     name: str
     role: Role
     matches: Callable[[str], bool]  # of a password
+
+
+class AccountsFile:
+    """The accounts of a file as it is now: it is read again when it changes, so that who is taken out of it is out.
+
+    One that was changed into no password file is told in the log, and those of before go on: a slip of the pen locks
+    nobody out. Raises as `load_or_generate`, at its making alone.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._accounts = load_or_generate(path)
+        self._seen: tuple[int, ...] = ()  # unlike any file: a change since it was read is not missed
+
+    def __call__(self) -> Sequence[Account]:
+        seen = self._state()
+        if seen != self._seen:
+            self._seen = seen
+            try:
+                self._accounts = load(self._path)
+            except (OSError, ValueError) as error:
+                logger.error("%s; the accounts of before go on", error)
+        return self._accounts
+
+    def _state(self) -> tuple[int, ...]:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return (0,)
+        return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def load(path: Path) -> list[Account]:

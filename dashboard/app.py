@@ -24,7 +24,8 @@ from dashboard.visit import last_visit
 class Session:
     """What one browser tab sees."""
 
-    def __init__(self, data: Data, client: Client, user: str, role: Role) -> None:
+    def __init__(self, data: Data, client: Client, user: str, role: Role, role_now: Callable[[], Role | None]) -> None:
+        self._role, self._role_now = role, role_now
         self.page: Page | None = None
         since = last_visit(pn.state.cookies, int(time.time() * 1000))
         self._context = Context(data, client.as_user(user, role), user, role, self.go, self.tell, since)
@@ -71,6 +72,9 @@ class Session:
         await self.views.read()
 
     async def _beat(self) -> None:
+        if self._role_now() != self._role:  # no longer this person's: the tab loads anew, or is sent to the log-in
+            _hang_up()
+            return
         if self.page is not None and _watched():
             await self.page.beat()
 
@@ -129,6 +133,13 @@ def _watched() -> bool:
     return session is None or session.connection_count > 0
 
 
+def _hang_up() -> None:
+    """Close the sockets of this session."""
+    session = getattr(getattr(pn.state.curdoc, "session_context", None), "session", None)
+    for connection in list(session._subscribed_connections) if session is not None else ():
+        connection._socket.close()
+
+
 def application(data: Data, client: Client, role_of: Callable[[str | None, Any], Role | None]) -> Callable[[], Any]:
     """What the server calls for each new tab."""
 
@@ -136,13 +147,14 @@ def application(data: Data, client: Client, role_of: Callable[[str | None, Any],
         # Where Panel finds its style sheets: without it at a host of its own.
         pn.state.curdoc.template_variables["dist_url"] = LOCAL_DIST
         user = pn.state.user or ""
-        role = role_of(user, pn.state.user_info or {})
+        claims = pn.state.user_info or {}
+        role = role_of(user, claims)
         if role is None:
             return pmui.Page(
                 title="Verdict",
                 main=[pmui.Alert("Your account has no role here. Ask an administrator.", severity="warning")],
             )
-        Session(data, client, user, role).open()
+        Session(data, client, user, role, lambda: role_of(user, claims)).open()
         return None
 
     return new

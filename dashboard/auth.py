@@ -46,7 +46,7 @@ class Attempts:
 class LoginHandler(RequestHandler):
     """The log-in page; `?token=PASSWORD` logs in at once and leaves no secret in the address."""
 
-    accounts: Sequence[Account] = ()
+    accounts: Callable[[], Sequence[Account]]
     attempts: Attempts
 
     async def get(self) -> None:
@@ -66,7 +66,7 @@ class LoginHandler(RequestHandler):
             self._show("Too many attempts; wait a minute.")
             return
         begun = self.attempts.begin()
-        account = await asyncio.to_thread(account_of, self.accounts, user, password)
+        account = await asyncio.to_thread(account_of, self.accounts(), user, password)
         if account is None:
             self.set_status(401)
             self._show("Unknown user or wrong password.")
@@ -85,7 +85,8 @@ class LoginHandler(RequestHandler):
     def _show(self, error: str = "") -> None:
         self.set_header("Cache-Control", "no-store")
         self.set_header("X-Frame-Options", "DENY")
-        only = self.accounts[0].name if len(self.accounts) == 1 else ""
+        accounts = self.accounts()
+        only = accounts[0].name if len(accounts) == 1 else ""
         values = {
             "{error}": f'<p class="error" role="alert">{html.escape(error)}</p>' if error else "",
             "{next}": html.escape(local_path(self.get_argument("next", "/"))),
@@ -105,9 +106,9 @@ class LogoutHandler(RequestHandler):
 class PasswordAuth(AuthProvider):  # type: ignore[misc]
     """Bokeh's view of the accounts: every page and websocket needs the signed cookie of a known user."""
 
-    def __init__(self, accounts: Sequence[Account]) -> None:
+    def __init__(self, accounts: Callable[[], Sequence[Account]]) -> None:
         self._accounts = accounts
-        self._handler = type("Login", (LoginHandler,), {"accounts": accounts, "attempts": Attempts()})
+        self._handler = type("Login", (LoginHandler,), {"accounts": staticmethod(accounts), "attempts": Attempts()})
         super().__init__()
 
     @property
@@ -121,7 +122,7 @@ class PasswordAuth(AuthProvider):  # type: ignore[misc]
         return name if self.role_of(name) else None
 
     def role_of(self, name: str | None, claims: Mapping[str, Any] | None = None) -> Role | None:
-        return next((account.role for account in self._accounts if account.name == name), None)
+        return next((account.role for account in self._accounts() if account.name == name), None)
 
     @property
     def login_url(self) -> str:

@@ -1,11 +1,11 @@
 """Which way of logging in the settings choose, with what the server must be told about it."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dashboard.accounts import Account, Role, load_or_generate
+from dashboard.accounts import Account, AccountsFile, Role
 from dashboard.auth import PasswordAuth
 from dashboard.oauth import role_of, server_options
 from dashboard.settings import Settings
@@ -30,12 +30,12 @@ def signin_of(settings: Settings) -> Signin:
 def _passwords(settings: Settings) -> Signin:
     if settings.password_file is None:
         secret = secrets.token_urlsafe(24)
-        accounts = [
-            Account("admin", "admin", lambda password: secrets.compare_digest(password.encode(), secret.encode()))
-        ]
-    else:
-        accounts = load_or_generate(settings.password_file)
-        secret = _bare_secret(settings.password_file)
+        drawn = Account("admin", "admin", lambda password: secrets.compare_digest(password.encode(), secret.encode()))
+        return _by(lambda: [drawn], secret)
+    return _by(AccountsFile(settings.password_file), _bare_secret(settings.password_file))
+
+
+def _by(accounts: Callable[[], Sequence[Account]], secret: str) -> Signin:
     provider = PasswordAuth(accounts)
     return Signin(secrets.token_hex(32), provider.role_of, lambda: {"auth_provider": provider}, secret)
 

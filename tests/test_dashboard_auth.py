@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from dashboard.accounts import BadAccounts, allows, hashed, load, load_or_generate
+from dashboard.accounts import AccountsFile, BadAccounts, allows, hashed, load, load_or_generate
 from dashboard.auth import Attempts, local_path
 from dashboard.client import Client
 from dashboard.data import Data, reader_of
@@ -118,6 +118,24 @@ def test_accounts_have_names_roles_and_salted_hashes(tmp_path: Path) -> None:
     file.write_text(f"# people\nada analyst {hashed('one')}\nvic viewer {hashed('two')}\n")
     ada, vic = load(file)
     assert (ada.role, ada.matches("one"), ada.matches("two"), vic.role) == ("analyst", True, False, "viewer")
+
+
+def test_a_password_file_is_read_again_when_it_changes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "accounts"
+    ada, vic = f"ada analyst {hashed('one')}\n", f"vic viewer {hashed('two')}\n"
+    file.write_text(ada + vic)
+    accounts = AccountsFile(file)
+    assert [account.name for account in accounts()] == ["ada", "vic"]
+    (tmp_path / "new").write_text(vic)
+    (tmp_path / "new").replace(file)  # as editors do
+    assert [account.name for account in accounts()] == ["vic"]
+    file.write_text("vic viewer\n")
+    assert [account.name for account in accounts()] == ["vic"]
+    file.unlink()
+    assert [account.name for account in accounts()] == ["vic"]
+    assert [f"{file}, line 1: expected NAME" in caplog.messages[0], len(caplog.messages)] == [True, 2]
+    file.write_text(ada)
+    assert [account.name for account in accounts()] == ["ada"]
 
 
 @pytest.mark.parametrize("line", ["ada boss scrypt:00:00", "ada analyst plain", "ada analyst scrypt:zz:00", ""])

@@ -102,6 +102,27 @@ async def test_a_session_that_ended_is_in_no_list_of_panels(addresses: list[str]
     await until(lambda: set(pn.state._views) <= before)
 
 
+async def test_who_is_taken_out_of_the_accounts_is_out(addresses: list[str], tmp_path: Path) -> None:
+    """A page that is open is closed, and the cookie is good no more, on both servers."""
+    async with logged_in(addresses[0]) as browser:
+        page = (await browser.get("/?range=1h")).text
+        visitor = await asyncio.to_thread(Visitor, addresses[0], "/", page, cookie_of(browser), WAIT_S)
+        (tmp_path / "password").write_text(f"ada analyst {hashed('one')}\n")
+
+        def closed() -> bool:
+            end = time.monotonic() + WAIT_S
+            while time.monotonic() < end:
+                if visitor._socket.recv() == "":  # the server's frame that closes
+                    return True
+            return False
+
+        assert await asyncio.to_thread(closed)
+        visitor._socket.shutdown()  # its `close` leaves one open that the other side closed
+        for address in addresses:
+            reply = await browser.get(f"{address}/")
+            assert reply.status_code == 302 and "/login" in reply.headers["location"]
+
+
 async def test_a_visitor_sees_a_page_whose_answers_were_known_as_one_that_had_to_read(addresses: list[str]) -> None:
     async with logged_in(addresses[0]) as browser:
         page = (await browser.get("/?range=1h")).text
