@@ -3,6 +3,7 @@
 import os
 import resource
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -23,6 +24,8 @@ SERVE_YAML = Path(__file__).with_name("serve.yaml")
 HTTP_PORT = 8000
 LEAST_FILES = 10_500  # open at one time: HAProxy, by Ray's configuration, ends without
 OPEN_FILES = 65_536
+LOGICAL_CPUS = 4  # at least: the deployments' shares must fit on a machine of one core too, and a training beside them
+DRAIN_S = 35.0  # the longest `graceful_shutdown_timeout_s` of serve.yaml, and a little
 
 
 class NotDeployed(RuntimeError):
@@ -100,9 +103,11 @@ def start(ingress: Ingress, **ray_options: Any) -> None:
     set_variables(ingress)
     let_open()
     import ray
+    from ray._private.utils import get_num_cpus  # hears of a container's quota, which `os.cpu_count` does not
 
     patience.be_patient()
     options = {
+        "num_cpus": max(LOGICAL_CPUS, int(get_num_cpus())),
         "include_dashboard": False,
         "log_to_driver": False,
         "_node_ip_address": "127.0.0.1",
@@ -173,14 +178,37 @@ def wait_until_running(
         time.sleep(0.2)
 
 
-def stop(ingress: Ingress) -> None:
+def stop(ingress: Ingress, drain_s: float = 0.0) -> None:
     """End Ray with all it runs, and the HAProxy that outlives it; safe to call at any time.
 
-    Nothing is drained: what was acknowledged is on disk, and whoever asks meanwhile finds the port closed.
+    Before that the applications have `drain_s` to finish what they were asked and to end. What was acknowledged is on
+    disk either way.
     """
+    if "ray" not in sys.modules:
+        return
     import ray
 
     try:
-        ray.shutdown()
+        if drain_s and ray.is_initialized():
+            _drain(drain_s)
+    except Exception as error:
+        print(f"stopping the application: {error}", flush=True)
     finally:
-        end_haproxy(ingress.directory)
+        try:
+            # Not serve.shutdown(): it waits half a minute for a controller that Ray is about to end anyway.
+            ray.shutdown()
+        finally:
+            end_haproxy(ingress.directory)
+
+
+def _drain(patience_s: float) -> None:
+    from ray import serve
+    from ray.serve.context import _get_global_client
+
+    client = _get_global_client(raise_if_no_controller_running=False)
+    if client is None:
+        return
+    client.delete_apps(list(serve.status().applications), blocking=False)
+    end = time.monotonic() + patience_s
+    while serve.status().applications and time.monotonic() < end:
+        time.sleep(0.1)

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from serve_app.cluster import (
+    DRAIN_S,
     SERVE_YAML,
     NotDeployed,
     check_values,
@@ -93,7 +94,7 @@ def alone(found: Mapping[str, Any], folder: Path, metrics_port: int) -> Iterator
             yield
         finally:
             _listen(signal.SIG_IGN)
-            stop(ingress)
+            stop(ingress, DRAIN_S)
 
 
 @contextmanager

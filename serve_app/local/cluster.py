@@ -3,10 +3,8 @@
 It appends what it does as JSON lines to the report file of its plan, and ends cleanly at SIGTERM.
 """
 
-import os
 import signal
 import sys
-import time
 from pathlib import Path
 from types import FrameType
 
@@ -15,7 +13,6 @@ import msgspec
 from serve_app.patience import TooBusy, afresh
 
 OBJECT_STORE_BYTES = 100 * 1024 * 1024  # frames travel by value; little else is kept
-LOGICAL_CPUS = 4  # at least: the deployments' shares must fit on a machine of one core too
 STOP_PATIENCE_S = 15.0
 DEPLOY_PATIENCE_S = 540.0  # a machine that installs and builds other things meanwhile is slow
 SHOWN_LINES = 4  # of an error: the last ones of a trace say what it was
@@ -115,7 +112,6 @@ def _start(plan: Plan) -> None:
     _say(plan, Report(step="starting Ray"))
     start(
         apart(Path(plan.run) / "i", plan.replica_port, metrics_port=plan.metrics_port),
-        num_cpus=max(LOGICAL_CPUS, os.cpu_count() or 1),
         object_store_memory=OBJECT_STORE_BYTES,
     )
     _say(plan, Report(step="deploying"))
@@ -132,35 +128,10 @@ def _start(plan: Plan) -> None:
 
 
 def _stop(plan: Plan) -> None:
-    """End the application, which flushes what it holds, then Serve, Ray and HAProxy."""
-    if "ray" not in sys.modules:
-        return
-    import ray
+    from serve_app.cluster import stop
+    from serve_app.environment import Ingress
 
-    from serve_app.environment import end_haproxy
-
-    try:
-        if ray.is_initialized():
-            from ray.serve.context import _get_global_client
-
-            client = _get_global_client(raise_if_no_controller_running=False)
-            if client is not None:
-                client.delete_apps(["verdict"], blocking=False)
-                _wait_until_gone()
-    except Exception as error:
-        print(f"stopping the application: {error}", flush=True)
-    finally:
-        # Not serve.shutdown(): it waits half a minute for a controller that Ray is about to end anyway.
-        ray.shutdown()
-        end_haproxy(Path(plan.run) / "i")
-
-
-def _wait_until_gone() -> None:
-    from ray import serve
-
-    end = time.monotonic() + STOP_PATIENCE_S
-    while serve.status().applications and time.monotonic() < end:
-        time.sleep(0.1)
+    stop(Ingress(Path(plan.run) / "i"), STOP_PATIENCE_S)
 
 
 if __name__ == "__main__":
