@@ -1,5 +1,6 @@
 """`verdict serve`: all that can be wrong with a configuration and its surroundings is said before Ray starts."""
 
+import configparser
 import os
 import socket
 import subprocess
@@ -11,11 +12,13 @@ import pytest
 import trustme
 import yaml
 
-from serve_app.cluster import SERVE_YAML, check_values, configuration
-from serve_app.environment import short_directory
+from serve_app.cluster import DRAIN_S, LEAST_FILES, SERVE_YAML, check_values, configuration
+from serve_app.commands import serve
+from serve_app.environment import MAX_DIRECTORY, short_directory
 from serve_app.foreground import Refused, check_tls, checked, taken, wanted
 from serve_app.local import ports
 from serve_app.settings import BadSettings
+from tests.readme import ROOT, blocks
 
 
 def written(folder: Path, **http_options: Any) -> Path:
@@ -133,3 +136,19 @@ def test_too_few_open_files_stop_it_before_ray_starts() -> None:
     )
     assert done.returncode == 1 and "open files: 1024 at most, expected 10500" in done.stderr
     assert "Traceback" not in done.stderr and not (run / "r").exists()
+
+
+def test_the_unit_of_the_documents_starts_and_ends_it_as_it_wants() -> None:
+    text = (ROOT / "docs" / "operating.md").read_text()
+    unit = configparser.ConfigParser()
+    unit.read_string(next(block.text for block in blocks(text) if block.language == "ini"))
+    service = unit["Service"]
+    program, subcommand, *arguments = service["ExecStart"].split()
+    assert (Path(program).name, subcommand) == ("verdict", "serve")
+    # The configuration of an operator stands on no machine of ours.
+    given = serve.make_context("serve", [word for word in arguments if not word.endswith(".yaml")]).params
+    state = Path("/var/lib") / service["StateDirectory"]
+    assert state in given["folder"].parents and len(os.fsencode(given["folder"])) <= MAX_DIRECTORY
+    assert "RuntimeDirectory" not in service  # systemd makes it for others to enter
+    assert service["KillMode"] == "mixed"  # replicas hear of the end from us, and are let finish
+    assert DRAIN_S < float(service["TimeoutStopSec"]) and int(service["LimitNOFILE"]) >= LEAST_FILES
