@@ -10,9 +10,11 @@ alone, and run as a file: it starts at every reload.
 import json
 import os
 import re
+import signal
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 REAL = "VERDICT_HAPROXY"  # the environment variable that names the real binary
@@ -121,9 +123,13 @@ def guarded(text: str, real: str, folder: Path) -> str:
     with _guard(folder) as line:
         line.settimeout(GUARD_S)
         about["text"] = listening("fd@0")
-        line.sendall(json.dumps(about).encode())
-        line.shutdown(socket.SHUT_WR)
-        said, found, _, _ = socket.recv_fds(line, 16, 1)
+        try:
+            line.sendall(json.dumps(about).encode())
+            line.shutdown(socket.SHUT_WR)
+            said, found, _, _ = socket.recv_fds(line, 16, 1)
+        except TimeoutError:
+            _end_guard(folder)  # its listening socket would take callers in whom nobody answers
+            raise
     if not found:
         raise OSError(f"the guard of {folder} gave no socket for {bound[2]}")
     if said == b"waits":  # while another one stands in, one without routes would answer 404 in its place
@@ -154,6 +160,14 @@ def _guard(folder: Path) -> socket.socket:
                 os._exit(1)
         os.waitpid(child, 0)
     return line
+
+
+def _end_guard(folder: Path) -> None:
+    path = os.fsencode(folder / GUARD)
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):  # it has ended meanwhile
+            if entry.name.isdigit() and path in (entry / "cmdline").read_bytes().split(b"\0"):
+                os.kill(int(entry.name), signal.SIGKILL)
 
 
 def _become_guard(path: Path, door: socket.socket) -> None:

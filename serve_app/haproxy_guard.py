@@ -2,8 +2,10 @@
 
 `serve_app/haproxy.py` starts this file as a process beside HAProxy, one in each folder. It holds the listening socket,
 which every HAProxy of the folder inherits from it, so that nobody is refused while there is none: callers wait in the
-socket's queue. When the HAProxy that registered last dies, or stands still, another one is started with the same
-configuration on the same socket. It stands in until its successor serves. Standard library alone, and run as a file.
+socket's queue. When the HAProxy that serves dies, or stands still, another one is started with the same configuration
+on the same socket. It stands in until its successor serves. One that registers serves once its admin socket answers:
+until then, and if it never does, its predecessor is the one that counts. The socket is open only while somebody answers
+there, or is about to. Standard library alone, and run as a file.
 """
 
 import json
@@ -15,7 +17,9 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,24 +28,35 @@ from typing import NamedTuple
 # its processors.
 LOOK_S = 0.2
 SILENT_LOOKS = 3  # in a row
-STARTED_S = 10.0  # after its registration HAProxy has its admin socket for itself; its predecessor answers there before
+STARTED_S = 10.0  # from a registration on, while the machine is busy with the start: silence then says nothing
 SUCCESSION_S = 0.1  # between two looks whether the successor serves
 EMPTY_S = 1.0  # without any replica, after which nobody needs a stand-in
 TELL_S = 5.0  # for a HAProxy to say what it is about to serve
 LASTED_S = 1.0  # a stand-in that ended sooner would end again
-STAND_IN_S = 120.0  # at most: a stand-in does not hear of new replicas
+STAND_IN_S = 120.0  # at most, where no successor waits: a stand-in does not hear of new replicas
 BACKLOG = 4096  # callers who wait while there is no HAProxy; the system's own limit may be lower
 ROUTED = re.compile(r"(?m)^\s*use_backend ")  # in each configuration that knows where to send questions
 _MOST = 16 << 20  # octets of a registration
 
 
+class Told(NamedTuple):
+    """What a HAProxy says of itself before it reads its configuration."""
+
+    pid: int
+    cluster: int  # the process of the raylet
+    real: str  # the binary
+    text: str  # its configuration
+    address: str  # host:port to listen at
+
+
 class Registered(NamedTuple):
-    """One HAProxy that Ray started, from before it reads its configuration."""
+    """One HAProxy that Ray started."""
 
     pid: int
     pidfd: int
-    real: str  # the binary
-    text: str  # its configuration
+    real: str
+    text: str
+    waits: bool  # it was not given the listening socket: another one stands in, and it could only answer 404
     since: float
 
     @property
@@ -63,81 +78,94 @@ class Guard:
         self._admin = str(file.with_name("b.sock"))  # its admin socket
         self._listener: socket.socket | None = None
         self._address = ""
-        self._current: Registered | None = None
+        self._coming: Registered | None = None  # it registered and does not serve yet
+        self._current: Registered | None = None  # the last one that came to serve
         self._cluster: int | None = None  # a pidfd of the raylet: without it nobody starts another HAProxy
         self._dead: Registered | None = None  # for whom another one stands in
         self._stand_in: subprocess.Popen[bytes] | None = None
-        self._stand_in_since = 0.0
+        self._stand_in_since = self._stand_in_until = 0.0
         self._leaving: list[subprocess.Popen[bytes]] = []  # stand-ins that finish what they have
         self._silent = self._empty = 0  # looks in a row
 
     def run(self) -> None:
         """Until there is nothing left to guard."""
         idle_until = time.monotonic() + STARTED_S
-        while self._current or self._stand_in or self._leaving or time.monotonic() < idle_until:
-            watched = {}
+        while self._coming or self._current or self._stand_in or self._leaving or time.monotonic() < idle_until:
+            watched: dict[int, Callable[[], object]] = {}
             if self._cluster is not None:
                 watched[self._cluster] = self._cluster_ended
-            if self._current:
-                watched[self._current.pidfd] = self._died
+            for one in (self._coming, self._current):
+                if one:
+                    watched[one.pidfd] = partial(self._ended, one)
             watched[self._door.fileno()] = self._register  # the last one: it changes the others
             poll = select.poll()
             for number in watched:
                 poll.register(number, select.POLLIN)
-            ready = poll.poll(1000 * (SUCCESSION_S if self._stand_in else LOOK_S))
+            ready = poll.poll(1000 * (SUCCESSION_S if self._stand_in or self._coming else LOOK_S))
             for number, _ in ready:
                 watched[number]()
             self._leaving = [one for one in self._leaving if one.poll() is None]
+            self._taken_over()
             if self._stand_in:
                 self._succession()
             elif not ready:
                 self._look()
+            if not self._stand_in:
+                self._let_go()
 
     def _register(self) -> None:
-        """Hear of a HAProxy that is about to start, and give it the listening socket."""
+        """Hear of a HAProxy that is about to start, and give it the listening socket. It leaves nothing if it fails."""
+        self._taken_over()
         caller, _ = self._door.accept()
-        with caller, suppress(OSError, ValueError, KeyError, TypeError):
-            caller.settimeout(TELL_S)
-            said = b""
-            while (more := caller.recv(1 << 16)) and len(said) < _MOST:
-                said += more
-            told = json.loads(said)
-            listener = self._listening(told["address"])
-            waits = self._stand_in is not None and not ROUTED.search(told["text"])  # it could only answer 404
-            found = Registered(told["pid"], os.pidfd_open(told["pid"]), told["real"], told["text"], time.monotonic())
-            cluster = os.pidfd_open(told["cluster"])
-            socket.send_fds(caller, [b"waits" if waits else b"serves"], [listener.fileno()])
-            for old in (self._current and self._current.pidfd, self._cluster):
-                if old is not None:
-                    os.close(old)
-            self._current, self._cluster, self._silent = found, cluster, 0
+        with caller, ExitStack() as undo:
+            try:
+                caller.settimeout(TELL_S)
+                told = _heard(caller)
+                pidfds = []
+                for pid in (told.pid, told.cluster):
+                    pidfds.append(os.pidfd_open(pid))
+                    undo.callback(os.close, pidfds[-1])
+                listener = self._listener
+                if listener is None or told.address != self._address:
+                    listener = undo.enter_context(_listening(told.address))
+                waits = self._stand_in is not None and not ROUTED.search(told.text)
+                socket.send_fds(caller, [b"waits" if waits else b"serves"], [listener.fileno()])
+            except Exception as error:  # whatever a message holds
+                return _say(f"a registration failed: {error!a:.200}")
+            undo.pop_all()
+        for old in (self._coming and self._coming.pidfd, self._cluster):
+            if old is not None:
+                os.close(old)
+        if self._listener and self._listener is not listener:
+            self._listener.close()
+        self._listener, self._address, self._cluster = listener, told.address, pidfds[1]
+        self._coming = Registered(told.pid, pidfds[0], told.real, told.text, waits, time.monotonic())
 
-    def _listening(self, address: str) -> socket.socket:
-        if self._listener is None or address != self._address:
-            host, _, port = address.rpartition(":")
-            family, kind, _, _, where = socket.getaddrinfo(
-                host.strip("[]*") or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            )[0]
-            made = socket.socket(family, kind)
-            # As HAProxy does: one that was started before the guard, or without it, may listen there still.
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            made.bind(where)
-            made.listen(BACKLOG)
-            if self._listener:
-                self._listener.close()
-            self._listener, self._address = made, address
-        return self._listener
+    def _taken_over(self) -> bool:
+        """Whether the one that registered last has the admin socket for itself. It is the current one from then on."""
+        if self._coming is None or _pid(self._coming.admin) != self._coming.pid:
+            return False
+        if self._current:
+            os.close(self._current.pidfd)
+        self._current, self._coming, self._silent = self._coming, None, 0
+        if self._current.routed:
+            self._end_stand_in(f"HAProxy {self._current.pid} serves", signal.SIGUSR1)
+        return True
 
-    def _died(self) -> None:
-        """The last one that registered is gone: start another, unless it had nothing to send questions to."""
-        dead = self._current
-        assert dead and self._listener
-        os.close(dead.pidfd)
-        self._current = None
-        if self._stand_in is None and dead.routed and self._cluster is not None:
-            _say(f"HAProxy {dead.pid} is gone: another one stands in")
-            self._dead = dead
+    def _ended(self, one: Registered) -> None:
+        """One that registered is gone: start another, unless somebody serves, or it knew nobody to send to."""
+        os.close(one.pidfd)
+        if one is self._coming:
+            self._coming = None
+            if self._current and _pid(self._current.admin) == self._current.pid:
+                return _say(f"HAProxy {one.pid} did not come up: {self._current.pid} goes on")
+        else:
+            self._current = None
+            if self._taken_over():
+                return
+        if self._stand_in is None and one.routed and self._cluster is not None:
+            _say(f"HAProxy {one.pid} is gone: another one stands in")
+            self._dead = one
             self._start_stand_in()
 
     def _start_stand_in(self) -> None:
@@ -146,10 +174,11 @@ class Guard:
         # By the same admin socket, Serve would take it for the one that it started itself, and start none.
         text = self._dead.text.replace(f"stats socket {self._dead.admin} ", f"stats socket {self._admin} ")
         self._stand_in_since, self._empty = time.monotonic(), 0
+        self._stand_in_until = self._stand_in_since + STAND_IN_S
         try:
             self._file.write_text(re.sub(r"(?m)^(\s*bind )fd@\d+", rf"\1fd@{own}", text))
             self._stand_in = subprocess.Popen([self._dead.real, "-db", "-f", str(self._file)], pass_fds=[own])
-        except OSError as error:
+        except (OSError, ValueError) as error:
             _say(f"nobody stands in: {error}")
 
     def _cluster_ended(self) -> None:
@@ -160,19 +189,19 @@ class Guard:
 
     def _look(self) -> None:
         """End a HAProxy that stands still: each question that it is given waits until its budget is over."""
-        if not self._current or time.monotonic() - self._current.since < STARTED_S:
+        newest = self._coming or self._current
+        if newest is None or time.monotonic() - newest.since < STARTED_S:
             return
         try:
-            _asked(self._current.admin, "show info")
+            _asked(newest.admin, "show info")
             self._silent = 0
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):  # the second one: those who asked before fill its queue
             self._silent += 1
         except OSError:
             self._silent = 0  # no socket at present: it is reloaded, or about to end
         if self._silent >= SILENT_LOOKS:
-            _say(f"HAProxy {self._current.pid} stands still: it is ended")
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._current.pidfd, signal.SIGKILL)
+            _say(f"HAProxy {newest.pid} stands still: it is ended")
+            _kill(newest)
 
     def _succession(self) -> None:
         """End the stand-in when it is not needed any more."""
@@ -180,23 +209,85 @@ class Guard:
         if self._stand_in.poll() is not None:
             _say(f"the stand-in ended with {self._stand_in.returncode}")
             self._stand_in = None
-            if self._current is None and time.monotonic() - self._stand_in_since > LASTED_S:
+            if time.monotonic() - self._stand_in_since > LASTED_S:
                 self._start_stand_in()
         elif self._current and self._current.routed and _pid(self._current.admin) == self._current.pid:
             self._end_stand_in(f"HAProxy {self._current.pid} serves", signal.SIGUSR1)
-        elif time.monotonic() - self._stand_in_since > STAND_IN_S:
+        elif self._waiting():  # Serve lives, and starts one with routes as soon as there is a replica
+            self._empty, self._stand_in_until = 0, time.monotonic() + STAND_IN_S
+        elif time.monotonic() > self._stand_in_until:
             self._end_stand_in(f"nobody else came within {STAND_IN_S:.0f} s", signal.SIGUSR1)
         else:
             self._empty = 0 if _replicas(self._admin) else self._empty + 1
             if self._empty * SUCCESSION_S > EMPTY_S:
                 self._end_stand_in("no replica is left", signal.SIGUSR1)
 
+    def _waiting(self) -> list[Registered]:
+        return [one for one in (self._coming, self._current) if one and one.waits]
+
+    def _let_go(self) -> None:
+        """Where nobody stands in: end who waits for that, and close a socket that nobody accepts callers on."""
+        for one in self._waiting():
+            _say(f"HAProxy {one.pid} waits for nobody: it is ended, Serve starts another one")
+            _kill(one)
+        if self._listener and not (self._coming or self._current):
+            self._listener.close()
+            self._listener = None
+
     def _end_stand_in(self, why: str, number: signal.Signals) -> None:
+        """Also one that has outlived its guard."""
+        leaving = {one.pid for one in self._leaving}
+        for pid in _reading(self._file):
+            if pid not in leaving:
+                _say(f"{why}: the stand-in ends")
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
         if self._stand_in:
-            _say(f"{why}: the stand-in ends")
-            self._stand_in.send_signal(number)
             self._leaving.append(self._stand_in)
             self._stand_in = None
+
+
+def _heard(caller: socket.socket) -> Told:
+    """Raises whatever comes of a malformed message: ValueError, KeyError, TypeError, RecursionError, OSError."""
+    said = b""
+    while (more := caller.recv(1 << 16)) and len(said) < _MOST:
+        said += more
+    fields = json.loads(said)
+    told = Told(*(fields[name] for name in Told._fields))
+    if [type(value) for value in told] != [int, int, str, str, str] or b"\0" in "".join(told[2:]).encode():
+        raise ValueError("a field of another kind")
+    return told
+
+
+def _listening(address: str) -> socket.socket:
+    host, _, port = address.rpartition(":")
+    if not 0 < int(port) < 1 << 16:  # the system would take the lower bits of it
+        raise ValueError("no such port")
+    family, kind, _, _, where = socket.getaddrinfo(
+        host.strip("[]*") or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    made = socket.socket(family, kind)
+    # As HAProxy does: one that was started before the guard, or without it, may listen there still.
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    made.bind(where)
+    made.listen(BACKLOG)
+    return made
+
+
+def _kill(one: Registered) -> None:
+    with suppress(ProcessLookupError):
+        signal.pidfd_send_signal(one.pidfd, signal.SIGKILL)
+
+
+def _reading(file: Path) -> list[int]:
+    """The HAProxy processes whose configuration this is."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):  # it has ended meanwhile
+            if entry.name.isdigit() and os.fsencode(file) in (entry / "cmdline").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+    return found
 
 
 def _asked(path: str, command: str) -> str:
