@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import signal
 import sys
 import threading
@@ -25,6 +26,7 @@ HTTP_PORT = 8000
 LEAST_FILES = 10_500  # open at one time: HAProxy, by Ray's configuration, ends without
 OPEN_FILES = 65_536
 LOGICAL_CPUS = 4  # at least: the deployments' shares must fit on a machine of one core too, and a training beside them
+SESSIONS = 9  # of Ray before, whose logs are kept
 DRAIN_S = 35.0  # the longest `graceful_shutdown_timeout_s` of serve.yaml, and a little
 
 
@@ -116,6 +118,7 @@ def start(ingress: Ingress, **ray_options: Any) -> None:
     }
     if ingress.metrics_port:
         options["_metrics_export_port"] = ingress.metrics_port
+    forget_sessions(Path(options["_temp_dir"]))
     ours = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         ray.init(**options)
@@ -127,6 +130,13 @@ def start(ingress: Ingress, **ray_options: Any) -> None:
     if threading.current_thread() is threading.main_thread():
         for number, handler in ours.items():  # Ray's own prints a trace and aborts: nothing would be ended
             signal.signal(number, handler)
+
+
+def forget_sessions(folder: Path) -> None:
+    """Remove the oldest of Ray's sessions, which it names by their time: a service that starts again and again would
+    fill the disk with them."""
+    for old in sorted(folder.glob("session_2*"))[:-SESSIONS]:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def deploy(

@@ -60,7 +60,11 @@ async def start(call: Call, body: Start) -> Started:
         given = {key: value for key, value in settings.items() if value or key not in ("labels", "seen")}
         settings = await call.desk.long(lambda: taught(call.desk.store, call.desk.now())) | given
     job = await _trainer(call, "start", settings, call.context.settings.registry, runs_of(call))
-    reply = await call.commit([Document("job", job, {"kind": body.kind, "state": "started"})], body.note)
+    try:
+        reply = await call.commit([Document("job", job, {"kind": body.kind, "state": "started"})], body.note)
+    except Exception:  # nobody is told of it, and nobody would find it in the audit
+        await _trainer(call, "cancel", job, runs_of(call))
+        raise
     return {**reply, "id": job}
 
 

@@ -337,6 +337,18 @@ async def test_a_store_that_is_away_refuses_changes_with_503(setup: Setup, monke
     assert reply.status_code == 503 and "Retry-After" in reply.headers
 
 
+async def test_a_job_that_cannot_be_written_down_is_stopped(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(*arguments: Any) -> None:
+        raise Unavailable("store: no answer")
+
+    cancelled: list[str] = []
+    monkeypatch.setattr(setup.graph, "commit", away)
+    monkeypatch.setattr("deployments.trainer.start", lambda *asked: "j1")
+    monkeypatch.setattr("deployments.trainer.cancel", lambda job, runs: cancelled.append(job) or {})
+    reply = await setup.ask("POST", "/v1/jobs", {"kind": "train", "settings": {"data": "x"}})
+    assert reply.status_code == 503 and cancelled == ["j1"]
+
+
 def test_the_documentation_lists_every_route_and_no_other(setup: Setup) -> None:
     text = (Path(__file__).parent.parent / "docs" / "control-api.md").read_text()
     documented = set(re.findall(r"^\| `([A-Z]+ /v1/\S+)` \|", text, re.MULTILINE))

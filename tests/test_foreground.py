@@ -12,7 +12,7 @@ import pytest
 import trustme
 import yaml
 
-from serve_app.cluster import DRAIN_S, LEAST_FILES, SERVE_YAML, check_values, configuration
+from serve_app.cluster import DRAIN_S, LEAST_FILES, SERVE_YAML, SESSIONS, check_values, configuration, forget_sessions
 from serve_app.commands import serve
 from serve_app.environment import MAX_DIRECTORY, short_directory
 from serve_app.foreground import Refused, check_tls, checked, taken, wanted
@@ -95,6 +95,15 @@ def tls(tmp_path: Path) -> dict[str, Any]:
     server.private_key_pem.write_to_path(tmp_path / "key.pem")
     server.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
     return {"ssl_certfile": str(tmp_path / "cert.pem"), "ssl_keyfile": str(tmp_path / "key.pem")}
+
+
+def test_the_oldest_sessions_of_ray_are_removed(tmp_path: Path) -> None:
+    names = [f"session_2026-11-{day:02}_00-00-00_1_2" for day in range(1, SESSIONS + 4)]
+    for name in names:
+        (tmp_path / name / "logs").mkdir(parents=True)
+    (tmp_path / "session_latest").symlink_to(names[-1])
+    forget_sessions(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*names[3:], "session_latest"]
 
 
 def test_a_certificate_and_its_key_are_taken(tls: dict[str, Any]) -> None:
