@@ -134,14 +134,14 @@ class Classifier:
     async def _score(self, batch: Sequence[tuple[Loaded, Rows]]) -> list[Scored]:
         loop, began, names = asyncio.get_running_loop(), time.perf_counter(), sum(len(rows) for _, rows in batch)
         with self._health.batch():
-            alone = self.device.kind == "cpu" and names <= min(loaded.alone for loaded, _ in batch)
-            if alone and names * self._name_s <= HERE_S:
+            by_lite = self.device.kind == "cpu" and names <= min(loaded.alone for loaded, _ in batch)
+            if by_lite and names * self._name_s <= HERE_S:
                 scored, computed = timed(batch)
             else:
                 scored, computed = await loop.run_in_executor(self._compute, timed, batch)
         seconds = time.perf_counter() - began
         self._worked_s += seconds
-        if alone and names >= HERE_NAMES:  # of fewer most is what a run costs by itself
+        if by_lite and names >= HERE_NAMES:  # of fewer most is what a run costs by itself
             self._name_s += PACE * (computed / names - self._name_s)
         loop.call_later(AFTER_S, self._metrics.batch, names, seconds, self._batcher.expired)
         return scored

@@ -47,9 +47,9 @@ class HandleGraph:
 
     async def _ask(self, frames: Sequence[Asked]) -> Sequence[Scored | None]:
         middle, last = median_high(frame.deadline for frame in frames), max(frame.deadline for frame in frames)
+        packed = [tuple(frame) for frame in frames]
         for turn in range(TURNS):
             try:
-                packed = [tuple(frame) for frame in frames]
                 answer = await self._second.ask(self._judge.remote, packed, deadline=middle)
                 return [scored and Scored.unpacked(scored) for scored in answer]
             except BackPressureError:
