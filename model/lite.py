@@ -104,7 +104,8 @@ def _converted(network: Any) -> bytes:
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     x = network.inputs[0]
-    forward = tf.function(lambda x: network(x, training=False)).get_concrete_function(tf.TensorSpec(x.shape, x.dtype))
+    called = tf.function(lambda x: network(x, training=False), autograph=False)  # `Scorer` says why not
+    forward = called.get_concrete_function(tf.TensorSpec(x.shape, x.dtype))
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
         [convert_variables_to_constants_v2(forward)], trackable_obj=network
     )

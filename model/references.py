@@ -141,7 +141,7 @@ def scoring(network: Any) -> Score:
     """The network as the protocol asks for it, its one head twice; compiled, batches of 1,024."""
     import tensorflow as tf
 
-    @tf.function(input_signature=[tf.TensorSpec((None, WIDTH), tf.int32)])  # type: ignore[untyped-decorator]
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec((None, WIDTH), tf.int32)])  # type: ignore[untyped-decorator]
     def forward(x: Any) -> Any:
         return network(x, training=False)
 

@@ -149,7 +149,8 @@ def _compiled(artifact: Artifact, shape: tuple[int, ...]) -> Any:
     probabilities = _gives_probabilities(artifact)
     cells = cells_of(network.input_shape[1:], shape[1])
 
-    @tf.function(reduce_retracing=False)  # type: ignore[untyped-decorator]
+    # AutoGraph would write what it rewrites into the folder for temporary files, where it stays when a replica is killed.
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def forward(x: Any) -> Any:
         out = network(tf.reshape(tf.cast(x, network.inputs[0].dtype), (shape[0], *cells)))
         if probabilities:

@@ -1,5 +1,9 @@
 """The served network: same scores in every company."""
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +63,17 @@ def test_no_call_goes_by_way_of_an_error(scorer: Scorer, monkeypatch: pytest.Mon
     large.warm_up()
     monkeypatch.setattr(shown, "__repr__", printed)
     assert len(large(large.encoding(NAMES * 5))) == 25 and len(large(large.encoding(NAMES[:1]))) == 1
+
+
+def test_a_replica_that_is_killed_leaves_no_temporary_file(tmp_path: Path) -> None:
+    program = (
+        "import os, signal, sys; from pathlib import Path; from model.artifact import Artifact\n"
+        "from model.scorer import Scorer; Scorer(Artifact.load(Path(sys.argv[1])), (1, 64)).warm_up()\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    told = [sys.executable, "-c", program, str(RELEASED / "seed-2020")]
+    ended = subprocess.run(told, env={**os.environ, "TMPDIR": str(tmp_path)}, check=False)
+    assert ended.returncode == -signal.SIGKILL and not list(tmp_path.iterdir())
 
 
 def test_no_rows_are_no_scores(scorer: Scorer) -> None:
