@@ -149,7 +149,7 @@ def _compiled(artifact: Artifact, shape: tuple[int, ...]) -> Any:
     probabilities = _gives_probabilities(artifact)
     cells = cells_of(network.input_shape[1:], shape[1])
 
-    # AutoGraph would write what it rewrites into the folder for temporary files, where it stays when a replica is killed.
+    # AutoGraph would write what it rewrites into the folder for temporary files, and leave it there if we are killed.
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def forward(x: Any) -> Any:
         out = network(tf.reshape(tf.cast(x, network.inputs[0].dtype), (shape[0], *cells)))

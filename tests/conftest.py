@@ -1,6 +1,7 @@
 """What many tests stand on: the two stores that one contract binds (a test that takes `store` or `url` runs on both),
 asyncio, and the dashboard before a person."""
 
+import shutil
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from serve_app.environment import short_directory
 from tests.elastic import shared_url
 from tests.stores import sqlite_url
 from verdicts.store import Store, open_store
@@ -40,6 +42,14 @@ def store(url: str) -> Iterator[Store]:
     opened.initialise()
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder whose path is short enough for sockets."""
+    folder = short_directory()
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

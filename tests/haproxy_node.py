@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -127,6 +128,7 @@ class Node:
         for process in self.started:
             process.kill()
             process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def words_of(pid: int) -> list[bytes]:

@@ -7,16 +7,17 @@ that was promised a GPU which is not there. Run by tests/test_placement.py, in a
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 
-def main(folder: Path) -> None:
-    from serve_app.environment import Ingress, short_directory, variables
+def main(folder: Path, short: Path) -> None:
+    from serve_app.environment import Ingress, variables
 
-    os.environ.update(variables(Ingress(short_directory(), tls=True)))  # no HAProxy: nothing comes in by HTTP
+    os.environ.update(variables(Ingress(short, tls=True)))  # no HAProxy: nothing comes in by HTTP
     os.environ["RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP"] = "1"  # this program asks without an event loop
     import ray
     from ray import serve
@@ -101,4 +102,5 @@ def wait_for(find: Callable[[], Any], patience_s: float) -> Any:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    with tempfile.TemporaryDirectory(prefix="verdict-") as short:  # of a path that leaves room for sockets
+        main(Path(sys.argv[1]), Path(short))

@@ -15,7 +15,7 @@ from packaging.version import Version
 from serve_app import openapi
 from serve_app.cli import PLACES
 from serve_app.cluster import configuration
-from serve_app.environment import HAPROXY, short_directory
+from serve_app.environment import HAPROXY
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted((ROOT / "docker").glob("Dockerfile.*"))
@@ -79,18 +79,17 @@ def test_the_command_is_one_of_ours(kind: str) -> None:
     assert f"COPY serve_app/serve.yaml {words[2]}" in (ROOT / "docker" / f"Dockerfile.{kind}").read_text()
 
 
-def test_a_shell_that_starts_ray_has_our_variables() -> None:
-    directory = short_directory()
+def test_a_shell_that_starts_ray_has_our_variables(short: Path) -> None:
     text = (ROOT / "docker" / "environment.sh").read_text()
-    text = text.replace("/opt/verdict/.venv/bin/python", sys.executable).replace("/run/verdict/i", str(directory / "i"))
-    (directory / "environment.sh").write_text(text)
+    text = text.replace("/opt/verdict/.venv/bin/python", sys.executable).replace("/run/verdict/i", str(short / "i"))
+    (short / "environment.sh").write_text(text)
     bare = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     asked = f'echo "$RAY_AUTH_MODE $RAY_enable_metrics_collection ${HAPROXY} $RAY_SERVE_HAPROXY_BINARY_PATH"'
     said = subprocess.run(
         ["bash", "-c", asked], cwd=ROOT, capture_output=True, text=True, timeout=120,
-        env=bare | {"BASH_ENV": str(directory / "environment.sh"), "METRICS_PORT": "8080"},
+        env=bare | {"BASH_ENV": str(short / "environment.sh"), "METRICS_PORT": "8080"},
     )  # fmt: skip
-    assert said.stdout.split() == ["token", "1", "1", str(directory / "i" / "haproxy")], said.stderr
+    assert said.stdout.split() == ["token", "1", "1", str(short / "i" / "haproxy")], said.stderr
 
 
 def exposed(kind: str) -> int:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from serve_app.environment import HAPROXY, BadEnvironment, Ingress, end_haproxy, haproxies, short_directory, variables
+from serve_app.environment import HAPROXY, BadEnvironment, Ingress, end_haproxy, haproxies, variables
 
 
 @pytest.fixture
-def directory() -> Path:
-    return short_directory() / "i"
+def directory(short: Path) -> Path:
+    return short / "i"
 
 
 def test_throughput_settings_and_haproxy_are_on(directory: Path) -> None:

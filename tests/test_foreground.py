@@ -14,7 +14,7 @@ import yaml
 
 from serve_app.cluster import DRAIN_S, LEAST_FILES, SERVE_YAML, SESSIONS, check_values, configuration, forget_sessions
 from serve_app.commands import serve
-from serve_app.environment import MAX_DIRECTORY, short_directory
+from serve_app.environment import MAX_DIRECTORY
 from serve_app.foreground import Refused, check_tls, checked, taken, wanted
 from serve_app.local import ports
 from serve_app.settings import BadSettings
@@ -79,12 +79,11 @@ def test_a_port_or_host_that_cannot_be_is_named(host: str, port: int, said: str)
         ports.check(wanted({"host": host, "port": port}, 0))
 
 
-def test_a_folder_is_for_one_cluster_at_a_time() -> None:
-    folder = short_directory()
-    with taken(folder), pytest.raises(Refused, match=f"runs from {folder}.*--run"):
-        with taken(folder):
+def test_a_folder_is_for_one_cluster_at_a_time(short: Path) -> None:
+    with taken(short), pytest.raises(Refused, match=f"runs from {short}.*--run"):
+        with taken(short):
             pass
-    with taken(folder):
+    with taken(short):
         pass
 
 
@@ -123,28 +122,26 @@ def test_a_file_of_tls_that_does_not_fit_is_named(tls: dict[str, Any], tmp_path:
         check_tls({**tls, key: str(other)})
 
 
-def test_a_busy_port_stops_it_before_ray_starts(tmp_path: Path) -> None:
+def test_a_busy_port_stops_it_before_ray_starts(short: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen(1)
         port = other.getsockname()[1]
-        run = short_directory()
         done = subprocess.run(
-            [sys.executable, "-m", "serve_app.cli", "serve", "--port", str(port), "--run", str(run)],
+            [sys.executable, "-m", "serve_app.cli", "serve", "--port", str(port), "--run", str(short)],
             env=os.environ | {"RAY_ADDRESS": ""}, capture_output=True, text=True, timeout=240,
         )  # fmt: skip
     assert done.returncode == 1 and f"port {port} on 127.0.0.1" in done.stderr and "Traceback" not in done.stderr
-    assert not (run / "r").exists()
+    assert not (short / "r").exists()
 
 
-def test_too_few_open_files_stop_it_before_ray_starts() -> None:
-    run = short_directory()
-    serve = f"ulimit -n 1024; exec {sys.executable} -m serve_app.cli serve --port {ports.free_port()} --run {run}"
+def test_too_few_open_files_stop_it_before_ray_starts(short: Path) -> None:
+    serve = f"ulimit -n 1024; exec {sys.executable} -m serve_app.cli serve --port {ports.free_port()} --run {short}"
     done = subprocess.run(
         ["bash", "-c", serve], env=os.environ | {"RAY_ADDRESS": ""}, capture_output=True, text=True, timeout=240
     )
     assert done.returncode == 1 and "open files: 1024 at most, expected 10500" in done.stderr
-    assert "Traceback" not in done.stderr and not (run / "r").exists()
+    assert "Traceback" not in done.stderr and not (short / "r").exists()
 
 
 def test_the_unit_of_the_documents_starts_and_ends_it_as_it_wants() -> None:

@@ -15,7 +15,7 @@ import yaml
 
 from loadtest.clusters import issue
 from serve_app.cluster import configuration
-from serve_app.environment import end_haproxy, short_directory
+from serve_app.environment import end_haproxy
 from serve_app.local.ports import free_block, free_port
 from tests.e2e.conftest import START_S
 
@@ -31,10 +31,9 @@ class Ray(NamedTuple):
 
 
 @pytest.fixture
-def ray_alone(tmp_path: Path) -> Iterator[Ray]:
-    run = short_directory()
+def ray_alone(tmp_path: Path, short: Path) -> Iterator[Ray]:
     printed = subprocess.run(
-        [sys.executable, "-m", "serve_app.environment", str(run / "i")], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "serve_app.environment", str(short / "i")], capture_output=True, text=True, check=True
     ).stdout
     first = free_block(24)
     ours = {
@@ -53,7 +52,7 @@ def ray_alone(tmp_path: Path) -> Iterator[Ray]:
     options = ["--node-ip-address", "127.0.0.1", "--port", str(first + 22), "--include-dashboard", "false"]
     with (tmp_path / "ray.log").open("w") as log:
         process = subprocess.Popen(
-            [*command, *options, "--temp-dir", str(run / "t")], env=environment, stdout=log, stderr=log, text=True
+            [*command, *options, "--temp-dir", str(short / "t")], env=environment, stdout=log, stderr=log, text=True
         )
     try:
         end = time.monotonic() + START_S
@@ -64,7 +63,7 @@ def ray_alone(tmp_path: Path) -> Iterator[Ray]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
-        end_haproxy(run / "i")
+        end_haproxy(short / "i")
 
 
 @pytest.mark.long
