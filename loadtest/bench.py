@@ -36,8 +36,9 @@ HEAD = """# Benchmarks
 
 Written by `make bench` from the reports in `docs/benchmarks`. Every figure stands under the command that
 measures it again. Two systems are compared in ABBA order on the same machine and the same input; a ratio is the median
-of the paired ratios with a 95 % bootstrap interval (no narrower than what holds for any distribution; none for fewer
-than five pairs). Figures of other machines are not comparable: measure side by side.
+of the paired ratios with a 95 % bootstrap interval (no narrower than what holds for any distribution; of five pairs
+their whole range, which holds it in 94 of 100 cases; none for fewer). Figures of other machines are not comparable:
+measure side by side.
 Load and system share the machine, so CPU seconds say more than rates do.
 """
 

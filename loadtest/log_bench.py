@@ -183,7 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", metavar="FILE", help="where the report goes, as JSON")
     options = parser.parse_args(arguments)
     url = options.url or elastic_url()
-    rows, pairs = (2000, 1) if options.quick else (options.rows, 5)
+    rows, pairs = (2000, 1) if options.quick else (options.rows, 6)
     found = rate(url, rows, pairs) + bytes_a_row(url, 5 * rows)
     machine = describe_machine("elasticsearch", "msgspec")
     report = Report("The log against a bare bulk write", command_line(), found, machine)

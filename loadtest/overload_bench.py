@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="one short round")
     parser.add_argument("--out", type=Path, help="where the report goes, as JSON")
     args = parser.parse_args(arguments)
-    rounds, seconds = (1, 5.0) if args.quick else (5, 12.0)
+    rounds, seconds = (1, 5.0) if args.quick else (6, 12.0)
     with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as cluster:
         results = measure(cluster, rounds, seconds)
     report = Report("Ten times too much", command_line(), results, describe_machine("ray", "tensorflow"))

@@ -39,7 +39,7 @@ PROFILES = {
     "5 % new": Profile(benign=20_000, infected=0),
     "new names": Profile(benign=20_000, infected=0, one_time_share=0.95, service_share=0.0),
 }
-PAIRS = {WARM: 17, LONG: 8, "5 % new": 5, "new names": 5}
+PAIRS = {WARM: 17, LONG: 8, "5 % new": 6, "new names": 6}
 RATES = {WARM: 2000, LONG: 2000, "5 % new": 2000, "new names": 500}  # queries a second of the latency run
 # Traffic that goes on: the queries that come before anything counts, and those of one run, more than fit into it.
 WARMED, PART, WARM_S = {"5 % new": 60_000, "new names": 2_000}, 25_000, 10.0

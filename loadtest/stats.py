@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
-MIN_PAIRS = 5  # of fewer, not even the whole range holds the median in 95 of 100 cases (of 4: 88, of 3: 75)
+MIN_PAIRS = 5  # the whole range of five values holds the median in 94 of 100 cases, of six in 97; of four in 88
 
 
 class Interval(NamedTuple):
@@ -141,8 +141,8 @@ def median_interval(values: Sequence[float], seed: int = 0) -> Interval:
     """The median with a bootstrap interval (percentile method, seeded, so that a report repeats exactly).
 
     Of few values a bootstrap claims too much (of seven it holds the true median in 87 of 100 cases), so the interval is
-    never narrower than the one between two of the ordered values that holds for every distribution. Raises `ValueError`
-    for fewer than `MIN_PAIRS` values.
+    never narrower than the one between two of the ordered values that holds for every distribution; of five values the
+    whole range, which holds the median in 94 of 100 cases. Raises `ValueError` for fewer than `MIN_PAIRS` values.
     """
     if len(values) < MIN_PAIRS:
         raise ValueError(f"an interval of {len(values)} values: expected at least {MIN_PAIRS}")
@@ -199,7 +199,7 @@ def number(value: float) -> str:
     """A figure fit for a table: three significant digits, thousands set apart."""
     if not math.isfinite(value):
         return "-"
-    if abs(value) >= 1000:
+    if abs(value) >= 999.5:  # what rounds to a thousand too
         digits = len(str(int(abs(value))))
         return f"{round(value, 3 - digits if digits > 3 else 0):,.0f}"
     return f"{value:.3g}"

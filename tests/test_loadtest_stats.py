@@ -90,7 +90,8 @@ def test_compare_pairs_by_position() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0.00123456, "0.00123"), (12.345, "12.3"), (1234.5, "1,230"), (175_923, "176,000"), (0, "0")]
+    ("value", "text"),
+    [(0.00123456, "0.00123"), (12.345, "12.3"), (999.7, "1,000"), (1234.5, "1,230"), (175_923, "176,000"), (0, "0")],
 )
 def test_three_digits_are_enough(value: float, text: str) -> None:
     assert number(value) == text

@@ -4,9 +4,10 @@
 
 The peers run TensorFlow, compiled for each size; one more has our scorer in its place, so that it is seen what the
 scorer does and what the serving costs. They run in build/peers, installed from locks/peers.txt. Every server has the
-whole machine, one at a time; the load driver takes part of it, and its CPU time is counted for none. All of a server's
-processes are counted, with what they do while nobody asks (ours: Ray's and Serve's own, which look after replicas),
-which rows of its own tell.
+whole machine, one at a time, and is started anew in each of PASSES passes, every second one in the other order, so that
+drift of the machine falls on all alike. The load driver takes part of the machine, and its CPU time is counted for
+none. All of a server's processes are counted (but HAProxy's guard, a thousandth of a core), with what they do while
+nobody asks (ours: Ray's and Serve's own, which look after replicas), which rows of its own tell.
 """
 
 import argparse
@@ -19,15 +20,19 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from loadtest.cluster_bench import CONNECTIONS, bodies
 from loadtest.frames import closed_loop, requests
-from loadtest.peers.servers import PEERS, python, serving
+from loadtest.peers.servers import PEERS, Peer, python, serving
 from loadtest.processes import cpu_seconds
 from loadtest.stats import Report, Result, command_line, describe_machine
 
+T = TypeVar("T")
+
 FRAMES = (256, 1024)
+PASSES = 3
+ROUNDS = 2  # of a pass
 OURS = "Verdict"
 REST_S = 5.0  # a server at rest is watched
 MAY_REFUSE = 0.5  # of a peer's questions, with 503 (BentoML does when a batch takes long): not counted, but told
@@ -49,38 +54,60 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help="where the report goes, as JSON")
     parser.add_argument("--plot", type=Path, help="where the plot goes (SVG or PNG)")
     args = parser.parse_args(arguments)
-    rounds, seconds = (1, 3.0) if args.quick else (5, 6.0)
+    passes, rounds, seconds = (1, 1, 3.0) if args.quick else (PASSES, ROUNDS, 6.0)
     python()
     found: dict[tuple[str, int], Rate] = {}
     resting: dict[str, list[float]] = {}
-    print(f"measuring {OURS}", file=sys.stderr, flush=True)
-    with verdict() as (port, pid, token):
-        resting[OURS] = at_rest(pid, rounds)
-        for size in FRAMES:
-            found[OURS, size] = rate(
-                ("127.0.0.1", port), "/v1/verdicts", token, pid, size, rounds, seconds, may_refuse=0.0
-            )
-    for peer in PEERS:
-        print(f"measuring {peer.name}", file=sys.stderr, flush=True)
-        with serving(peer) as (port, pid):
-            address = ("127.0.0.1", port)
-            resting[peer.name] = at_rest(pid, rounds)
-            if peer.frames:
-                for size in (1, *FRAMES):
-                    found[peer.name, size] = rate(address, "/name", "", pid, size, rounds, seconds)
-            else:  # seconds a question: with more than one at a time a round would end before its first answer
-                found[peer.name, 1] = rate(address, "/name", "", pid, 1, rounds, seconds * 5, connections=1)
+    for peer in in_turn((None, *PEERS), passes):
+        print(f"measuring {peer.name if peer else OURS}", file=sys.stderr, flush=True)
+        measure(peer, rounds, seconds, found, resting)
     rest = [Result(f"at rest: {name}", "CPU ms/s", values) for name, values in resting.items()]
     results = [*singles(found), *frames(found), *rest]
     plots = [str(args.plot)] if args.plot else []
     if args.plot:
         plot(found, args.plot)
-    report = Report("Beside other servers", command_line(), results, describe_machine("ray", "tensorflow"), plots=plots)
+    notes = [
+        f"Every server was started anew in each of {passes} passes, every second one in the other order, and measured "
+        f"{rounds} times in each: the pairs of a ratio are of one pass."
+    ]
+    machine = describe_machine("ray", "tensorflow")
+    report = Report("Beside other servers", command_line(), results, machine, notes, plots)
     report.save(args.out)
     print(report.text())
 
 
+def in_turn(servers: Sequence[T], passes: int) -> Iterator[T]:
+    """All servers in each pass, every second one backwards."""
+    for number in range(passes):
+        yield from servers[:: 1 if number % 2 == 0 else -1]
+
+
+def measure(
+    peer: Peer | None,
+    rounds: int,
+    seconds: float,
+    found: dict[tuple[str, int], Rate],
+    resting: dict[str, list[float]],
+) -> None:
+    """Start a peer, or for None our cluster, and add what a pass of it gives."""
+    if peer is None:
+        with verdict() as (port, pid, token):
+            resting.setdefault(OURS, []).extend(at_rest(pid, rounds))
+            for size in FRAMES:
+                made = found.setdefault((OURS, size), Rate([], [], []))
+                rate(made, ("127.0.0.1", port), "/v1/verdicts", token, pid, size, rounds, seconds, may_refuse=0.0)
+        return
+    with serving(peer) as (port, pid):
+        resting.setdefault(peer.name, []).extend(at_rest(pid, rounds))
+        for size in (1, *FRAMES) if peer.frames else (1,):
+            made = found.setdefault((peer.name, size), Rate([], [], []))
+            # One that takes seconds a question: with more than one at a time a round would end before its first answer.
+            slow = {} if peer.frames else {"connections": 1}
+            rate(made, ("127.0.0.1", port), "/name", "", pid, size, rounds, seconds * (5 if slow else 1), **slow)
+
+
 def rate(
+    made: Rate,
     address: tuple[str, int],
     path: str,
     token: str,
@@ -90,12 +117,11 @@ def rate(
     seconds: float,
     connections: int | None = None,
     may_refuse: float = MAY_REFUSE,
-) -> Rate:
-    """Rates in a closed loop of the questions that were answered; no more than `may_refuse` of them may be refused."""
+) -> None:
+    """Add rates in a closed loop of the questions that were answered; at most `may_refuse` of them may be refused."""
     asked = requests(list(bodies(size)), path, token)
     connections = connections or CONNECTIONS[size]
     closed_loop(address, asked, size, connections, 1.0)  # warm: first batches, first connections
-    made = Rate([], [], [])
     for _ in range(rounds):
         before = cpu_seconds(pid)
         outcome = closed_loop(address, asked, size, connections, seconds)
@@ -106,7 +132,6 @@ def rate(
         made.refused.append(refused)
         made.a_second.append(outcome.names_a_second)
         made.a_cpu_second.append(outcome.names / (cpu_seconds(pid) - before))
-    return made
 
 
 def at_rest(pid: int, rounds: int) -> list[float]:
