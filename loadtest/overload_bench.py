@@ -20,7 +20,7 @@ from typing import NamedTuple
 from loadtest.cluster_bench import CONNECTIONS, bodies
 from loadtest.clusters import Running, running
 from loadtest.frames import Outcome, closed_loop, requests
-from loadtest.processes import cpu_seconds, resident_bytes
+from loadtest.processes import cpu_seconds, resident_below
 from loadtest.stats import Report, Result, command_line, describe_machine, quantile
 
 SIZE = 256  # names in a frame, the plugin's default
@@ -94,10 +94,15 @@ def measure(cluster: Running, rounds: int, seconds: float) -> list[Result]:
 def seen(load: Callable[[], Outcome]) -> Seen:
     """Run one load and note what it cost this process and the cluster, which is below it."""
     pid = os.getpid()
-    memory, all_before, own_before = resident_bytes(pid), cpu_seconds(pid), time.process_time()
+    memory, all_before, own_before = _memory(), cpu_seconds(pid), time.process_time()
     outcome = load()
     own = time.process_time() - own_before
-    return Seen(outcome, cpu_seconds(pid) - all_before - own, own, (resident_bytes(pid) - memory) / 2**20)
+    return Seen(outcome, cpu_seconds(pid) - all_before - own, own, (_memory() - memory) / 2**20)
+
+
+def _memory() -> int:
+    """Resident bytes of the cluster, without this process and its callers' buffers."""
+    return sum(resident_below(os.getpid()).values())
 
 
 def rows(what: str, past: Sequence[Seen], best: Sequence[Seen]) -> list[Result]:

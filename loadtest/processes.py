@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from serve_app.descendants import descendants
@@ -17,13 +18,17 @@ def cpu_seconds(pid: int) -> float:
 
 def resident_bytes(pid: int) -> int:
     """Resident memory of a process and its living descendants, shared pages counted once a process."""
-    return sum(resident_by_process(pid).values())
+    return sum(_resident([pid, *descendants(pid)]).values())
 
 
-def resident_by_process(pid: int) -> dict[str, int]:
-    """Resident bytes of a process and of each living descendant, by number and the beginning of the command."""
+def resident_below(pid: int) -> dict[str, int]:
+    """Resident bytes of each living descendant of a process, by number and the beginning of the command."""
+    return _resident(descendants(pid))
+
+
+def _resident(pids: Iterable[int]) -> dict[str, int]:
     found = {}
-    for p in [pid, *descendants(pid)]:
+    for p in pids:
         try:
             pages = int(Path(f"/proc/{p}/statm").read_text().split()[1])
             command = Path(f"/proc/{p}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")

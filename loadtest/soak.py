@@ -22,7 +22,7 @@ from loadtest.arguments import count, positive, writable
 from loadtest.cluster_bench import bodies
 from loadtest.clusters import Running, running
 from loadtest.frames import closed_loop, requests
-from loadtest.processes import resident_by_process
+from loadtest.processes import resident_below
 from loadtest.stats import CONFIDENCE, Report, Result, command_line, describe_machine, quantile
 
 SAMPLE_S = 5.0
@@ -92,8 +92,7 @@ def measure(cluster: Running, seconds: float, names: int) -> list[Sample]:
         if set(outcome.statuses) != {200} or outcome.lost:
             raise SystemExit(f"{dict(outcome.statuses)}, {outcome.lost} lost; expected 200 alone")
         frames += outcome.statuses[200]
-        driver = f"{os.getpid()} "  # this process is no part of the cluster
-        parts = {name: size for name, size in resident_by_process(os.getpid()).items() if not name.startswith(driver)}
+        parts = resident_below(os.getpid())  # this process is no part of the cluster
         samples.append(Sample(frames, sum(parts.values()), parts))
     return samples[int(len(samples) * WARM) :]
 

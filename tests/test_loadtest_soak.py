@@ -2,10 +2,14 @@
 
 import os
 import random
+import sys
+from subprocess import PIPE, Popen
 
 import pytest
 
-from loadtest.processes import resident_by_process, resident_bytes
+from loadtest import overload_bench
+from loadtest.frames import Outcome
+from loadtest.processes import resident_below, resident_bytes
 from loadtest.soak import BLOCK, LEAST_S, SAMPLE_S, WARM, Sample, growing, main, slope
 
 
@@ -41,10 +45,25 @@ def test_the_process_that_grows_is_named() -> None:
     assert list(found) == ["1 leaks", "2 stays"] and found["1 leaks"].low > 0 == found["2 stays"].middle
 
 
-def test_memory_is_told_by_process() -> None:
-    found = resident_by_process(os.getpid())
-    [mine] = [size for name, size in found.items() if name.startswith(f"{os.getpid()} python")]
-    assert mine > 1 << 20 and sum(found.values()) == pytest.approx(resident_bytes(os.getpid()), rel=0.1)
+def test_memory_is_told_by_process_and_without_the_one_that_asks() -> None:
+    """The load driver is no part of the cluster below it."""
+    with Popen([sys.executable, "-c", "print(1, flush=True); input()"], stdin=PIPE, stdout=PIPE) as child:
+        assert child.stdout is not None and child.stdout.readline()
+        found = resident_below(os.getpid())
+        [its] = [size for name, size in found.items() if name.startswith(f"{child.pid} python")]
+        assert its == pytest.approx(resident_bytes(child.pid), rel=0.1)
+        assert not any(name.startswith(f"{os.getpid()} ") for name in found)
+        child.communicate(b"\n")
+
+
+def test_the_callers_own_memory_is_no_growth_of_the_cluster() -> None:
+    kept: list[bytes] = []
+
+    def load() -> Outcome:
+        kept.append(bytes(range(256)) * (1 << 18))  # 64 MiB
+        return Outcome(1.0, 0)
+
+    assert abs(overload_bench.seen(load).growth) < 32
 
 
 @pytest.mark.parametrize(
