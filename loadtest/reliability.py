@@ -4,13 +4,16 @@
     python -m loadtest.reliability --only Classifier  the kinds whose name holds a word
     python -m loadtest.reliability --seconds 60 --rate 40 --json
 
-The cluster is this machine's, with two replicas of each deployment that can have two. A question fails when it has no
-verdict within its second. A frozen process (SIGSTOP) is let go after FROZEN_S. Ends with 1 when more than 0.1 % of the
-questions around a replica's end failed.
+The cluster is this machine's, with two replicas of each deployment that can have two. Each question is asked at its
+own time, whether or not those before it were answered (an open loop), and fails when it has no verdict a second after
+that. A frozen process (SIGSTOP) is let go after FROZEN_S. Ends with 1 when more than 0.1 % of the questions around a
+replica's end failed.
 """
 
 import argparse
+import itertools
 import json
+import math
 import os
 import signal
 import sys
@@ -30,7 +33,7 @@ from serve_app.descendants import descendants
 BUDGET_S = 1.0
 FROZEN_S = 15.0
 ALLOWED = 0.001  # share of questions
-CONNECTIONS = 8
+PATIENCE_S = 2 * BUDGET_S  # until a connection is given up
 BEFORE_S = 3.0  # of load before the blow
 REPLICA = "ray::ServeReplica:verdict:"
 REPLICAS = (REPLICA + "Ingress", REPLICA + "Preprocessor", REPLICA + "Classifier", REPLICA + "VerdictLog")
@@ -47,7 +50,7 @@ class NoSuchProcess(RuntimeError):
 
 
 class Answer(NamedTuple):
-    """One question: when it was asked (seconds of the monotonic clock), how long it took, had it its verdict."""
+    """One question: when it was due (monotonic seconds), how long it took from then, had it its verdict in time."""
 
     asked: float
     seconds: float
@@ -86,44 +89,48 @@ class Finding(NamedTuple):
 
 
 class Load:
-    """Questions at a steady rate on some connections.
+    """Questions at a steady rate, on as many connections as can wait at one time until they are given up.
 
     Like the plugin's HTTP client: a question on a connection that was used before, and ends without a word of answer,
     is asked once more on a new one.
     """
 
     def __init__(self, port: int, token: str, rate: float) -> None:
-        self._port, self._token = port, token
-        self._every_s = CONNECTIONS / rate
+        self._port, self._token, self._rate = port, token, rate
+        self._numbers = itertools.count()
+        self._began = self._ended = 0.0
         self._over = threading.Event()
         self._answers: list[Answer] = []
-        self._threads = [threading.Thread(target=self._ask, args=(n,), daemon=True) for n in range(CONNECTIONS)]
+        callers = 1 + math.ceil(rate * PATIENCE_S)
+        self._threads = [threading.Thread(target=self._ask, daemon=True) for _ in range(callers)]
 
     @contextmanager
     def running(self) -> Iterator[list[Answer]]:
         """The answers so far; complete after the block."""
+        self._began = time.monotonic()
         for thread in self._threads:
             thread.start()
         try:
             yield self._answers
         finally:
+            self._ended = time.monotonic()
             self._over.set()
             for thread in self._threads:
                 thread.join()
 
-    def _ask(self, number: int) -> None:
-        connection = HTTPConnection("127.0.0.1", self._port, timeout=2 * BUDGET_S)
+    def _ask(self) -> None:
+        connection = HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE_S)
         headers = {"Authorization": f"Bearer {self._token}", "Verdict-Budget-Ms": str(int(BUDGET_S * 1000))}
-        due = time.monotonic() + number * self._every_s / CONNECTIONS
-        count = 0
-        while not self._over.wait(max(0.0, due - time.monotonic())):
-            body = json.dumps({"names": [f"n{number}-{count}.example-shop.com"]})
-            asked = time.monotonic()
-            good = _good(connection, body, headers)
-            seconds = time.monotonic() - asked
-            self._answers.append(Answer(asked, seconds, good and seconds <= 2 * BUDGET_S))
-            due = max(due + self._every_s, time.monotonic() - self._every_s)
-            count += 1
+        for number in self._numbers:
+            due = self._began + number / self._rate
+            if not self._over.wait(max(0.0, due - time.monotonic())):
+                good = _good(connection, json.dumps({"names": [f"n{number}.example-shop.com"]}), headers)
+            elif due < self._ended:  # no connection was free for it
+                good = False
+            else:
+                break
+            seconds = time.monotonic() - due
+            self._answers.append(Answer(due, seconds, good and seconds <= BUDGET_S))
         connection.close()
 
 

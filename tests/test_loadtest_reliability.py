@@ -2,11 +2,14 @@
 
 import subprocess
 import sys
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Event, Thread
 
 import pytest
 
 from loadtest import log_kills, reliability
-from loadtest.reliability import REPLICAS, SINGLE, Answer, NoSuchProcess, judged, victim
+from loadtest.reliability import BUDGET_S, REPLICAS, SINGLE, Answer, Load, NoSuchProcess, judged, victim
 
 CLASSIFIER = REPLICAS[2]
 
@@ -27,6 +30,48 @@ def test_what_stands_alone_is_told_and_not_judged() -> None:
 
 def test_it_is_well_again_when_the_last_failure_has_ended() -> None:
     assert judged(CLASSIFIER, "killed", [Answer(5.0, 1.0, False), Answer(7.0, 0.1, True)], 4.0).last_failure == 2.0
+
+
+class Answers(BaseHTTPRequestHandler):
+    """Gives verdicts while it goes on."""
+
+    protocol_version = "HTTP/1.1"
+    goes_on = Event()
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.goes_on.wait()
+        self.send_response(200)
+        self.send_header("Content-Length", "17")
+        self.end_headers()
+        self.wfile.write(b'{"verdicts":[{}]}')
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+def test_what_was_due_while_nobody_answered_was_asked_and_failed() -> None:
+    """Eight connections that each waited for its answer asked sixteen in two seconds, where eighty were due."""
+    rate, still_s = 40.0, 2.5
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    Thread(target=server.serve_forever).start()
+    try:
+        Answers.goes_on.set()
+        with Load(server.server_port, "token", rate).running() as found:
+            began = time.monotonic()
+            time.sleep(0.5)
+            Answers.goes_on.clear()
+            time.sleep(still_s)
+            Answers.goes_on.set()
+            time.sleep(0.5)
+            seconds = time.monotonic() - began
+    finally:
+        Answers.goes_on.set()
+        server.shutdown()
+        server.server_close()
+    assert len(found) == pytest.approx(rate * seconds, rel=0.05)
+    assert sum(not answer.good for answer in found) >= 0.9 * rate * (still_s - BUDGET_S)
+    assert all(answer.seconds <= BUDGET_S for answer in found if answer.good)
 
 
 @pytest.mark.parametrize("arguments", [["--only", "nonsense"], ["--rate", "0"], ["--seconds", "-1"]])
