@@ -180,8 +180,7 @@ def list_models(registry: str) -> None:
     """Versions, the serving one marked with *."""
     from model.registry import UnknownVersion
 
-    absent = "://" not in registry and not Path(registry).is_dir()
-    found = None if absent else _registry(registry)
+    found = None if absent(registry) else _registry(registry)
     manifests = found.list() if found else []
     if not manifests:
         click.echo(f"{registry}: no model yet; the first start of a cluster puts the released ones there", err=True)
@@ -301,10 +300,21 @@ def _say_served(registry: str, version: str) -> None:
         click.echo(notice, err=True)
 
 
+def absent(registry: str) -> bool:
+    """Whether a registry's folder is not there, as that of a mistyped path: `Registry` would make it."""
+    return "://" not in registry and not Path(registry).is_dir()
+
+
+def no_registry(place: str) -> str:
+    return f"{place}: no such folder, expected a registry of models; name one with --registry"
+
+
 def _registry(place: str) -> Any:
     from model.registry import Registry
     from model.remote import NoRemote
 
+    if absent(place):
+        raise click.ClickException(no_registry(place))
     try:
         return Registry(place)
     except (NoRemote, OSError) as error:

@@ -41,6 +41,16 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, place.help) for name, place in PLACES.items()])
 
+    def invoke(self, context: click.Context) -> Any:
+        """Run the command. What a file, folder or socket refused it, where it says nothing better itself, is told in a
+        line that names it."""
+        try:
+            return super().invoke(context)
+        except BrokenPipeError:  # click's own to end: who read the output went away
+            raise
+        except OSError as error:
+            raise click.ClickException(str(error)) from error
+
     def resolve_command(self, context: click.Context, args: list[str]) -> tuple[Any, Any, list[str]]:
         if args and args[0] not in PLACES and not args[0].startswith("-"):
             context.fail(f"no command {args[0]!r}: expected one of {', '.join(PLACES)}")

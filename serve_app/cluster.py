@@ -59,7 +59,7 @@ def ingress_requests(found: Mapping[str, Any]) -> int:
     ingresses = [
         deployment
         for application in found["applications"]
-        for deployment in application.get("deployments", ())
+        for deployment in application.get("deployments") or ()
         if deployment["name"] == "Ingress"
     ]
     return max(

@@ -68,7 +68,7 @@ def serve_until_stopped(path: Path | None, port: int | None, folder: Path, metri
 def member(found: Mapping[str, Any], address: str) -> Iterator[None]:
     """The Ray cluster that is there already."""
     check_values(found)
-    names = [application["name"] for application in found["applications"]]
+    names = [application.get("name", "default") for application in found["applications"]]  # Serve's own, said
     with joined(address, names, found["http_options"]):
         yield
 

@@ -50,6 +50,8 @@ def check_keys(found: Mapping[str, Any]) -> None:
         for deployment in application.get("deployments") or ():
             where = f"deployment {deployment.get('name', '')}"
             _known(where, deployment, DEPLOYMENT)
+            if not deployment.get("name"):
+                raise BadSettings(f"deployments: {deployment!r:.80}: expected a name")
             if deployment.get("max_queued_requests", 1) == -1:  # Serve's own word for no limit
                 raise BadSettings(f"{where}: max_queued_requests -1: expected a limit; no queue is without end here")
             _known(f"{where}, ray_actor_options", deployment.get("ray_actor_options") or {}, ACTOR)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from model.commands import quiet, registry_option
+from model.commands import absent, no_registry, quiet, registry_option
 from verdicts import collector_logs, history, privacy
 from verdicts.commands import opening, store, told
 from verdicts.drain import promise_of
@@ -40,6 +40,8 @@ def backup(url: str, file: Path, registry: str, models: bool) -> None:
     """
     from serve_app import backup as backups
 
+    if models and absent(registry):
+        raise click.ClickException(f"{no_registry(registry)}, or back up what people decided alone by --no-models")
     with opening(url, readonly=True) as source, _told_files():
         head = backups.write(file, source, _registry(registry) if models else None)
     click.echo(

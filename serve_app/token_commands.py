@@ -9,12 +9,11 @@ from typing import Any
 import click
 import httpx
 
-from verdicts.list_holders import no_cluster
+from verdicts.commands import DAY_MS, DAYS
+from verdicts.list_holders import Refused, no_cluster, token_in
 from verdicts.names import shown
 from verdicts.store import Misconfigured, Unavailable, open_store
 from verdicts.tokens import KIND, ROLES, BadToken, described, issue, revoke, rotate
-
-DAY_MS = 86_400_000
 
 
 @click.group()
@@ -35,14 +34,15 @@ def tokens(context: click.Context, url: str | None, token_file: Path | None, sto
             )
     if url is not None and (token_file is None or store_url is not None):
         raise click.UsageError("expected --url with --token-file, or --store alone")
-    context.obj = _Remote(url, token_file.read_text().strip()) if url and token_file else _Direct(store_url or "")
+    with _told():
+        context.obj = _Remote(url, token_in(token_file)) if url and token_file else _Direct(store_url or "")
     context.call_on_close(context.obj.close)
 
 
 @tokens.command("issue")
 @click.option("--role", type=click.Choice(ROLES), required=True)
 @click.option("--name", required=True, help="The resolver, or whom it is for.")
-@click.option("--days", type=click.FloatRange(0, min_open=True), help="Until it expires; without, until it is revoked.")
+@click.option("--days", type=DAYS, help="Until it expires; without, until it is revoked.")
 @click.option("--note", default="")
 @click.pass_obj
 def issue_(holder: "_Remote | _Direct", role: str, name: str, days: float | None, note: str) -> None:
@@ -62,7 +62,7 @@ def list_(holder: "_Remote | _Direct") -> None:
 
 @tokens.command("rotate")
 @click.argument("id")
-@click.option("--grace", type=click.FloatRange(0), default=0, help="Hours that the old token stays good.")
+@click.option("--grace", type=click.FloatRange(0, 876_000), default=0, help="Hours that the old token stays good.")
 @click.pass_obj
 def rotate_(holder: "_Remote | _Direct", id: str, grace: float) -> None:
     """Print the successor of token ID."""
@@ -117,7 +117,7 @@ def _told() -> Iterator[None]:
     """What goes wrong in the block is the command's error."""
     try:
         yield
-    except (BadToken, ValueError, Unavailable, Misconfigured, OSError) as error:
+    except (BadToken, Refused, ValueError, Unavailable, Misconfigured, OSError) as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -125,8 +125,7 @@ class _Direct:
     """A store that is there: one that a mistyped path made would hold tokens that nobody knows."""
 
     def __init__(self, url: str) -> None:
-        with _told():
-            self._store = open_store(url)
+        self._store = open_store(url)
 
     def close(self) -> None:
         self._store.close()

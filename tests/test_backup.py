@@ -139,6 +139,10 @@ def test_the_commands_back_up_ask_and_restore(tmp_path: Path) -> None:
     said = CliRunner().invoke(main, ["store", "--store", old, "backup", file, "--no-models"])
     assert said.exit_code == 0 and "4 documents of epoch 2, 0 models" in said.output
     assert (tmp_path / "b.tgz").stat().st_mode & 0o077 == 0
+    mistyped = tmp_path / "modles"
+    said = CliRunner().invoke(main, ["store", "--store", old, "backup", f"{file}.2", "--registry", str(mistyped)])
+    assert said.exit_code == 1 and f"{mistyped}: no such folder" in said.output and not mistyped.exists()
+    assert not Path(f"{file}.2").exists()
     refused = CliRunner().invoke(main, ["store", "--store", new, "restore", file, "--no-models"], input="n\n")
     assert refused.exit_code == 1 and "4 documents and 0 models?" in refused.output
     done = CliRunner().invoke(main, ["store", "--store", new, "restore", file, "--no-models", "--yes"])

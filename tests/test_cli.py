@@ -118,6 +118,10 @@ def test_an_unknown_token_is_named(tmp_path: Path) -> None:
             "http_options: {}\napplications: [{deployments: [{name: X, ray_actor_options: {num_gpu: 1}}]}]\n",
             "X, ray_actor_options: unknown key 'num_gpu'",
         ),
+        (
+            "http_options: {}\napplications: [{deployments: [{num_replicas: 1}]}]\n",
+            "deployments: {'num_replicas': 1}: expected a name",
+        ),
     ],
     ids=[
         "no YAML",
@@ -129,6 +133,7 @@ def test_an_unknown_token_is_named(tmp_path: Path) -> None:
         "half TLS",
         "typo",
         "typo of GPUs",
+        "no name",
     ],
 )
 def test_a_bad_configuration_is_refused_before_ray_starts(tmp_path: Path, text: str, says: str) -> None:
@@ -136,3 +141,45 @@ def test_a_bad_configuration_is_refused_before_ray_starts(tmp_path: Path, text: 
     file.write_text(text)
     result = CliRunner().invoke(main, ["serve", str(file)])
     assert result.exit_code == 1 and str(file) in result.output and says in result.output
+
+
+@pytest.mark.parametrize("command", [["lists", "show"], ["tokens", "list"]])
+def test_what_a_file_refuses_is_told_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    (tmp_path / ".verdict" / "tokens" / "admin").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 1 and result.output.startswith("Error: ") and ".verdict/tokens/admin" in result.output
+
+
+@pytest.mark.parametrize("command", [["lists", "show"], ["tokens", "list"]])
+@pytest.mark.parametrize("content", [b"\xff\xfe", "t\u00f6ken\n".encode(), b"one\ntwo\n", b""])
+def test_a_file_that_holds_no_token_is_named(tmp_path: Path, command: list[str], content: bytes) -> None:
+    file = tmp_path / "token"
+    file.write_bytes(content)
+    result = CliRunner().invoke(
+        main, [command[0], "--url", "http://127.0.0.1:1", "--token-file", str(file), command[1]]
+    )
+    assert result.exit_code == 1 and f"{file}: expected a token alone" in "".join(result.output.splitlines())
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["lists", "add", "blocklist", "a.org"],
+        ["tokens", "issue", "--role", "viewer", "--name", "a"],
+        ["store", "reconcile"],
+    ],
+)
+def test_days_beyond_any_calendar_are_refused(tmp_path: Path, command: list[str]) -> None:
+    store = ["--store", f"sqlite://{tmp_path}/v.db"]
+    result = CliRunner().invoke(main, [command[0], *store, *command[1:], "--days", "1e300"])
+    assert result.exit_code == 2 and "36500" in result.output
+
+
+@pytest.mark.parametrize("command", [["promote", "a"], ["rollback"]])
+def test_a_registry_that_is_not_there_is_named_and_not_made(tmp_path: Path, command: list[str]) -> None:
+    registry = tmp_path / "modles"
+    result = CliRunner().invoke(main, ["models", *command, "--registry", str(registry)])
+    assert result.exit_code == 1 and f"{registry}: no such folder" in result.output and not registry.exists()

@@ -12,9 +12,18 @@ import pytest
 import trustme
 import yaml
 
-from serve_app.cluster import DRAIN_S, LEAST_FILES, SERVE_YAML, SESSIONS, check_values, configuration, forget_sessions
+from serve_app.cluster import (
+    DRAIN_S,
+    LEAST_FILES,
+    SERVE_YAML,
+    SESSIONS,
+    check_values,
+    configuration,
+    forget_sessions,
+    ingress_requests,
+)
 from serve_app.commands import serve
-from serve_app.environment import MAX_DIRECTORY
+from serve_app.environment import MAX_DIRECTORY, MAX_REQUESTS
 from serve_app.foreground import Refused, check_tls, checked, taken, wanted
 from serve_app.local import ports
 from serve_app.settings import BadSettings
@@ -60,6 +69,14 @@ def test_a_value_that_serve_does_not_take_is_named(
     assert said in str(caught.value)
 
 
+def test_deployments_that_are_no_list_are_named() -> None:
+    found = configuration()
+    found["applications"][0]["deployments"] = None  # a key with nothing behind it
+    assert ingress_requests(found) == MAX_REQUESTS
+    with pytest.raises(BadSettings, match="deployments: Input should be a valid list"):
+        check_values(found)
+
+
 def test_the_yaml_that_is_shipped_is_taken() -> None:
     check_values(configuration())
 
@@ -72,7 +89,8 @@ def test_a_queue_without_end_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "host, port, said", [("127.0.0.1", 70_000, "1 to 65535"), ("192.0.2.1", 80, "for the cluster")]
+    "host, port, said",
+    [("127.0.0.1", 70_000, "1 to 65535"), ("127.0.0.1", 0, "1 to 65535"), ("192.0.2.1", 80, "for the cluster")],
 )
 def test_a_port_or_host_that_cannot_be_is_named(host: str, port: int, said: str) -> None:
     with pytest.raises(ports.PortBusy, match=f"port {port} on {host}.*{said}.*--port"):

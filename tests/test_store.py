@@ -1,11 +1,23 @@
 """One contract, two stores: what holds of the embedded store holds of Elasticsearch (contract 4)."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.stores import BOOT, MINUTE, around, now, observation, promise, records, settled
+from tests.stores import (
+    BOOT,
+    MINUTE,
+    SQLITE_ONLY,
+    around,
+    now,
+    observation,
+    promise,
+    records,
+    settled,
+    sqlite_url,
+)
 from verdicts.store import Conflict, Document, Filter, Misconfigured, Promise, Store, Unavailable, open_store
 
 Make = Callable[..., Store]
@@ -556,6 +568,21 @@ def test_forgetting_removes_a_kind_with_its_history_and_nothing_else(store: Stor
     assert store.epoch() == epoch
     store.commit([Document("incident", "new", {})], "verdict")
     assert [document.key for document in store.scan("incident")] == ["new"]
+
+
+@SQLITE_ONLY
+def test_a_file_is_for_its_owner_alone(store: Store, tmp_path: Path) -> None:
+    row = observation()
+    store.append(records([row]), [promise([row])])
+    modes = {path.name: oct(path.stat().st_mode & 0o777) for path in tmp_path.glob("verdict.db*")}
+    assert len(modes) == 4 and set(modes.values()) == {"0o600"}, modes
+
+
+@SQLITE_ONLY
+def test_a_folder_that_cannot_be_is_unavailable(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(Unavailable, match=f"store {tmp_path}/file/verdict.db: "):
+        open_store(sqlite_url(tmp_path / "file")).initialise()
 
 
 def test_a_decision_is_never_forgotten(store: Store) -> None:

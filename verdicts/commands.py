@@ -12,7 +12,7 @@ from typing import IO
 import click
 
 from verdicts import list_formats
-from verdicts.list_holders import CHUNK, Direct, Holder, Refused, Remote
+from verdicts.list_holders import CHUNK, Direct, Holder, Refused, Remote, token_in
 from verdicts.lists import BadEntry
 from verdicts.policy import LIST_NAMES
 from verdicts.progress import bar, interruptible, told_of
@@ -21,6 +21,7 @@ from verdicts.store import BatchState, Conflict, Misconfigured, Store, Unavailab
 
 HOME_URL, HOME_TOKEN, HOME_STORE = "http://127.0.0.1:8053", Path(".verdict/tokens/admin"), Path(".verdict/verdict.db")
 DAY_MS = 86_400_000
+DAYS = click.FloatRange(0, 36_500, min_open=True)  # what lies further ahead no calendar here can print
 ALLOWED = "benign"  # the list whose names pass, also in the forms that can say so
 TOLD = 20  # rows that were left out, on the terminal
 
@@ -43,10 +44,10 @@ def lists(context: click.Context, url: str | None, token_file: Path | None, stor
             raise click.UsageError(
                 f"{token_file} is not there: name a cluster with --url and --token-file, or a --store"
             )
-    if url is not None and token_file is not None:
-        context.obj = Remote(url, token_file.read_text().strip())
-    else:
-        with told():
+    with told():
+        if url is not None and token_file is not None:
+            context.obj = Remote(url, token_in(token_file))
+        else:
             context.obj = Direct(store_url or "", getpass.getuser(), _now())
     context.call_on_close(context.obj.close)
 
@@ -58,7 +59,7 @@ _FORM = click.option(
     "--form", type=click.Choice(("auto", *list_formats.FORMS)), default="auto", help="How FILE is written."
 )
 _NOTE = click.option("--note", default="", help="Why; it stands in the history.")
-_DAYS = click.option("--days", type=click.FloatRange(0, min_open=True), help="Until the entries expire.")
+_DAYS = click.option("--days", type=DAYS, help="Until the entries expire.")
 
 
 @lists.command()
@@ -238,7 +239,7 @@ def check(url: str) -> None:
 
 
 @store.command(short_help="Compare what resolvers reported with what is stored.")
-@click.option("--days", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True, help="How far back.")
+@click.option("--days", type=DAYS, default=1.0, show_default=True, help="How far back.")
 @click.option("--all", "every", is_flag=True, help="A line for complete batches too.")
 @click.pass_obj
 def reconcile(url: str, days: float, every: bool) -> None:

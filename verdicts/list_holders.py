@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import httpx
@@ -31,6 +32,14 @@ class Refused(Exception):
 def no_cluster(url: httpx.URL, error: httpx.ConnectError) -> str:
     """What to say where nothing listens."""
     return f"{url}: no cluster answers there ({error}); start `verdict up`, or name another with --url"
+
+
+def token_in(file: Path) -> str:
+    """The token of a cluster that a file holds. Raises `Refused`, OSError."""
+    text = file.read_text(errors="replace").strip()
+    if not text.isascii() or len(text.split()) != 1:
+        raise Refused(f"{file}: expected a token alone, as `verdict tokens issue` prints it")
+    return text
 
 
 class Holder(Protocol):

@@ -58,6 +58,8 @@ def check(ports: Iterable[Wanted]) -> None:
 
 def trouble_with(port: int, kind: socket.SocketKind = socket.SOCK_STREAM, host: str = LOOPBACK) -> str | None:
     """Why this port cannot be bound, or None."""
+    if port == 0:  # the kernel would choose one, which nobody is told
+        return "expected 1 to 65535"
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind) as probe:
         if kind == socket.SOCK_STREAM:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of the last run may linger

@@ -41,7 +41,10 @@ class SqliteStore(LogWrites, LogReads, State):
 
     def initialise(self) -> None:
         """Create the file and its tables; harmless when they are there."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Unavailable(f"store {self.path}: {error}") from error
         with self._write_lock:
             self._open_writer(create=True)
 
@@ -111,8 +114,13 @@ class SqliteStore(LogWrites, LogReads, State):
         if self._writer_connection is None:
             if not create and not self.path.exists():
                 raise Unavailable(f"store {self.path}: no such file; `verdict store init` creates it")
-            if self._lock_file is None:  # an opening that failed (a full disk) left us the lock
-                self._take_lock()
+            try:
+                if self._lock_file is None:  # an opening that failed (a full disk) left us the lock
+                    self._take_lock()
+                # For its owner alone, as the spool: it holds who asked for what. Its WAL gets this mode from SQLite.
+                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            except OSError as error:
+                raise Unavailable(f"store {self.path}: {error}") from error
             connection = self._connect(create=True)
             migrate(connection)
             connection.execute("PRAGMA synchronous = FULL")
