@@ -6,14 +6,18 @@ broken, among the exceptions of its report.
 """
 
 import logging
+import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import gevent
 from locust import events
-from locust.runners import STATE_RUNNING, WorkerRunner
+from locust.runners import STATE_RUNNING, MasterRunner, WorkerRunner
 
+from loadtest.arguments import count, first_word, not_negative, positive, share
+from loadtest.driver import server_address
 from loadtest.judging import Expectation
 from loadtest.populations import read_names
 from loadtest.profiles import Profile, flat
@@ -56,10 +60,10 @@ def _options(parser: Any) -> None:
     parser.set_defaults(web_host="127.0.0.1")  # the page has no password, and sends traffic wherever it is told
     fixed("--token-file", default="", env_var="VERDICT_TOKEN_FILE", help="resolver's token for the wire")
     option("--dns", default="127.0.0.1:1053", env_var="VERDICT_DNS", help="ADDRESS:PORT of the resolver")
-    option("--frame", type=int, default=256, help="names a frame")
-    option("--budget-ms", type=int, default=1000, help="how long a frame may take")
-    option("--pace", type=float, default=0.0, help="seconds between the starts of a user's requests")
-    fixed("--names", type=int, default=20_000, help="benign names in the population")
+    option("--frame", type=count, default=256, help="names a frame")
+    option("--budget-ms", type=count, default=1000, help="how long a frame may take")
+    option("--pace", type=not_negative, default=0.0, help="seconds between the starts of a user's requests")
+    fixed("--names", type=count, default=20_000, help="benign names in the population")
     fixed("--benign", default="", help="file of benign names to use instead of made ones")
     fixed("--malicious", default="", help="file of malicious names to use instead of made ones")
     fixed("--seed", type=int, default=0, help="of the traffic")
@@ -72,26 +76,41 @@ def _options(parser: Any) -> None:
         env_var="VERDICT_DASHBOARD_PASSWORD_FILE",
         help="its first word logs in",
     )
-    option("--max-failed", type=float, default=0.01, help="share of failed requests that ends the run")
-    option("--max-p99-ms", type=float, default=1000.0, help="99th percentile that ends the run")
+    option("--max-failed", type=share, default=0.01, help="share of failed requests that ends the run")
+    option("--max-p99-ms", type=positive, default=1000.0, help="99th percentile that ends the run")
     option("--shape-users", type=int, default=0, help="most users of a shape, instead of its own number")
-    option("--shape-seconds", type=float, default=0.0, help="how long a shape lasts, instead of its own time")
+    option("--shape-seconds", type=not_negative, default=0.0, help="how long a shape lasts, instead of its own time")
     fixed("--remote", action="store_true", help="the resolver is elsewhere, and its owner agrees")
     option("--max-requests", type=int, default=0, help="end the run when so many were made (0: never)")
-    option("--min-rps", type=float, default=0.0, help="requests a second the run must reach")
+    option("--min-rps", type=not_negative, default=0.0, help="requests a second the run must reach")
 
 
 def _prepare(environment: Any, **_: Any) -> None:
-    """Make the traffic once for all users and runs."""
+    """Make the traffic once for all users and runs; what cannot be read is refused before any of them begins."""
     options = environment.parsed_options
     files = {"benign_file": options.benign, "malicious_file": options.malicious}
-    profile = flat(Profile(rate=1000, benign=options.names, clients=500, **files))
-    environment.world = world(profile, options.seed)
+    try:
+        server_address(options.dns, options.remote)
+        if not isinstance(environment.runner, MasterRunner):  # whose workers ask
+            environment.token, environment.password = map(
+                _secret, (options.token_file, options.dashboard_password_file)
+            )
+        profile = flat(Profile(rate=1000, benign=options.names, clients=500, **files))
+        environment.world = world(profile, options.seed)
+        environment.listed = frozenset(read_names(options.listed)) if options.listed else frozenset()
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
     environment.traffic = queries(profile, options.seed, made=environment.world)
-    environment.listed = frozenset(read_names(options.listed)) if options.listed else frozenset()
     environment.line = ""  # the verdict of the last run
     environment.crew = Crew()  # of the last run
     environment.watched = None  # the run that is going on
+    # What is to last a time begins now: gevent's clock stands while the names are read, and a run would be over sooner.
+    gevent.get_hub().loop.update_now()
+
+
+def _secret(file: str) -> str:
+    return first_word(Path(file)) if file else ""
 
 
 def _begin(environment: Any, **_: Any) -> None:
@@ -170,4 +189,6 @@ def _figures(environment: Any) -> Figures:
     errors = sorted(environment.stats.errors.values(), key=lambda e: -e.occurrences)[:3]
     words = tuple(f"{error.occurrences}x {str(error.error)[:80]}" for error in errors)
     p99 = float(total.get_response_time_percentile(0.99) or 0)
-    return Figures(total.num_requests, total.num_failures, p99, total.total_rps, words, environment.crew.lost)
+    runner = environment.runner
+    busy = bool(runner.cpu_warning_emitted or runner.worker_cpu_warning_emitted)
+    return Figures(total.num_requests, total.num_failures, p99, total.total_rps, words, environment.crew.lost, busy)

@@ -18,14 +18,12 @@ import random
 import socket
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from locust import FastHttpUser, User, constant, constant_pacing, task
 from locust.exception import StopUser
 
 from loadtest import locust_runs, panel_session
-from loadtest.arguments import first_word
 from loadtest.driver import server_address, source_address
 from loadtest.judging import problem
 from loadtest.traffic import Query
@@ -52,8 +50,14 @@ class _Wire(FastHttpUser):  # type: ignore[misc]
         options = self.environment.parsed_options
         self.wait_time = (lambda: 0.0) if options.pace == 0 else constant_pacing(options.pace).__get__(self)
         self.fixed = {"Verdict-Budget-Ms": str(options.budget_ms)}
-        if options.token_file:
-            self.fixed["Authorization"] = "Bearer " + first_word(Path(options.token_file))
+        if self.environment.token:
+            self.fixed["Authorization"] = "Bearer " + self.environment.token
+        _check_host(self.host)
+
+
+def _check_host(host: str | None) -> None:
+    if not (host or "").startswith(("http://", "https://")):
+        raise StopUser(f"host {host!r}: expected http://ADDRESS:PORT")
 
 
 def _judge(answer: Any, found: str) -> None:
@@ -137,12 +141,10 @@ class Analyst(FastHttpUser):  # type: ignore[misc]
     wait_time = constant(5)
 
     def on_start(self) -> None:
-        file = self.environment.parsed_options.dashboard_password_file
+        _check_host(self.host)
         self.cookie = ""
-        if file:
-            answer = self.client.get(
-                "/login", params={"token": first_word(Path(file))}, name="/login", allow_redirects=False
-            )
+        if password := self.environment.password:
+            answer = self.client.get("/login", params={"token": password}, name="/login", allow_redirects=False)
             if answer.status_code != 302:  # 0: nothing listens; the request itself is counted as failed
                 raise StopUser(f"log-in answered {answer.status_code}, expected 302")
             self.cookie = (answer.headers or {}).get("set-cookie", "").partition(";")[0]

@@ -22,6 +22,7 @@ class Figures(NamedTuple):
     rps: float
     errors: tuple[str, ...] = ()  # the most frequent ones, in words
     lost: int = 0  # workers that went away before the end
+    busy: bool = False  # locust, or a worker of it, used more than nine tenths of a core
 
 
 class Crew:
@@ -68,4 +69,6 @@ def verdict(limits: Limits, figures: Figures) -> str:
     """The last line of a run: HELD or BROKEN, and why."""
     found = broken(limits, figures, final=True)
     head = f"{figures.requests} requests, {figures.failures} failed, p99 {figures.p99_ms:.0f} ms, {figures.rps:.1f}/s"
+    if figures.busy:
+        head += "; locust itself was busy (over 90 % of a core): it could ask no more, and part of each wait is its own"
     return f"BROKEN: {'; '.join(found)} [{head}]" if found else f"HELD: {head}"

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import signal
 import subprocess
@@ -62,6 +63,11 @@ def test_a_run_without_requests_is_broken() -> None:
 @pytest.mark.parametrize("name", ["failed_share", "p99_ms", "min_rps"])
 def test_a_limit_that_is_no_number_holds_nothing(name: str) -> None:
     assert verdict(Limits()._replace(**{name: math.nan}), Figures(200, 0, 5, 50)).startswith("BROKEN")
+
+
+@pytest.mark.parametrize("p99_ms", [5, 5000])
+def test_a_verdict_says_that_locust_itself_was_the_limit(p99_ms: float) -> None:
+    assert "locust itself was busy" in verdict(Limits(), Figures(200, 0, p99_ms, 50, busy=True))
 
 
 def test_the_last_line_says_held() -> None:
@@ -158,6 +164,42 @@ def test_the_wire_users_judge_a_cluster(user: str) -> None:
     with cluster() as host:
         done = run_locust(user, "--host", host, "--frame", "16")
     assert done.returncode == 0 and "HELD:" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_run_lasts_as_long_as_it_is_told_however_long_its_names_take_to_read(tmp_path: Path) -> None:
+    """gevent's clock stands meanwhile: of a run of four seconds whose names took six, two tenths were left."""
+    names = tmp_path / "names"
+    os.mkfifo(names)
+    writer = subprocess.Popen(["sh", "-c", f"sleep 6; seq -f n%g.example-shop.com 50 > {names}"])
+    with cluster() as host:
+        more = ["--max-requests", "0", "--frame", "8", "--benign", str(names)]
+        done = run_locust("Frames", "--host", host, "-t", "4s", "--pace", "0.5", *more)
+    writer.wait()
+    found = re.search(r"HELD: (\d+) requests", done.stdout)
+    assert found and int(found[1]) >= 5 * 5, done.stdout + done.stderr  # of 5 users with 8 each
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--token-file", "/no/such/token"], "/no/such/token"),
+        (["--token-file", "/dev/null"], "/dev/null: empty, expected a token"),
+        (["--benign", "/no/such/names"], "/no/such/names"),
+        (["--listed", "/dev/null"], "/dev/null: expected names"),
+        (["--dns", "localhost:1053"], "server 'localhost:1053': expected ADDRESS:PORT"),
+        (["--frame", "0"], "--frame: 0: expected a whole number from 1"),
+        (["--max-failed", "2"], "--max-failed: 2: expected a share from 0 to 1"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_before_the_run(arguments: list[str], said: str) -> None:
+    done = run_locust("Frames", "--host", "http://127.0.0.1:9", *arguments)
+    assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+def test_a_host_without_a_scheme_is_named() -> None:
+    """It was looked for in the DNS: `Name or service not known`."""
+    done = run_locust("Frames", "--host", "127.0.0.1:8053")
+    assert done.returncode == 1 and "host '127.0.0.1:8053': expected http://ADDRESS:PORT" in done.stderr
 
 
 def test_a_run_that_holds_says_so_and_writes_its_report(resolver: Resolver, tmp_path: Path) -> None:  # noqa: F811
