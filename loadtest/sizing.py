@@ -1,7 +1,7 @@
 """From clients to replicas: how many names a second a network asks the cluster for, and what that takes.
 
     verdict bench size --clients 1000000
-    verdict bench size --queries-per-second 22000000 --new 0.02
+    verdict bench size --queries-per-second 22000000 --new 0.02 --resolvers 3000
     python -m loadtest.sizing --write          the table of docs/sizing.md anew, from the present benchmarks
 
 Every cost comes from the reports in docs/benchmarks/, measured on the machine that they name; where yours differs,
@@ -9,13 +9,14 @@ measure there (`make bench ARGS="--only cluster,plugin,model"`) and ask again. d
 """
 
 import argparse
+import itertools
 import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from loadtest.arguments import positive, share
+from loadtest.arguments import count, positive, share
 from loadtest.profiles import HOURLY
 from loadtest.stats import Report, number, table
 
@@ -33,9 +34,11 @@ REPEATED = (
 BURST = 1.5  # seconds above the busiest hour's mean
 BUSY = 0.6  # of a core or a GPU that may be used at the peak; the rest is for the loss of a part
 ROW_BYTES = 142  # of a record in Elasticsearch, docs/store.md
-CORES = 2  # of the machine of the reports
 MODEL, MEASURED = "segments-2026-11e", "seed-2020"  # what serves, and what the cluster's benchmark ran
-FRAME = 256
+TRAFFIC = "5 % new"  # of the plugin's benchmark: as many new names as NEW
+SIZES = (1, 64, 256)  # names in a frame; the plugin's default holds no more than the last
+WAIT_S = 0.005  # that a frame waits for names while another is on its way, the plugin's default
+RESOLVER_CORES = 8  # of one CoreDNS, whose frames hold its own names alone
 SPARE = 1  # replicas more than the load needs, so that one may die
 
 
@@ -48,17 +51,27 @@ class Load(NamedTuple):
 
 
 class Costs(NamedTuple):
-    """Core seconds of one query in CoreDNS, of one name on its way through the cluster, and in the network."""
+    """Core seconds of one query in CoreDNS, of a frame on its way through the cluster by its number of names, and of a
+    name in the network."""
 
     query: float
-    path: float
+    frames: dict[int, float]
     network: float
+
+    def path(self, names: float) -> float:
+        """Of one name in a frame of so many."""
+        sizes = sorted(self.frames)
+        names = min(max(names, sizes[0]), sizes[-1])
+        low, high = next(pair for pair in itertools.pairwise(sizes) if names <= pair[1])
+        part = (names - low) / (high - low)
+        return (self.frames[low] + part * (self.frames[high] - self.frames[low])) / names
 
 
 class Need(NamedTuple):
     """What it takes. With GPUs the network's work is theirs and `cores` are those of the path."""
 
     load: Load
+    frame: float  # names
     resolver_cores: int
     cores: int
     gpus: int
@@ -70,6 +83,7 @@ class Need(NamedTuple):
             "queries/s, mean": number(self.load.queries),
             "queries/s, peak": number(self.load.peak),
             "names/s asked, peak": number(self.load.names),
+            "names a frame": number(self.frame),
             "cores of resolvers": f"{self.resolver_cores:,}",
             "cores of the cluster": f"{self.cores:,}",
             "GPUs": f"{self.gpus:,}" if self.gpus else "none",
@@ -89,19 +103,28 @@ def load_of(
 def costs(reports: Path = REPORTS) -> Costs:
     """What the reports measured. The cluster's shares its cores with the load driver, so this is on the safe side."""
     cluster, plugin, model = (Report.load(reports / f"{name}.json") for name in ("cluster", "plugin", "model"))
-    whole = CORES / _median(cluster, f"frames of {FRAME}: the cluster", "names/s")
-    measured = 1 / _median(model, f"{MEASURED}, batch of {FRAME}", "names/s")
-    served = 1 / _median(model, f"{MODEL}, batch of {FRAME}", "names/s")
-    return Costs(_median(plugin, "warm, with verdict", "CPU us/query") / 1e6, max(0.0, whole - measured), served)
+    measured = 1 / _median(model, f"{MEASURED}, batch of {SIZES[-1]}", "names/s")
+    served = 1 / _median(model, f"{MODEL}, batch of {SIZES[-1]}", "names/s")
+    cores = int(cluster.machine["cores"])  # all of them worked on it
+    frames = {}
+    for size in SIZES:
+        whole = cores / _median(cluster, f"frames of {size}: the cluster", "names/s")
+        frames[size] = size * max(0.0, whole - measured)
+    return Costs(_median(plugin, f"{TRAFFIC}, with verdict", "CPU us/query") / 1e6, frames, served)
 
 
-def need(load: Load, cost: Costs, gpu_names: float = 0.0) -> Need:
-    """What this load takes; `gpu_names` a second of one GPU, 0 for none."""
-    a_name = cost.path + (0 if gpu_names else cost.network)
+def need(load: Load, cost: Costs, gpu_names: float = 0.0, resolvers: int = 0) -> Need:
+    """What this load takes; `gpu_names` a second of one GPU, 0 for none; `resolvers`: processes of CoreDNS, 0 for one a
+    RESOLVER_CORES of theirs."""
+    resolver_cores = max(1, math.ceil(load.peak * cost.query / BUSY))
+    own = load.names / (resolvers or math.ceil(resolver_cores / RESOLVER_CORES))  # names a second of one resolver
+    frame = min(max(1.0, own * WAIT_S), SIZES[-1])
+    a_name = cost.path(frame) + (0 if gpu_names else cost.network)
     gpus = math.ceil(load.names / (gpu_names * BUSY)) + SPARE if gpu_names else 0
     return Need(
         load,
-        max(1, math.ceil(load.peak * cost.query / BUSY)),
+        frame,
+        resolver_cores,
         max(2, math.ceil(load.names * a_name / BUSY) + SPARE),
         gpus,
         load.queries * DAY_S,
@@ -117,10 +140,14 @@ def page_table(cost: Costs) -> str:
         ("a public resolver, 1.9 trillion queries a day", load_of(queries_a_second=1.9e12 / DAY_S)),
     ]
     costed = (
-        f"Costs: {cost.query * 1e6:.0f} us of a core a query in CoreDNS, {cost.path * 1e6:.0f} us a name on its way "
-        f"through the cluster, {cost.network * 1e6:.0f} us a name in `{MODEL}` on a CPU.\n"
+        f"Costs: {cost.query * 1e6:.0f} us of a core a query in CoreDNS; {_costs(cost.frames)} on its way through the "
+        f"cluster; {cost.network * 1e6:.0f} us a name in `{MODEL}` on a CPU.\n"
     )
     return table([need(load, cost).row(name) for name, load in networks]) + "\n\n" + costed
+
+
+def _costs(frames: dict[int, float]) -> str:
+    return ", ".join(f"{seconds * 1e3:.1f} ms a frame of {size}" for size, seconds in frames.items())
 
 
 def write(page: Path = PAGE, reports: Path = REPORTS) -> None:
@@ -148,6 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--queries-per-day", type=positive, default=QUERIES_A_DAY, help="of one client")
     parser.add_argument("--queries-per-second", type=positive, help="mean of the whole network, instead of clients")
     parser.add_argument("--new", type=share, default=NEW, help="share of queries for names nobody asked lately")
+    parser.add_argument("--resolvers", type=count, default=0, help="processes of CoreDNS (one for 8 cores of theirs)")
     parser.add_argument("--gpu-names", type=positive, default=0.0, help="names a second of one GPU, as measured")
     parser.add_argument("--write", action="store_true", help="write the table of docs/sizing.md anew instead")
     given = parser.parse_args(arguments)
@@ -155,7 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         write()
         return
     load = load_of(given.clients, given.queries_per_day, given.new, given.queries_per_second)
-    for what, value in need(load, costs(), given.gpu_names).row("").items():
+    for what, value in need(load, costs(), given.gpu_names, given.resolvers).row("").items():
         if value:
             print(f"{what:24}{value}")
 
