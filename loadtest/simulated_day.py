@@ -23,10 +23,10 @@ from loadtest.profiles import HOURLY
 
 DAY_S = 86_400
 NAMES = 200_000  # in the population, by Zipf
-TTL_S = 300  # of a verdict in the plugin's cache
+TTL_S = 86_400  # of a verdict in the plugin's cache, while the cluster is heard
 ONE_TIME = 0.05  # share of queries for names asked once
 FLOOD = (15 * 3600, 900, 6.0)  # start, seconds, times the mean of names asked: random labels that no cache has
-REPLICA = 8000.0  # names a second of one replica, docs/benchmarks.md
+REPLICA = 8000.0  # names a second of one replica: an assumption, of which `--mean` is a multiple
 LATENCY_S = 0.03  # of a name that need not queue: it waits for a batch, and is in one
 BUDGET_S = 1.0
 START_S = 20  # until a new replica is ready
