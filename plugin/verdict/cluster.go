@@ -261,7 +261,7 @@ func (c *cluster) checkOne(e *endpoint) {
 	}
 }
 
-// close gives the idle connections back once probes and checks have ended.
+// close gives the idle connections back once probes and checks have ended, and takes the breakers out of the metrics.
 func (c *cluster) close() {
 	c.mu.Lock()
 	c.closed = true
@@ -269,5 +269,6 @@ func (c *cluster) close() {
 	c.running.Wait()
 	for _, e := range c.endpoints {
 		e.client.CloseIdleConnections()
+		showBreaker(e.url, -1)
 	}
 }

@@ -54,6 +54,7 @@ func newEngine(config engineConfig, tlsConfig *tls.Config) (*engine, error) {
 	e.cluster.token.Store(&token)
 	for _, url := range config.urls() {
 		e.cluster.endpoints = append(e.cluster.endpoints, newEndpoint(url, tlsConfig, config.maxConcurrent+4))
+		showBreaker(url, 1)
 	}
 	e.framer = newFramer(config.frame, config.wait, config.maxConcurrent, e.ask, e.lookup)
 	e.reporter = newReporter(e.cluster, e.head, e.told)

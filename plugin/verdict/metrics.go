@@ -3,6 +3,7 @@ package verdict
 import (
 	"context"
 	"strconv"
+	"sync"
 	"sync/atomic"
 
 	"github.com/coredns/coredns/core/dnsserver"
@@ -46,6 +47,25 @@ var (
 	keptOctets     = gaugeVec("observations_kept_bytes", "Octets of reports not yet acknowledged.", "resolver")
 	keptBatches    = gaugeVec("observations_kept_batches", "Reports not yet acknowledged.", "resolver")
 )
+
+// breakersShown counts the engines that have an endpoint.
+var breakersShown = struct {
+	sync.Mutex
+	engines map[string]int
+}{engines: map[string]int{}}
+
+// showBreaker has an endpoint's breaker stand among the metrics, closed ones too, from the start of its first engine (1) to the end of its last
+// one (-1): whoever compares all of an instance's endpoints must find each, and none that nobody has any more.
+func showBreaker(url string, engines int) {
+	breakersShown.Lock()
+	defer breakersShown.Unlock()
+	if breakersShown.engines[url] += engines; breakersShown.engines[url] > 0 {
+		breakerOpen.WithLabelValues(url)
+		return
+	}
+	delete(breakersShown.engines, url)
+	breakerOpen.DeleteLabelValues(url)
+}
 
 func counterVec(name, help string, labels ...string) *prometheus.CounterVec {
 	return promauto.NewCounterVec(prometheus.CounterOpts{

@@ -155,3 +155,53 @@ func TestAnEngineThatEndsLeavesTheMetrics(t *testing.T) {
 		t.Errorf("gauges %v, %v left out after its end", gauges, open)
 	}
 }
+
+// TestEveryBreakerStandsInTheMetrics: an alert compares all endpoints of an instance. So one that never failed is among them, and one that
+// no engine has any more is not.
+func TestEveryBreakerStandsInTheMetrics(t *testing.T) {
+	failing, well := newStub(t), newStub(t)
+	failing.set(func() {
+		failing.fault = func(w http.ResponseWriter, _ *http.Request, _ func()) { http.Error(w, "", 500) }
+	})
+	shown := func(url string) (open float64, found bool) {
+		families, err := prometheus.DefaultGatherer.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, family := range families {
+			for _, one := range family.GetMetric() {
+				if strings.HasSuffix(family.GetName(), "breaker_open") && one.GetLabel()[0].GetValue() == url {
+					return one.GetGauge().GetValue(), true
+				}
+			}
+		}
+		return 0, false
+	}
+	var both [2]*engine // as for a moment in a reload
+	for i := range both {
+		e, err := newEngine(testConfig(t, failing.URL, well.URL), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		both[i] = e
+	}
+	for i := 0; both[0].cluster.endpoints[0].breaker.blocked() == reasonNone && i < 1000; i++ {
+		if fl, _, _ := both[0].framer.ask(fmt.Sprintf("n%d.example.org", i)); fl != nil {
+			<-fl.done
+		}
+	}
+	if open, _ := shown(failing.URL); open != 1 {
+		t.Errorf("%v engines leave the failing endpoint out, expected one", open)
+	}
+	if open, found := shown(well.URL); !found || open != 0 {
+		t.Errorf("the endpoint that is well: %v, found %t", open, found)
+	}
+	for i, e := range both {
+		e.close()
+		for _, url := range []string{failing.URL, well.URL} {
+			if open, found := shown(url); open != 0 || found != (i == 0) {
+				t.Errorf("after the end of engine %d: %v, found %t", i, open, found)
+			}
+		}
+	}
+}
