@@ -403,12 +403,31 @@ func TestFollower(t *testing.T) {
 			t.Error("expected only the new generation's verdict")
 		}
 	})
-	t.Run("a former generation is not believed again", func(t *testing.T) {
+	t.Run("a former generation is not believed again while the present one is heard", func(t *testing.T) {
 		f := fresh()
 		f.admit(frameOf("g2", 1, "example.com"), 0)
-		f.admit(frameOf("g1", 9, "stale.example.com"), 0)
-		if f.apply(ackOf("g1", 9, none, false), 0) || has(f.cache, "stale.example.com", 1) || !has(f.cache, "example.com", 1) {
-			t.Error("switched back")
+		for at := int64(1); at < int64(4*time.Minute); at += int64(presentSilent) / 2 {
+			f.admit(frameOf("g1", 9, "stale.example.com"), at)
+			if f.apply(ackOf("g1", 9, none, false), at) || has(f.cache, "stale.example.com", at) || !has(f.cache, "example.com", at) {
+				t.Fatalf("switched back after %s", time.Duration(at))
+			}
+			f.apply(ackOf("g2", 1, none, false), at)
+		}
+	})
+	t.Run("a cluster that went back to a former store is followed", func(t *testing.T) {
+		f := fresh()
+		f.apply(ackOf("g2", 7, none, false), 0)
+		at := int64(presentSilent)
+		if f.apply(ackOf("g1", 6, none, false), at-1) {
+			t.Error("followed at once")
+		}
+		if !f.apply(ackOf("g1", 6, none, false), at) {
+			t.Error("not followed when nobody spoke of the other store any more")
+		}
+		f.admit(frameOf("g1", 6, "example.com"), at)
+		f.admit(frameOf("g2", 8, "stale.example.com"), at+1)
+		if generation, epoch := f.position(); generation != "g1" || epoch != 6 || !has(f.cache, "example.com", at) || has(f.cache, "stale.example.com", at+1) {
+			t.Errorf("at %s %d; expected g1 6, its verdicts and no others", generation, epoch)
 		}
 	})
 }

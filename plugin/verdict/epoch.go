@@ -4,9 +4,15 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
-const retiredMost = 8 // former generations remembered, so that a stale replica does not switch back and forth
+const (
+	retiredMost = 8 // former generations remembered, so that a stale replica does not switch back and forth
+	// A former one is believed again when the present one has been silent for so long: then it is no stale replica's, but a cluster
+	// that went back to a store that it had left. Of one that is there each report hears.
+	presentSilent = 30 * time.Second
+)
 
 // follower keeps the cache in step with the cluster's epoch (contract 1). A frame's epoch only raises the floor;
 // what changed is told by acknowledgements, so the epoch that a batch carries is the one whose changes were applied.
@@ -19,6 +25,7 @@ type follower struct {
 	applied    uint64
 	heard      int64 // nanotime when an acknowledgement last said that applied is all there is
 
+	present atomic.Int64           // nanotime when anything of the present generation last came
 	model atomic.Pointer[string] // that scored the latest frame
 }
 
@@ -27,7 +34,7 @@ func (f *follower) admit(answer *frame, now int64) {
 	f.mu.RLock()
 	if answer.generation != f.generation {
 		f.mu.RUnlock()
-		if !f.enter(answer.generation, answer.epoch) {
+		if !f.enter(answer.generation, answer.epoch, now) {
 			return
 		}
 		f.mu.RLock()
@@ -36,6 +43,7 @@ func (f *follower) admit(answer *frame, now int64) {
 	if answer.generation != f.generation {
 		return
 	}
+	f.present.Store(now)
 	f.cache.raise(answer.epoch)
 	if known := f.model.Load(); answer.model != "" && answer.epoch >= f.cache.floor.Load() && (known == nil || *known != answer.model) {
 		model := answer.model // a copy: it would keep the whole frame
@@ -46,15 +54,18 @@ func (f *follower) admit(answer *frame, now int64) {
 	}
 }
 
-// enter begins a new generation with an empty cache; false for one that was left before.
-func (f *follower) enter(generation string, epoch uint64) bool {
+// enter begins a new generation with an empty cache; false for one that was left before while the present one is heard.
+func (f *follower) enter(generation string, epoch uint64, now int64) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if generation == f.generation {
 		return true
 	}
-	if slices.Contains(f.retired, generation) {
-		return false
+	if at := slices.Index(f.retired, generation); at >= 0 {
+		if now-f.present.Load() < int64(presentSilent) {
+			return false
+		}
+		f.retired = slices.Delete(f.retired, at, at+1)
 	}
 	if f.generation != "" {
 		log.Infof("The cluster's store is another one: generation %.40q after %.40q", generation, f.generation)
@@ -62,6 +73,7 @@ func (f *follower) enter(generation string, epoch uint64) bool {
 		f.retired = f.retired[max(0, len(f.retired)-retiredMost):]
 	}
 	f.generation, f.applied = generation, epoch
+	f.present.Store(now)
 	f.cache.clear(epoch)
 	return true
 }
@@ -69,12 +81,16 @@ func (f *follower) enter(generation string, epoch uint64) bool {
 // apply follows an acknowledgement. It tells whether the acknowledgement is as new as what is known, so that its
 // directives count.
 func (f *follower) apply(a *acknowledgement, now int64) bool {
-	if !f.enter(*a.Generation, *a.Epoch) {
+	if !f.enter(*a.Generation, *a.Epoch, now) {
 		return false
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if *a.Generation != f.generation || *a.Epoch < f.applied {
+	if *a.Generation != f.generation {
+		return false
+	}
+	f.present.Store(now)
+	if *a.Epoch < f.applied {
 		return false
 	}
 	if *a.Epoch >= f.cache.floor.Load() { // else a frame of another replica was ahead of it: something changed that it did not tell
