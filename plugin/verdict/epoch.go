@@ -26,7 +26,7 @@ type follower struct {
 	heard      int64 // nanotime when an acknowledgement last said that applied is all there is
 
 	present atomic.Int64           // nanotime when anything of the present generation last came
-	model atomic.Pointer[string] // that scored the latest frame
+	model   atomic.Pointer[string] // that scored the latest frame
 }
 
 // admit takes the verdicts of a frame into the cache, those of an older epoch or a former generation left out.

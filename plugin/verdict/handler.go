@@ -135,10 +135,8 @@ func (h *Handler) watch(q *query, c *capture, rcode int, err error) (*dns.Msg, i
 // watchLate records a query in monitor mode whose verdicts are not there yet. It does so beside the query, so that
 // nothing waits that is in front of it: neither a pipelined query nor another plugin's clock.
 func (h *Handler) watchLate(q *query, sent int) {
+	q.deadline = h.until(q)
 	late := q.later()
-	if late.deadline.IsZero() {
-		late.deadline = time.Now().Add(h.engine.config.timeout)
-	}
 	labels := h.counters.server(late.ctx)
 	h.engine.beside(func() {
 		defer late.release()
@@ -154,10 +152,7 @@ func (h *Handler) enforce(q *query, c *capture, rcode int, err error) (*dns.Msg,
 	var latency int64
 	if !q.own.landed() || !allLanded(q.found.targets) {
 		started := time.Now()
-		if q.deadline.IsZero() { // the name itself was known, its targets were not
-			q.deadline = started.Add(h.engine.config.timeout)
-		}
-		h.engine.awaitAll(&q.own, q.found.targets, q.deadline)
+		h.engine.awaitAll(&q.own, q.found.targets, h.until(q))
 		latency = waited(started)
 	}
 	d := decide(&q.own, q.found.targets, h.targetAll)
@@ -171,6 +166,15 @@ func (h *Handler) enforce(q *query, c *capture, rcode int, err error) (*dns.Msg,
 	}
 	h.note(q, d, sent, false, latency)
 	return captured(c, rcode, err)
+}
+
+// until is when a query that has its answer stops waiting: a timeout after it came, or, where its own verdict is there by now, after the
+// answer. Else a slow look-up would leave no time for the alias targets that it brought.
+func (h *Handler) until(q *query) time.Time {
+	if q.own.landed() {
+		return time.Now().Add(h.engine.config.timeout)
+	}
+	return q.deadline
 }
 
 // read reads the captured reply; it returns the rcode that the client gets if that is sent.

@@ -45,7 +45,9 @@ func (e *engine) await(j *judgement, deadline time.Time) {
 			j.reason, j.flight = reasonBreaker, nil
 		}
 	case <-timer.C:
-		j.reason, j.flight = reasonTimeout, nil
+		if !j.landed() {
+			j.reason, j.flight = reasonTimeout, nil
+		}
 	}
 }
 
