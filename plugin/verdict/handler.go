@@ -13,7 +13,7 @@ import (
 type Handler struct {
 	Next plugin.Handler
 	stanza
-	engine    *engine
+	engine    *engine // set before the first query
 	counters  counters
 	described atomic.Bool // metadata is on in this server block
 	traced    bool        // a plugin of this server block begins spans
@@ -23,14 +23,6 @@ var _ plugin.Handler = (*Handler)(nil)
 
 // Name implements plugin.Handler.
 func (h *Handler) Name() string { return pluginName }
-
-// use connects the handler to its engine, before the first query.
-func (h *Handler) use(e *engine) {
-	h.engine = e
-	if h.mode == modeEnforce {
-		e.enforcing.Store(true)
-	}
-}
 
 // ServeDNS implements plugin.Handler. It writes a reply, or passes on; never both.
 //

@@ -82,7 +82,7 @@ func newHarness(t testing.TB, s stanza) *harness {
 		"vetted.example":  listed("benign-list", "passthru", "vetted.example"),
 		"nx.example":      listed("blocklist", "refused", "nx.example"),
 	}
-	h.use(newTestEngine(t, testConfig(t, h.stub.URL)))
+	h.engine = newTestEngine(t, testConfig(t, h.stub.URL))
 	return h
 }
 

@@ -3,7 +3,10 @@ package verdict
 import (
 	"crypto/tls"
 	"fmt"
+	"slices"
 	"sync"
+
+	"github.com/coredns/caddy"
 )
 
 // registry holds the engines in use. A reload starts the new configuration before it stops the old one, so an
@@ -15,13 +18,25 @@ type registry struct {
 
 type shared struct {
 	engine *engine
-	users  int
+	uses   []use
 }
+
+// use is a stanza's of an engine.
+type use struct {
+	by   *corefile
+	mode mode
+}
+
+// corefile is what the stanzas of one Corefile have made so far.
+type corefile struct{ configs []engineConfig }
+
+// corefileKey is the key of a corefile in its caddy instance.
+type corefileKey struct{}
 
 var engines = registry{engines: make(map[engineConfig]*shared)}
 
 // acquire returns the engine of this configuration, started if it is the first use of it.
-func (r *registry) acquire(config engineConfig, tlsConfig *tls.Config) (*engine, error) {
+func (r *registry) acquire(by *corefile, config engineConfig, m mode, tlsConfig *tls.Config) (*engine, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s, ok := r.engines[config]
@@ -33,37 +48,49 @@ func (r *registry) acquire(config engineConfig, tlsConfig *tls.Config) (*engine,
 		s = &shared{engine: e}
 		r.engines[config] = s
 	}
-	s.users++
+	s.uses = append(s.uses, use{by, m})
+	s.follow()
 	return s.engine, nil
 }
 
-// release ends one use, and with the last one the engine.
-func (r *registry) release(config engineConfig) {
+// follow tells the engine whether any of its stanzas enforces.
+func (s *shared) follow() {
+	s.engine.enforcing.Store(slices.ContainsFunc(s.uses, func(u use) bool { return u.mode == modeEnforce }))
+}
+
+// release ends what Corefiles use, and the engines that nobody uses any more.
+func (r *registry) release(ended func(*corefile) bool) {
 	r.mu.Lock()
-	s, ok := r.engines[config]
-	last := false
-	if ok {
-		s.users--
-		if last = s.users == 0; last {
+	var unused []*engine
+	for config, s := range r.engines {
+		s.uses = slices.DeleteFunc(s.uses, func(u use) bool { return ended(u.by) })
+		if len(s.uses) == 0 {
 			delete(r.engines, config)
+			unused = append(unused, s.engine)
+		} else {
+			s.follow()
 		}
 	}
 	r.mu.Unlock()
-	if last { // without the lock: it takes as long as the reports' last try
-		s.engine.close()
+	for _, e := range unused { // without the lock: it takes as long as the reports' last try
+		e.close()
 	}
 }
 
-// closeAll ends every engine, for the end of the process: a reload that failed may have left a use behind.
-func (r *registry) closeAll() {
-	r.mu.Lock()
-	left := r.engines
-	r.engines = make(map[engineConfig]*shared)
-	r.mu.Unlock()
-	for _, s := range left {
-		s.engine.close()
+// releaseFailed ends what a Corefile has begun to use that did not start: caddy discards it without a word.
+func (r *registry) releaseFailed() {
+	var serving []*corefile
+	for _, instance := range caddy.Instances() {
+		instance.StorageMu.RLock()
+		one, _ := instance.Storage[corefileKey{}].(*corefile)
+		instance.StorageMu.RUnlock()
+		serving = append(serving, one)
 	}
+	r.release(func(by *corefile) bool { return !slices.Contains(serving, by) })
 }
+
+// closeAll ends every engine, for the end of the process.
+func (r *registry) closeAll() { r.release(func(*corefile) bool { return true }) }
 
 // conflict says where two stanzas share an engine but not what it is made of.
 func conflict(one, other engineConfig) error {

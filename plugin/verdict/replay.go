@@ -56,13 +56,11 @@ func NewReplay(file string, corefile io.Reader, wait time.Duration, url, token s
 	if err != nil {
 		return nil, plugin.Error(pluginName, err)
 	}
-	e, err := newEngine(s.engine, tlsConfig)
-	if err != nil {
-		return nil, plugin.Error(pluginName, err)
-	}
 	h := &Handler{stanza: s.stanza, counters: counters{zone: "."}}
 	h.Next = plugin.HandlerFunc(recordedAnswer)
-	h.use(e)
+	if h.engine, err = newEngine(s.engine, tlsConfig); err != nil {
+		return nil, plugin.Error(pluginName, err)
+	}
 	return &Replay{h}, nil
 }
 

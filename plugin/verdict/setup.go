@@ -27,21 +27,23 @@ func init() {
 	caddy.OnProcessExit = append(caddy.OnProcessExit, engines.closeAll)
 }
 
-// configured is the key of a Corefile's engine configurations in its caddy instance.
-type configured struct{}
-
 func setup(c *caddy.Controller) error {
 	s, err := parse(c)
 	if err != nil {
 		return plugin.Error(pluginName, err)
 	}
-	others, _ := c.Get(configured{}).([]engineConfig)
-	for _, other := range others {
+	all, ok := c.Get(corefileKey{}).(*corefile)
+	if !ok {
+		all = new(corefile)
+		c.Set(corefileKey{}, all)
+		c.OnRestartFailed(func() error { engines.releaseFailed(); return nil })
+	}
+	for _, other := range all.configs {
 		if err := conflict(s.engine, other); err != nil {
 			return plugin.Error(pluginName, err)
 		}
 	}
-	c.Set(configured{}, append(others, s.engine))
+	all.configs = append(all.configs, s.engine)
 	tlsConfig, err := tlsOf(s)
 	if err != nil {
 		return plugin.Error(pluginName, err)
@@ -56,17 +58,13 @@ func setup(c *caddy.Controller) error {
 	h := &Handler{stanza: s.stanza, counters: counters{zone: block.Zone}}
 	c.OnStartup(func() error {
 		h.counters.view, h.traced = block.ViewName, traced(block) // settled after every setup
-		e, err := engines.acquire(s.engine, tlsConfig)
-		if err != nil {
+		if h.engine, err = engines.acquire(all, s.engine, s.stanza.mode, tlsConfig); err != nil {
 			return plugin.Error(pluginName, err)
 		}
-		h.use(e)
 		return nil
 	})
 	c.OnShutdown(func() error {
-		if h.engine != nil {
-			engines.release(s.engine)
-		}
+		engines.release(func(by *corefile) bool { return by == all })
 		return nil
 	})
 	block.AddPlugin(func(next plugin.Handler) plugin.Handler {

@@ -152,22 +152,29 @@ func TestStanzasOfOneEngineMustAgree(t *testing.T) {
 func TestAnEngineSurvivesAReload(t *testing.T) {
 	s := newStub(t)
 	config := testConfig(t, s.URL)
-	before, err := engines.acquire(config, nil)
+	former, present := new(corefile), new(corefile)
+	before, err := engines.acquire(former, config, modeEnforce, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	after, err := engines.acquire(config, nil) // the new configuration starts first
+	after, err := engines.acquire(present, config, modeMonitor, nil) // the new configuration starts first
 	if err != nil {
 		t.Fatal(err)
 	}
-	engines.release(config) // then the old one stops
+	if said := before.head().Mode; said != "enforce" {
+		t.Errorf("reports say %s while one still enforces", said)
+	}
+	engines.release(func(by *corefile) bool { return by == former }) // then the old one stops
 	if before != after {
 		t.Error("another engine after the reload")
+	}
+	if said := after.head().Mode; said != "monitor" {
+		t.Errorf("reports say %s after a reload from enforce to monitor", said)
 	}
 	if _, _, why := after.question("example.net"); why != reasonNone {
 		t.Errorf("the engine answers %v after the reload", why)
 	}
-	engines.release(config)
+	engines.release(func(by *corefile) bool { return by == present })
 	if _, _, why := after.question("example.org"); why != reasonShutdown {
 		t.Errorf("the engine answers %v after its last use, expected shutdown", why)
 	}

@@ -45,7 +45,7 @@ func newTimed(t *testing.T, s stanza, takes time.Duration) *Handler {
 		m.Answer = []dns.RR{test.CNAME(r.Question[0].Name + " 60 IN CNAME cdn.example.net.")}
 		return dns.RcodeSuccess, w.WriteMsg(m)
 	})
-	h.use(e)
+	h.engine = e
 	return h
 }
 

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"strconv"
@@ -119,6 +120,81 @@ func TestAnEngineThatAReloadReplacesLeavesNothingBehind(t *testing.T) {
 	}
 	if last > first+reloads/2 {
 		t.Errorf("%d goroutines after the first reload, %d after %d", first, last, reloads)
+	}
+}
+
+// TestAReloadThatFailsLeavesNothingBehind: what it began to use is given up, and what serves goes on, however often it happens.
+func TestAReloadThatFailsLeavesNothingBehind(t *testing.T) {
+	c := newCluster(t)
+	var mu sync.Mutex
+	reports := map[string]int{} // by boot
+	judge := c.Config.Handler
+	c.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if _, after, ok := strings.Cut(string(body), `"boot":"`); ok {
+			mu.Lock()
+			reports[after[:32]]++
+			mu.Unlock()
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		judge.ServeHTTP(w, r)
+	})
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	corefile, ports := local(t, `.:1053 {
+    bind 127.0.0.1
+    verdict http://127.0.0.1:8000 {
+        token /etc/coredns/verdict.token
+        timeout 1000ms
+    }
+    forward . 192.0.2.1
+}
+`, c.URL)
+	s := start(t, corefile)
+	address := "127.0.0.1:" + ports["1053"]
+	answered(t, ask(t, s, "udp", address, "first.example.com."))
+	blocked := fmt.Sprintf("\n.:%d {\n    bind 127.0.0.1\n    whoami\n}\n", taken.Addr().(*net.TCPAddr).Port)
+	for turn, text := range []string{corefile, strings.Replace(corefile, "1000ms", "1001ms", 1), strings.Replace(corefile, "1000ms", "1002ms", 1)} {
+		if err := os.WriteFile(s.Args[2], []byte(text+blocked), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s.Process.Signal(reloadSignal)
+		for end := time.Now().Add(30 * time.Second); strings.Count(s.out.String(), "Restart failed") <= turn; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("no reload failed:\n%s", s.out.String())
+			}
+		}
+	}
+	answered(t, ask(t, s, "udp", address, "second.example.com."))
+	reported := func() int { // the engines that report while one of them does so four times
+		mu.Lock()
+		defer mu.Unlock()
+		clear(reports)
+		for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {
+			for _, n := range reports {
+				if n == 4 {
+					return len(reports)
+				}
+			}
+			mu.Unlock()
+			time.Sleep(10 * time.Millisecond)
+			mu.Lock()
+		}
+		return 0
+	}
+	if n := reported(); n != 1 {
+		t.Errorf("%d engines report after reloads that failed, expected the one that serves", n)
+	}
+	text := strings.Replace(corefile, "1000ms", "1003ms", 1)
+	if err := os.WriteFile(s.Args[2], []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reload(t, s, 1)
+	if n := reported(); n != 1 {
+		t.Errorf("%d engines report after one that did not, expected the new one", n)
 	}
 }
 
