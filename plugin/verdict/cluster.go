@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"hash/crc32"
@@ -114,7 +115,7 @@ func (c *cluster) ask(names []string) (*frame, error) {
 		}
 	}
 	if err == nil {
-		err = &failure{reason: c.blocked(), cause: errors.New("no endpoint may be asked")}
+		err = &failure{reason: cmp.Or(c.blocked(), reasonBreaker), cause: errors.New("no endpoint may be asked")} // it may have closed by now
 	}
 	return nil, err
 }

@@ -30,7 +30,8 @@ func (h *Handler) Name() string { return pluginName }
 func (h *Handler) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
 	q := h.begin(ctx, w, r)
 	if q == nil {
-		return plugin.NextOrFailure(h.Name(), h.Next, ctx, w, r)
+		// What is not judged is not judged by what is looked up for it either.
+		return plugin.NextOrFailure(h.Name(), h.Next, context.WithValue(ctx, captureKey{}, h), w, r)
 	}
 	if m, rcode, err := h.before(q); rcode != undecided {
 		return q.finish(m, rcode, err)
@@ -85,7 +86,7 @@ func (h *Handler) before(q *query) (*dns.Msg, int, error) {
 		started := time.Now()
 		h.engine.await(&q.own, q.deadline)
 		if q.own.verdict == nil && h.servfail {
-			return h.fail(q, waited(started))
+			return h.fail(q, decide(&q.own, nil, false), waited(started))
 		}
 	}
 	if v := q.own.verdict; v != nil && v.action != passthru {
@@ -153,8 +154,8 @@ func (h *Handler) enforce(q *query, c *capture, rcode int, err error) (*dns.Msg,
 		// Nothing to replace, or an NXDOMAIN, which stands.
 	case d.by != nil:
 		return h.act(q, d, latency)
-	case d.missing && h.servfail:
-		return h.fail(q, latency)
+	case d.missing != reasonNone && h.servfail:
+		return h.fail(q, d, latency)
 	}
 	h.note(q, d, sent, false, latency)
 	return captured(c, rcode, err)
@@ -169,9 +170,12 @@ func (h *Handler) until(q *query) time.Time {
 	return q.deadline
 }
 
-// read reads the captured reply; it returns the rcode that the client gets if that is sent.
+// read reads the captured reply; it returns the rcode that the client gets if that is sent, -1 where nothing is.
 func (h *Handler) read(q *query, c *capture, rcode int) int {
-	if c.reply == nil {
+	switch {
+	case c.reply == nil && !c.passed && plugin.ClientWrite(rcode):
+		return -1
+	case c.reply == nil:
 		return rcode
 	}
 	h.engine.read(q, c.reply)
@@ -191,8 +195,8 @@ func (h *Handler) act(q *query, d decision, latency int64) (*dns.Msg, int, error
 }
 
 // fail leaves the SERVFAIL of `on_error servfail` to the server: nothing was written.
-func (h *Handler) fail(q *query, latency int64) (*dns.Msg, int, error) {
-	h.note(q, decision{target: -1}, dns.RcodeServerFailure, false, latency)
+func (h *Handler) fail(q *query, d decision, latency int64) (*dns.Msg, int, error) {
+	h.note(q, d, dns.RcodeServerFailure, false, latency)
 	return nil, dns.RcodeServerFailure, nil
 }
 

@@ -207,6 +207,17 @@ func TestNothingCapturedLeavesRcodeAndErrorAlone(t *testing.T) {
 	}
 }
 
+func TestAQueryThatGetsNoReplyHasNoRcode(t *testing.T) {
+	for _, m := range []mode{modeMonitor, modeEnforce} {
+		h := newHarness(t, stanza{mode: m})
+		h.chain.silent = true // as *erratic* and others that drop
+		h.ask(t, query1("www.example.org", dns.TypeA))
+		eventually(t, "the row", func() bool {
+			return slices.Equal(h.stub.rows("www.example.org"), []string{"1 benign passthru model enforced=false  "})
+		})
+	}
+}
+
 func TestOddNames(t *testing.T) {
 	long := strings.Repeat(strings.Repeat("a", 63)+".", 3) + strings.Repeat("a", 61) + "."
 	for _, name := range []string{".", long, `\000\255\.\\.example.org.`, "a b.example.org.", "*.example.org."} {

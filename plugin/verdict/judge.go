@@ -1,6 +1,9 @@
 package verdict
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // maxWaiting bounds the queries that wait for a verdict: beyond it they fall back as `busy`.
 const maxWaiting = 16_384
@@ -63,13 +66,13 @@ func (e *engine) awaitAll(own *judgement, targets []judgement, deadline time.Tim
 type decision struct {
 	by      *verdict // whose action it is; nil: nobody's
 	target  int      // its index among the targets, -1 for the query's own
-	missing bool     // a verdict that could have acted is not there
+	missing reason   // why a verdict that could have acted is not there
 }
 
 // decide weighs the query's own verdict and those of its reply's alias targets. A vetted benign name stands whatever
 // it is an alias for. The model's verdict on a target only acts where all is set.
 func decide(own *judgement, targets []judgement, all bool) decision {
-	d := decision{target: -1, missing: own.verdict == nil}
+	d := decision{target: -1, missing: own.reason}
 	if v := own.verdict; v != nil {
 		if v.action != passthru {
 			d.by = v
@@ -83,7 +86,7 @@ func decide(own *judgement, targets []judgement, all bool) decision {
 		v := targets[i].verdict
 		switch {
 		case v == nil:
-			d.missing = true
+			d.missing = cmp.Or(d.missing, targets[i].reason)
 		case v.action != passthru && (all || v.source.listed()):
 			d.by, d.target = v, i
 			return d

@@ -17,7 +17,7 @@ import (
 var (
 	requestsTotal = counterVec("requests_total", "Queries judged, by what the verdict says and whether it was enforced.",
 		"server", "zone", "view", "tier", "action", "source", "enforced")
-	fallbacksTotal = counterVec("fallbacks_total", "Queries without a verdict in time, by reason.", "server", "zone", "view", "reason")
+	fallbacksTotal = counterVec("fallbacks_total", "Queries without a verdict in time, on their name or on an alias target, by reason.", "server", "zone", "view", "reason")
 	waitSeconds    = promauto.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: plugin.Namespace, Subsystem: pluginName, Name: "wait_seconds",
 		Help:    "Time that a reply waited for a verdict after the answer was there.",
@@ -128,7 +128,7 @@ func newServerCounters(of *dnsserver.Server, server, zone, view string) *serverC
 	return s
 }
 
-func (s *serverCounters) count(o *outcome) {
+func (s *serverCounters) count(o *outcome, missing reason) {
 	v := o.verdict
 	i := (int(v.tier)*len(actionNames)+int(o.action))*len(sourceNames) + int(v.source)
 	i *= 2
@@ -143,8 +143,8 @@ func (s *serverCounters) count(o *outcome) {
 		found = &made
 	}
 	(*found).Inc()
-	if o.reason != reasonNone {
-		s.fallbacks[o.reason].Inc()
+	if missing != reasonNone {
+		s.fallbacks[missing].Inc()
 	}
 	if o.latency > 0 {
 		s.wait.Observe(float64(o.latency) / 1e6)

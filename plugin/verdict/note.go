@@ -30,7 +30,7 @@ func (h *Handler) noteWith(c *serverCounters, m *values, q *query, d decision, r
 	}
 	qtype, now := q.r.Question[0].Qtype, wallOf(q.at)
 	h.engine.reporter.notes.note(q.own.hash, q.own.name, qtype, q.client, out, now, &q.found)
-	c.count(out)
+	c.count(out, d.missing)
 	if m != nil {
 		m.outcome, m.set = *out, true
 	}

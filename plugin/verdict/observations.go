@@ -12,7 +12,8 @@ import (
 
 const (
 	maxAddresses = 16
-	maxTargets   = 8
+	maxTargets   = 8  // in a report of a reply (contract 1)
+	maxJudged    = 16 // of a reply: resolvers follow no more than 10 to 13 aliases
 )
 
 // outcome is what became of one query, as the record of it says.

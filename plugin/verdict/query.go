@@ -33,7 +33,7 @@ type query struct {
 	out       outcome
 	name      [256]byte
 	addresses [maxAddresses]netip.Addr
-	targets   [maxTargets]judgement
+	targets   [maxJudged]judgement
 }
 
 var queries = sync.Pool{New: func() any { return new(query) }}

@@ -92,7 +92,7 @@ func (n *rows) begin(at uint32, hash uint32, qname string, key *rowKey, out *out
 	}
 	if found != nil {
 		s.addresses = found.appendAddresses(s.addresses)
-		for i := range found.targets {
+		for i := range min(len(found.targets), maxTargets) {
 			s.targets = append(s.targets, found.targets[i].name)
 		}
 	}

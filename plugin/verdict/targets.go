@@ -36,7 +36,7 @@ func (c *contents) appendAddresses(dst []netip.Addr) []netip.Addr {
 func (e *engine) read(q *query, reply *dns.Msg) {
 	q.found.reply = reply
 	for _, rr := range reply.Answer {
-		if name := targetOf(rr); name != "" && len(q.found.targets) < maxTargets {
+		if name := targetOf(rr); name != "" && len(q.found.targets) < maxJudged {
 			e.addTarget(q, name)
 		}
 	}

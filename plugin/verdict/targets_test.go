@@ -49,6 +49,34 @@ func TestTargets(t *testing.T) {
 			t.Errorf("got %s", summary(m))
 		}
 	})
+	t.Run("the last of a long chain", func(t *testing.T) {
+		h := newHarness(t, stanza{mode: modeEnforce})
+		h.Next = plugin.HandlerFunc(func(_ context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+			m, owner := new(dns.Msg).SetReply(r), r.Question[0].Name
+			for i := range 13 {
+				target := fmt.Sprintf("n%d.example.net.", i)
+				if i == 12 {
+					target = "x.blocked.example."
+				}
+				m.Answer = append(m.Answer, test.CNAME(owner+" 60 IN CNAME "+target))
+				owner = target
+			}
+			return dns.RcodeSuccess, w.WriteMsg(m)
+		})
+		if m, _ := h.ask(t, query1("www.example.org", dns.TypeA)); m.Rcode != dns.RcodeNameError {
+			t.Errorf("got %s", summary(m))
+		}
+		eventually(t, "a report of it with as many targets as a report may have", func() bool {
+			for _, b := range h.stub.sent() {
+				for _, r := range b.Rows {
+					if r.QName == "www.example.org" {
+						return len(r.Targets) == maxTargets
+					}
+				}
+			}
+			return false
+		})
+	})
 	t.Run("both are reported", func(t *testing.T) {
 		h := newHarness(t, stanza{mode: modeEnforce})
 		h.chain.aliases["www.example.org."] = test.CNAME("www.example.org. 60 IN CNAME x.blocked.example.")
@@ -84,7 +112,7 @@ func TestTheReportHasTheReplysContents(t *testing.T) {
 }
 
 func TestALookUpWithinAQueryIsNoQuery(t *testing.T) {
-	h := newHarness(t, stanza{mode: modeEnforce})
+	h := newHarness(t, stanza{mode: modeEnforce, except: []string{"own.example."}})
 	last := h.Next
 	h.Next = plugin.HandlerFunc(func(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
 		if strings.HasPrefix(r.Question[0].Name, "outer.") {
@@ -94,6 +122,10 @@ func TestALookUpWithinAQueryIsNoQuery(t *testing.T) {
 		}
 		return last.ServeDNS(ctx, w, r)
 	})
+	h.ask(t, query1("outer.own.example", dns.TypeA))
+	if h.stub.count("inner.example.org") != 0 {
+		t.Error("what an excepted name is an alias for was asked as a query")
+	}
 	h.ask(t, query1("outer.example.org", dns.TypeA))
 	if h.stub.count("inner.example.org") != 0 || h.stub.count("outer.example.org") != 1 {
 		t.Error("expected the outer name alone to be asked")

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"runtime"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -15,6 +16,7 @@ import (
 	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/plugin/test"
 	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 const upstreamTakes = 60 * time.Millisecond
@@ -218,5 +220,34 @@ func TestNoLockIsHeldAcrossARequest(t *testing.T) {
 	})
 	if frames.Load() != 1 || reports.Load() != 1 {
 		t.Errorf("%d frames, %d reports: expected the first ones to be still there", frames.Load(), reports.Load())
+	}
+}
+
+// TestATargetWithoutAVerdictIsAFallback: a query whose name was judged and whose alias target was not is among those that the alerts count.
+func TestATargetWithoutAVerdictIsAFallback(t *testing.T) {
+	for _, servfail := range []bool{false, true} {
+		zone := fmt.Sprintf("servfail-%t.example.", servfail)
+		synctest.Test(t, func(t *testing.T) {
+			h := newTimed(t, stanza{mode: modeEnforce, servfail: servfail}, time.Minute)
+			defer h.engine.close()
+			h.counters.zone = zone
+			known(h, "www.example.org")
+			h.ServeDNS(context.Background(), &udpWriter{}, query1("www.example.org", dns.TypeA))
+		})
+		families, err := prometheus.DefaultGatherer.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		counted := map[string]float64{}
+		for _, family := range families {
+			for _, one := range family.GetMetric() {
+				if labels := fmt.Sprint(one.GetLabel()); strings.HasSuffix(family.GetName(), "fallbacks_total") && strings.Contains(labels, zone) && one.GetCounter().GetValue() > 0 {
+					counted[one.GetLabel()[0].GetValue()] = one.GetCounter().GetValue()
+				}
+			}
+		}
+		if counted["timeout"] != 1 || len(counted) != 1 {
+			t.Errorf("on_error servfail %t: fallbacks %v, expected one timeout", servfail, counted)
+		}
 	}
 }
