@@ -14,6 +14,7 @@ const (
 	maxBatchOctets = 2 << 20  // of one batch; the cluster takes more, but a batch is also what is sent again
 	maxKeptOctets  = 64 << 20 // of all batches that are not acknowledged
 	maxAckOctets   = 4 << 20
+	maxDiscarded   = 1 << 31 // that one batch takes over: the cluster refuses one of more than 2^32 queries, and all that come after
 )
 
 // batch is one report, encoded but for the fields that are known only when it is sent.

@@ -202,14 +202,23 @@ func (e *engine) close() {
 	e.cluster.close()
 }
 
-// flush sends what was noted last, if the cluster takes it in time.
+// flush sends what was noted last, if the cluster takes it in time. It may be another endpoint that does.
 func (e *engine) flush() {
 	e.reporter.cut()
 	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
 	defer cancel()
-	if err := e.reporter.flush(ctx); err != nil {
-		octets, batches := e.reporter.pending()
-		log.Errorf("%d batches (%d octets) of reports are lost with this shutdown: %v", batches, octets, err)
+	err := e.reporter.flush(ctx)
+	for err != nil && e.reporter.unsaid() > 0 {
+		select {
+		case <-ctx.Done():
+			octets, batches := e.reporter.pending()
+			log.Errorf("%d batches (%d octets) of reports are lost with this shutdown: %v", batches, octets, err)
+			return
+		case <-time.After(flushPause):
+		}
+		if again := e.reporter.flush(ctx); again == nil || ctx.Err() == nil {
+			err = again // else only that the time is over
+		}
 	}
 }
 

@@ -16,8 +16,9 @@ const (
 	reportLimit  = 10 * time.Second // of one request: the cluster answers when the batch is on disk
 	retryPause   = 1 * time.Second
 	flushLimit   = 2 * time.Second // at shutdown
-	maxNotedRows = 65_536          // summed within a second; what would need more is discarded and counted
-	maxSpares    = 4               // buffers of maxBatchOctets kept for later batches
+	flushPause   = 200 * time.Millisecond
+	maxNotedRows = 65_536 // summed within a second; what would need more is discarded and counted
+	maxSpares    = 4      // buffers of maxBatchOctets kept for later batches
 )
 
 // reporter sends what queries became of: numbered batches, one at a time, kept until acknowledged, within a bound, the
@@ -58,8 +59,8 @@ func (r *reporter) cut() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.fresh()
-	now.discarded = r.carried
-	r.carried = 0
+	now.discarded = min(r.carried, maxDiscarded)
+	r.carried -= now.discarded
 	var hits uint64
 	r.notes.cut(func(noted *rows, discarded uint64) {
 		now.discarded += discarded
@@ -237,6 +238,16 @@ func (r *reporter) run(ctx context.Context) {
 		case <-time.After(max(retryPause, retryAfterOf(err))):
 		}
 	}
+}
+
+// unsaid is how many queries are in what is kept.
+func (r *reporter) unsaid() (queries uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, b := range r.kept {
+		queries += b.queries + b.discarded
+	}
+	return queries + r.carried
 }
 
 // pending is the octets and batches kept, for metrics.
