@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"net/http"
 	"strconv"
@@ -123,7 +124,9 @@ func (c *cluster) ask(names []string) (*frame, error) {
 // askOne asks one endpoint and tells its breaker. Slowness is told when it is noticed, not when the answer comes.
 func (c *cluster) askOne(ctx context.Context, e *endpoint, names []string, body []byte) (*frame, error) {
 	started, id := time.Now(), c.nextID()
-	late := time.AfterFunc(c.timeout, func() { c.failed(e, id, reasonTimeout, 0) })
+	late := time.AfterFunc(c.timeout, func() {
+		c.failed(e, &failure{request: id, reason: reasonTimeout, cause: fmt.Errorf("no answer within %s", c.timeout)})
+	})
 	answer, err := c.request(ctx, e, id, names, body)
 	inTime := late.Stop()
 	frameSeconds.WithLabelValues(e.url).Observe(time.Since(started).Seconds())
@@ -132,7 +135,7 @@ func (c *cluster) askOne(ctx context.Context, e *endpoint, names []string, body 
 	case why == reasonNone && inTime:
 		e.breaker.good()
 	case why != reasonNone && why != reasonShutdown && inTime:
-		c.failed(e, id, why, retryAfterOf(err))
+		c.failed(e, err)
 	}
 	framesTotal.WithLabelValues(e.url, resultOf(why, inTime)).Inc()
 	return answer, err
@@ -184,11 +187,12 @@ func retryAfterOf(err error) time.Duration {
 }
 
 // failed notes a bad request; where that opens the breaker, probing begins.
-func (c *cluster) failed(e *endpoint, id string, why reason, retryAfter time.Duration) {
-	if c.ctx.Err() != nil || !e.breaker.failed(why, retryAfter) {
+func (c *cluster) failed(e *endpoint, err error) {
+	why := reasonOf(err)
+	if c.ctx.Err() != nil || !e.breaker.failed(why, retryAfterOf(err)) {
 		return
 	}
-	log.Warningf("Endpoint %s is not asked any more: %s, last by request %s", e.url, why, id)
+	log.Warningf("Endpoint %s is not asked any more: %v", e.url, err)
 	breakerOpened.WithLabelValues(e.url, why.String()).Inc()
 	// Counted, not set: a reload may leave two engines with one endpoint, and an engine may end with its breaker open.
 	open := breakerOpen.WithLabelValues(e.url)
@@ -256,9 +260,8 @@ func (c *cluster) check() {
 func (c *cluster) checkOne(e *endpoint) {
 	ctx, cancel := context.WithTimeout(c.ctx, checkLimit)
 	defer cancel()
-	id := c.nextID()
-	if _, err := e.call(ctx, id, http.MethodGet, healthPath, *c.token.Load(), nil, errorBodyMost); err != nil {
-		c.failed(e, id, reasonError, 0)
+	if _, err := e.call(ctx, c.nextID(), http.MethodGet, healthPath, *c.token.Load(), nil, errorBodyMost); err != nil {
+		c.failed(e, &failure{reason: reasonError, cause: err})
 	}
 }
 

@@ -329,12 +329,21 @@ func TestTheTokenIsReadAgain(t *testing.T) {
 	config := testConfig(t, s.URL)
 	config.silent = true // no tick that reads it too
 	e := newTestEngine(t, config)
-	other := "other"
-	e.cluster.token.Store(&other)
-	e.tokenTime = time.Time{}
-	e.renewToken()
-	if got := *e.cluster.token.Load(); got != stubToken {
-		t.Errorf("token %q", got)
+	before, err := os.Stat(config.tokenFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, token := range []string{"another", stubToken} { // each written with the time of the first, as `cp -p` and `rsync -t` do
+		if err := os.WriteFile(config.tokenFile, []byte(token), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(config.tokenFile, before.ModTime(), before.ModTime()); err != nil {
+			t.Fatal(err)
+		}
+		e.renewToken()
+		if got := *e.cluster.token.Load(); got != token {
+			t.Errorf("token %q, expected %q", got, token)
+		}
 	}
 	for _, broken := range []string{"", "two words", "not-a-secret"} {
 		if err := os.WriteFile(config.tokenFile, []byte(broken), 0o600); err != nil {

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/plugin"
@@ -91,8 +92,8 @@ func parseExcept(c *caddy.Controller, s *settings) error {
 	}
 	for _, arg := range args {
 		zones := plugin.Host(arg).NormalizeExact()
-		if len(zones) == 0 {
-			return c.Errf("except: '%s' is no zone", arg)
+		if len(zones) == 0 || strings.Contains(arg, "*") || strings.ContainsFunc(arg, func(r rune) bool { return r >= utf8.RuneSelf }) {
+			return c.Errf("except: '%s': expected a zone, which is all below it too, as it is asked for (xn--...)", arg)
 		}
 		s.stanza.except = append(s.stanza.except, zones...)
 	}

@@ -27,7 +27,6 @@ type engine struct {
 	enforcing  atomic.Bool // any stanza's mode is enforce
 	answered   atomic.Bool // the cluster has answered at least once
 	waiting    atomic.Int64
-	tokenTime  time.Time
 	tokenFault string // why the token file could not be read the last time; told once
 
 	cancel  context.CancelFunc
@@ -40,13 +39,13 @@ type engine struct {
 
 // newEngine starts an engine. It fails where the token file cannot be used.
 func newEngine(config engineConfig, tlsConfig *tls.Config) (*engine, error) {
-	token, modified, err := readToken(config.tokenFile)
+	token, err := readToken(config.tokenFile)
 	if err != nil {
 		return nil, err
 	}
 	setWall()
 	ctx, cancel := context.WithCancel(context.Background())
-	e := &engine{config: config, cancel: cancel, tokenTime: modified}
+	e := &engine{config: config, cancel: cancel}
 	e.cache = newCache(config.capacity, config.unheard)
 	e.follower = &follower{cache: e.cache}
 	e.directives.Store(&directives{})
@@ -224,7 +223,7 @@ func (e *engine) flush() {
 
 // renewToken follows the token file, so that a token is replaced without a restart.
 func (e *engine) renewToken() {
-	token, modified, err := readToken(e.config.tokenFile)
+	token, err := readToken(e.config.tokenFile)
 	if err != nil {
 		if e.tokenFault != err.Error() {
 			e.tokenFault = err.Error()
@@ -233,29 +232,22 @@ func (e *engine) renewToken() {
 		return
 	}
 	e.tokenFault = ""
-	if modified.Equal(e.tokenTime) {
-		return
+	if token != *e.cluster.token.Swap(&token) {
+		log.Infof("%s has another token", e.config.tokenFile)
 	}
-	e.tokenTime = modified
-	e.cluster.token.Store(&token)
-	log.Infof("Read the token of %s again", e.config.tokenFile)
 }
 
-func readToken(path string) (string, time.Time, error) {
+func readToken(path string) (string, error) {
 	if path == "" {
-		return "", time.Time{}, errors.New("no token file: expected `token FILE`")
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", time.Time{}, fmt.Errorf("token file: %w", err)
+		return "", errors.New("no token file: expected `token FILE`")
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return "", time.Time{}, fmt.Errorf("token file: %w", err)
+		return "", fmt.Errorf("token file: %w", err)
 	}
 	token := strings.TrimSpace(string(text))
 	if token == "" || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return "", time.Time{}, fmt.Errorf("token file %s: expected one line of printable characters", path)
+		return "", fmt.Errorf("token file %s: expected one line of printable characters", path)
 	}
-	return token, info.ModTime(), nil
+	return token, nil
 }

@@ -108,7 +108,7 @@ func recordedAnswer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int,
 func (p *Replay) Decide(q Recorded) (Decided, error) {
 	ctx, v := p.handler.describing(context.WithValue(context.Background(), recordedKey{}, q.Reply))
 	w := &replayWriter{client: q.Client, udp: q.UDP}
-	_, err := p.handler.ServeDNS(ctx, w, q.Query)
+	rcode, err := p.handler.ServeDNS(ctx, w, q.Query)
 	d := Decided{Untouched: !v.set}
 	if v.set {
 		o := &v.outcome
@@ -119,6 +119,8 @@ func (p *Replay) Decide(q Recorded) (Decided, error) {
 	}
 	if w.reply != nil {
 		d.RCode = rcodeText(w.reply.Rcode)
+	} else if !plugin.ClientWrite(rcode) { // the server writes it
+		d.RCode = rcodeText(rcode)
 	}
 	return d, err
 }

@@ -49,7 +49,7 @@ func setup(c *caddy.Controller) error {
 		return plugin.Error(pluginName, err)
 	}
 	// What would stop the start is found now, while the former configuration still serves.
-	if _, _, err := readToken(s.engine.tokenFile); err != nil {
+	if _, err := readToken(s.engine.tokenFile); err != nil {
 		return plugin.Error(pluginName, err)
 	}
 	warnOfPlainToken(s.engine.urls())

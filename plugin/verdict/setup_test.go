@@ -76,6 +76,8 @@ func TestParse(t *testing.T) {
 		{name: "max_concurrent zero", corefile: "verdict http://127.0.0.1 {\n token FILE\n max_concurrent 0\n}", err: "from 1 to 1024"},
 		{name: "max_concurrent with a second word", corefile: "verdict http://127.0.0.1 {\n token FILE\n max_concurrent 3 4\n}", err: "unexpected '4'"},
 		{name: "except without zones", corefile: "verdict http://127.0.0.1 {\n token FILE\n except\n}", err: "one or more zones"},
+		{name: "except all below a zone", corefile: "verdict http://127.0.0.1 {\n token FILE\n except *.example.org\n}", err: "'*.example.org': expected a zone"},
+		{name: "except a zone that nobody can ask for", corefile: "verdict http://127.0.0.1 {\n token FILE\n except b\u00fccher.example\n}", err: "xn--"},
 		{name: "tls without https", corefile: "verdict http://127.0.0.1 {\n token FILE\n tls /ca.pem\n}", err: "tls needs an endpoint with https"},
 		{name: "tls with four words", corefile: "verdict https://127.0.0.1 {\n token FILE\n tls a b c d\n}", err: "expected [CERT KEY] [CA]"},
 	} {

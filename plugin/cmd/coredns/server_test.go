@@ -185,6 +185,9 @@ func TestNoQueryFailsWhenTheClusterDies(t *testing.T) {
 	if asked, lost := stop(); lost > 0 {
 		t.Errorf("%d of %d queries failed\n%s", lost, asked, s.out.String())
 	}
+	if want := `is not asked any more: error: Post "` + c.URL + `/v1/verdicts": `; !strings.Contains(s.out.String(), want) {
+		t.Errorf("%q is not in the log:\n%s", want, s.out.String())
+	}
 }
 
 // load asks one new name after the other until it is stopped; then it tells how many it asked and how many failed.
