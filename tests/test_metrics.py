@@ -26,6 +26,18 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float, dict[str
     return found
 
 
+def test_every_frame_is_in_the_histogram_whose_count_means_are_made_with(
+    recorded: list[tuple[str, float, dict[str, str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    observed: list[float] = []
+    monkeypatch.setattr(metrics.Histogram, "observe", lambda _, value, tags=None: observed.append(value))
+    counts = IngressMetrics()
+    for _ in range(250):
+        counts.frame(2, 2, 0, None)
+    counts.flush({})
+    assert observed == [2] * 250 and [(name, value) for name, value, _ in recorded] == [("verdict_names", 500)]
+
+
 def test_every_count_is_handed_over_under_its_own_label(recorded: list[tuple[str, float, dict[str, str]]]) -> None:
     counts = IngressMetrics()
     counts.frame(4, 1, 1, np.array([[0.1, 0.2], [0.9, 0.95]], np.float32))
