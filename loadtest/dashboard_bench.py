@@ -30,6 +30,7 @@ from serve_app.local.ports import free_port
 
 START_S = 180.0
 ANALYSTS, WARM = 20, 8
+LINGERS_S = 25.0  # a closed tab's session goes after 15
 SETTLES_S = 60.0  # in which a dashboard asks ahead what pages begin with, at its start
 VIEWS, VIEWS_A_SESSION = 1000, 20
 PAGE_GOAL, FILTER_GOAL = "1,000 ms", "300 ms at p95"
@@ -124,14 +125,18 @@ def filters(running: Dashboard, rounds: int) -> list[Result]:
 
 
 def together(running: Dashboard, analysts: int, seconds: float) -> list[Result]:
-    """Many people open the overview in the same instant, look on, then change its range at once."""
-    for _ in range(WARM):  # the first time of a page imports what it needs, in each process
-        running.visit("/?range=24h").close()
+    """Many people open the overview in the same instant, look on, then change its range at once. Of a server that was
+    not visited before: sessions that had gone would have left memory for those of now."""
+    # The first time of a page imports what it needs, in each process. They stay open, for the same reason.
+    warm = [running.visit("/?range=24h") for _ in range(WARM)]
     memory, cpu = resident_bytes(running.pid), cpu_seconds(running.pid)
     visitors: list[Visitor] = []
     opening = at_once(lambda: visitors.append(running.visit("/?range=24h")), analysts)
     spent = (cpu_seconds(running.pid) - cpu) / analysts * 1e3
     held = (resident_bytes(running.pid) - memory) / analysts / 2**20
+    for visitor in warm:
+        visitor.close()
+    time.sleep(LINGERS_S)
     readers = [threading.Thread(target=visitor.look, args=(seconds,)) for visitor in visitors]
     cpu, began = cpu_seconds(running.pid), time.perf_counter()
     for reader in readers:
@@ -183,7 +188,7 @@ def memory(running: Dashboard, views: int) -> list[Result]:
             seen += 1
         visitor.close()
         if seen % (views // 5) < VIEWS_A_SESSION:
-            time.sleep(25)  # a closed tab's session goes after 15 s
+            time.sleep(LINGERS_S)
             sizes.append(resident_bytes(running.pid) / 2**20)
             print(f"{seen} views: {sizes[-1]:.0f} MiB", file=sys.stderr, flush=True)
     growth = (sizes[-1] - sizes[1]) / (views * 3 / 5) * 1000
@@ -191,6 +196,12 @@ def memory(running: Dashboard, views: int) -> list[Result]:
         Result(f"memory after each fifth of {views} page views", "MiB", sizes),
         Result("growth over a thousand page views, after the first 400", "MiB", [growth], goal="flat"),
     ]
+
+
+def _part(part: str, running: Dashboard, quick: bool) -> list[Result]:
+    if part == "pages":
+        return pages(running, 1 if quick else 5)
+    return filters(running, 1 if quick else 3) if part == "filters" else memory(running, 100 if quick else VIEWS)
 
 
 def shown(store: str) -> str:
@@ -214,22 +225,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found: list[Result] = []
     if options.processes > 1 and not options.store:
         parser.error("--processes needs --store: the made-up traffic is served by one process")
-    with dashboard(options.store) as running:
-        if "pages" in wanted:
-            found += pages(running, 1 if quick else 5)
-        if "filters" in wanted:
-            found += filters(running, 1 if quick else 3)
-        if "together" in wanted:
-            if not quick and "pages" not in wanted:
-                time.sleep(SETTLES_S)
-            found += together(running, 3 if quick else ANALYSTS, 2 if quick else 15)
-        if "memory" in wanted:
-            found += memory(running, 100 if quick else VIEWS)
-    if options.processes > 1 and "together" in wanted:
-        with dashboard(options.store, options.processes) as running:
+    if alone := [part for part in PARTS if part in wanted and part != "together"]:
+        with dashboard(options.store) as running:
+            for part in alone:
+                found += _part(part, running, quick)
+    for processes in sorted({1, options.processes}) if "together" in wanted else ():
+        with dashboard(options.store, processes) as running:
             time.sleep(0 if quick else SETTLES_S)
             more = together(running, 3 if quick else ANALYSTS, 2 if quick else 15)
-            found += [replace(result, name=f"{result.name}; {options.processes} processes") for result in more]
+        found += [replace(row, name=f"{row.name}; {processes} processes") if processes > 1 else row for row in more]
     where = shown(options.store)
     command = command_line().replace(options.store, where) if options.store else command_line()
     notes = [f"Store: {where or 'made-up traffic'}.", *([options.note] if options.note else [])]
