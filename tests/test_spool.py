@@ -73,17 +73,102 @@ def test_a_torn_tail_costs_the_torn_entry_alone(tmp_path: Path, cut: int) -> Non
     assert drained(orphan) == [b"first", b"second"]
 
 
-def test_a_flipped_bit_is_not_taken_for_an_entry(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("place", "left"), [(-1, [b"first", b"second"]), (10, [b"second", b"third"])])
+def test_a_damaged_entry_is_told_and_costs_no_other(
+    tmp_path: Path, place: int, left: list[bytes], caplog: pytest.LogCaptureFixture
+) -> None:
     spool = new_spool(tmp_path, LIMIT)
-    spool.append(b"good")
-    spool.append(b"flipped")
+    for entry in (b"first", b"second", b"third"):
+        spool.append(entry)
     spool.close()
     [segment] = tmp_path.glob("*/*.seg")
     raw = bytearray(segment.read_bytes())
-    raw[-1] ^= 1
+    raw[place] ^= 1
     segment.write_bytes(raw)
     [orphan] = claim_orphans(tmp_path, LIMIT)
-    assert drained(orphan) == [b"good"]
+    assert drained(orphan) == left
+    assert f"{segment}: 13 octets are no whole entry" in caplog.text
+
+
+def test_a_tail_of_zeros_is_no_entry(tmp_path: Path) -> None:
+    """A file system may have made the file longer, and lost power before it wrote the octets."""
+    spool = new_spool(tmp_path, LIMIT)
+    spool.append(b"a")
+    spool.close()
+    [segment] = tmp_path.glob("*/*.seg")
+    os.truncate(segment, segment.stat().st_size + 4096)
+    [orphan] = claim_orphans(tmp_path, LIMIT)
+    assert drained(orphan) == [b"a"]
+    assert orphan.empty
+
+
+def test_segments_end_while_somebody_always_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else nothing could be trimmed before the spool is full."""
+    real = os.fsync
+
+    def slow(file: int) -> None:
+        time.sleep(0.001)
+        real(file)
+
+    spool = new_spool(tmp_path, LIMIT, segment_bytes=5000)
+    monkeypatch.setattr(spooling.os, "fsync", slow)
+
+    def write() -> None:
+        for _ in range(30):
+            spool.append(b"x" * 492)
+
+    threads = [threading.Thread(target=write) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert max(path.stat().st_size for path in tmp_path.glob("*/*.seg")) <= 5500
+    assert len(drained(spool)) == 16 * 30
+
+
+def test_a_closed_spool_takes_nothing(tmp_path: Path) -> None:
+    """Whoever claims it would not see it, and would remove it with the folder."""
+    spool = new_spool(tmp_path, LIMIT)
+    spool.append(b"a")
+    spool.close()
+    [orphan] = claim_orphans(tmp_path, LIMIT)
+    with pytest.raises(SpoolFull, match="closed"):
+        spool.append(b"late")
+    assert drained(orphan) == [b"a"]
+
+
+def test_who_waits_for_a_sync_is_not_cut_off_by_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = new_spool(tmp_path, LIMIT)
+    spool.append(b"opens the segment")
+    began, go = threading.Event(), threading.Event()
+    real = os.fsync
+
+    def slow(file: int) -> None:
+        began.set()
+        go.wait(5)
+        real(file)
+
+    monkeypatch.setattr(spooling.os, "fsync", slow)
+    done: list[bytes] = []
+
+    def write(payload: bytes) -> None:
+        spool.append(payload)
+        done.append(payload)
+
+    threads = [threading.Thread(target=write, args=(b"%d" % i,)) for i in range(5)]
+    for thread in threads:
+        thread.start()
+    assert began.wait(5)
+    while len(spool.read(1 << 20)[0]) == 0 or spool._size < 25 + 5 * 9:  # all have written, and wait
+        spool.rewind()
+        time.sleep(0.001)
+    closing = threading.Thread(target=spool.close)
+    closing.start()
+    go.set()
+    closing.join()
+    for thread in threads:
+        thread.join()
+    assert sorted(done) == [b"%d" % i for i in range(5)]
 
 
 def test_a_successor_writes_behind_no_torn_tail(tmp_path: Path) -> None:

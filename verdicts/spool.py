@@ -12,6 +12,7 @@ Layout: ROOT/SPOOL/lock, and ROOT/SPOOL/NUMBER.seg with entries of 4 octets leng
 """
 
 import fcntl
+import logging
 import os
 import shutil
 import struct
@@ -25,6 +26,8 @@ from typing import NamedTuple
 SEGMENT_BYTES = 8 << 20
 MAX_ENTRY_BYTES = 64 << 20
 _HEADER = struct.Struct("<II")  # length, CRC-32 of the payload
+
+log = logging.getLogger(__name__)
 
 
 class SpoolFull(Exception):
@@ -47,9 +50,11 @@ class Spool:
         self._limit = limit
         self._segment_bytes = min(segment_bytes, max(limit // 8, 1))
         directory.mkdir(parents=True, exist_ok=True)
+        sync_directory(directory.parent)
         self._lock_file = _locked(directory / "lock")
         self._state = threading.Condition()
         self._syncing = False
+        self._closed = False
         self._file: int | None = None
         self._sizes = {int(path.stem): path.stat().st_size for path in directory.glob("*.seg")}
         self._active = max(self._sizes, default=0) + 1  # an old tail may be torn: never write behind it
@@ -74,6 +79,13 @@ class Spool:
             raise ValueError(f"entry of {len(payload)} octets, expected at most {MAX_ENTRY_BYTES}")
         entry = _HEADER.pack(len(payload), zlib.crc32(payload)) + payload
         with self._state:
+            while self._size >= self._segment_bytes:
+                segment = self._active
+                self._settle(segment)
+                if self._active == segment:
+                    self._end_segment()
+            if self._closed:  # another process may have claimed it, and would not see what comes now
+                raise SpoolFull(f"spool {self.directory}: closed")
             if self.size + len(entry) > self._limit:
                 raise SpoolFull(f"spool {self.directory}: {self.size} octets, limit {self._limit}")
             self._write(entry)
@@ -94,19 +106,24 @@ class Spool:
         taken = 0
         with self._state:
             active, size = self._active, self._size
-            segments = sorted(self._sizes)
-        for segment in segments:
+            segments = dict(self._sizes)
+        for segment in sorted(segments):
             if segment < self._read_at.segment:
                 continue
             offset = self._read_at.offset if segment == self._read_at.segment else 0
             end = size if segment == active else None
+            unread = segments[segment] - offset
             for payload, after in _entries(self._path(segment), offset, end):
                 if found and taken + len(payload) > max_bytes:
                     return found, self._read_at
                 found.append(payload)
                 taken += len(payload)
+                unread -= _HEADER.size + len(payload)
                 self._read_at = Position(segment, after)
             if segment != active:
+                if unread > 0:
+                    path = self._path(segment)
+                    log.warning("%s: %d octets are no whole entry: a write that was cut, or damage", path, unread)
                 self._read_at = Position(segment + 1, 0)
         return found, self._read_at
 
@@ -130,6 +147,8 @@ class Spool:
     def close(self, remove: bool = False) -> None:
         """Give the lock back; `remove` an empty spool's folder while the lock is still held."""
         with self._state:
+            self._closed = True
+            self._settle(self._active)
             self._end_segment()
             if remove and self.empty:
                 shutil.rmtree(self.directory, ignore_errors=True)
@@ -140,8 +159,6 @@ class Spool:
 
     def _write(self, entry: bytes) -> None:
         """Put an entry behind the others of the active segment; the state lock is held."""
-        if self._size >= self._segment_bytes and self._synced == Position(self._active, self._size):
-            self._end_segment()
         try:
             if self._file is None:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
@@ -169,6 +186,14 @@ class Spool:
                 self._state.wait()
             if segment == self._active:
                 self._abandon()
+
+    def _settle(self, segment: int) -> None:
+        """Return once all of the active segment is on disk, or it was given up or ended; nobody may write meanwhile."""
+        while self._active == segment and self._file is not None and self._synced != Position(segment, self._size):
+            if self._syncing:
+                self._state.wait()
+            else:
+                self._sync()
 
     def _sync(self) -> None:
         """Sync all that was written so far, without the state lock, and wake those who wait for it."""
@@ -240,7 +265,8 @@ def _locked(path: Path) -> int:
 
 
 def _entries(path: Path, offset: int, end: int | None) -> Iterator[tuple[bytes, int]]:
-    """(payload, offset behind it) of each whole entry; the first that is torn ends the segment."""
+    """(payload, offset behind it) of each whole entry; the first that is torn, or never reached the disk (a file that
+    was made longer is zeros there), ends the segment, a damaged one is passed over."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -252,13 +278,14 @@ def _entries(path: Path, offset: int, end: int | None) -> Iterator[tuple[bytes, 
             if len(header) < _HEADER.size:
                 return
             length, checksum = _HEADER.unpack(header)
-            if length > MAX_ENTRY_BYTES:
+            if not 0 < length <= MAX_ENTRY_BYTES:
                 return
             payload = file.read(length)
-            if len(payload) < length or zlib.crc32(payload) != checksum:
+            if len(payload) < length:
                 return
             offset += _HEADER.size + length
-            yield payload, offset
+            if zlib.crc32(payload) == checksum:
+                yield payload, offset
 
 
 def sync_directory(directory: Path) -> None:
