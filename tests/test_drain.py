@@ -113,6 +113,25 @@ def test_an_orphan_is_drained_and_its_folder_goes(tmp_path: Path) -> None:
     assert len(store.got) == 12 and len([path for path in tmp_path.iterdir() if path.is_dir()]) == 1
 
 
+def test_an_orphan_is_drained_while_resolvers_keep_reporting(tmp_path: Path) -> None:
+    left = batch_of([observation("left.example.com")], boot="ab" * 16)
+    orphan = new_spool(tmp_path, LIMIT)
+    orphan.append(entry(now(), msgspec.json.encode(left)))
+    orphan.close()
+    own = spooled(tmp_path, 1)
+
+    class Busy(Moody):
+        def append(self, records: Sequence[Record], promises: Sequence[Promise]) -> list[Rejected]:
+            own.append(entry(now(), msgspec.json.encode(batch_of([observation()], 10 + len(self.promised)))))
+            return super().append(records, promises)
+
+    store = Busy()
+    drain = Drain(tmp_path, own, LIMIT, store, wait=lambda _: None)
+    for _ in range(4):
+        assert drain.step()
+    assert "left.example.com" in {record.qname for record in store.got}
+
+
 def test_an_entry_that_is_no_batch_is_set_aside(tmp_path: Path) -> None:
     spool = spooled(tmp_path, 1)
     spool.append(entry(now(), b'{"resolver": 5}'))

@@ -78,6 +78,7 @@ class Drain:
         self._wait = wait or self._stopping.wait
         self._thread: threading.Thread | None = None
         self._orphans_at = 0.0
+        self._turn = 0  # of the spools: one that always has something must not keep the others waiting
         self.state, self.error = "healthy", ""  # healthy | unavailable | misconfigured
         self.since = time.time()  # Unix seconds: of this state
         self.stored = self.dead = 0  # records, since the start
@@ -115,7 +116,8 @@ class Drain:
         if time.monotonic() >= self._orphans_at:
             self._orphans_at = time.monotonic() + ORPHANS_EVERY_S
             self._spools += claim_orphans(self._root, self._limit)
-        for spool in list(self._spools):
+        first = self._turn % len(self._spools)
+        for spool in self._spools[first:] + self._spools[:first]:
             entries, position = spool.read(BULK_BYTES)
             if not entries:
                 self._finish(spool, position)
@@ -126,6 +128,7 @@ class Drain:
                 spool.rewind()
                 return False
             spool.trim(position)
+            self._turn = self._spools.index(spool) + 1
             return True
         return False
 
