@@ -21,6 +21,15 @@ def run(tmp_path: Path, command: str, *arguments: str, given: str = "", create: 
     return CliRunner().invoke(group, ["--store", url, *arguments], input=given)
 
 
+@pytest.mark.parametrize("given", ["", "<html>\n<p>502 Bad Gateway</p>\n</html>\n"])
+@pytest.mark.parametrize("name", ["prevalence", "blocklist"])
+def test_a_source_that_answers_no_list_changes_nothing_and_fails(tmp_path: Path, name: str, given: str) -> None:
+    run(tmp_path, "lists", "import", name, "-", given="google.com\n")
+    failed = run(tmp_path, "lists", "import", name, "-", given=given)
+    assert failed.exit_code == 1 and "nothing was changed" in failed.output
+    assert run(tmp_path, "lists", "export", name).output == "google.com\n"
+
+
 def test_entries_are_added_shown_and_removed(tmp_path: Path) -> None:
     assert run(tmp_path, "lists", "add", "blocklist", "Bad.org", "--note", "why", "--days", "3").exit_code == 0
     shown = run(tmp_path, "lists", "show").output.split("\t")
@@ -108,7 +117,7 @@ def test_the_benign_list_is_exported_as_exceptions_which_no_blocklist_takes(tmp_
     exported = run(tmp_path, "lists", "export", "benign", "--form", form).output
     assert "2 into benign" in run(tmp_path, "lists", "import", "benign", "-", "--form", form, given=exported).output
     refused = run(tmp_path, "lists", "import", "blocklist", "-", "--form", form, given=exported).output
-    assert "0 into blocklist" in refused and "an exception" in refused
+    assert "no name for blocklist" in refused and "an exception" in refused
 
 
 def test_the_prevalence_list_is_replaced_as_a_whole(tmp_path: Path) -> None:

@@ -55,14 +55,29 @@ def test_a_public_suffix_is_left_out_with_its_line_and_the_rest_stands(form: str
         ("plain", "two words", "expected one name"),
         ("plain", "a..b", "empty label"),
         ("plain", "192.0.2.1", "an address"),
+        ("plain", "192.0.2.0/24", "a domain name"),
+        ("plain", "http://a.example-a.com/path", "a domain name"),
+        ("plain", "<p>nginx/1.18.0</p>", "a domain name"),
+        ("plain", "ex*mple-a.com", "a domain name"),
+        ("plain", "example-a.*", "a domain name"),
+        ("plain", "e\0x\0a\0.\0c\0o\0m\0", "a domain name"),
+        ("plain", "b\udcfccher.example-a.com", "IDNA"),
         ("hosts", "example.com", "an address and names"),
         ("adguard", "@@||example-a.com^", "exception"),
         ("adguard", "||example-a.com^$client=x", "modifier"),
         ("adguard", "/ads[0-9]/", "expected ||NAME^"),
+        ("adguard", "||example-a.com:8080^", "a domain name"),
         ("rpz", "32.1.2.0.192.rpz-ip CNAME .", "other than a qname"),
         ("rpz", "www.example-a.com CNAME rpz-passthru.", "exception"),
+        ("rpz", "www.example-a.com CNAME www.example-a.com.", "exception"),
+        ("rpz", "www.example-a.com CNAME rpz-tcp-only.", "by TCP"),
         ("top", "x,example-a.com", "RANK,NAME"),
+        ("top", "\u00b2,example-a.com", "RANK,NAME"),
+        ("top", f"{'9' * 5000},example-a.com", "RANK,NAME"),
         ("csv", "x.com,n,soon", "Unix milliseconds"),
+        ("csv", "x.com,n,\u00b2", "Unix milliseconds"),
+        ("csv", "x.com,n,9999999999999999999", "Unix milliseconds"),  # more than Elasticsearch takes
+        ("csv", '"x.com"y,n', "expected after"),
     ],
 )
 def test_a_bad_row_says_what_was_expected(form: str, line: str, reason: str) -> None:
@@ -70,6 +85,44 @@ def test_a_bad_row_says_what_was_expected(form: str, line: str, reason: str) -> 
     found = parse([*head, line], form)
     assert len(found.problems) == 1 and reason in found.problems[0].reason
     assert found.problems[0].line == len(head) + 1
+
+
+@pytest.mark.parametrize("text", ['"begun and not ended', '"' + "x" * 140_000])
+def test_a_quote_without_an_end_takes_no_row_without_a_word(text: str) -> None:
+    lines = ["domain,note", "a.org,one", f"b.org,{text}", "c.org,three", "d.org,four"]
+    found = parse(lines, "csv")
+    assert found.rows[0].name == "a.org"
+    assert len(found.rows) + found.left_out == 4
+    assert found.problems[0].line == 3 and "begins in line 3" in found.problems[0].reason
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_mark_of_the_encoding_is_no_part_of_the_first_name(form: str) -> None:
+    text = "\ufeff" + {"plain": "A.example-a.com\n"}.get(form, TEXTS[form])
+    assert guess(text) == form
+    found = parse(text.splitlines(), form)
+    assert found.rows[0].name == EXPECTED[0] and found.left_out == 0
+
+
+def test_a_name_in_another_script_stands_as_resolvers_are_asked_for_it() -> None:
+    assert [row.name for row in parse(["b\u00fccher.example-a.com", "STRA\u00dfE.example-a.com"]).rows] == [
+        "xn--bcher-kva.example-a.com", "xn--strae-oqa.example-a.com"
+    ]  # fmt: skip
+
+
+def test_a_zone_with_whole_names_is_read_without_its_own() -> None:
+    """As a zone transfer and named-compilezone give it."""
+    zone = [
+        "rpz.example. 300 IN SOA ns.example. root.example. 1 3600 600 86400 300",
+        "rpz.example. 300 IN NS localhost.",
+        "example-a.com.rpz.example. 300 IN CNAME .",
+        "*.example-a.com.rpz.example. 300 IN CNAME .",
+        "good.example-a.com.rpz.example. 300 IN CNAME rpz-passthru.",
+    ]
+    assert guess("\n".join(zone)) == "rpz"
+    found = parse(zone, "rpz")
+    assert [row.name for row in found.rows] == ["example-a.com"]
+    assert [(problem.line, "good.example-a.com'" in problem.reason) for problem in found.problems] == [(5, True)]
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -87,6 +87,20 @@ def test_what_would_catch_everybody_is_refused(name: str) -> None:
         entry("blocklist", name)
 
 
+@pytest.mark.parametrize("name", ["http://a.org/", "*.a.org", "a b.org", "a.org:53", "<a.org>", "\ud800.org"])
+def test_what_no_resolver_is_asked_for_is_refused_and_says_so(name: str) -> None:
+    with pytest.raises(BadEntry, match=r"expected a domain name|IDNA"):
+        entry("blocklist", name)
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    [("b\u00fccher.org", "xn--bcher-kva.org"), (r"a\032b.org", r"a\032b.org"), (r"a\.b.org", r"a\.b.org")],
+)
+def test_a_name_is_put_on_and_taken_off_as_resolvers_are_asked_for_it(name: str, suffix: str) -> None:
+    assert entry("blocklist", name).key == removal("blocklist", name).key == f"blocklist/{suffix}"
+
+
 def test_an_unknown_list_names_the_known_ones() -> None:
     with pytest.raises(BadEntry, match="benign, honeypot, blocklist"):
         entry("colours", "a.org")

@@ -142,6 +142,8 @@ def import_(
     with told():
         began = time.monotonic()
         parsed, form = _read(file, form, limit, list_name)
+        if not parsed.rows:  # an error page, or nothing: above all no reason to empty the prevalence list
+            raise click.ClickException(f"{_name(file)} ({form}): no name for {list_name}; nothing was changed")
         if list_name == "prevalence":
             ranked = sorted(parsed.rows, key=lambda row: row.rank)
             counts = holder.rank([row.name for row in ranked], note)
@@ -160,10 +162,14 @@ def _read(file: IO[str], form: str, limit: int | None, list_name: str) -> tuple[
     form = list_formats.guess("\n".join(text[:200])) if form == "auto" else form
     parsed = list_formats.parse(told_of(text, "Reading"), form, limit, list_name == ALLOWED)
     for problem in parsed.problems[:TOLD]:
-        click.echo(f"{getattr(file, 'name', '-')}, line {problem.line}: {problem.reason}", err=True)
+        click.echo(f"{_name(file)}, line {problem.line}: {problem.reason}", err=True)
     if parsed.left_out > TOLD:
         click.echo(f"and {parsed.left_out - TOLD:,} more", err=True)
     return parsed, form
+
+
+def _name(file: IO[str]) -> str:
+    return str(getattr(file, "name", "-"))
 
 
 def _write(counts: Iterator[int], list_name: str, total: int, which: str) -> int:

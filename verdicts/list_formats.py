@@ -8,6 +8,7 @@ import io
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 from typing import NamedTuple
 
 from verdicts import names
@@ -20,6 +21,7 @@ _LOCAL_HOSTS = frozenset(
     "localhost localhost.localdomain local broadcasthost ip6-localhost ip6-loopback ip6-localnet ip6-mcastprefix"
     " ip6-allnodes ip6-allrouters ip6-allhosts".split()
 )
+_BOM = "\ufeff"  # before the first line of what some programs write
 _QUOTED = tuple("=+-@\t\r'")  # as first character of a cell: a formula, or our quote
 _ADGUARD = re.compile(r"(@@)?\|\|([^/^$|\s]+)\^(?:\$(.*))?").fullmatch
 
@@ -54,7 +56,7 @@ class BadRow(ValueError):
 
 
 class OtherTrigger(BadRow):
-    """A row of an RPZ zone that is about an address or a name server, not about a name."""
+    """A row of an RPZ zone that neither blocks nor passes a name: about an address, a name server, the protocol."""
 
 
 def parse(lines: Iterable[str], form: str = "plain", limit: int | None = None, allow: bool = False) -> Parsed:
@@ -88,7 +90,7 @@ def parse(lines: Iterable[str], form: str = "plain", limit: int | None = None, a
 
 def guess(head: str) -> str:
     """The form that the beginning of a text looks like."""
-    lines = [line.strip() for line in head.splitlines()[:200]]
+    lines = [line.strip() for line in head.removeprefix(_BOM).splitlines()[:200]]
     lines = [line for line in lines if line and line[0] not in "#!;"]
     if any(line.startswith(("||", "@@||")) for line in lines):
         return "adguard"
@@ -110,7 +112,8 @@ def read(lines: Iterable[str], form: str) -> Found:
     """Each row with its number, as it is written, or what is wrong with it. Raises `ValueError` for an unknown form."""
     if form not in FORMS:
         raise ValueError(f"form {form!r}: expected one of {', '.join(FORMS)}")
-    return _READERS[form](lines)
+    rest = iter(lines)
+    return _READERS[form](chain((line.removeprefix(_BOM) for line in [*islice(rest, 1)]), rest))
 
 
 def _plain(lines: Iterable[str]) -> Found:
@@ -150,6 +153,8 @@ def _rpz(lines: Iterable[str]) -> Found:
             continue
         types = [word.upper() for word in words[1:]]
         if text[0].isspace() or words[0][0] in "@$()" or words[0].isdigit() or {"SOA", "NS"} & set(types):
+            if "SOA" in types and words[0].endswith("."):  # of whole names, as a zone transfer gives them
+                origin = words[0].rstrip(".").lower()
             continue  # the zone's own records, and continuation lines
         if not {"CNAME", "A", "AAAA"} & set(types):
             yield number, BadRow(f"{names.shown(text)}: expected NAME CNAME, A or AAAA, and a target")
@@ -161,8 +166,12 @@ def _rpz(lines: Iterable[str]) -> Found:
         owner = owner.rstrip(".")
         if words[0].endswith(".") and origin:
             owner = owner.removesuffix("." + origin)
-        passes = {"RPZ-PASSTHRU", "RPZ-PASSTHRU."} & set(types)
-        yield number, Row(owner.removeprefix("*."), allows=bool(passes))
+        target = words[-1].lower().rstrip(".")
+        if target == "rpz-tcp-only":
+            yield number, OtherTrigger(f"{names.shown(owner)}: to be asked by TCP, neither passed nor blocked")
+            continue
+        # A name that is its own alias passes: so it was written before there was a word for it.
+        yield number, Row(owner.removeprefix("*."), allows=target in ("rpz-passthru", owner))
 
 
 def _adguard(lines: Iterable[str]) -> Found:
@@ -185,8 +194,17 @@ def _adguard(lines: Iterable[str]) -> Found:
 def _csv(lines: Iterable[str]) -> Found:
     """The header names the columns (suffix, domain or name; note, expires); without one the first column counts."""
     columns: dict[str, int] | None = None
-    reader = csv.reader(lines)
-    for cells in reader:
+    reader = csv.reader(lines, strict=True)
+    while True:
+        begun = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:  # a quote without an end takes lines with it: each is told
+            for number in range(begun, reader.line_num + 1):
+                yield number, BadRow(f"{error}, in the row that begins in line {begun}")
+            continue
         if not cells or not cells[0].strip() or cells[0].startswith("#"):
             continue
         if columns is None:
@@ -208,9 +226,9 @@ def _csv_row(cells: list[str], columns: dict[str, int]) -> Row | BadRow:
         return cells[place].strip() if place is not None and place < len(cells) else ""
 
     expires = cell("expires")
-    if expires and not expires.isdigit():
+    if expires and not _number(expires):
         return BadRow(f"expires {names.shown(expires)}: expected Unix milliseconds")
-    return Row(_undotted(_bare(cell("name"))), _bare(cell("note")), int(expires) if expires else None)
+    return Row(_undotted(_bare(cell("name"))), _bare(cell("note")), _number(expires))
 
 
 def _top(lines: Iterable[str]) -> Found:
@@ -219,12 +237,12 @@ def _top(lines: Iterable[str]) -> Found:
         rank, comma, name = line.strip().partition(",")
         if not rank and not comma:
             continue
-        rank = rank.strip('" ')
-        if not comma or not rank.isdigit() or not int(rank):
+        found = _number(rank.strip('" '))
+        if not comma or not found:
             if number > 1:
                 yield number, BadRow(f"{names.shown(line.strip())}: expected RANK,NAME")
             continue
-        yield number, Row(name.split(",")[0].strip('" '), rank=int(rank))
+        yield number, Row(name.split(",")[0].strip('" '), rank=found)
 
 
 _READERS: dict[str, Callable[[Iterable[str]], Found]] = {
@@ -278,6 +296,11 @@ def _undotted(name: str) -> str:
     if not name or name[0] not in "*.":
         return name
     return name.removeprefix("*.").removeprefix(".") if name not in (".", "*.") else name
+
+
+def _number(text: str) -> int | None:
+    """A number that every store can hold, or None."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 15 else None
 
 
 def _is_address(text: str) -> bool:

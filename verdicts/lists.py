@@ -5,8 +5,11 @@ A list entry is a document of kind `list` with key `LIST/SUFFIX`; the prevalence
 `prevalence`, each a run of ranks, so that a million names are a hundred changes.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+
+import idna
 
 from verdicts import names
 from verdicts.policy import LIST_NAMES, ListHit, ListName
@@ -18,6 +21,9 @@ PREVALENCE_KIND = "prevalence"
 RUN_NAMES = 10_000  # names in one prevalence document
 ABSENT_LOOKED_AT = 1000  # removals of one change: a person's, not a list's
 
+# A name may hold any octet, but who means others than a host's writes them as escapes; unescaped they are a URL or the
+# like.
+_WRITTEN = re.compile(r"(?:[A-Za-z0-9._-]|\\(?:[0-9]{3}|[^0-9]))*").fullmatch
 _BITS: dict[str, int] = {name: 1 << order for order, name in enumerate(LIST_NAMES)}
 # By the bits set, the list that wins: the first in LIST_NAMES.
 _WINNER: tuple[ListName, ...] = ("benign", *(next(n for n in LIST_NAMES if bits & _BITS[n]) for bits in range(1, 8)))
@@ -166,15 +172,17 @@ def entry(
 
 
 def checked_suffix(name: str) -> str:
-    """The normalised form of a name that may stand on a list.
+    """The normalised form of a name that may stand on a list; one in another script as resolvers are asked for it.
 
     Raises `BadEntry` for what is no name, an address, the root, and a public suffix, which would catch everybody
     registered below it.
     """
     try:
-        normalised = names.normalise(name)
+        normalised = names.normalise(_asked(name))
     except names.BadName as error:
         raise BadEntry(str(error)) from error
+    if "\\" in normalised and not _WRITTEN(name):
+        raise BadEntry(f"name {names.shown(name)}: expected a domain name, of letters, digits, `-` and `_`")
     if normalised == "." or suffix_length(normalised) == len(normalised):
         raise BadEntry(f"name {names.shown(name)}: a public suffix, expected a name below one")
     if normalised[-1].isdigit() and normalised.replace(".", "").isdigit():
@@ -182,10 +190,20 @@ def checked_suffix(name: str) -> str:
     return normalised
 
 
+def _asked(name: str) -> str:
+    """A name as resolvers are asked for it: one in another script by IDNA."""
+    if name.isascii():
+        return name
+    try:
+        return idna.encode(name, uts46=True).decode()
+    except UnicodeError as error:  # IDNAError is one
+        raise names.BadName(f"name {names.shown(name)}: no name that IDNA can write") from error
+
+
 def removal(list_name: str, suffix: str) -> Document:
     """The document that removes one entry, whatever its name looks like."""
     try:
-        suffix = names.normalise(suffix)
+        suffix = names.normalise(_asked(suffix))
     except names.BadName:
         pass  # an entry that should not be there must be removable
     split_key(f"{list_name}/{suffix}")
