@@ -9,7 +9,7 @@ from verdicts.follower import Follower
 from verdicts.keeper import DAY_MS, Keeper
 from verdicts.lists import entry
 from verdicts.policy import ListHit
-from verdicts.store import Document, Store
+from verdicts.store import Document, Misconfigured, Store
 
 
 @pytest.fixture
@@ -70,4 +70,21 @@ def test_records_promises_and_incidents_go_by_their_age(store: Store, keeper: Ke
     keeper.do_chores(at + 6 * DAY_MS)
     settled(store)
     assert list(store.scan("incident")) == [] and [d.key for d in store.scan("list")] == ["benign/a.org"]
+    keeper.close()
+
+
+def test_incidents_go_where_something_else_deletes_the_records(
+    store: Store, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key without `delete_index`, as docs/store.md allows."""
+
+    def refuse(before: int) -> int:
+        raise Misconfigured("Elasticsearch: 403 security_exception: action [indices:admin/delete] is unauthorized")
+
+    store.commit([Document("incident", "k", {"client": "192.0.2.1"})], "verdict")
+    monkeypatch.setattr(store, "retain", refuse)
+    with pytest.raises(Misconfigured):
+        keeper.do_chores(now() + 6 * DAY_MS)
+    settled(store)
+    assert list(store.scan("incident")) == []
     keeper.close()

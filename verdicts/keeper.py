@@ -115,8 +115,10 @@ class Keeper:
         expire(self.store, now)
         if time.monotonic() - self._retained_at > RETAIN_EVERY_S or not self._retained_at:
             self._retained_at = time.monotonic()
+            # First: who may not delete indices, since something else does, has incidents to forget all the same. Their
+            # evidence is rows of the log.
+            self.store.forget(INCIDENT, now - self._retention_ms)
             self.store.retain(now - self._retention_ms)
-            self.store.forget(INCIDENT, now - self._retention_ms)  # its evidence is rows of the log
         for chore in self._chores:
             chore(self.store)
         # Last: no answer depends on it, and who may not do it still does the rest. One that is behind goes on at once.

@@ -122,8 +122,15 @@ class SqliteStore(LogWrites, LogReads, State):
             except OSError as error:
                 raise Unavailable(f"store {self.path}: {error}") from error
             connection = self._connect(create=True)
-            migrate(connection)
-            connection.execute("PRAGMA synchronous = FULL")
+            try:
+                migrate(connection)
+                connection.execute("PRAGMA synchronous = FULL")
+            except BaseException as error:  # whoever tries again opens another
+                self._opened.remove(connection)
+                connection.close()
+                if isinstance(error, sqlite3.OperationalError):
+                    raise Unavailable(f"store {self.path}: {error}") from error
+                raise
             self._writer_connection = connection
         return self._writer_connection
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from verdicts import names
-from verdicts.store import Filter
+from verdicts.store import Filter, Unavailable
 from verdicts.store.sqlite_log import CLASSES
 
 LIKELY = 0.5  # the partial index `records_likely` begins here
@@ -95,7 +95,10 @@ def dimensions(reader: sqlite3.Connection, where: Filter) -> list[int] | None:
         values.append(int(where.enforced))
     if not conditions:
         return None
-    return [row[0] for row in reader.execute(f"SELECT id FROM dims WHERE {' AND '.join(conditions)}", values)]
+    try:
+        return [row[0] for row in reader.execute(f"SELECT id FROM dims WHERE {' AND '.join(conditions)}", values)]
+    except sqlite3.OperationalError as error:
+        raise Unavailable(f"store: {error}") from error
 
 
 def only_dimensions(where: Filter) -> bool:
