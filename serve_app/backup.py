@@ -12,6 +12,7 @@ import re
 import tarfile
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,7 @@ import msgspec
 
 from model.registry import Registry
 from verdicts.backup import Saved, difference, saved
+from verdicts.spool import sync_directory
 from verdicts.store import Epoch, Store
 
 FORMAT = 1
@@ -81,6 +83,7 @@ def write(path: Path, store: Store, registry: Registry | None) -> Head:
     except BaseException:
         os.unlink(staging)
         raise
+    sync_directory(path.parent)
     return head
 
 
@@ -90,7 +93,7 @@ def read(path: Path) -> Backup:
         with tarfile.open(path, "r:gz") as tar:
             members = dict(_members(tar))
         head = msgspec.json.decode(members.pop("backup.json", b""), type=Head)
-    except (OSError, EOFError, tarfile.TarError, msgspec.MsgspecError) as error:
+    except (OSError, EOFError, zlib.error, tarfile.TarError, msgspec.MsgspecError) as error:
         raise BadBackup(f"{path}: no backup of Verdict: {error}") from error
     if head.format != FORMAT:
         raise BadBackup(f"{path}: a backup of format {head.format}, expected {FORMAT}")

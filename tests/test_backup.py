@@ -1,7 +1,9 @@
 """A backup taken from one store and given to another, or to the same one later."""
 
+import gzip
 import io
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from serve_app import backup
 from serve_app.cli import main
 from tests.model_fixtures import write as write_artifact
 from tests.stores import settled, sqlite_url
+from verdicts import tokens
 from verdicts.backup import KINDS, difference, saved
 from verdicts.follower import Follower
 from verdicts.lists import entry
@@ -59,6 +62,55 @@ def test_a_store_that_went_on_decides_as_before_at_a_higher_epoch(store: Store, 
         ("benign/good.net", "root", "back"), ("blocklist/new.net", "root", "back")
     }  # fmt: skip
     assert backup.restore(backup.read(tmp_path / "b.tgz"), store, None, "root", "again") == (epoch, 0)
+
+
+@pytest.mark.parametrize("removed", ["list:benign/good.net", "label:x.net"])
+def test_what_was_removed_last_comes_back(store: Store, tmp_path: Path, removed: str) -> None:
+    decided(store)
+    before = keys(store)
+    backup.write(tmp_path / "b.tgz", store, None)
+    kind, _, key = removed.partition(":")
+    store.commit([Document(kind, key, None)], "eve", "a mistake")
+    settled(store)
+    assert backup.restore(backup.read(tmp_path / "b.tgz"), store, None, "root", "back")[1] == 1
+    assert keys(store) == before
+
+
+def test_a_token_that_was_taken_back_stays_so(store: Store, tmp_path: Path) -> None:
+    leaked, rotated, kept = (tokens.issue("resolver", name, 1) for name in ("leaked", "rotated", "kept"))
+    store.commit([leaked.document, rotated.document, kept.document], "root")
+    settled(store)
+    backup.write(tmp_path / "b.tgz", store, None)
+    now = time.time_ns() // 1_000_000
+    store.commit([tokens.revoke(leaked.document)], "root", "leaked")
+    later, documents = tokens.rotate(rotated.document, now, grace=60_000)
+    store.commit(documents, "root", "rotation")
+    settled(store)
+    backup.restore(backup.read(tmp_path / "b.tgz"), store, None, "root", "back")
+    settled(store)
+    good = tokens.Tokens(store.scan(tokens.KIND))
+    assert good.check(f"Bearer {kept.text}", "resolver").name == "kept"
+    good.check(f"Bearer {rotated.text}", "resolver", now=now)
+    for text, moment in ((leaked.text, now), (rotated.text, now + 60_001), (later.text, now)):
+        with pytest.raises(tokens.Unauthorised):
+            good.check(f"Bearer {text}", "resolver", now=moment)
+    new = other(tmp_path)
+    backup.restore(backup.read(tmp_path / "b.tgz"), new, None, "root", "moved")
+    assert len(tokens.Tokens(new.scan(tokens.KIND))) == 3
+    new.close()
+
+
+def test_a_file_that_no_longer_unpacks_is_no_backup(tmp_path: Path) -> None:
+    store = other(tmp_path)
+    store.commit([entry("blocklist", f"n{number}.net") for number in range(5000)], "anna")
+    backup.write(tmp_path / "b.tgz", store, None)
+    store.close()
+    stored = bytearray(gzip.compress(gzip.decompress((tmp_path / "b.tgz").read_bytes()), 0))  # in blocks as they are
+    second = 10 + 5 + int.from_bytes(stored[11:13], "little")
+    stored[second + 3] ^= 1  # its length and the complement of that no longer agree
+    (tmp_path / "b.tgz").write_bytes(stored)
+    with pytest.raises(backup.BadBackup, match=r"b\.tgz: no backup of Verdict: .*invalid stored block"):
+        backup.read(tmp_path / "b.tgz")
 
 
 def test_a_new_store_has_its_own_generation_and_resolvers_believe_it_anew(store: Store, tmp_path: Path) -> None:
