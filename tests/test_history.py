@@ -176,6 +176,41 @@ def test_a_dnstap_file_that_is_cut_or_damaged_gives_what_came_before(tmp_path: P
     assert "damaged, and not read further" in survey(Source(path), {}).cut
 
 
+def test_a_time_that_no_clock_shows_is_told_and_the_rest_is_read(tmp_path: Path) -> None:
+    reply = dns.message.make_response(dns.message.make_query("www.example.net", "A")).to_wire()
+    path = tmp_path / "log.dnstap"
+    frames = [frame(b"ns1", 6, b"\xc0\0\2\7", at, reply) for at in (1000 << 60, AT)]
+    path.write_bytes(dnstap(*frames))
+    found = survey(Source(path), {})
+    assert found.events == 1 and "expected Unix seconds" in found.leftovers[0].reason
+    read = text_lines("timestamp-unixms operation queryip qname qtype")
+    for time in ("9" * 30, "9" * 400, "-5"):
+        with pytest.raises(BadLine, match="expected a number"):
+            read(f"{time} CLIENT_QUERY 192.0.2.7 a.org A")
+
+
+@pytest.mark.parametrize("name", ["b\r.example.net", '"' + "x" * 140_000])
+def test_a_name_that_breaks_its_line_costs_that_line_alone(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "log.txt"
+    lines = [
+        f"{stamp(AT)} ns1 CLIENT_RESPONSE NOERROR 192.0.2.7 53 IPv4 UDP 43b {qname} A 0.01\n"
+        for qname in ("a.example.net", name, "c.example.net")
+    ]
+    path.write_text("".join(lines), newline="")
+    found = survey(Source(path), {})
+    assert found.events == 2 and [leftover.place for leftover in found.leftovers] == ["line 2"]
+
+
+def test_an_archive_that_no_longer_unpacks_is_refused_by_name(tmp_path: Path) -> None:
+    stored = bytearray(gzip.compress(line().encode() * 2000, 0))  # in blocks as they are
+    for at in (13, 15 + int.from_bytes(stored[11:13], "little") + 3):  # the complement of the length of one
+        spoiled = bytearray(stored)
+        spoiled[at] ^= 1
+        (tmp_path / "log.json.gz").write_bytes(spoiled)
+        with pytest.raises(BadHistory, match=r"log\.json\.gz: .*invalid stored block"):
+            survey(Source(tmp_path / "log.json.gz"), {})
+
+
 def test_the_text_form_is_read_by_its_directives() -> None:
     read = text_lines()
     said = f'{stamp(AT)} ns1 CLIENT_RESPONSE NXDOMAIN 2001:db8::7 53 IPv6 UDP 43b "a b.example.net" AAAA 0.01'

@@ -17,6 +17,7 @@ from typing import IO, NamedTuple, Protocol, cast
 from verdicts import dnswire
 
 MAX_FRAME = 1 << 20  # octets; a larger length is a damaged file, not a query
+LATEST = 1 << 37  # Unix seconds; a later time is damage, and more than is told as a date
 _CONTENT_TYPE = b"protobuf:dnstap.Dnstap"
 _CONTROL_START = 2
 DNSTAP_MAGIC = b"\0\0\0\0"  # the escape before a frame stream's START frame
@@ -124,6 +125,8 @@ def dnstap_events(file: Reads) -> Iterator[Event | BadCapture]:
     for server, message in _messages(file):
         try:
             event = _event(server, message)
+            if event is not None and event.time > LATEST:
+                raise BadCapture(f"time {event.time:.0f}, expected Unix seconds")
         except (dnswire.BadMessage, BadCapture) as error:
             yield BadCapture(str(error))
         else:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from verdicts.captures import Event
+from verdicts.captures import LATEST, Event
 
 # DNS-collector's own default.
 TEXT_FORMAT = "timestamp identity operation rcode queryip queryport family protocol length-unit qname qtype latency"
@@ -62,7 +62,10 @@ def text_lines(form: str = TEXT_FORMAT, delimiter: str = " ", boundary: str = '"
     places = {field: place for place, field in enumerate(fields)}
 
     def read(line: str) -> Event | None:
-        values = next(csv.reader([line], delimiter=delimiter, quotechar=boundary), [])
+        try:
+            values = next(csv.reader([line], delimiter=delimiter, quotechar=boundary), [])
+        except csv.Error as error:  # a name may hold any octet, such as the end of a line
+            raise BadLine(str(error).partition(" - ")[0]) from None
         if len(values) != len(fields):
             raise BadLine(f"{len(values)} fields, expected the {len(fields)} of {form!r}")
 
@@ -96,13 +99,19 @@ def _event(
 def _seconds(text: str, unit: str) -> float:
     try:
         if unit in _UNITS:
-            return int(text) / _UNITS[unit]
+            return _plausible(int(text) / _UNITS[unit])
         head, dot, rest = text.partition(".")  # nanoseconds are more than `fromisoformat` takes
         digits = len(rest) - len(rest.lstrip("0123456789"))
         whole = datetime.fromisoformat(head + rest[digits:] if dot else text)
-        return whole.timestamp() + (float(f"0.{rest[:digits]}") if digits else 0.0)
-    except ValueError:
+        return _plausible(whole.timestamp() + (float(f"0.{rest[:digits]}") if digits else 0.0))
+    except (ValueError, OverflowError):
         raise BadLine(f"time {text[:40]!r}, expected {'a number' if unit in _UNITS else 'RFC 3339'}") from None
+
+
+def _plausible(seconds: float) -> float:
+    if not 0 <= seconds <= LATEST:
+        raise ValueError(f"{seconds}: expected 0 to {LATEST}")
+    return seconds
 
 
 def _answers(dns: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -10,6 +10,7 @@ Invariants
 
 import codecs
 import hashlib
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -116,7 +117,7 @@ class Reading:
                 for item in self._dnstap() if self._source.form == "dnstap" else self._lines():
                     self.size, self.digest = self._position, self._digest.copy()
                     yield item
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise BadHistory(f"{self._source.path}: {error}") from error
 
     def read(self, length: int) -> bytes:
@@ -263,7 +264,7 @@ def _guess(path: Path) -> Form:
     try:
         with opened(path) as file:
             head = _start(file)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise BadHistory(f"{path}: {getattr(error, 'strerror', None) or error}") from error
     if head.startswith(DNSTAP_MAGIC):
         return "dnstap"
