@@ -19,6 +19,7 @@ MODES = ("monitor", "enforce", "off")
 MAX_OVERRIDES = 1000
 MAX_ADDRESSES = 8
 LONGEST_TTL = 7 * 86_400  # seconds
+MAX_RANK = 1 << 53  # what every store can hold
 
 
 class PolicyChange(msgspec.Struct, forbid_unknown_fields=True):
@@ -88,26 +89,36 @@ def changed(body: dict[str, Any] | None, changes: dict[str, Any]) -> Policy:
         known = ", ".join(Policy.__struct_fields__)
         raise WireError("malformed", f"policy: unknown field {shown(unknown[0])}, expected some of {known}")
     try:
-        policy = msgspec.convert({**(body or {}), **changes}, Policy)
+        given, policy = msgspec.convert(changes, Policy), msgspec.convert({**(body or {}), **changes}, Policy)
     except msgspec.ValidationError as error:
         raise WireError("malformed", f"policy: {error}") from None
+    _check(given)
+    return policy
+
+
+def _check(policy: Policy) -> None:
+    """Refuse what no resolver could act on. Of a change alone: what an earlier release let in must not stand in the way
+    of a pause."""
     _check_thresholds(policy.thresholds)
+    for name in ("block_action", "blocklist_action"):
+        if getattr(policy, name) == "local-data":  # without an address: a plugin believes nothing of such a frame
+            expected = "passthru, nxdomain, nodata, refused or drop (addresses are for the honeypot list)"
+            raise WireError("malformed", f"policy.{name} 'local-data': expected {expected}")
     for name in ("answer_ttl", "cache_ttl"):
         if not 1 <= getattr(policy, name) <= LONGEST_TTL:
             raise WireError("malformed", f"policy.{name} {getattr(policy, name)}: expected 1 to {LONGEST_TTL} seconds")
-    if policy.prevalence_rank < 0:
-        raise WireError("malformed", f"policy.prevalence_rank {policy.prevalence_rank}: expected 0 or more")
+    if not 0 <= policy.prevalence_rank <= MAX_RANK:
+        raise WireError("malformed", f"policy.prevalence_rank {policy.prevalence_rank}: expected 0 to {MAX_RANK}")
     if len(policy.honeypot_answers) > MAX_ADDRESSES:
         raise WireError("malformed", f"policy.honeypot_answers: expected at most {MAX_ADDRESSES}")
     for address in policy.honeypot_answers:
-        _parsed(ipaddress.ip_address, address, "honeypot_answers", "an address")
+        _parsed(ipaddress.ip_address, address, "honeypot_answers", "an address, without a zone")
     if len(policy.overrides) > MAX_OVERRIDES:
         raise WireError("malformed", f"policy.overrides: expected at most {MAX_OVERRIDES}")
     for override in policy.overrides:
         if set(override) != {"client", "mode"} or override["mode"] not in MODES:
             raise WireError("malformed", f"policy.overrides: expected client and mode ({', '.join(MODES)}) in each")
-        _parsed(ipaddress.ip_network, override["client"], "overrides", "an address or a prefix")
-    return policy
+        _parsed(_network, override["client"], "overrides", "an address or a prefix such as 192.0.2.0/24")
 
 
 def _check_thresholds(thresholds: Thresholds | None) -> None:
@@ -121,6 +132,16 @@ def _check_thresholds(thresholds: Thresholds | None) -> None:
 
 def _parsed(parse: Any, text: str, field: str, expected: str) -> None:
     try:
+        if "%" in text:
+            raise ValueError("a zone")
         parse(text)
     except ValueError:
         raise WireError("malformed", f"policy.{field} {shown(text)}: expected {expected}") from None
+
+
+def _network(text: str) -> None:
+    """As plugins read it, who do not know Python's masks."""
+    address, slash, bits = text.partition("/")
+    if slash and bits != str(ipaddress.ip_network(text).prefixlen):
+        raise ValueError("a mask")
+    ipaddress.ip_address(address)
