@@ -155,11 +155,21 @@ def _passing(policy: Policy) -> Policy:
     return msgspec.structs.replace(policy, cache_ttl=min(policy.cache_ttl, PASSING_TTL_S))
 
 
+def called_off() -> bool:
+    """Whether this task itself was cancelled: what it waits for, such as a replica that ends, may be so alone."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 async def _each(period_s: float, act: Callable[[], Any]) -> None:
     """Call `act` every so often; one failure is logged and changes nothing for the next."""
     while True:
         try:
             await act()
+        except asyncio.CancelledError:
+            if called_off():
+                raise
+            log.warning("periodic work was given up by whom it asked")
         except Exception:
             log.exception("periodic work failed")
         await asyncio.sleep(period_s)

@@ -17,7 +17,7 @@ from deployments.logs import keep_written
 from deployments.messages import Asked, Scored, pack
 from deployments.preprocessor import BY_VALUE, CALL_NAMES, HOLD_S
 from deployments.second_ask import Abandoned, SecondAsk
-from serve_app.context import Context
+from serve_app.context import Context, called_off
 from serve_app.routes import application
 from serve_app.settings import Settings
 from serve_app.wire import WireError
@@ -71,10 +71,10 @@ class HandleGraph:
         return await _guarded(self._preprocessor.explain.remote(name, thresholds), "the model")  # type: ignore[no-any-return]
 
     async def model_status(self) -> dict[str, Any]:
-        return await self._preprocessor.status.remote()  # type: ignore[no-any-return]
+        return await _guarded(self._preprocessor.status.remote(), "the model")  # type: ignore[no-any-return]
 
     async def log_status(self) -> dict[str, Any]:
-        return await self._log.status.remote()  # type: ignore[no-any-return]
+        return await _guarded(self._log.status.remote(), "the verdict log")  # type: ignore[no-any-return]
 
 
 async def _guarded(response: Any, what: str) -> Any:
@@ -84,6 +84,10 @@ async def _guarded(response: Any, what: str) -> Any:
         raise WireError("unavailable", f"{what} is full: come back later", retry_after=1) from None
     except (RayActorError, DeploymentUnavailableError) as error:
         raise WireError("unavailable", f"{what} cannot be reached: {error}", retry_after=1) from None
+    except asyncio.CancelledError:
+        if called_off():
+            raise
+        raise WireError("unavailable", f"{what} gave up what it was asked: ask again", retry_after=1) from None
 
 
 @serve.ingress()

@@ -130,6 +130,23 @@ async def test_a_log_that_cannot_take_a_batch_says_why(error: Exception, expecte
         await HandleGraph(Handle(None), Handle(error)).append(b"{}")
 
 
+async def test_a_call_that_its_replica_gives_up_is_503_and_one_that_its_caller_gives_up_is_cancelled() -> None:
+    class GivesUp(Handle):
+        async def remote(self, *arguments: Any) -> Any:
+            raise asyncio.CancelledError  # as what a replica that is shut down was asked ends at its caller
+
+    graph = HandleGraph(GivesUp(None), GivesUp(None))
+    for call in (graph.append(b"{}"), graph.commit([], "ada"), graph.log_status(), graph.model_status()):
+        with pytest.raises(WireError, match="gave up") as caught:
+            await call
+        assert (caught.value.status, caught.value.retry_after) == (503, 1)
+    asking = asyncio.create_task(HandleGraph(Handle(None), Slow(None, wait_s=(30.0,))).append(b"{}"))
+    await asyncio.sleep(0.01)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+
+
 def frames(*names: bytes, deadline: float = LATER) -> list[Asked]:
     return [Asked(name, deadline) for name in names]
 
