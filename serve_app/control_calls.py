@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context as Variables
 from functools import cached_property, partial
 from typing import Any, TypeVar
 from urllib.parse import unquote
@@ -40,6 +41,7 @@ class Desk:
     def __init__(self, context: Context) -> None:
         self.context = context
         self._long = ThreadPoolExecutor(LONG_CALLS, "long-calls")
+        self._changing: set[asyncio.Task[Any]] = set()  # the loop itself keeps no task alive
 
     @cached_property
     def store(self) -> Store:
@@ -56,6 +58,25 @@ class Desk:
     async def long(self, act: Callable[..., T], *arguments: Any) -> T:
         """Do what may take minutes on a thread of those for it, so that a decision need not wait for it."""
         return await asyncio.get_running_loop().run_in_executor(self._long, act, *arguments)
+
+    async def to_its_end(self, change: Coroutine[Any, Any, T]) -> T:
+        """What a change gives. It goes on where its caller does not wait for it: half of one, such as a promotion that
+        no epoch tells of, must not be."""
+        # In a context of its own, since Serve cancels what a question began along with it.
+        task = asyncio.get_running_loop().create_task(change, context=Variables())
+        self._changing.add(task)
+        task.add_done_callback(self._changing.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_tell_end)
+            raise
+
+
+def _tell_end(change: asyncio.Task[Any]) -> None:
+    error = None if change.cancelled() else change.exception()
+    if error is not None:
+        log.error("a change whose caller had gone failed", exc_info=error)
 
 
 class Call:
@@ -74,10 +95,15 @@ class Call:
 
     async def commit(self, documents: Iterable[Document], note: str = "", expect: int | None = None) -> Committed:
         """Write through the verdict log, in this caller's name; the reply says from which epoch on it holds."""
-        if len(note) > MAX_NOTE:
-            raise WireError("malformed", f"note: {len(note)} characters, expected at most {MAX_NOTE}")
+        check_note(note)
         epoch: Epoch = await self.context.graph.commit(list(documents), self.author, note, expect)
         return {"epoch": epoch[0], "generation": epoch[1]}
+
+
+def check_note(note: str) -> None:
+    """Refuse one that is too long; for those who do more than write, before they do."""
+    if len(note) > MAX_NOTE:
+        raise WireError("malformed", f"note: {len(note)} characters, expected at most {MAX_NOTE}")
 
 
 def mounted(desk: Desk, operation: Operation) -> Route:
@@ -88,6 +114,22 @@ def mounted(desk: Desk, operation: Operation) -> Route:
         author, token = "-", "-"
         failure: WireError | None = None
         reply: Any = None
+
+        def leave_trace(outcome: str) -> None:
+            # Every call does, also those that only read and those that were refused; what is changed stands in the
+            # store's history as well.
+            log.info(
+                "control call",
+                extra={
+                    "method": operation.method,
+                    "path": request.url.path[:200],
+                    "author": author,
+                    "token": token,
+                    "outcome": outcome,
+                    "milliseconds": round((time.monotonic() - began) * 1000, 1),
+                },
+            )
+
         try:
             call = await _call(desk, request, operation.role)
             author, token = call.author, call.identity.id
@@ -95,26 +137,18 @@ def mounted(desk: Desk, operation: Operation) -> Route:
             read = partial(operation.arguments, body, request.query_params)
             # A long list is read on a thread, so that no frame waits meanwhile.
             arguments = await asyncio.to_thread(read) if len(body) > READ_AT_ONCE else read()
-            reply = await operation.handler(call, **arguments)
+            handled = operation.handler(call, **arguments)
+            reply = await (handled if operation.method == "GET" else desk.to_its_end(handled))
+        except asyncio.CancelledError:  # the caller has hung up, or has waited as long as Serve lets it
+            leave_trace("gone")
+            raise
         except ClientDisconnect:
             failure = WireError("malformed", "the caller hung up before its body was whole")
         except Exception as error:
             failure = failure_of(error)
             if failure.code == "internal":
                 log.exception("control call %s %s failed", operation.method, operation.path)
-        # Every call leaves its trace, also those that only read and those that were refused; what is changed stands
-        # in the store's history as well.
-        log.info(
-            "control call",
-            extra={
-                "method": operation.method,
-                "path": request.url.path[:200],
-                "author": author,
-                "token": token,
-                "outcome": failure.code if failure else "ok",
-                "milliseconds": round((time.monotonic() - began) * 1000, 1),
-            },
-        )
+        leave_trace(failure.code if failure else "ok")
         desk.context.metrics.answer(failure.code if failure else "ok")
         return error_response(failure) if failure else json_response(reply)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from serve_app.control_calls import Call
+from serve_app.control_calls import Call, check_note
 from serve_app.control_replies import Job, Jobs, JobWithHistory, Started
 from serve_app.operations import Operation, one_of
 from serve_app.wire import WireError
@@ -55,6 +55,7 @@ async def show_one(call: Call, query: HistoryAfter) -> JobWithHistory:
 
 async def start(call: Call, body: Start) -> Started:
     """Start a training job; one at a time."""
+    check_note(body.note)
     settings = {**body.settings, "kind": body.kind}
     if body.kind == "retrain":
         given = {key: value for key, value in settings.items() if value or key not in ("labels", "seen")}

@@ -7,8 +7,8 @@ from typing import Any, cast
 import msgspec
 
 from deployments import analyst
-from serve_app.control_calls import Call
-from serve_app.control_replies import Alone, Explained, Model, Models, Replayed, Served
+from serve_app.control_calls import Call, check_note
+from serve_app.control_replies import Alone, Committed, Explained, Model, Models, Replayed, Served
 from serve_app.judge import is_popular, judge_one
 from serve_app.operations import Number, Operation
 from serve_app.wire import WireError
@@ -72,13 +72,22 @@ async def show_one(call: Call) -> Model:
 
 async def promote(call: Call, body: Promotion) -> Served:
     """Let a version serve, if it passes the guard set; classifiers follow within seconds."""
+    check_note(body.note)
     served = await _analyst(call, "promote", call.path("version"), body.force)
-    return await _served(call, served, body.note)
+    return await _served(call, served, await _committed(call, served, body.note))
 
 
 async def roll_back(call: Call, body: RollBack) -> Served:
     """Let the version serve that served before."""
-    return await _served(call, await _analyst(call, "roll_back"), body.note)
+    check_note(body.note)
+    former = (await _registry(call, analyst.models))["serving"]
+    served = await _analyst(call, "roll_back")
+    try:
+        committed = await _committed(call, served, body.note)
+    except Exception:  # whoever is told to come back would go back one further
+        await _analyst(call, "promote", former, True)
+        raise
+    return await _served(call, served, committed)
 
 
 async def replay(call: Call, body: Range) -> Replayed:
@@ -116,9 +125,12 @@ async def explain(call: Call, body: NameToExplain) -> Explained:
     }  # fmt: skip
 
 
-async def _served(call: Call, version: str, note: str) -> Served:
-    # The registry's pointer decides what serves; the document moves the epoch, so that resolvers refresh.
-    committed = await call.commit([Document("model", "serving", {"version": version})], note)
+async def _committed(call: Call, version: str, note: str) -> Committed:
+    """The registry's pointer decides what serves; the document moves the epoch, so that resolvers refresh."""
+    return await call.commit([Document("model", "serving", {"version": version})], note)
+
+
+async def _served(call: Call, version: str, committed: Committed) -> Served:
     return {**committed, "serving": version, "notices": await _registry(call, analyst.notices, version)}
 
 

@@ -3,7 +3,7 @@
 So neither can tell of a parameter, a body or an answer what the other does not.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, Literal, get_type_hints
@@ -15,7 +15,7 @@ from serve_app.wire import UNREADABLE, WireError
 from verdicts.names import shown
 
 Role = Literal["viewer", "analyst", "admin"]
-Handler = Callable[..., Awaitable[Any]]
+Handler = Callable[..., Coroutine[Any, Any, Any]]
 
 Number = Annotated[int, Meta(ge=0, le=1 << 53)]  # a time in Unix milliseconds, or an epoch: what every store can hold
 

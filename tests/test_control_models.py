@@ -1,5 +1,7 @@
 """`/v1/models`: what a candidate is asked before it serves."""
 
+import asyncio
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from tests.control_setup import Setup
 from tests.model_fixtures import manifest, write
 from verdicts.observations import Batch, Observation
 from verdicts.records import records_of
+from verdicts.store import Unavailable
 
 pytestmark = pytest.mark.anyio
 
@@ -61,3 +64,62 @@ async def test_who_promotes_or_replays_a_model_that_never_blocks_is_told(
     for what in ("replay", "promote"):
         assert (await setup.good("POST", f"/v1/models/tuned-1/{what}", {}))["notices"] == [notice]
     assert (await setup.good("POST", "/v1/models/rollback", {}))["notices"] == []
+
+
+async def test_a_promotion_whose_caller_hung_up_is_told_to_resolvers_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    setup, asked, go_on = Setup(tmp_path), threading.Event(), threading.Event()
+    caplog.set_level("INFO", "ray.serve")
+
+    def ask(registry: str, what: str, *arguments: Any) -> str:
+        asked.set()
+        go_on.wait(30)
+        return "v2"
+
+    monkeypatch.setattr(analyst, "ask", ask)
+    calling = asyncio.create_task(setup.ask("POST", "/v1/models/v2/promote", {}))
+    assert await asyncio.to_thread(asked.wait, 30)
+    calling.cancel()  # as Serve does where a caller hangs up, or waits for longer than request_timeout_s
+    await asyncio.gather(calling, return_exceptions=True)
+    assert [record.__dict__["outcome"] for record in caplog.records if record.message == "control call"] == ["gone"]
+    go_on.set()
+    async with asyncio.timeout(20):
+        while (serving := setup.store.get("model", "serving")) is None:
+            await asyncio.sleep(0.01)
+    assert serving.body == {"version": "v2"} and serving.author == "the-admin"
+
+
+async def test_a_roll_back_that_could_not_be_written_down_may_be_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup, registry = Setup(tmp_path), Registry(tmp_path / "models")
+    for version in ("v1", "v2", "v3"):
+        registry.add(write(tmp_path / "made", version))
+    registry.point(["v3", "v2", "v1"])
+    act = {"promote": lambda version, force: registry.promote(version), "roll_back": registry.rollback}
+    monkeypatch.setattr(analyst, "ask", lambda registry, what, *arguments: act[what](*arguments))
+    commit = setup.graph.commit
+
+    async def away(*arguments: Any) -> Any:
+        raise Unavailable("the store is away")
+
+    monkeypatch.setattr(setup.graph, "commit", away)
+    reply = await setup.ask("POST", "/v1/models/rollback", {})
+    assert reply.status_code == 503 and registry.pointer() == ["v3", "v2", "v1"]
+    monkeypatch.setattr(setup.graph, "commit", commit)
+    assert (await setup.good("POST", "/v1/models/rollback", {}))["serving"] == "v2"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("/v1/models/v2/promote", {}), ("/v1/models/rollback", {}), ("/v1/jobs", {"kind": "train"})],
+)
+async def test_a_note_that_is_too_long_is_refused_before_anything_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, str]
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(analyst, "ask", lambda registry, what, *_: done.append(what))
+    monkeypatch.setattr("deployments.trainer.start", lambda *_: done.append("start"))
+    reply = await Setup(tmp_path).ask("POST", path, {**body, "note": "x" * 501})
+    assert reply.status_code == 400 and "note" in reply.text and done == []
