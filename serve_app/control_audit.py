@@ -29,7 +29,7 @@ class Undo(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Past(msgspec.Struct):
-    """Changes of one key or of all, those before an epoch."""
+    """Changes of one key or of all, those before a time (Unix milliseconds)."""
 
     key: str = ""
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100

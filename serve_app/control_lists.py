@@ -1,8 +1,7 @@
 """`/v1/lists`: the vetted lists."""
 
 import asyncio
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Annotated, Any
 
@@ -14,15 +13,15 @@ from serve_app.control_replies import Changed, Entries, Entry, Exported, Importe
 from serve_app.operations import Number, Operation, one_of
 from serve_app.wire import WireError
 from verdicts import list_formats
-from verdicts.lists import LIST_KIND, PREVALENCE_KIND, Lists, absent_of, entry, ranking, removal, split_key
+from verdicts.lists import LIST_KIND, PREVALENCE_KIND, absent_of, entry, ranked, ranking, removal, split_key
 from verdicts.names import shown
 from verdicts.policy import LIST_NAMES
-from verdicts.store import Document
+from verdicts.store import Document, Store
 
 MAX_ENTRIES = 100_000  # in one commit
 MAX_PAGE = 10_000
 MAX_PROBLEMS = 100  # rows of an import that are told in its reply
-MAX_SCAN = 1_000_000  # entries looked through for a text
+MAX_SCAN = 1_000_000  # entries looked through for a page; one of few or no entries may lead to another
 
 
 class Item(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -98,32 +97,41 @@ async def show(call: Call, query: Shown) -> Entries:
     if kind and kind not in LIST_NAMES:
         raise WireError("malformed", f"list {shown(kind)}: expected one of {', '.join(LIST_NAMES)}")
 
-    def find(store: Any) -> list[Document]:
-        scanned = itertools.islice(store.scan(LIST_KIND, f"{kind}/" if kind else "", query.after), MAX_SCAN)
-        wanted = (d for d in scanned if contains in d.key.partition("/")[2])
-        return list(itertools.islice(wanted, limit + 1))
+    def find(store: Store) -> tuple[list[Document], str | None]:
+        """The entries of the page, and behind which key the next begins."""
+        found: list[Document] = []
+        for number, document in enumerate(store.scan(LIST_KIND, f"{kind}/" if kind else "", query.after), 1):
+            if contains in document.key.partition("/")[2]:
+                if len(found) == limit:
+                    return found, found[-1].key
+                found.append(document)
+            if number == MAX_SCAN:
+                return found, document.key
+        return found, None
 
-    found = await call.desk.read(find)
-    more = found[limit - 1].key if len(found) > limit else None
-    return {"entries": [_shown(d) for d in found[:limit]], "after": more}
+    found, after = await call.desk.read(find)
+    return {"entries": [_shown(document) for document in found], "after": after}
 
 
 async def add(call: Call, body: ListChange) -> Changed:
     """Put entries on lists, in one commit."""
-    documents = await _documents(body, partial(_entry, call))
+    documents = await _documents(body, partial(entry_of, call))
     return await _commit(call, documents, body.note)
 
 
 async def remove(call: Call, body: ListChange) -> Removed:
     """Take entries off lists, in one commit."""
-    documents = await _documents(body, lambda item, _: removal(item.list, item.suffix))
-    absent = await call.desk.read(lambda store: absent_of(store, documents))
-    return {**await _commit(call, documents, body.note), "absent": absent}
+    return await _remove(call, await _documents(body, lambda item, _: removal(item.list, item.suffix)), body.note)
 
 
-async def remove_one(call: Call, query: Why) -> Changed:
+async def remove_one(call: Call, query: Why) -> Removed:
     """Take one entry off a list."""
-    return await _commit(call, [removal(call.path("list"), call.path("suffix"))], query.note)
+    return await _remove(call, [removal(call.path("list"), call.path("suffix"))], query.note)
+
+
+async def _remove(call: Call, documents: Sequence[Document], note: str) -> Removed:
+    absent = await call.desk.read(lambda store: absent_of(store, documents))
+    return {**await _commit(call, documents, note), "absent": absent}
 
 
 async def import_(call: Call, body: Import) -> Imported:
@@ -149,21 +157,26 @@ def _imported(call: Call, wanted: Import) -> tuple[Sequence[Document], list_form
         documents = ranking(call.desk.store, parsed.rows, wanted.first, wanted.more)
     else:
         items = (Item(wanted.list, row.name, row.expires or wanted.expires, row.note) for row in _some(parsed.rows))
-        documents = [_entry(call, item, wanted.note) for item in items]
+        documents = [entry_of(call, item, wanted.note) for item in items]
     return documents, parsed
 
 
 async def export(call: Call, query: Which) -> Exported:
     """Every entry of a list, as text that `import` takes; of the prevalence list, the most popular first."""
-    if query.list == PREVALENCE_KIND:
-        runs = await call.desk.read(lambda store: {d.key: d.body or {} for d in store.scan(PREVALENCE_KIND)})
-        return {"list": PREVALENCE_KIND, "text": "".join(f"{name}\n" for name in Lists(None, runs).ranked())}
     kind = query.list
-    if kind not in LIST_NAMES:
+    if kind != PREVALENCE_KIND and kind not in LIST_NAMES:
         expected = ", ".join((*LIST_NAMES, PREVALENCE_KIND))
         raise WireError("malformed", f"list {shown(kind)}: expected one of {expected}")
-    keys = await call.desk.read(lambda store: list(itertools.islice(store.keys(LIST_KIND, f"{kind}/"), MAX_SCAN)))
-    return {"list": kind, "text": "".join(f"{key.partition('/')[2]}\n" for key in keys)}
+    # On a thread as a whole, so that no frame waits meanwhile.
+    return {"list": kind, "text": await call.desk.read(partial(_text, kind))}
+
+
+def _text(kind: str, store: Store) -> str:
+    if kind == PREVALENCE_KIND:
+        names: Iterable[str] = ranked({d.key: d.body or {} for d in store.scan(PREVALENCE_KIND)})
+    else:
+        names = (key.partition("/")[2] for key in store.keys(LIST_KIND, f"{kind}/"))
+    return "".join(f"{name}\n" for name in names)
 
 
 async def _documents(change: ListChange, document: Callable[[Item, str], Document]) -> list[Document]:
@@ -176,7 +189,8 @@ async def _commit(call: Call, documents: Sequence[Document], note: str) -> Chang
     return {**await call.commit(documents, note), "entries": len(documents)}
 
 
-def _entry(call: Call, item: Item, note: str) -> Document:
+def entry_of(call: Call, item: Item, note: str) -> Document:
+    """The document of an entry that a caller names; refused where it would be over already."""
     now = call.desk.now()
     if item.expires is not None and item.expires <= now:
         raise WireError("malformed", f"{shown(item.suffix)}: expires {item.expires}, expected a time after now, {now}")

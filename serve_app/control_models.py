@@ -98,7 +98,7 @@ async def replay(call: Call, body: Range) -> Replayed:
     tops = [await call.desk.long(call.desk.store.top, where, "qname", REPLAYED, order) for order in ("count", "score")]
     names = {row.key: row.count for top in tops for row in top}
     view = call.context.follower.view
-    popular = {name for name in names if is_popular(view, name)}
+    popular = await call.desk.long(lambda: {name for name in names if is_popular(view, name)})
     report = await _analyst(call, "replay", call.path("version"), list(names.items()), view.policy, popular)
     changes = report["changes"]
     notices = await _registry(call, analyst.notices, call.path("version"))

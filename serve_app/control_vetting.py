@@ -1,5 +1,6 @@
 """`/v1/vetting`, `/v1/labels`: what analysts say of names."""
 
+import asyncio
 import itertools
 from typing import Annotated, Any, cast
 
@@ -7,11 +8,11 @@ import msgspec
 from msgspec import Meta
 
 from serve_app.control_calls import Call
+from serve_app.control_lists import Item, entry_of
 from serve_app.control_replies import Committed, Label, Labels, Settled, Taught, Vetting
 from serve_app.operations import Number, Operation, one_of
 from serve_app.wire import WireError
-from verdicts.lists import entry
-from verdicts.names import normalise, shown
+from verdicts.names import normalise
 from verdicts.policy import LIST_NAMES
 from verdicts.store import Document
 
@@ -82,7 +83,10 @@ async def decide(call: Call, body: Decisions) -> Committed:
     """All decisions in one commit: list entries, labels, and the mark that takes the name off the queue."""
     if not 0 < len(body.decisions) <= MAX_DECISIONS:
         raise WireError("malformed", f"decisions: {len(body.decisions)} of them, expected 1 to {MAX_DECISIONS}")
-    documents = [document for decision in body.decisions for document in _documents(call, decision, body.note)]
+    # On a thread, so that no frame waits meanwhile.
+    documents = await asyncio.to_thread(
+        lambda: [document for decision in body.decisions for document in _documents(call, decision, body.note)]
+    )
     return await call.commit(documents, body.note, body.expect)
 
 
@@ -90,18 +94,17 @@ async def label(call: Call, body: LabelsGiven) -> Committed:
     """Give names labels that teach; null takes one back."""
     if not 0 < len(body.labels) <= MAX_DECISIONS:
         raise WireError("malformed", f"labels: {len(body.labels)} of them, expected 1 to {MAX_DECISIONS}")
-    return await call.commit([_label(call, normalise(each.name), each.label) for each in body.labels], body.note)
+    documents = await asyncio.to_thread(
+        lambda: [_label(call, normalise(each.name), each.label) for each in body.labels]
+    )
+    return await call.commit(documents, body.note)
 
 
 def _documents(call: Call, decision: Decision, note: str) -> list[Document]:
     name = normalise(decision.name)
     found = []
     if decision.list is not None:
-        if decision.list not in LIST_NAMES:
-            raise WireError(
-                "malformed", f"list {shown(decision.list)}: expected one of {', '.join(LIST_NAMES)}, or null"
-            )
-        found.append(entry(decision.list, name, note, decision.expires, call.desk.now(), call.author))
+        found.append(entry_of(call, Item(decision.list, name, decision.expires), note))
     if decision.label is not None:
         found.append(_label(call, name, decision.label))
     settled = {

@@ -11,7 +11,7 @@ import msgspec
 
 from verdicts import list_formats
 from verdicts.ahead import ahead
-from verdicts.lists import LIST_KIND, PREVALENCE_KIND, RUN_NAMES, Lists, absent_of, entry, ranking, removal
+from verdicts.lists import LIST_KIND, PREVALENCE_KIND, RUN_NAMES, absent_of, entry, ranked, ranking, removal
 from verdicts.store import Document, Store, open_store
 
 # Entries in one commit. What somebody else decides meanwhile waits for one commit at most, and no replica that follows
@@ -105,7 +105,7 @@ class Direct:
 
     def ranked(self) -> list[str]:
         runs = {document.key: document.body or {} for document in self._store.scan(PREVALENCE_KIND)}
-        return Lists(None, runs).ranked()
+        return ranked(runs)
 
     def close(self) -> None:
         self._store.close()

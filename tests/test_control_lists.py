@@ -1,0 +1,91 @@
+"""serve_app/control_lists.py and control_vetting.py: a long list is searched and told to its end, beside the frames."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from deployments import analyst
+from model.replay import Replay
+from serve_app import control_lists, control_models, control_vetting
+from tests.control_setup import Setup
+from verdicts.observations import Batch, Observation
+from verdicts.records import records_of
+
+pytestmark = pytest.mark.anyio
+
+NAMES = [f"n{number}.example-shop.com" for number in range(5)]
+
+
+@pytest.fixture
+def setup(tmp_path: Path) -> Setup:
+    return Setup(tmp_path)
+
+
+async def imported(setup: Setup, names: list[str] = NAMES) -> None:
+    await setup.good("POST", "/v1/lists/import", {"list": "blocklist", "text": "\n".join(names)})
+
+
+async def test_a_search_goes_on_behind_what_one_page_looks_through(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control_lists, "MAX_SCAN", 2)
+    await imported(setup)
+    found, after = [], ""
+    while after is not None:
+        page = await setup.good("GET", f"/v1/lists?contains=n4&after={after}")
+        found += [entry["suffix"] for entry in page["entries"]]
+        after = page["after"]
+    assert found == [NAMES[4]]
+
+
+async def test_an_export_holds_the_whole_list(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control_lists, "MAX_SCAN", 2)
+    await imported(setup)
+    assert (await setup.good("GET", "/v1/lists/export?list=blocklist"))["text"].split() == NAMES
+
+
+async def test_who_removes_what_is_not_there_is_told(setup: Setup) -> None:
+    await imported(setup, NAMES[:1])
+    assert (await setup.good("DELETE", f"/v1/lists/blocklist/{NAMES[1]}"))["absent"] == [NAMES[1]]
+    assert (await setup.good("DELETE", f"/v1/lists/blocklist/{NAMES[0]}"))["absent"] == []
+    assert (await setup.good("GET", "/v1/lists"))["entries"] == []
+
+
+async def test_a_decision_that_would_be_over_already_is_refused(setup: Setup) -> None:
+    decisions = [{"name": NAMES[0], "list": "blocklist", "expires": int(time.time() * 1000) - 1}]
+    reply = await setup.ask("POST", "/v1/vetting", {"decisions": decisions})
+    assert reply.status_code == 400 and "after now" in reply.json()["message"]
+
+
+@pytest.mark.parametrize("form", ["export", "vetting", "labels", "replay"])
+async def test_what_takes_long_holds_up_no_frame(setup: Setup, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    threads: list[int] = []
+
+    def noted(act: Callable[..., Any]) -> Callable[..., Any]:
+        def noting(*arguments: Any) -> Any:
+            threads.append(threading.get_ident())
+            return act(*arguments)
+
+        return noting
+
+    monkeypatch.setattr(control_lists, "ranked", noted(control_lists.ranked))
+    monkeypatch.setattr(control_vetting, "normalise", noted(control_vetting.normalise))
+    monkeypatch.setattr(control_models, "is_popular", noted(control_models.is_popular))
+    monkeypatch.setattr(analyst, "ask", lambda *_: msgspec.to_builtins(Replay()))
+    now = int(time.time() * 1000)
+    row = Observation(NAMES[0], "A", "192.0.2.1", "benign", now, now, source="model")
+    setup.store.append(list(records_of(Batch("the-resolver", "0" * 32, 1, rows=[row]))))
+    await setup.good(
+        *{
+            "export": ("GET", "/v1/lists/export?list=prevalence"),
+            "vetting": ("POST", "/v1/vetting", {"decisions": [{"name": NAMES[0]}]}),
+            "labels": ("POST", "/v1/labels", {"labels": [{"name": NAMES[0], "label": "benign"}]}),
+            "replay": ("POST", "/v1/models/v1/replay", {}),
+        }[form]
+    )
+    assert threads and threading.get_ident() not in threads
