@@ -19,6 +19,7 @@ from dashboard.server import quiet, serve
 from dashboard.settings import Settings
 from dashboard.signin import Signin, signin_of
 from dashboard.warm import keep_warm
+from verdicts.store import Misconfigured, open_store
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -34,7 +35,7 @@ def _pairs(_: click.Context, option: click.Parameter, values: tuple[str, ...]) -
 @click.option("--store-url", required=True, help="sqlite:///PATH, or http(s)://HOST:9200 of Elasticsearch.")
 @click.option("--control-url", default="", help="The control API; without it the dashboard only reads.")
 @click.option("--token-file", type=_FILE, help="Token of the control API; read again at each call.")
-@click.option("--port", default=8050, show_default=True)
+@click.option("--port", type=click.IntRange(0, 65_535), default=8050, show_default=True)
 @click.option("--address", default="127.0.0.1", show_default=True, help="Address to listen at.")
 @click.option("--password-file", type=_FILE, help="Accounts; written with a generated password where absent.")
 @click.option("--store-workers", default=4, show_default=True, help="Questions put to the store at once.")
@@ -79,14 +80,19 @@ def main(**options: object) -> None:
         raise click.UsageError("--oauth-issuer and --oauth-provider need --oauth-key")
     if settings.control_url and settings.token_file is None:
         raise click.UsageError("--control-url needs --token-file")
+    if settings.control_url and not settings.control_url.startswith(("http://", "https://")):
+        raise click.UsageError(f"--control-url {settings.control_url}: expected http:// or https://")
+    if settings.token_file is not None and not os.access(settings.token_file, os.R_OK):
+        raise click.UsageError(f"--token-file {settings.token_file}: expected a file that this user can read")
     status = 0
     try:
+        open_store(settings.store_url, readonly=True).close()  # of its URL alone: the store itself may be away
         signin = signin_of(settings)
         if settings.processes == 1:
             asyncio.run(run(settings, signin))
         else:
             status = share(settings, signin)
-    except (BadAccounts, ValueError, OSError) as error:
+    except (BadAccounts, Misconfigured, ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
     sys.stdout.flush()
     os._exit(status)  # a question to a slow store, on its thread, must not hold the process that was told to stop
