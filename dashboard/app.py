@@ -10,6 +10,7 @@ import panel_material_ui as pmui
 from panel.io.resources import LOCAL_DIST
 
 from dashboard.accounts import Role
+from dashboard.auth import CLAIMS, COOKIE, claims_of, signed
 from dashboard.client import Client
 from dashboard.components import Nav, Notices, Router
 from dashboard.data import Data
@@ -146,8 +147,8 @@ def application(data: Data, client: Client, role_of: Callable[[str | None, Any],
     def new() -> Any:
         # Where Panel finds its style sheets: without it at a host of its own.
         pn.state.curdoc.template_variables["dist_url"] = LOCAL_DIST
-        user = pn.state.user or ""
-        claims = pn.state.user_info or {}
+        # Not as Panel reads them: it believes a cookie that nobody signed, `is_guest`, and claims of a month ago.
+        user, claims = signed(COOKIE, pn.state.cookies), claims_of(signed(CLAIMS, pn.state.cookies))
         role = role_of(user, claims)
         if role is None:
             return pmui.Page(

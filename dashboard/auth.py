@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import panel as pn
 from bokeh.server.auth_provider import AuthProvider
-from tornado.web import RequestHandler
+from panel.util import decode_token
+from tornado.web import RequestHandler, decode_signed_value
 
 from dashboard.accounts import Account, Role
 
-COOKIE = "user"  # where Panel reads the user's name; signed
+COOKIE, CLAIMS = "user", "id_token"  # as Panel calls them: who is logged in, what the identity provider said; signed
 DAYS = 7
 ATTEMPTS = 10  # failed log-ins a minute, for all callers together: a password is guessed no faster
 
@@ -156,6 +158,18 @@ def account_of(accounts: Sequence[Account], user: str | None, password: str) -> 
         if user in (None, account.name) and account.matches(password):
             found = account
     return found
+
+
+def signed(name: str, cookies: Mapping[str, str]) -> str:
+    """What a signed cookie says; empty where it is absent, forged, or older than a log-in lasts."""
+    days = pn.config.oauth_expiry if pn.config.oauth_provider else DAYS
+    said = decode_signed_value(pn.config.cookie_secret or "", name, cookies.get(name), max_age_days=days)
+    return "" if said is None else pn.state._decrypt_cookie(said) if name == CLAIMS else said.decode()
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    """What an ID token says of the person; nothing where there is none."""
+    return dict(decode_token(token)) if token else {}
 
 
 def local_path(target: str) -> str:

@@ -8,10 +8,10 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
-from panel.util import decode_token
 from tornado.web import HTTPError, RequestHandler, authenticated
 
 from dashboard.accounts import Role
+from dashboard.auth import CLAIMS, claims_of, signed
 from dashboard.data import Data, Failure
 from dashboard.filters import Filters
 from dashboard.typed import BadFilter
@@ -89,12 +89,6 @@ async def pages(data: Data, where: Filter, limit: int = LIMIT) -> AsyncIterator[
             return
 
 
-def claims_of(handler: RequestHandler) -> dict[str, Any]:
-    """What the identity provider said of the person, as Panel keeps it in a signed cookie; empty without one."""
-    kept = handler.get_signed_cookie("id_token")
-    return dict(decode_token(kept.decode())) if kept else {}
-
-
 class ForThoseLoggedIn(RequestHandler):
     """What every download needs: a person who is logged in and has a role here, and the store."""
 
@@ -105,7 +99,8 @@ class ForThoseLoggedIn(RequestHandler):
         provider = self.application.auth_provider  # type: ignore[attr-defined]
         user = provider.get_user(self) if provider.get_user else await provider.get_user_async(self)
         self.current_user: str | None = user
-        if user is not None and self.role_of(user, claims_of(self)) is None:
+        cookies = {name: cookie.value for name, cookie in self.cookies.items()}
+        if user is not None and self.role_of(user, claims_of(signed(CLAIMS, cookies))) is None:
             raise HTTPError(403, "no role here")
 
     def get_login_url(self) -> str:

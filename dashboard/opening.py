@@ -22,11 +22,11 @@ from bokeh.settings import settings
 from bokeh.util.token import generate_jwt_token, generate_session_id
 from panel.io import handlers
 from panel.io.resources import Resources
-from panel.io.server import DocHandler, server_html_page_for_session
+from panel.io.server import DocHandler, WSHandler, server_html_page_for_session
 from panel.io.state import set_curdoc
 from panel_material_ui.base import MaterialComponent
 from param import descendents
-from tornado.web import authenticated
+from tornado.web import HTTPError, authenticated
 
 from dashboard.frame import describe
 
@@ -40,6 +40,8 @@ USED = (
 GARBAGE = (50_000, 20, 100)  # Python's thresholds: a page is some thousand objects that live as long as its tab
 all_values = HasProps.query_properties_with_values  # Bokeh's own
 _TOKEN = "TOKEN-OF-THE-SESSION"
+# How Bokeh lets whoever asks choose the session, which would be whoever's it was made for first.
+CHOSEN = {"bokeh-session-id", "bokeh-token"}
 
 
 class PageHandler(DocHandler):  # type: ignore[misc]
@@ -49,6 +51,8 @@ class PageHandler(DocHandler):  # type: ignore[misc]
 
     @authenticated
     async def get(self, *_: Any, **__: Any) -> None:
+        if CHOSEN & {*self.request.arguments, *map(str.lower, self.request.headers)}:
+            raise HTTPError(400, "a session is made for a page, and chosen by nobody")
         scheme = "dark" if self.get_cookie("scheme") == "dark" else "light"
         if scheme not in self.known:
             self.known[scheme] = (await self._rendered()).split(_TOKEN)
@@ -62,6 +66,7 @@ class PageHandler(DocHandler):  # type: ignore[misc]
         )
         self.set_header("Cache-Control", "no-store")  # a token lasts for an hour, and belongs to one person
         self.set_header("Content-Type", "text/html")
+        self.set_header("X-Frame-Options", "DENY")
         self.write(token.join(self.known[scheme]))
 
     async def _rendered(self) -> str:
@@ -83,7 +88,9 @@ class PageHandler(DocHandler):  # type: ignore[misc]
 
 def lower_the_cost() -> None:
     """Before a server is made; a second time changes nothing."""
-    per_app_patterns[:] = [(path, PageHandler if kind is DocHandler else kind) for path, kind in per_app_patterns]
+    # Pages and their sockets. Bokeh's `autoload.js`, which nothing here uses, would make a session of a chosen name for
+    # whoever follows a link to it, and who made the link could share it, with the role of the one who followed.
+    per_app_patterns[:] = [(r"/ws", WSHandler), (r"/?", PageHandler)]
     _forget_unused()
     settings.perform_document_validation = False  # looks for layouts that cannot be, of which there are none
     settings.perform_error_diagnostics = False  # would examine each callback's signature, and warn of layouts

@@ -1,12 +1,14 @@
 """Logging in at a real OpenID Connect provider: groups become roles, and the control API holds people to them."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
 import panel as pn
 import pytest
+from tornado.web import create_signed_value
 
 from dashboard.app import Session
 from dashboard.client import Refused
@@ -16,7 +18,7 @@ from dashboard.settings import Settings
 from dashboard.signin import signin_of
 from loadtest.panel_session import opened, session_token
 from tests.dashboard_stage import Stage
-from tests.oidc_provider import CLIENT_ID, CLIENT_SECRET, Provider
+from tests.oidc_provider import CLIENT_ID, CLIENT_SECRET, Provider, jwt
 
 pytestmark = pytest.mark.anyio
 OF_PANEL = ("oauth_provider", "oauth_key", "oauth_secret", "oauth_redirect_uri", "oauth_extra_params", "cookie_secret")
@@ -125,6 +127,30 @@ async def test_who_has_no_role_sees_and_downloads_nothing(house: House) -> None:
         assert reply.status_code == 200 and house.sessions == []
         for path in ("/export.csv", "/export.json", "/lists/blocklist.csv"):
             assert (await browser.get(path)).status_code == 403
+
+
+async def test_who_signs_cannot_be_chosen_by_a_cookie_that_nobody_signed(house: House) -> None:
+    async with house.browser() as browser:
+        await house.enter(browser, email="ann@example.org", groups=["soc"])
+        browser.cookies.set("is_guest", "1", domain="127.0.0.1")
+        house.sessions.clear()
+        await house.enter(browser, email="ann@example.org", groups=["soc"])
+    people = [(session.router.user, session.router.role) for session in house.sessions]
+    assert people == [("ann@example.org", "analyst")]
+
+
+async def test_claims_are_good_for_as_long_as_the_log_in(house: House) -> None:
+    """Whoever left a group, and kept what the provider said before, is not let in by it."""
+    async with house.browser() as browser:
+        secret, ops = pn.config.cookie_secret, jwt({"groups": ["ops"]})
+        kept = create_signed_value(secret, "id_token", ops, clock=lambda: time.time() - 2 * 86_400)
+        await house.enter(browser, email="ann@example.org", groups=["all"])
+        browser.cookies.delete("id_token")
+        browser.cookies.set("id_token", kept.decode(), domain="127.0.0.1")
+        house.sessions.clear()
+        await house.enter(browser, email="ann@example.org", groups=["all"])
+        assert [session.router.role for session in house.sessions] == []
+        assert (await browser.get("/export.csv")).status_code == 403
 
 
 async def test_who_has_a_role_downloads(house: House) -> None:

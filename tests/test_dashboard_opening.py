@@ -16,10 +16,13 @@ import httpx
 import panel as pn
 import pytest
 from bokeh.core.has_props import HasProps
+from bokeh.core.types import ID
+from bokeh.util.token import generate_jwt_token
 from tornado.iostream import IOStream
 
 import dashboard.server
 from dashboard.accounts import hashed
+from dashboard.app import Session
 from dashboard.client import Client
 from dashboard.data import Data, reader_of
 from dashboard.opening import all_values
@@ -66,9 +69,9 @@ async def addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
 
 
 @asynccontextmanager
-async def logged_in(address: str) -> AsyncIterator[httpx.AsyncClient]:
+async def logged_in(address: str, user: str = "admin", password: str = SECRET) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(base_url=address, trust_env=False, timeout=WAIT_S) as browser:
-        assert (await browser.get(f"/login?token={SECRET}")).status_code == 302
+        assert (await browser.post("/login", data={"user": user, "password": password})).status_code == 302
         yield browser
 
 
@@ -89,6 +92,33 @@ async def test_the_html_of_one_process_fits_the_socket_of_another(addresses: lis
                 return size
 
         assert await asyncio.to_thread(look) > 1000
+
+
+async def test_a_session_is_nobodys_but_whose_page_it_was_made_for(
+    addresses: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No link makes a session of a chosen name for whoever follows it, to be shared by whoever made the link."""
+    people: list[str] = []
+    show = Session.open
+    monkeypatch.setattr(Session, "open", lambda session: (people.append(session.router.user), show(session))[1])
+    (tmp_path / "password").write_text(f"vic viewer {hashed('vic')}\nroot admin {hashed('root')}\n")
+    chosen = "c" * 44
+    async with logged_in(addresses[0], "root", "root") as root, logged_in(addresses[0], "vic", "vic") as vic:
+        token = generate_jwt_token(ID(chosen), expiration=60)
+        for link in ("/", "/autoload.js"):
+            for named in ({"bokeh-session-id": chosen}, {"bokeh-token": token}):
+                reply = await root.get(link, params={"bokeh-autoload-element": "x", **named})
+                assert reply.status_code in (400, 404)
+        assert (await root.get("/", headers={"Bokeh-Session-Id": chosen})).status_code == 400
+        cookies = {"headers": {}, "arguments": {}, "cookies": dict(vic.cookies)}
+        token = generate_jwt_token(ID(chosen), expiration=60, extra_payload=cookies)
+
+        def look() -> None:
+            with opened(addresses[0], "/", token, cookie_of(vic)):
+                pass
+
+        await asyncio.to_thread(look)
+        assert people == ["vic"]
 
 
 async def test_a_session_that_ended_is_in_no_list_of_panels(addresses: list[str]) -> None:
