@@ -28,6 +28,7 @@ class Account(NamedTuple):
     name: str
     role: Role
     matches: Callable[[str], bool]  # of a password
+    kept: str  # what its password is kept as: another one, another text
 
 
 class AccountsFile:
@@ -64,7 +65,7 @@ def load(path: Path) -> list[Account]:
     """The accounts of a password file."""
     lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip() and line[0] != "#"]
     if len(lines) == 1 and len(lines[0].split()) == 1:
-        return [Account("admin", "admin", _plain(lines[0].strip()))]
+        return [bare(lines[0].strip())]
     if not lines:
         raise BadAccounts(f"{path}: empty; expected a password, or lines of NAME ROLE scrypt:SALT:HASH")
     return [_account(path, number, line) for number, line in enumerate(lines, 1)]
@@ -91,8 +92,9 @@ def allows(role: Role | None, needed: Role) -> bool:
     return role is not None and ROLES.index(role) >= ROLES.index(needed)
 
 
-def _plain(secret: str) -> Callable[[str], bool]:
-    return lambda password: hmac.compare_digest(secret.encode(), password.encode())
+def bare(secret: str) -> Account:
+    """The account of `admin`, whose password this is."""
+    return Account("admin", "admin", lambda password: hmac.compare_digest(secret.encode(), password.encode()), secret)
 
 
 def _account(path: Path, number: int, line: str) -> Account:
@@ -107,7 +109,7 @@ def _account(path: Path, number: int, line: str) -> Account:
         salt, digest = bytes.fromhex(parts[1]), bytes.fromhex(parts[2])
     except ValueError:
         raise BadAccounts(f"{path}, line {number}: salt and hash: expected hexadecimal digits") from None
-    return Account(name, role, lambda password: hmac.compare_digest(digest, _digest(password, salt)))
+    return Account(name, role, lambda password: hmac.compare_digest(digest, _digest(password, salt)), fields[2])
 
 
 def _digest(password: str, salt: bytes) -> bytes:

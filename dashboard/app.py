@@ -18,6 +18,7 @@ from dashboard.frame import Frame
 from dashboard.page import Context, Page, schedule
 from dashboard.pages import NAVIGATION, PAGES
 from dashboard.sheet import Sheet
+from dashboard.signin import Signin
 from dashboard.views import SavedViews
 from dashboard.visit import last_visit
 
@@ -141,21 +142,21 @@ def _hang_up() -> None:
         connection._socket.close()
 
 
-def application(data: Data, client: Client, role_of: Callable[[str | None, Any], Role | None]) -> Callable[[], Any]:
+def application(data: Data, client: Client, signin: Signin) -> Callable[[], Any]:
     """What the server calls for each new tab."""
 
     def new() -> Any:
         # Where Panel finds its style sheets: without it at a host of its own.
         pn.state.curdoc.template_variables["dist_url"] = LOCAL_DIST
         # Not as Panel reads them: it believes a cookie that nobody signed, `is_guest`, and claims of a month ago.
-        user, claims = signed(COOKIE, pn.state.cookies), claims_of(signed(CLAIMS, pn.state.cookies))
-        role = role_of(user, claims)
+        said, claims = signed(COOKIE, pn.state.cookies), claims_of(signed(CLAIMS, pn.state.cookies))
+        role = signin.role_of(said, claims)
         if role is None:
             return pmui.Page(
                 title="Verdict",
                 main=[pmui.Alert("Your account has no role here. Ask an administrator.", severity="warning")],
             )
-        Session(data, client, user, role, lambda: role_of(user, claims)).open()
+        Session(data, client, signin.name_of(said), role, lambda: signin.role_of(said, claims)).open()
         return None
 
     return new

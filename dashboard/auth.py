@@ -1,8 +1,10 @@
 """Logging in by password, or by a link that holds it (as Jupyter's)."""
 
 import asyncio
+import hmac
 import html
 import re
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -50,6 +52,7 @@ class LoginHandler(RequestHandler):
 
     accounts: Callable[[], Sequence[Account]]
     attempts: Attempts
+    cookie_of: Callable[[Account], str]
 
     async def get(self) -> None:
         token = self.get_query_argument("token", "")
@@ -76,7 +79,7 @@ class LoginHandler(RequestHandler):
         self.attempts.succeed(begun)
         self.set_signed_cookie(
             COOKIE,
-            account.name,
+            self.cookie_of(account),
             expires_days=DAYS,
             httponly=True,
             samesite="Lax",
@@ -106,25 +109,34 @@ class LogoutHandler(RequestHandler):
 
 
 class PasswordAuth(AuthProvider):  # type: ignore[misc]
-    """Bokeh's view of the accounts: every page and websocket needs the signed cookie of a known user."""
+    """Bokeh's view of the accounts: every page and websocket needs the signed cookie of a known user.
+
+    The cookie says the name, and by what password it was had, which nobody can read from it: a new one ends what was
+    begun under the former.
+    """
 
     def __init__(self, accounts: Callable[[], Sequence[Account]]) -> None:
-        self._accounts = accounts
-        self._handler = type("Login", (LoginHandler,), {"accounts": staticmethod(accounts), "attempts": Attempts()})
+        self._accounts, self._key = accounts, secrets.token_bytes(32)
+        own = {"accounts": staticmethod(accounts), "attempts": Attempts(), "cookie_of": staticmethod(self.cookie_of)}
+        self._handler = type("Login", (LoginHandler,), own)
         super().__init__()
+
+    def cookie_of(self, account: Account) -> str:
+        mark = hmac.digest(self._key, f"{account.name} {account.kept}".encode(), "sha256")
+        return f"{account.name} {mark.hex()}"
 
     @property
     def get_user(self) -> Callable[[RequestHandler], str | None]:
         return self.user_of
 
     def user_of(self, handler: RequestHandler) -> str | None:
-        """The name in the cookie, while its account exists."""
+        """What the cookie says, while its account has that password."""
         raw = handler.get_signed_cookie(COOKIE, max_age_days=DAYS)
-        name = raw.decode() if raw else None
-        return name if self.role_of(name) else None
+        said = raw.decode() if raw else None
+        return said if self.role_of(said) else None
 
-    def role_of(self, name: str | None, claims: Mapping[str, Any] | None = None) -> Role | None:
-        return next((account.role for account in self._accounts() if account.name == name), None)
+    def role_of(self, said: str | None, claims: Mapping[str, Any] | None = None) -> Role | None:
+        return next((account.role for account in self._accounts() if self.cookie_of(account) == said), None)
 
     @property
     def login_url(self) -> str:
@@ -158,6 +170,11 @@ def account_of(accounts: Sequence[Account], user: str | None, password: str) -> 
         if user in (None, account.name) and account.matches(password):
             found = account
     return found
+
+
+def name_in(said: str) -> str:
+    """The name in what a cookie of `PasswordAuth` says."""
+    return said.partition(" ")[0]
 
 
 def signed(name: str, cookies: Mapping[str, str]) -> str:

@@ -58,7 +58,7 @@ def serve(settings: Settings, data: Data, client: Client, signin: Signin, socket
     pn.extension(notifications=False, browser_info=False)
     lower_the_cost()
     send_all()
-    pages = dict.fromkeys(PAGES, application(data, client, signin.role_of))
+    pages = dict.fromkeys(PAGES, application(data, client, signin))
     downloads = {"data": data, "role_of": signin.role_of}
     patterns = [
         (r"/healthz", Health),

@@ -5,19 +5,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dashboard.accounts import Account, AccountsFile, Role
-from dashboard.auth import PasswordAuth
+from dashboard.accounts import Account, AccountsFile, Role, bare
+from dashboard.auth import PasswordAuth, name_in
 from dashboard.oauth import role_of, server_options
 from dashboard.settings import Settings
 
 
 class Signin(NamedTuple):
-    """One way of logging in."""
+    """One way of logging in. What its cookie says of a person has `role_of` and `name_of`."""
 
     cookie_secret: str
     role_of: Callable[[str | None, Any], Role | None]
     server_options: Callable[[], dict[str, Any]]
     link_token: str = ""  # logs in from a link; empty where links do not
+    name_of: Callable[[str], str] = str
 
 
 def signin_of(settings: Settings) -> Signin:
@@ -30,14 +31,13 @@ def signin_of(settings: Settings) -> Signin:
 def _passwords(settings: Settings) -> Signin:
     if settings.password_file is None:
         secret = secrets.token_urlsafe(24)
-        drawn = Account("admin", "admin", lambda password: secrets.compare_digest(password.encode(), secret.encode()))
-        return _by(lambda: [drawn], secret)
+        return _by(lambda: [bare(secret)], secret)
     return _by(AccountsFile(settings.password_file), _bare_secret(settings.password_file))
 
 
 def _by(accounts: Callable[[], Sequence[Account]], secret: str) -> Signin:
     provider = PasswordAuth(accounts)
-    return Signin(secrets.token_hex(32), provider.role_of, lambda: {"auth_provider": provider}, secret)
+    return Signin(secrets.token_hex(32), provider.role_of, lambda: {"auth_provider": provider}, secret, name_in)
 
 
 def _bare_secret(path: Path) -> str:

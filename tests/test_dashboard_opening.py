@@ -110,7 +110,7 @@ async def test_a_session_is_nobodys_but_whose_page_it_was_made_for(
                 reply = await root.get(link, params={"bokeh-autoload-element": "x", **named})
                 assert reply.status_code in (400, 404)
         assert (await root.get("/", headers={"Bokeh-Session-Id": chosen})).status_code == 400
-        cookies = {"headers": {}, "arguments": {}, "cookies": dict(vic.cookies)}
+        cookies = {"headers": {}, "arguments": {}, "cookies": {k: v.strip("\"") for k, v in vic.cookies.items()}}
         token = generate_jwt_token(ID(chosen), expiration=60, extra_payload=cookies)
 
         def look() -> None:
@@ -132,12 +132,15 @@ async def test_a_session_that_ended_is_in_no_list_of_panels(addresses: list[str]
     await until(lambda: set(pn.state._views) <= before)
 
 
-async def test_who_is_taken_out_of_the_accounts_is_out(addresses: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("user", ["ada", "admin"])
+async def test_who_is_taken_out_of_the_accounts_or_has_another_password_is_out(
+    addresses: list[str], tmp_path: Path, user: str
+) -> None:
     """A page that is open is closed, and the cookie is good no more, on both servers."""
     async with logged_in(addresses[0]) as browser:
         page = (await browser.get("/?range=1h")).text
         visitor = await asyncio.to_thread(Visitor, addresses[0], "/", page, cookie_of(browser), WAIT_S)
-        (tmp_path / "password").write_text(f"ada analyst {hashed('one')}\n")
+        (tmp_path / "password").write_text(f"{user} admin {hashed('another')}\n")
 
         def closed() -> bool:
             end = time.monotonic() + WAIT_S
