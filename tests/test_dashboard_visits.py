@@ -36,7 +36,8 @@ async def test_a_view_is_kept_replaced_seen_by_others_and_removed_by_its_owner_a
 
 
 @pytest.mark.parametrize(
-    "address", ["//elsewhere.example", "https://elsewhere.example", "javascript:x", "/" + "x" * 2000]
+    "address",
+    ["//elsewhere.example", "https://elsewhere.example", "javascript:x", "/" + "x" * 2000, "/\t/elsewhere.example"],
 )
 async def test_a_view_leads_nowhere_else(stage: Stage, address: str) -> None:
     views, nav = views_of(stage, "ada")
