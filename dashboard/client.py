@@ -14,7 +14,7 @@ import httpx
 from dashboard.accounts import Role
 
 TIMEOUT_S = 10.0
-LONG_S = 120.0  # replaying a day, promoting: both load a network
+LONG_S = 120.0  # replaying a day, promoting: both load a network; importing a file of some 100,000 names
 Json = dict[str, Any]
 
 
@@ -33,8 +33,9 @@ class Client:
         self._url, self._token = url.rstrip("/"), token
         self._http = httpx.AsyncClient(base_url=self._url, timeout=TIMEOUT_S, transport=transport, trust_env=False)
 
-    def as_user(self, name: str, role: Role) -> "Control":
-        return Control(self, name, role)
+    def as_user(self, name: str, role: Role, decided: Callable[[], None] = lambda: None) -> "Control":
+        """The calls for one person; `decided` is called after each that may have changed something."""
+        return Control(self, name, role, decided)
 
     async def call(
         self,
@@ -49,8 +50,12 @@ class Client:
         """Put one call; return its JSON. Raises `Refused`."""
         if not self._url:
             raise Refused("no control API is configured (--control-url): this dashboard only reads")
+        try:
+            token = self._token()
+        except (OSError, ValueError) as error:
+            raise Refused(f"the token of the control API cannot be read (--token-file): {error}") from None
         headers = {
-            "Authorization": f"Bearer {self._token()}",
+            "Authorization": f"Bearer {token}",
             "Verdict-User": quote(user, safe=" @.+-_"),
             "Verdict-Role": role,
         }
@@ -70,14 +75,22 @@ class Client:
 class Control:
     """The calls, for one person."""
 
-    def __init__(self, client: Client, user: str, role: Role) -> None:
-        self._client, self.user, self.role = client, user, role
+    def __init__(self, client: Client, user: str, role: Role, decided: Callable[[], None]) -> None:
+        self._client, self.user, self.role, self._decided = client, user, role, decided
 
     async def get(self, path: str, **params: Any) -> Any:
         return await self._client.call("GET", path, self.user, self.role, params=params)
 
+    async def ask(self, path: str, body: Any, seconds: float = TIMEOUT_S) -> Any:
+        """A question that is too long for an address."""
+        return await self._client.call("POST", path, self.user, self.role, body, seconds=seconds)
+
     async def send(self, method: str, path: str, body: Any = None, seconds: float = TIMEOUT_S) -> Any:
-        return await self._client.call(method, path, self.user, self.role, body, seconds=seconds)
+        """Change something. What was refused may be done all the same, or by somebody else before."""
+        try:
+            return await self._client.call(method, path, self.user, self.role, body, seconds=seconds)
+        finally:
+            self._decided()
 
     async def status(self) -> Json:
         """epoch, generation, model, paused, resolvers, spool, store, deployments."""
@@ -85,7 +98,7 @@ class Control:
 
     async def explain(self, name: str) -> Json:
         """name, verdict, characters (character, weight), entry (the list entry that decides, or null)."""
-        return dict(await self.send("POST", "/v1/explain", {"name": name}))
+        return dict(await self.ask("/v1/explain", {"name": name}))
 
     async def lists(self, list: str = "", contains: str = "", limit: int = 200, after: str = "") -> Json:
         return dict(await self.get("/v1/lists", list=list, contains=contains, limit=limit, after=after))
@@ -98,9 +111,8 @@ class Control:
         return dict(await self.send("DELETE", "/v1/lists", {"entries": entries, "note": note}))
 
     async def import_list(self, list: str, text: str, note: str, expires: int | None) -> Json:
-        return dict(
-            await self.send("POST", "/v1/lists/import", {"list": list, "text": text, "note": note, "expires": expires})
-        )
+        body = {"list": list, "text": text, "note": note, "expires": expires}
+        return dict(await self.send("POST", "/v1/lists/import", body, LONG_S))
 
     async def undo(self, kind: str, key: str, epoch: int, time: int) -> Json:
         """Write back the body that the commit at `epoch` and `time` replaced."""
@@ -135,7 +147,7 @@ class Control:
     async def replay(self, version: str, start: int, end: int) -> Json:
         """The verdicts that a version would change: names, queries, before, after, changes, changed."""
         path = f"/v1/models/{quote(version, safe='')}/replay"
-        return dict(await self.send("POST", path, {"start": start, "end": end}, LONG_S))
+        return dict(await self.ask(path, {"start": start, "end": end}, LONG_S))
 
     async def jobs(self) -> Json:
         return dict(await self.get("/v1/jobs"))

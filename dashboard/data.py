@@ -5,6 +5,7 @@ question whose last asker left before it began is never put.
 """
 
 import asyncio
+import functools
 import threading
 import time
 from collections.abc import Callable, Hashable
@@ -21,6 +22,9 @@ PATIENCE = 20.0  # seconds after which an answer is called too slow
 CACHE_ENTRIES = 512
 LIVE = 0.9  # seconds for which an answer about now is good: just under the page's beat
 DAY = 86_400_000  # milliseconds
+OF_THE_LOG = frozenset(
+    {"search", "cube", "top", "domains", "reconcile", "discarded"}
+)  # questions; others: of decisions
 
 
 class Failure(Exception):
@@ -42,6 +46,7 @@ class Data:
         self._cache: dict[Hashable, _Entry] = {}
         self._pending: dict[Hashable, tuple[Future[Any], list[int]]] = {}
         self._patience = patience
+        self._decisions = 0  # those that are known of here
         self.asked = 0  # questions that reached the store
 
     async def search(self, where: Filter, limit: int = 100, cursor: str | None = None, keep: float = LIVE) -> Page:
@@ -88,6 +93,14 @@ class Data:
     async def epoch(self) -> Epoch:
         return await self.ask(("epoch",), lambda s: s.epoch(), LIVE)
 
+    def decided(self) -> None:
+        """Somebody decides through this process: who asks from now on is told what the store holds by then."""
+        self._decisions += 1
+        self._cache = {key: kept for key, kept in self._cache.items() if of_the_log(key)}
+        for key in list(self._pending):
+            if not of_the_log(key):
+                self._pending.pop(key, None)  # it began before; those who wait for it get its answer
+
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
@@ -98,7 +111,7 @@ class Data:
 
         Raises `Failure`. A caller that is cancelled takes its question back while it is still queued.
         """
-        now = time.monotonic()
+        now, decisions = time.monotonic(), self._decisions
         known = self._cache.get(key)
         if known is not None and known.expires > now and keep > 0:
             return cast(Value, known.value)
@@ -110,7 +123,7 @@ class Data:
                 raise Failure("the dashboard is stopping") from None
             waiting = [0]
             self._pending[key] = (future, waiting)
-            future.add_done_callback(lambda _: self._pending.pop(key, None))
+            future.add_done_callback(functools.partial(self._put_away, key))
         waiting[0] += 1
         try:
             value = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(future)), self._patience)
@@ -122,10 +135,14 @@ class Data:
             waiting[0] -= 1
             if waiting[0] == 0 and not future.done():
                 future.cancel()  # takes it out of the queue; a question already put runs on, unheard
-        if keep > 0:
+        if keep > 0 and (decisions == self._decisions or of_the_log(key)):
             done = time.monotonic()
             self._remember(key, _Entry(done + max(keep, done - now), value))
         return cast(Value, value)
+
+    def _put_away(self, key: Hashable, future: Future[Any]) -> None:
+        if self._pending.get(key, (None,))[0] is future:
+            self._pending.pop(key, None)
 
     def _remember(self, key: Hashable, entry: _Entry) -> None:
         # An answer about a day's batches is thousands of rows, of use to nobody once it is old.
@@ -146,6 +163,11 @@ class Data:
             if hasattr(self._local, "store"):
                 del self._local.store
             raise
+
+
+def of_the_log(key: Hashable) -> bool:
+    """True for a question about what was asked of resolvers, false for one about what people decided."""
+    return isinstance(key, tuple) and key[0] in OF_THE_LOG
 
 
 def reader_of(url: str) -> Opener:

@@ -16,6 +16,8 @@ from dashboard.typed import BadFilter
 
 logger = logging.getLogger("dashboard")
 
+RETRY_S = 5  # after which a page tries again that got no answer
+
 
 class Context(NamedTuple):
     """What a page may use; one a session."""
@@ -44,6 +46,7 @@ class Page:
         self.filters.restore(query)
         self._reading: asyncio.Task[None] | None = None
         self._seconds = 0
+        self.failed = False
         self._watcher = self.filters.param.watch(self._filters_changed, list(FIELDS))
 
     def view(self) -> Any:
@@ -72,7 +75,8 @@ class Page:
 
     async def beat(self) -> None:
         self._seconds += 1
-        if self.beat_seconds and self._seconds % self.beat_seconds == 0 and (not self._reading or self._reading.done()):
+        every = min(self.beat_seconds or RETRY_S, RETRY_S) if self.failed else self.beat_seconds
+        if every and self._seconds % every == 0 and (not self._reading or self._reading.done()):
             await self.reload()
 
     async def reload(self) -> None:
@@ -87,11 +91,13 @@ class Page:
                 raise
 
     async def _read(self) -> None:
+        failed = True
         try:
             await self.read()
         except Failure as failure:
             self.show({"kind": "failed", "text": str(failure)})
         except BadFilter as error:
+            failed = False
             self.show({"kind": "failed", "title": "This filter matches nothing", "text": str(error)})
         except asyncio.CancelledError:
             raise
@@ -100,7 +106,9 @@ class Page:
             text = "the server's log tells more; this page tries again by itself"
             self.show({"kind": "failed", "title": "This page met an error", "text": text})
         else:
+            failed = False
             self.show(READY)
+        self.failed = failed
 
     def show(self, status: dict[str, str]) -> None:
         for part in self.parts():

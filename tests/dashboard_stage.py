@@ -52,7 +52,7 @@ class Stage:
     def context(self, role: Role = "admin", user: str = "ada") -> Context:
         """What a page gets for this person."""
         return Context(
-            self.data, self.client.as_user(user, role), user, role, self.went.append,
+            self.data, self.client.as_user(user, role, self.data.decided), user, role, self.went.append,
             lambda text, kind: self.told.append((text, kind)),
         )  # fmt: skip
 

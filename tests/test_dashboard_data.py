@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dashboard.data import Data, Failure
-from verdicts.store import Filter, Page, Unavailable
+from verdicts.store import Document, Filter, Page, Unavailable
 
 pytestmark = pytest.mark.anyio
 WHERE = Filter(start=0, end=1000)
@@ -137,3 +137,38 @@ async def test_an_answer_is_good_for_as_long_as_it_took(reader: Reader, make: Ca
     await asyncio.sleep(0.05)
     await data.search(WHERE, keep=0.001)
     assert len(reader.asked) == 1  # a store that is slow is not asked the same again at once
+
+
+class Documents(Reader):
+    """The same, of documents: each answer is told apart by its number."""
+
+    def history(self, kind: str, key: str, limit: int, before: int | None) -> list[Document]:
+        self.asked.append(key)
+        answer = [Document(kind, key, {"number": len(self.asked)})]
+        self.let_go.wait(5)
+        return answer
+
+
+@pytest.mark.parametrize("keep", [0.0, 60.0])
+async def test_who_asks_after_a_decision_is_not_told_what_was_before(keep: float) -> None:
+    """Neither an answer that is kept nor one that is on its way since before."""
+    reader = Documents()
+    data = Data(lambda: reader)  # type: ignore[arg-type, return-value]
+    before = asyncio.create_task(data.history("list", "x", keep=keep))
+    await begun(reader, 1)
+    data.decided()
+    after = asyncio.create_task(data.history("list", "x", keep=keep))
+    await begun(reader, 2)
+    reader.let_go.set()
+    assert [(await task)[0].body for task in (before, after)] == [{"number": 1}, {"number": 2}]
+    assert (await data.history("list", "x", keep=60))[0].body == {"number": 2 if keep else 3}
+    data.close()
+
+
+async def test_a_decision_changes_nothing_of_what_was_asked(reader: Reader, make: Callable[..., Data]) -> None:
+    reader.let_go.set()
+    data = make()
+    await data.search(WHERE, keep=60)
+    data.decided()
+    await data.search(WHERE, keep=60)
+    assert len(reader.asked) == 1

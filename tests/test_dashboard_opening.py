@@ -110,7 +110,7 @@ async def test_a_session_is_nobodys_but_whose_page_it_was_made_for(
                 reply = await root.get(link, params={"bokeh-autoload-element": "x", **named})
                 assert reply.status_code in (400, 404)
         assert (await root.get("/", headers={"Bokeh-Session-Id": chosen})).status_code == 400
-        cookies = {"headers": {}, "arguments": {}, "cookies": {k: v.strip("\"") for k, v in vic.cookies.items()}}
+        cookies = {"headers": {}, "arguments": {}, "cookies": {k: v.strip('"') for k, v in vic.cookies.items()}}
         token = generate_jwt_token(ID(chosen), expiration=60, extra_payload=cookies)
 
         def look() -> None:

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 
+from dashboard.client import Client
 from dashboard.data import Data
 from dashboard.export import list_lines
 from dashboard.pages import PAGES
@@ -630,6 +631,50 @@ async def test_a_dead_store_is_told_and_found_again(stage: Stage) -> None:
     dead[0] = False
     await page.reload()
     assert page.chart.status["kind"] == "ready" and page.latest.rows
+
+
+@pytest.mark.parametrize("path", ["/lists", "/audit", "/queries", "/vetting", "/"])
+async def test_every_page_tries_again_by_itself_as_it_says(stage: Stage, path: str) -> None:
+    stage.store.commit([Document("list", "benign/x.example.org", {})], "ada")
+    dead = [True]
+
+    def open_reader() -> Store:
+        if dead[0]:
+            raise Unavailable("store: the disk is gone")
+        return open_store(stage.setup.url, readonly=True)
+
+    stage.data = Data(open_reader)
+    page = await stage.open(PAGES[path])
+    assert page.parts()[0].status["kind"] == "failed"
+    dead[0] = False
+    for _ in range(5):
+        await page.beat()
+    assert {part.status["kind"] for part in page.parts()} == {"ready"}
+
+
+async def test_what_was_just_decided_is_shown(stage: Stage) -> None:
+    names = [f"n{number}.example.org" for number in range(3)]
+    stage.store.commit([Document("list", f"blocklist/{name}", {}) for name in names], "ada")
+    lists = await stage.open(Lists)
+    for left in (names[1:], names[2:]):
+        await lists.remove(lists.table.rows[:1])
+        assert [row["suffix"] for row in lists.table.rows] == left
+    report = await stage.open(Enforcement, range="1h")
+    row = report.names.rows[0]
+    report.decision.ask([row["key"]], "benign")
+    await report.decision.submit()
+    await report.reload()
+    assert [each["passing"] for each in report.names.rows if each["key"] == row["key"]] == [True]
+
+
+async def test_a_token_that_cannot_be_read_is_told(stage: Stage) -> None:
+    def token() -> str:
+        raise FileNotFoundError(2, "No such file or directory", "/run/token")
+
+    stage.client = Client("http://verdict", token, stage.transport)
+    page = await stage.open(Enforcement)
+    await page.pause(True)
+    assert stage.told[-1][1] == "error" and "/run/token" in stage.told[-1][0]
 
 
 def test_a_difference_names_what_changed() -> None:

@@ -21,7 +21,7 @@ from dashboard.views import person_of
 from verdicts.incidents import STATES, decision, in_words
 from verdicts.store import Document
 
-KEEP_S = 0.5  # seconds for which an answer is good, unless somebody has just decided
+KEEP_S = 0.5  # seconds for which an answer is good
 PAST = 200  # changes of an incident, those by the log among them
 MARGIN = 600_000  # milliseconds shown before and after
 
@@ -88,7 +88,6 @@ class Incidents(Page):
         self.assignee = TextInput(label="Assign to", width=160, value=context.user, max_length=100)
         self.body: dict[str, Any] = {}
         self._seen = 0  # the epoch of the incident that the page shows
-        self._keep = KEEP_S
 
     def address(self) -> str:
         pairs = {"id": self.id} if self.id else {"state": self.state} if self.state != "open" else {}
@@ -112,8 +111,7 @@ class Incidents(Page):
         return (self.table, self.facts, self.names, self.chart, self.log, self.done)
 
     async def read(self) -> None:
-        keep, self._keep = self._keep, KEEP_S
-        documents = await self.context.data.documents("incident", keep=keep)
+        documents = await self.context.data.documents("incident", keep=KEEP_S)
         rows = [incident_row(item.key, item.body or {}, item.time) for item in documents]
         shown = [row for row in rows if self.state == "all" or row["state"] == self.state or row["id"] == self.id]
         shown.sort(key=lambda row: -row["last"])
@@ -196,7 +194,6 @@ class Incidents(Page):
         else:
             self.context.tell(f"Saved: {in_words(changes)}", "success")
             self.note.value = ""
-        self._keep = 0.0
         await self.reload()
 
     async def _quicker(self, seen: int) -> str:

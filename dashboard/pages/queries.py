@@ -120,7 +120,7 @@ class Queries(Page):
         self._resolver_choice.options = sorted({*(top.key for top in tops), *self.filters.resolver})
 
     async def beat(self) -> None:
-        if self.live.value and len(self.cursors) == 1:
+        if self.failed or (self.live.value and len(self.cursors) == 1):
             await super().beat()
 
     def _resolvers(self) -> Any:
