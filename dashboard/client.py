@@ -14,7 +14,7 @@ import httpx
 from dashboard.accounts import Role
 
 TIMEOUT_S = 10.0
-LONG_S = 120.0  # replaying a day, promoting: both load a network; importing a file of some 100,000 names
+LONG_S = 120.0  # replaying a day, promoting: both load a network; a week's names to train on; a file of 100,000 names
 Json = dict[str, Any]
 
 
@@ -156,7 +156,7 @@ class Control:
         return dict(await self.get(f"/v1/jobs/{quote(number, safe='')}"))
 
     async def start_job(self, kind: str, settings: Json) -> Json:
-        return dict(await self.send("POST", "/v1/jobs", {"kind": kind, "settings": settings}))
+        return dict(await self.send("POST", "/v1/jobs", {"kind": kind, "settings": settings}, LONG_S))
 
     async def cancel_job(self, number: str) -> Json:
         return dict(await self.send("DELETE", f"/v1/jobs/{quote(number, safe='')}"))

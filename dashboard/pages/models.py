@@ -127,13 +127,16 @@ class Models(Page):
         return self.models, self.jobs
 
     async def read(self) -> None:
-        control = self.context.control
         try:
-            models, jobs = await asyncio.gather(control.models(), control.jobs())
-        except Refused as error:
+            await self._read_all()
+        except Refused as error:  # what is shown stays; it is asked again
             self.trouble.param.update(visible=True, text=str(error))
-            return
-        self.trouble.visible = False
+        else:
+            self.trouble.visible = False
+
+    async def _read_all(self) -> None:
+        control = self.context.control
+        models, jobs = await asyncio.gather(control.models(), control.jobs())
         serving = str(models.get("serving", ""))
         rows = [model_row(model, serving) for model in models.get("models", [])]
         chosen = self.version or ("" if self.job else serving)
@@ -144,36 +147,11 @@ class Models(Page):
             rows=job_rows, selected=next((i for i, row in enumerate(job_rows) if row["id"] == self.job), -1)
         )
         if self.job:
-            await self.show_job()
+            self.detail.show_job(self.job, await control.job(self.job))
         elif chosen and self.detail.version != chosen:
-            await self.show_model(chosen)
+            self.detail.show_model(chosen, await control.model(chosen))
         if self.versions != self.compared.versions:
-            await self.compare(self.versions)
-
-    async def show_model(self, version: str) -> None:
-        """Show what is known of a model."""
-        try:
-            self.detail.show_model(version, await self.context.control.model(version))
-        except Refused as error:
-            self.context.tell(str(error), "error")
-
-    async def show_job(self) -> None:
-        """Show how a job goes."""
-        try:
-            self.detail.show_job(self.job, await self.context.control.job(self.job))
-        except Refused as error:
-            self.context.tell(str(error), "error")
-            self.job = ""
-
-    async def compare(self, versions: list[str]) -> None:
-        """Show these versions side by side; fewer than two: none."""
-        try:
-            models = await asyncio.gather(*(self.context.control.model(version) for version in versions))
-        except Refused as error:
-            self.context.tell(str(error), "error")
-            self.versions = []
-            return
-        self.compared.show(versions, models)
+            self.compared.show(self.versions, await asyncio.gather(*(control.model(each) for each in self.versions)))
 
     async def train(self) -> None:
         """Start a training with the settings of the form."""

@@ -1,0 +1,64 @@
+"""The models' page: what it shows while the control API fails for a while, or knows no such model or job."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from dashboard.client import Client
+from dashboard.pages.models import Models
+from dashboard.sample_control import SampleControl
+from tests.dashboard_stage import Stage
+
+pytestmark = pytest.mark.anyio
+
+
+class Failing(SampleControl):
+    """Refuses some paths."""
+
+    refused: tuple[str, ...] = ()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path.startswith(self.refused):
+            return httpx.Response(503, json={"code": "unavailable", "message": f"{request.url.path}: not now"})
+        return await super().handle_async_request(request)
+
+
+@pytest.fixture
+async def control(tmp_path: Path) -> AsyncIterator[tuple[Stage, Failing]]:
+    stage = Stage(tmp_path, traffic=False)
+    transport = Failing(stage.store)
+    stage.client = Client("http://verdict", lambda: "token", transport)
+    yield stage, transport
+    await stage.close()
+
+
+async def test_a_job_is_watched_on_after_the_control_api_was_away(control: tuple[Stage, Failing]) -> None:
+    stage, transport = control
+    page = await stage.open(Models)
+    await page.train()
+    number = page.job
+    await page.reload()
+    assert page.detail.loss.series
+    for refused in (f"/v1/jobs/{number}", "/v1/"):
+        transport.refused = (refused,)
+        await page.reload()
+        assert page.trouble.visible and "not now" in page.trouble.text
+        assert page.job == number and page.detail.loss.series
+    transport.refused = ()
+    await page.reload()
+    assert not page.trouble.visible and page.jobs.rows[page.jobs.selected]["id"] == number
+
+
+@pytest.mark.parametrize("query", [{"version": "gone"}, {"job": "gone"}, {"compare": "gone,seed"}])
+async def test_what_is_gone_is_told_once_and_not_at_each_beat(
+    control: tuple[Stage, Failing], query: dict[str, str]
+) -> None:
+    stage, transport = control
+    transport.refused = ("/v1/models/gone", "/v1/jobs/gone")
+    page = await stage.open(Models, **query)
+    for _ in range(6):
+        await page.beat()
+    assert page.trouble.visible and "gone: not now" in page.trouble.text and stage.told == []
+    assert len(page.models.rows) == 2
