@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from dashboard.components import READY, Facts
@@ -32,15 +32,16 @@ def ask_rdap(domain: str) -> Answer:
     try:
         if not whoisit.is_bootstrapped():
             whoisit.bootstrap()
-        return dict(whoisit.domain(domain))
+        # Not the registrar's answer, to which a registry may point: whoever that is would learn who is curious.
+        return dict(whoisit.domain(domain, follow_related=False))
     except ResourceDoesNotExist:
         raise NotKnown(f"{domain}: not registered, says its registry") from None
     except UnsupportedError:
         raise NotKnown(f"{domain}: its registry offers no RDAP") from None
     except (BootstrapError, QueryError, OSError) as error:
         raise NotKnown(f"offline, or the registry does not answer ({type(error).__name__})") from None
-    except WhoisItError as error:
-        raise NotKnown(f"{domain}: {error}") from None
+    except (WhoisItError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise NotKnown(f"{domain}: the registry's answer is none ({type(error).__name__})") from None
 
 
 async def registration(domain: str, ask: Callable[[str], Answer] = ask_rdap) -> Answer:
@@ -88,7 +89,10 @@ def facts_of(answer: Answer, now: float | None = None) -> list[dict[str, Any]]:
 
 
 def _milliseconds(value: Any) -> int:
-    return int(value.timestamp() * 1000) if isinstance(value, datetime) else 0
+    """Of a time without a zone, that of UTC, whatever the server's."""
+    if not isinstance(value, datetime):
+        return 0
+    return int((value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 class Registration:
