@@ -39,11 +39,11 @@ async def news(data: Data, since: int, now: int, user: str) -> tuple[list[dict[s
     )
     begun = sum(int((item.body or {}).get("start") or item.time) > since for item in incidents)
     items = [{"text": f"{begun} new incident{'s' * (begun > 1)}", "href": "/incidents"}] if begun else []
-    return items + by_others(changes, since, user), names
+    return items + by_others(changes, since, user, len(changes) == CHANGES and changes[-1].time > since), names
 
 
-def by_others(changes: Iterable[Document], since: int, user: str) -> list[dict[str, str]]:
-    """One sentence a kind of decision that others changed."""
+def by_others(changes: Iterable[Document], since: int, user: str, cut: bool = False) -> list[dict[str, str]]:
+    """One sentence a kind of decision that others changed. `cut`: there are more changes than these."""
     found: dict[str, list[str]] = {}
     for change in changes:
         person = person_of(change.author)
@@ -51,8 +51,9 @@ def by_others(changes: Iterable[Document], since: int, user: str) -> list[dict[s
             found.setdefault(change.kind, []).append(person)
     items = []
     for kind, people in found.items():
-        what = SHOWN_KINDS[kind][len(people) > 1]
-        items.append({"text": f"{len(people)} {what}, by {_people(people)}", "href": f"/audit?kind={kind}"})
+        what = SHOWN_KINDS[kind][len(people) > 1 or cut]
+        least = "at least " if cut else ""
+        items.append({"text": f"{least}{len(people)} {what}, by {_people(people)}", "href": f"/audit?kind={kind}"})
     return items
 
 

@@ -593,6 +593,16 @@ async def test_of_two_analysts_on_one_incident_the_later_is_told_and_shown_what_
     await stage.close()
 
 
+async def test_of_many_incidents_the_latest_are_shown_and_the_one_that_is_open(stage: Stage) -> None:
+    ends = {f"i{number:03}": stage.now - 1000 * number for number in range(230)}
+    bodies = {key: {"client": "192.0.2.31", "state": "open", "start": end - 9, "end": end} for key, end in ends.items()}
+    stage.store.commit([Document("incident", key, body) for key, body in bodies.items()], "verdict")
+    page = await stage.open(Incidents, id="i229")
+    assert [row["id"] for row in page.table.rows] == [*sorted(ends)[:200], "i229"]
+    assert (page.table.selected, page.table.note) == (200, "the latest 200 of 230")
+    assert next(fact["value"] for fact in page.facts.facts if fact["label"] == "Last") == ends["i229"]
+
+
 async def test_a_clients_page_shows_its_incidents(stage: Stage) -> None:
     stage.store.commit([Document("incident", "one", {"client": "192.0.2.31", "names": ["x", "y"]})], "cluster")
     page = await stage.open(Clients, client="192.0.2.31")

@@ -84,6 +84,13 @@ def test_what_others_changed_is_one_sentence_a_kind() -> None:
     ]
 
 
+async def test_more_changes_than_are_looked_at_are_told_as_at_least_so_many(stage: Stage) -> None:
+    before = int(time.time() * 1000) - 1
+    stage.store.commit([Document("list", f"blocklist/n{n}.org", {}) for n in range(700)], "bob (dash)")
+    items, _ = await news(stage.data, before, before + MINUTE, "ada")
+    assert [item["text"] for item in items] == ["at least 500 list entries, by bob"]
+
+
 async def test_the_overview_tells_what_is_new_since_the_last_visit(tmp_path: Path) -> None:
     stage = Stage(tmp_path, traffic=False)
     now = int(time.time() * 1000)

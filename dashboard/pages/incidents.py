@@ -22,6 +22,7 @@ from verdicts.incidents import STATES, decision, in_words
 from verdicts.store import Document
 
 KEEP_S = 0.5  # seconds for which an answer is good
+ROWS = 200  # shown; whoever makes up client addresses may have opened thousands
 PAST = 200  # changes of an incident, those by the log among them
 MARGIN = 600_000  # milliseconds shown before and after
 
@@ -112,15 +113,20 @@ class Incidents(Page):
 
     async def read(self) -> None:
         documents = await self.context.data.documents("incident", keep=KEEP_S)
-        rows = [incident_row(item.key, item.body or {}, item.time) for item in documents]
-        shown = [row for row in rows if self.state == "all" or row["state"] == self.state or row["id"] == self.id]
-        shown.sort(key=lambda row: -row["last"])
+        rows = [
+            incident_row(item.key, item.body or {}, item.time)
+            for item in documents
+            if item.key == self.id or self.state in ("all", (item.body or {}).get("state", "open"))
+        ]
+        rows.sort(key=lambda row: -row["last"])
+        note = f"the latest {ROWS} of {len(rows):,}" if len(rows) > ROWS else ""
+        shown = [row for at, row in enumerate(rows) if at < ROWS or row["id"] == self.id]
         at = next((i for i, row in enumerate(shown) if row["id"] == self.id), -1)
-        self.table.param.update(rows=shown, selected=at)
+        self.table.param.update(rows=shown, selected=at, note=note)
         document = next((item for item in documents if item.key == self.id), None)
         if document is not None:
             self.body, self._seen = document.body or {}, document.epoch
-            await self._read_detail(next(row for row in rows if row["id"] == self.id))
+            await self._read_detail(shown[at])
 
     async def _read_detail(self, row: dict[str, Any]) -> None:
         data = self.context.data
