@@ -19,6 +19,7 @@ from dashboard.page import Context, Page, schedule
 from dashboard.pages import NAVIGATION, PAGES
 from dashboard.sheet import Sheet
 from dashboard.signin import Signin
+from dashboard.typed import client_in
 from dashboard.views import SavedViews
 from dashboard.visit import last_visit
 
@@ -118,7 +119,10 @@ class Session:
 
     def _search(self, message: dict[str, Any]) -> None:
         if message.get("action") == "search":
-            self.go("/lookup?" + urlencode({"q": str(message.get("text", ""))[:1100]}))
+            text = str(message.get("text", ""))[:1100]
+            # A client's page at once: the look-up would lead there again from whoever goes back to it.
+            client = client_in(text)
+            self.go("/clients?" + urlencode({"client": client}) if client else "/lookup?" + urlencode({"q": text}))
 
 
 def _address() -> str:

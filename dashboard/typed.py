@@ -70,3 +70,13 @@ def client_of(text: str) -> str:
                 f"client {names.shown(text)}: expected an address, or a prefix such as 192.0.2.0/24"
             ) from None
         return text
+
+
+def client_in(text: str) -> str:
+    """The address or prefix that was pasted where a name may stand; empty where it is none."""
+    for each in (text.strip() if "/" in text else client_of(text), host_of(text)):
+        try:
+            return str(ipaddress.ip_network(each, strict=False) if "/" in each else ipaddress.ip_address(each))
+        except ValueError:
+            continue
+    return ""

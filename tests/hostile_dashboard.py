@@ -13,9 +13,10 @@ TEXTS = (
     "<img src=x onerror=alert(1)>",
     "<b>bold</b> [x](javascript:alert(1)) {{7*7}}",
     "\u202egnp.exe\u202c \u200bhidden\u2066",
-    "\x1b[31mred\x07",
+    "\x1b[31mred\x07 \U0001f600\U000e0041",
     "=cmd|'/c calc'!a1",
 )
+FAR = 1 << 53  # milliseconds: no calendar goes there
 RESOLVER = "<b>edge</b>\u202e"
 
 
@@ -39,7 +40,7 @@ def prepare(store: Store, now: int) -> None:
     store.append(records, [Promise(RESOLVER, BOOT, 1, now, batch.seen, 0, len(rows))])
     for text, record in zip(TEXTS, records, strict=False):
         documents = [
-            Document("list", f"blocklist/{record.qname}", {"note": text, "expires": None, "author": text}),
+            Document("list", f"blocklist/{record.qname}", {"note": text, "expires": FAR, "author": text}),
             Document("label", f"label-{record.qname}", {"name": record.qname, "label": text}),
             Document("incident", f"192.0.2.31-{text}", _incident(text, record.qname, now)),
             Document("view", f"{text}/{text}", {"name": text, "address": "/queries", "author": text}),

@@ -19,15 +19,11 @@ export function h(tag, attributes = {}, ...children) {
 const SVG_TAGS = new Set(["svg", "g", "rect", "line", "path", "text", "circle", "polyline", "title", "desc"])
 
 // Control octets, bidirectional marks, zero-width and other invisible characters: shown as <U+202E>, never applied.
-const UNSEEN = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufe00-\ufe0f\ufeff\ufff9-\ufffb]|[\ud800-\udfff](?![\udc00-\udfff])/g
+const UNSEEN = /[\u0000-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202f\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ud800-\udfff\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}]/gu
 
 export function visible(value) {
   if (value === null || value === undefined) return ""
-  return String(value).replace(UNSEEN, (c) => {
-    const code = c.codePointAt(0)
-    if (code >= 0xd800 && code <= 0xdbff && c.length > 1) return c
-    return `<U+${code.toString(16).toUpperCase().padStart(4, "0")}>`
-  })
+  return String(value).replace(UNSEEN, (c) => `<U+${c.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}>`)
 }
 
 export const TIERS = {
@@ -57,13 +53,14 @@ export function day(ms) {
   return `${t.getFullYear()}-${pad(t.getMonth() + 1)}-${pad(t.getDate())}`
 }
 
-// Today's times as a clock, others with their day; always the viewer's zone.
-export function time(ms) {
-  if (!ms) return "\u2013"
-  return day(ms) === day(Date.now()) ? clock(ms) : `${day(ms)} ${clock(ms).slice(0, 5)}`
-}
+// None where there is none, and beyond what a calendar holds.
+export const iso = (ms) => (ms && Number.isFinite(new Date(ms).getTime()) ? new Date(ms).toISOString() : null)
+export const minute = (ms) => (iso(ms) ? `${day(ms)} ${clock(ms).slice(0, 5)}` : "\u2013")
 
-export const exactly = (ms) => (ms ? `${day(ms)} ${clock(ms)}.${pad(ms % 1000, 3)} ${zone()} (${new Date(ms).toISOString()})` : "")
+// Today's times as a clock, others with their day; always the viewer's zone.
+export const time = (ms) => (iso(ms) && day(ms) === day(Date.now()) ? clock(ms) : minute(ms))
+
+export const exactly = (ms) => (iso(ms) ? `${day(ms)} ${clock(ms)}.${pad(ms % 1000, 3)} ${zone()} (${iso(ms)})` : "")
 export const zone = () => Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC"
 
 export function ago(ms) {

@@ -1,5 +1,5 @@
 // One value in its kind: how names, clients, times, tiers and counts look wherever they stand.
-import { clock, copy, day, defanged, exactly, h, link, moment, number, percent, score, tierSign, visible } from "./base.js"
+import { copy, defanged, exactly, h, iso, link, minute, moment, number, percent, score, tierSign, visible } from "./base.js"
 
 export const NUMERIC = new Set(["count", "score", "percent", "bar", "sure", "best"])
 
@@ -7,7 +7,7 @@ export const CELLS = {
   text: (value) => h("bdi", {}, visible(value)),
   name: (value) => h("span", { class: "name" }, link("/lookup", { q: value }, value, { title: visible(value) }), defang(value)),
   client: (value) => (value ? link("/clients", { client: value }, value) : "\u2013"),
-  time: (value) => moment("time", value, { datetime: value ? new Date(value).toISOString() : null }),
+  time: (value) => moment("time", value, { datetime: iso(value) }),
   ago: (value) => moment("ago", value),
   count: (value) => number(value),
   score: (value) => score(value),
@@ -24,7 +24,7 @@ export const CELLS = {
   word: (value) => h("bdi", {}, visible(value)),
   rule: (value) => h("bdi", { title: visible(value) }, visible(value)),
   best: (value, row, column) => (row.best?.includes(column.key) ? h("strong", { class: "best" }, h("span", { class: "sr" }, "best: "), h("span", { "aria-hidden": "true" }, "\u2605 "), visible(value)) : visible(value)),
-  change: (value) => h("bdi", {}, (value || []).map((part) => (typeof part === "number" ? h("time", { title: exactly(part) }, `${day(part)} ${clock(part).slice(0, 5)}`) : visible(part)))),
+  change: (value) => h("bdi", {}, (value || []).map((part) => (typeof part === "number" ? h("time", { title: exactly(part) }, minute(part)) : visible(part)))),
   code: (value) => h("code", {}, visible(value)),
   names: (value) => h("span", {}, (value || []).map((name, i) => [i ? ", " : "", link("/lookup", { q: name }, name)]).flat()),
 }

@@ -27,9 +27,12 @@ export async function render({ model, el }) {
   const root = h("nav", { class: "component nav", "aria-label": "Pages" })
   el.append(root)
   const naming = { on: false }
+  const reached = () => [...root.querySelectorAll("a, button")]
   const draw = () => {
+    const at = reached().indexOf(root.getRootNode().activeElement)
     root.replaceChildren(...links(model), views(model, naming, draw))
     if (naming.on) root.querySelector("input").focus()
+    else reached()[at]?.focus({ preventScroll: true }) // of whoever goes from page to page by keyboard
   }
   for (const property of ["url", "items", "views"]) model.on(property, draw)
   draw()

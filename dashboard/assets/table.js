@@ -58,12 +58,15 @@ const identity = (row) => row && (row.id ?? row.key ?? row.suffix ?? row.qname)
 
 function focusOf(model, el) {
   const active = el.getRootNode().activeElement, tr = active?.closest?.("tr[data-index]")
+  const place = el.contains(active) && [".scroll", "thead input"].find((selector) => active.matches(selector))
+  if (place) return { place }
   if (!tr || !el.contains(tr)) return null
   const index = Number(tr.dataset.index)
   return { index, id: identity(el.drawn?.[index]), nth: [...tr.querySelectorAll(REACHED)].indexOf(active) }
 }
 
-function refocus(model, el, { index, id, nth }) {
+function refocus(model, el, { place, index, id, nth }) {
+  if (place) return el.querySelector(place)?.focus({ preventScroll: true })
   const at = id === undefined ? index : model.rows.findIndex((row) => identity(row) === id)
   const tr = el.querySelector(`tr[data-index="${at < 0 ? index : at}"]`)
   if (nth > 0) tr?.querySelector(REACHED)?.focus({ preventScroll: true }) // some show only in the row with the focus
@@ -87,7 +90,10 @@ function keys(model, event) {
   event.preventDefault()
 }
 
-const title = (model) => (model.heading ? h("h2", { class: "heading" }, model.heading, model.note ? h("span", { class: "quiet" }, " " + visible(model.note)) : "") : "")
+const title = (model) => {
+  const note = model.note ? h(model.heading ? "span" : "p", { class: "quiet note" }, visible(model.note)) : ""
+  return model.heading ? h("h2", { class: "heading" }, model.heading, note && " ", note) : note
+}
 
 function choose(model, index) {
   model.selected = index

@@ -12,6 +12,7 @@ function change(tile) {
 }
 
 function draw(model, root) {
+  if (model.status.kind === "failed") return root.replaceChildren() // figures of before would stand beside what says so
   root.replaceChildren(...model.tiles.map((tile) => h("div", { class: `tile tile-${tile.tier || "plain"}` },
     h("span", { class: "label" }, tile.href ? h("a", { href: tile.href }, tile.label) : visible(tile.label)),
     h("span", { class: "value", title: typeof tile.value === "number" ? number(tile.value) : null }, typeof tile.value === "string" ? visible(tile.value) : short(tile.value)), change(tile))))
@@ -21,7 +22,7 @@ export async function render({ model, el }) {
   await styled(el)
   const root = h("section", { class: "component tiles", "aria-label": "figures" })
   el.append(root)
-  model.on("tiles", () => draw(model, root))
+  for (const property of ["tiles", "status"]) model.on(property, () => draw(model, root))
   draw(model, root)
 }
 

@@ -5,7 +5,16 @@ const RANGES = [["15m", "15 min"], ["1h", "1 hour"], ["24h", "24 hours"], ["7d",
 const LENGTH = { "15m": 900e3, "1h": 3600e3, "24h": 86400e3, "7d": 604800e3, "30d": 2592e6 }
 const local = (ms) => `${day(ms)}T${clock(ms).slice(0, 5)}`
 
-function draw(model, root) {
+// A time being typed goes through many others: those before 1970 are none yet.
+function field(model, property, label, draw) {
+  return h("input", { type: "datetime-local", "aria-label": label, onblur: draw, onchange: (event) => {
+    const ms = new Date(event.target.value).getTime()
+    if (ms > 0) model[property] = ms
+  } })
+}
+
+export async function render({ model, el }) {
+  await styled(el)
   const choose = (value) => {
     if (value === "custom" && !model.start) {
       model.end = Math.ceil(Date.now() / 60000) * 60000
@@ -13,23 +22,15 @@ function draw(model, root) {
     }
     model.range = value
   }
-  const choices = RANGES.map(([value, text]) => h("button", { type: "button", "aria-pressed": model.range === value ? "true" : "false", onclick: () => choose(value) }, text))
-  root.replaceChildren(h("div", { class: "ranges", role: "group", "aria-label": "Time range" }, choices))
-  if (model.range !== "custom") return
-  const input = (property, label) => {
-    const field = h("input", { type: "datetime-local", value: local(model[property]), "aria-label": label, onchange: () => {
-      const ms = new Date(field.value).getTime()
-      if (Number.isFinite(ms)) model[property] = ms
-    } })
-    return field
+  const draw = () => {
+    for (const [value, button] of buttons) button.setAttribute("aria-pressed", model.range === value)
+    between.hidden = model.range !== "custom"
+    for (const [property, input] of Object.entries(inputs)) if (el.getRootNode().activeElement !== input) input.value = local(model[property])
   }
-  root.append(h("div", { class: "between" }, input("start", "From"), " to ", input("end", "To"), h("span", { class: "quiet" }, " " + zone())))
-}
-
-export async function render({ model, el }) {
-  await styled(el)
-  const root = h("div", { class: "component timerange" })
-  el.append(root)
-  for (const property of ["range", "start", "end"]) model.on(property, () => draw(model, root))
-  draw(model, root)
+  const buttons = new Map(RANGES.map(([value, text]) => [value, h("button", { type: "button", onclick: () => choose(value) }, text)]))
+  const inputs = { start: field(model, "start", "From", draw), end: field(model, "end", "To", draw) }
+  const between = h("div", { class: "between" }, inputs.start, " to ", inputs.end, h("span", { class: "quiet" }, " " + zone()))
+  el.append(h("div", { class: "component timerange" }, h("div", { class: "ranges", role: "group", "aria-label": "Time range" }, ...buttons.values()), between))
+  for (const property of ["range", "start", "end"]) model.on(property, draw)
+  draw()
 }

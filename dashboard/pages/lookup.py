@@ -1,7 +1,6 @@
 """Look up: what happened to a name and why, what to do about it, and its history."""
 
 import asyncio
-import ipaddress
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode
@@ -14,7 +13,7 @@ from dashboard.history import History
 from dashboard.inputs import Button, Switch
 from dashboard.page import Context, Page, columns, panel, schedule, stack, toolbar
 from dashboard.registration import Registration
-from dashboard.typed import BadFilter, client_of, host_of, name_of, pattern_of
+from dashboard.typed import BadFilter, client_in, name_of, pattern_of
 from dashboard.vetted import SHOWN_LIST, entries_over, entry_row
 from dashboard.widgets import range_bar
 from verdicts import names
@@ -89,7 +88,7 @@ class Lookup(Page):
         return self.why, self.entries, *self.history.parts
 
     async def start(self) -> None:
-        if client := self._client():
+        if client := client_in(self.asked):
             self.context.go("/clients?" + urlencode({"client": client}))
             return
         if self.name:
@@ -129,21 +128,12 @@ class Lookup(Page):
         return self.filters.where(name=name)
 
     def _understood(self, text: str) -> tuple[str, str]:
-        if not text or self._client():
+        if not text or client_in(text):
             return "", ""
         try:
             return (pattern_of(text) if "*" in text else name_of(text)), ""
         except (BadFilter, names.BadName) as error:
             return "", str(error)
-
-    def _client(self) -> str:
-        """The address or prefix that was pasted instead of a name; empty where it was a name."""
-        for text in (client_of(self.asked) if "/" not in self.asked else self.asked, host_of(self.asked)):
-            try:
-                return str(ipaddress.ip_network(text, strict=False) if "/" in text else ipaddress.ip_address(text))
-            except ValueError:
-                continue
-        return ""
 
     def _buttons(self) -> Any:
         def ask(kind: str) -> Any:

@@ -61,6 +61,10 @@ def test_a_pasted_client_leads_to_its_page(analyst: Visit) -> None:
     analyst.page.keyboard.press("Enter")
     analyst.page.wait_for_url("**/clients?client=192.0.2.31")
     analyst.page.get_by_role("heading", name="Names that do not exist").wait_for()
+    analyst.page.go_back()
+    analyst.page.get_by_role("heading", name="Malicious names").wait_for()
+    analyst.page.wait_for_timeout(1500)  # nothing leads to the client again
+    assert analyst.page.url == analyst.address + "/"
 
 
 # 2. What would enforcing break?
@@ -130,6 +134,7 @@ def test_names_alike_are_one_row_that_opens(analyst: Visit) -> None:
     analyst.go("/vetting")
     group = page.locator("tr").filter(has=page.locator("button.alike")).first
     told = group.locator("button.alike").inner_text()
+    page.get_by_text("that differ").wait_for()
     group.locator("button.alike").click()
     page.locator("tr.member").first.wait_for()
     assert told == f"+ {page.locator('tr.member').count()} alike"

@@ -12,6 +12,7 @@ from tests.dashboard_browser import DEMO, Visit, served
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 long = pytest.mark.long
+expect = pytest.importorskip("playwright.sync_api").expect
 
 WITH_DATA = {
     "/lookup": "/lookup?q=tracker.example.net", "/incidents": "/incidents?id=192.0.2.87-1",
@@ -70,6 +71,57 @@ def test_a_name_is_decided_on_by_the_keyboard_alone(browser: Any, demo: str) -> 
     visit.context.close()
 
 
+def test_the_focus_stays_where_a_person_is(browser: Any, demo: str) -> None:
+    visit = Visit(browser, demo)
+    visit.log_in("ada")
+    visit.go("/queries")
+    page = visit.page
+    for name in ("24 hours", "From \u2026 to"):
+        button = page.get_by_role("button", name=name)
+        button.focus()
+        page.keyboard.press("Enter")
+        page.locator(f"button[aria-pressed=true]:has-text('{name}')").wait_for()
+        expect(button).to_be_focused()
+    field = page.get_by_label("From", exact=True)
+    before = field.input_value()
+    field.focus()
+    page.keyboard.type("01022020")  # each key is a change: of the month, the day, the year that begins with 0002
+    page.wait_for_url("**start=15*")  # January or February of 2020
+    expect(field).to_be_focused()
+    assert field.input_value()[:4] == "2020" and before[:4] != "2020"
+    page.keyboard.press("Tab")
+    link = page.get_by_role("link", name="Clients")
+    link.focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Riskiest").wait_for()
+    expect(link).to_be_focused()
+    visit.context.close()
+
+
+def test_figures_go_when_the_store_gives_no_answer(browser: Any, demo: str) -> None:
+    """The module itself, before a model that stands still."""
+    visit = Visit(browser, demo)
+    visit.log_in("ada")
+    shown = visit.page.evaluate(
+        """async () => {
+      const { render } = await import(new URL("assets/tiles.js", location.origin).href)
+      const root = document.body.appendChild(document.createElement("div")).attachShadow({ mode: "open" })
+      const el = root.appendChild(document.createElement("div")), listeners = {}, seen = []
+      const on = (name, heard) => { listeners[name] = heard }
+      const model = { tiles: [{ label: "Queries", value: 7 }], status: { kind: "ready" }, on }
+      await render({ model, el })
+      for (const kind of ["ready", "loading", "failed", "ready"]) {
+        model.status = { kind }
+        listeners.status?.()
+        seen.push(el.innerText.includes("7"))
+      }
+      return seen
+    }"""
+    )
+    assert shown == [True, True, False, True]
+    visit.context.close()
+
+
 def tab_to(page: Any, label: str, most: int = 60) -> None:
     """Press Tab until the focus is on the control of that label."""
     name = """() => { let e = document.activeElement
@@ -96,6 +148,8 @@ def test_hostile_text_is_text_on_every_page(browser: Any) -> None:
             shown = visit.text()
             if path in ("/audit", "/health", "/models", "/lists", "/incidents"):
                 assert "<img src=x onerror=alert(1)>" in shown and "<U+202E>" in shown, path
+            if path in ("/audit", "/lists", "/incidents"):
+                assert "\U0001f600<U+E0041>" in shown, path
             if path in ("/", "/queries", "/names", "/vetting", "/enforcement"):
                 assert "script" in shown and "alert(1)" in shown.replace("\\040", "("), path
         assert {path: made for path, made in found.items() if made} == {} and visit.wrong == []
