@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from model.artifact import Artifact
 from model.families import FOLDS
 from model.retrain import MAX_MINUTES, SMALLEST_BATCH, Label
 from verdicts.names import BadName, normalise
@@ -202,14 +203,26 @@ def _segments(settings: JobSettings, path: Path, run: Path, progress: Progress, 
         except (KeyError, msgspec.ValidationError) as error:
             raise BadSettings(f"training settings: start {settings.start}, expected a trained `segments`") from error
         plan = msgspec.structs.replace(plan, shape=shape)
+        _never_saw(start, "start", settings.held_out)
     teachers = [load_named(teacher) for teacher in settings.teachers]
     for teacher in teachers:
         if teacher.manifest.encoding != ENCODING:
             raise BadSettings(f"training settings: teacher {teacher.version}, expected a trained `segments`")
+        _never_saw(teacher, "teacher", settings.held_out)
     release(
         settings.data, path, run / "checkpoint", plan, settings.rows, progress, cancelled, settings.held_out, start,
         teachers,
     )  # fmt: skip
+
+
+def _never_saw(found: Artifact, what: str, held_out: int) -> None:
+    """Raise `BadSettings` where this artifact would hand on families that the new network is said never to have seen."""
+    saw = found.manifest.held_out
+    if held_out != saw and held_out >= 0:
+        raise BadSettings(
+            f"training settings: {what} {found.version}, whose held_out is {saw}, saw the families of fold {held_out}; "
+            f"expected one that did not, or held_out {saw}"
+        )
 
 
 def _same_as_before(settings: JobSettings, file: Path) -> None:

@@ -106,7 +106,11 @@ def test_training_makes_a_calibrated_judged_artifact(
     version = work(on, registry, tmp_path / "on", "segments-2", lambda line: None, lambda: False)
     manifest = Registry(registry).get(version).manifest
     teacher = f"{registry}/{version}"
-    taught = msgspec.structs.replace(settings, teachers=[teacher, teacher])
+    for handing in ({"teachers": [teacher]}, {"start": teacher}):
+        what, now = next(iter(handing)).rstrip("s"), msgspec.structs.replace(settings, **handing)  # type: ignore[arg-type]
+        with pytest.raises(BadSettings, match=f"{what} segments-2, whose held_out is -1, saw the families of fold 0; "):
+            work(now, registry, tmp_path / f"knows-{what}", "segments-9", lambda line: None, lambda: False)
+    taught = msgspec.structs.replace(settings, teachers=[teacher, teacher], held_out=-1)
     taught_by = work(taught, registry, tmp_path / "taught", "segments-3", lambda line: None, lambda: False)
     assert Registry(registry).get(taught_by).manifest.metrics["plan"]["teachers"] == [teacher, teacher]
     wrong = msgspec.structs.replace(settings, teachers=["seed-2020"])
