@@ -1,6 +1,7 @@
 """The model's part of the `verdict` command: train, evaluate, classify, models."""
 
 import io
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -143,6 +144,8 @@ def evaluate(
         _refuse(("model", "out", "compare", "references"), "--network seed")
     else:
         _refuse(("epochs", "seeds"), "--network segments")
+        if compare is not None and not math.isfinite(compare):
+            raise click.UsageError(f"--compare: '{compare}', expected a number of minutes")
         if compare is None:
             _refuse(("references",), "an evaluation without --compare MINUTES")
         else:

@@ -46,7 +46,7 @@ class Corpus(NamedTuple):
     kind: NDArray[np.int8]  # BENIGN, DGA, FEED
     part: NDArray[np.int8]  # TEACH, TUNE, JUDGE, LEFT_OUT
     source: NDArray[np.int16]
-    family: NDArray[np.int32]  # of DGA names and of feeds that tell
+    family: NDArray[np.int32]  # of DGA names, and of feeds that tell
     registered: NDArray[np.int64]  # a hash of the registered domain
     strata: NDArray[np.uint8]  # bit i: stratum i of STRATA
     private: NDArray[np.bool_]  # below a private public suffix, such as github.io
@@ -144,11 +144,12 @@ def build(found: dict[str, Entry | None], sources: list[Source], families: dict[
     entries = [entry for entry in found.values() if entry is not None]
     parts = [split(name) for name in names]
     registered = np.array([domain_hash(part.registered) for part in parts], np.uint64)
-    vocabulary = sorted({_canonical(entry.family, families) for entry in entries} - {""})
+    called = [_called(entry, sources, families) for entry in entries]
+    vocabulary = sorted(set(called) - {""})
     index = {family: number for number, family in enumerate(vocabulary)}
     kind = np.array([entry.kind for entry in entries], np.int8)
     source = np.array([entry.source for entry in entries], np.int16)
-    family = np.array([index.get(_canonical(entry.family, families), -1) for entry in entries], np.int32)
+    family = np.array([index.get(name, -1) for name in called], np.int32)
     strata = np.array([entry.strata for entry in entries], np.uint8)
     teaches = np.array([s.use == "teach" for s in sources])[source]
     part = assign(registered, teaches, (strata & 1).astype(bool))
@@ -201,8 +202,11 @@ def located(data: str | Path, source: Source) -> str | Path:
     return f"{data}/{source.path}" if "://" in str(data) else Path(data) / source.path
 
 
-def _canonical(family: str, families: dict[str, Family]) -> str:
-    return families[family].name if family in families else family
+def _called(entry: Entry, sources: list[Source], families: dict[str, Family]) -> str:
+    """The family of a name; generated names of a list that tells none are one family, called as the list."""
+    if not entry.family and sources[entry.source].kind == "dga":
+        return sources[entry.source].path
+    return families[entry.family].name if entry.family in families else entry.family
 
 
 @lru_cache(maxsize=1)

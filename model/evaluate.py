@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from model.artifact import Artifact
 from model.calibrate import case_weights
-from model.dataset import BENIGN, DGA, FEED, JUDGE, TUNE, Corpus, build, collect, require
+from model.dataset import BENIGN, DGA, ENCODING, FEED, JUDGE, TUNE, Corpus, build, collect, require
 from model.families import read_plan
 from model.hard import hard_benign
 from model.metrics import upper_bound
@@ -57,7 +57,11 @@ def compare_references(
     from model.references import compare
     from model.registry import RELEASED
 
-    held_out = artifact.manifest.held_out
+    held_out, encoding = artifact.manifest.held_out, artifact.manifest.encoding
+    if not only and encoding != ENCODING:  # a network of ours is trained, and scored as the artifact is
+        raise ValueError(
+            f"model {artifact.version}, encoding {encoding}: expected {ENCODING}, or references by name to compare with"
+        )
     corpus = load_corpus(data, progress, held_out)
     require(corpus, "teach", "judge")
     seed = Artifact.load(RELEASED / "seed-2020")

@@ -216,7 +216,7 @@ def _segments(settings: JobSettings, path: Path, run: Path, progress: Progress, 
 
 
 def _never_saw(found: Artifact, what: str, held_out: int) -> None:
-    """Raise `BadSettings` where this artifact would hand on families that the new network is said never to have seen."""
+    """Raise `BadSettings` where this artifact would hand on families that the new network is said not to know."""
     saw = found.manifest.held_out
     if held_out != saw and held_out >= 0:
         raise BadSettings(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.calibrate import rebased
-from model.dataset import BENIGN, DGA, FEED, JUDGE, STRATA, Corpus
+from model.dataset import BENIGN, DGA, FEED, JUDGE, STRATA, TEACH, Corpus
 from model.families import Family
 from model.metrics import (
     Interval,
@@ -26,7 +26,7 @@ from model.metrics import (
 from model.robustness import VARIANTS, vary
 
 RATES = (1e-2, 1e-3, 1e-4)
-FAMILY_NAMES = 100  # families with fewer judged names are left out of the means
+FAMILY_NAMES = 100  # families with fewer judged registered domains are left out of the means
 PER_FAMILY = 1000  # names judged of a family, drawn with a fixed seed
 PER_SOURCE = 20_000
 # Families whose hosts on feeds are for the most part ordinary sites that were broken into: their names tell nothing, so
@@ -113,17 +113,16 @@ def groups_at(
 ) -> dict[str, Any]:
     """True-positive rates at these thresholds: family groups, each family, each feed, and both heads together."""
     named = family_hits(corpus, judged, generated)
+    standing = standings(corpus, families, held_out)
     groups: dict[str, list[NDArray[np.float64]]] = {}
     for name, hits in named.items():
-        family = families.get(name)
-        if family is None or len(hits) < FAMILY_NAMES:
+        if len(hits) < FAMILY_NAMES:
             continue
-        status = "apart" if family.fold < 0 else "unseen" if family.fold == held_out else "known"
-        words = family.shape == "words"
-        for group in {
-            "apart": [f"apart {name}"], "known": ["known", "known words" if words else "known characters"],
-            "unseen": ["unseen", "unseen words" if words else "unseen characters"],
-        }[status]:  # fmt: skip
+        status, shape = standing[name], families[name].shape if name in families else ""
+        if status == "apart":
+            groups[f"apart {name}"] = [hits]
+            continue
+        for group in (status, *([f"{status} {'words' if shape == 'words' else 'characters'}"] if shape else [])):
             groups.setdefault(group, []).append(hits)
     kind, source = corpus.kind[judged.rows], corpus.source[judged.rows]
     hacked = np.isin(corpus.family[judged.rows], [n for n, name in enumerate(corpus.families) if name in HACKED])
@@ -143,6 +142,18 @@ def groups_at(
         "feeds_mean": mean_of_groups([hits for hits in feeds.values() if len(hits)])._asdict() if feeds else None,
         "false_positives_of_both_heads": float(both[benign].mean()),
     }
+
+
+def standings(corpus: Corpus, families: dict[str, Family], held_out: int) -> dict[str, str]:
+    """Of each family of the corpus: `known` to the network, `unseen` (held out), or `apart`. A family of lists other
+    than this release's is in no fold: it is known where any of its names teaches."""
+    taught = set(corpus.family[corpus.where(DGA, TEACH)].tolist())
+    found = {}
+    for number, name in enumerate(corpus.families):
+        fold = families[name].fold if name in families else None
+        seen = number in taught if fold is None else fold != held_out
+        found[name] = "apart" if fold == -1 else "known" if seen else "unseen"
+    return found
 
 
 def family_hits(corpus: Corpus, judged: Judged, threshold: float) -> dict[str, NDArray[np.float64]]:

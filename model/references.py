@@ -21,11 +21,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from model.dataset import Corpus
+from model.dataset import FEED, Corpus
 from model.encoding import CLASSES, SEGMENT, encoder
 from model.families import Family
 from model.metrics import Interval, mean_of_groups, paired, strictest
-from model.protocol import FAMILY_NAMES, Judged, Progress, Score, benign_strata, choose, family_hits
+from model.protocol import FAMILY_NAMES, Judged, Progress, Score, benign_strata, choose, family_hits, standings
 from model.sampling import Sampler
 from model.train import Plan, history, train
 
@@ -164,7 +164,7 @@ def compare(
     the scores of a network of ours. With `only` these references alone are trained, and the first is ours as given.
     """
     rows = choose(corpus)
-    rows = rows[corpus.kind[rows] != 2]
+    rows = rows[corpus.kind[rows] != FEED]
     names = [corpus.names[i] for i in rows]
     table: list[Row] = []
     first: dict[str, list[NDArray[np.float64]]] = {}
@@ -185,7 +185,7 @@ def compare(
             plan = Plan(minutes=minutes)
             network = train(Sampler(corpus, 0), plan, Path(run), clock=time.process_time)
             seen = sum(line["rows"] for line in history(Path(run)))
-        add("segments, the same time", scored(network), parameters, seen)
+        add("segments, the same time", scored(network), int(network.count_params()), seen)
     add("segments", ours, parameters, 0)
     if not only:
         add("seed", seed_network, 1913, 0)
@@ -200,12 +200,11 @@ def grouped(
 ) -> dict[str, list[NDArray[np.float64]]]:
     """Hits of each family, by group and rate, at the threshold of the strictest stratum."""
     strata = {name: scores[:, 0] for name, scores in benign_strata(corpus, judged).items()}
+    standing = standings(corpus, families, held_out)
     found: dict[str, list[NDArray[np.float64]]] = {}
     for rate in rates:
         threshold, _ = strictest(strata, rate)
         for name, hits in family_hits(corpus, judged, threshold).items():
-            family = families.get(name)
-            if family is not None and len(hits) >= FAMILY_NAMES and family.fold >= 0:
-                group = "unseen" if family.fold == held_out else "known"
-                found.setdefault(f"{group} {rate:g}", []).append(hits)
+            if len(hits) >= FAMILY_NAMES and standing[name] != "apart":
+                found.setdefault(f"{standing[name]} {rate:g}", []).append(hits)
     return found

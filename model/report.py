@@ -19,7 +19,7 @@ def as_text(report: dict[str, Any]) -> str:
         f"Families of fold {report['held_out_fold']} were never seen in training.", "",
         "## True-positive rates", "",
         "At the threshold of the strictest kind of benign names (in brackets: of all pooled); means over families of "
-        "100 names or more, 95 % interval by resampling registered domains.", "",
+        "100 registered domains or more, 95 % interval by resampling registered domains.", "",
         "| group | families | " + " | ".join(f"at {rate}" for rate in report["rates"]) + " |",
         "|---|---:|" + "---|" * len(report["rates"]),
     ]  # fmt: skip

@@ -1,5 +1,6 @@
 """The protocol on a corpus made by hand: which names count where, and what the report shows."""
 
+import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +13,13 @@ from numpy.typing import NDArray
 from model.commands import REFERENCES, evaluate
 from model.dataset import FEED, STRATA, Corpus, build, collect
 from model.families import Family
+from model.network import build as network
 from model.protocol import calibration, judge, measure, robustness
-from model.references import BUILDERS
+from model.references import BUILDERS, compare, grouped
 from model.robustness import VARIANTS, vary
 from model.sources import Source
+from model.train import Plan
+from tests.model_fixtures import SMALL
 from verdicts.names import split
 
 SOURCES = [
@@ -78,6 +82,42 @@ def test_each_group_has_its_rate_at_the_strictest_threshold(corpus: Corpus) -> N
     }  # fmt: skip
     assert found["pooled"]["groups"]["unseen words"]["value"] == 1.0
     assert "few" in found["strictest"]["families"]  # told, but in no mean
+
+
+def test_families_of_other_lists_count_as_they_taught(tmp_path: Path) -> None:
+    """Those of a release are in its folds; others taught if any of their names did. A list without families is one."""
+    (tmp_path / "good.txt").write_text("".join(f"s0000x{i}.com\n" for i in range(3000)))
+    (tmp_path / "mine.txt").write_text("".join(f"s0900mine{i}.biz\n" for i in range(900)))
+    (tmp_path / "told.csv").write_text("name,family\n" + "".join(f"s0000told{i}.biz,told\n" for i in range(200)))
+    sources = [
+        Source("good.txt", "plain", "benign", "teach", "MIT", "-"),
+        Source("mine.txt", "plain", "dga", "teach", "MIT", "-"),
+        Source("told.csv", "csv", "dga", "judge", "none", "-"),
+    ]
+    made = build(collect(sources, tmp_path), sources, FAMILIES, held_out=0)
+    judged = judge(made, score, lambda line: None)
+    groups = measure(made, judged, FAMILIES, 0)["rates"]["0.01"]["strictest"]["groups"]
+    assert {name: (group["families"], group["value"]) for name, group in groups.items()} == {
+        "known": (1, 1.0), "unseen": (1, 0.0),
+    }  # fmt: skip
+    assert {key: len(found) for key, found in grouped(made, judged, FAMILIES, 0, (1e-2,)).items()} == {
+        "known 0.01": 1, "unseen 0.01": 1,
+    }  # fmt: skip
+
+
+def test_our_network_of_a_comparison_has_its_own_parameters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "good.txt").write_text("".join(f"river{i}stone.com\n" for i in range(900)))
+    (tmp_path / "dga.txt").write_text("".join(f"qzx{i}vkw.biz\n" for i in range(900)))
+    sources = [
+        Source(f"{kind}.txt", "plain", of, "teach", "MIT", "-") for kind, of in (("good", "benign"), ("dga", "dga"))
+    ]
+    made = build(collect(sources, tmp_path), sources, FAMILIES, held_out=0)
+    monkeypatch.setattr("model.references.BUILDERS", {})
+    monkeypatch.setattr("model.references.Plan", functools.partial(Plan, blocks=1, grammars=50, shape=SMALL))
+    rows = compare(made, score, 7, FAMILIES, 0, 0.001, lambda line: None, score, lambda network: score)
+    assert [(row.name, row.parameters) for row in rows] == [
+        ("segments, the same time", network(SMALL).count_params()), ("segments", 7), ("seed", 1913),
+    ]  # fmt: skip
 
 
 def test_a_feed_is_one_name_a_domain_without_free_hosts_and_hacked_sites(corpus: Corpus) -> None:
@@ -166,6 +206,13 @@ def test_one_reference_alone_is_compared_with_the_model_as_it_is(tmp_path: Path)
     assert "(lead +0.000 to +0.000)" in rows[1][4] and "lead" in rows[2][4]
     result = CliRunner().invoke(evaluate, arguments)
     assert result.exit_code == 2 and "--reference: not used by an evaluation without" in result.output
+
+
+def test_a_network_of_another_kind_is_no_measure_of_a_new_one(tmp_path: Path) -> None:
+    arguments = ["--model", "seed-2020", "--data", str(tmp_path), "--compare"]
+    for minutes, told in (("6", "model seed-2020, encoding codepoints-256: expected segments-96"), ("nan", "'nan'")):
+        result = CliRunner().invoke(evaluate, [*arguments, minutes])
+        assert result.exit_code in (1, 2) and told in result.output
 
 
 def test_every_reference_may_be_named() -> None:
