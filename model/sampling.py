@@ -60,8 +60,8 @@ class Sampler:
 
     def __init__(self, corpus: Corpus, seed: int):
         self.corpus = corpus
+        self.seed = seed
         self.rng = np.random.default_rng(seed)
-        self._random = random.Random(seed)
         self.pools = {
             "benign": _pool(corpus, BENIGN, _benign_weights), "dga": _pool(corpus, DGA, _family_weights),
             "feed": _pool(corpus, FEED, _campaign_weights),
@@ -81,10 +81,15 @@ class Sampler:
         self.endings[self.endings > 0] += 2 * SEGMENT
         self.synthetic = np.zeros((0, WIDTH), np.uint8)
 
-    def renew(self, grammars: int = GRAMMARS) -> None:
-        """Draw new grammars and their names, under suffixes of benign and generated names alike; 0: none."""
-        labels = sample(self._random, self.labels, grammars, NAMES_EACH)
-        self.synthetic = encoder("segments-96")([f"{label}.{self._random.choice(self.suffixes)}" for label in labels])
+    def renew(self, grammars: int = GRAMMARS, epoch: int = 0) -> None:
+        """Begin an epoch: new grammars (0: none) and their names, under suffixes of benign and generated names alike.
+
+        What an epoch draws is of the seed and its number alone: a run that goes on draws no rows that it has had.
+        """
+        self.rng = np.random.default_rng((self.seed, epoch))
+        drawn = random.Random(f"{self.seed} {epoch}")
+        labels = sample(drawn, self.labels, grammars, NAMES_EACH)
+        self.synthetic = encoder("segments-96")([f"{label}.{drawn.choice(self.suffixes)}" for label in labels])
 
     def mine(self, logits: NDArray[np.float32]) -> None:
         """Draw a share of the benign rows by these logits (N,) of `generated`, in the order of `benign_rows`."""

@@ -91,7 +91,7 @@ def train(
     began = clock() - spent
     done = _done(plan, epoch, spent)
     while done < 1:
-        sampler.renew(plan.grammars)
+        sampler.renew(plan.grammars, epoch)
         total, batches, rows = 0.0, 0, 0
         for block in range(plan.blocks):
             if cancelled():

@@ -8,11 +8,12 @@ import keras
 import msgspec
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from model.dataset import Corpus, collect
 from model.dataset import build as corpus_of
 from model.distil import Teachers
-from model.encoding import SEGMENT, encoder
+from model.encoding import SEGMENT, Rows, encoder
 from model.families import Family
 from model.grammars import KINDS, draw, sample
 from model.network import BOUND, Shape, build, low_rate_loss, masked_loss
@@ -280,6 +281,26 @@ def test_a_cancelled_run_goes_on_from_its_checkpoint(sampler: Sampler, tmp_path:
         train(sampler, TINY, tmp_path, done.append, cancelled=lambda: len(done) == 1)
     train(sampler, TINY, tmp_path, done.append)
     assert [line["epoch"] for line in done] == [1, 2]
+
+
+def test_a_run_that_goes_on_draws_what_it_would_have_drawn(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[bytes] = []
+
+    def noted(self: Sampler, count: int, crossed: float = 0.0) -> tuple[Rows, NDArray[np.float32]]:
+        x, truth = block(self, count, crossed)
+        drawn.append(x.tobytes())
+        return x, truth
+
+    block = Sampler.block
+    monkeypatch.setattr(Sampler, "block", noted)
+    plan, done = msgspec.structs.replace(TINY, mining=1.0), list[dict[str, object]]()
+    train(Sampler(corpus, 3), plan, tmp_path / "straight")
+    with pytest.raises(Cancelled):
+        train(Sampler(corpus, 3), plan, tmp_path / "twice", done.append, cancelled=lambda: bool(done))
+    train(Sampler(corpus, 3), plan, tmp_path / "twice")
+    assert len(drawn) == 4 and len(set(drawn)) == 2 and drawn[:2] == drawn[2:]
 
 
 @pytest.mark.parametrize("more", ['{"epoch": 2, "loss": 0.1}\n', '{"epoch": 2, "lo'])
