@@ -45,10 +45,12 @@ def arriving(stream: IO[bytes]) -> Iterator[list[str]]:
     """The names of a stream, one a line, as they come: few at once where lines trickle, many where they pour.
 
     Blank lines are passed over, blanks around a name taken off. Octets that are no UTF-8 are written as `\\DDD`. Of a
-    line without end only the beginning is kept. A thread reads ahead, within a bound.
+    line without end only the beginning is kept. A thread reads ahead, within a bound. Raises OSError, after the whole
+    lines before it, where the stream cannot be read to its end.
     """
     blocks: Queue[bytes] = Queue(WAITING)
-    threading.Thread(target=_read, args=(stream, blocks), daemon=True).start()
+    failed: list[OSError] = []
+    threading.Thread(target=_read, args=(stream, blocks, failed), daemon=True).start()
     rest, more = b"", True
     while more:
         read = [blocks.get()]
@@ -57,20 +59,25 @@ def arriving(stream: IO[bytes]) -> Iterator[list[str]]:
         more = bool(read[-1])
         *lines, rest = (rest + b"".join(read)).split(b"\n")
         rest = rest[:LONGEST]
-        if not more:
+        if not more and not failed:
             lines.append(rest)
         names = [_text(name) for line in lines if (name := line.strip())]
         for start in range(0, len(names), CHUNK):
             yield names[start : start + CHUNK]
+    if failed:
+        raise failed[0]
 
 
-def _read(stream: IO[bytes], blocks: Queue[bytes]) -> None:
-    """Hand over what comes, and an empty block at the end."""
+def _read(stream: IO[bytes], blocks: Queue[bytes], failed: list[OSError]) -> None:
+    """Hand over what comes, and an empty block at the end; why it ended early, into `failed`."""
     block = b"more"
     while block:
         try:
             block = stream.read1(BLOCK)  # type: ignore[attr-defined]
-        except (OSError, ValueError):  # it was closed
+        except OSError as error:
+            failed.append(error)
+            block = b""
+        except ValueError:  # it was closed
             block = b""
         blocks.put(block)
 

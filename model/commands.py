@@ -53,8 +53,10 @@ def classify(names: tuple[str, ...], model: str | None, as_objects: bool, explai
                 if explained and judged.verdict is not None and judged.verdict.source == "model":
                     _write(as_picture(explain(scorer, judged.name)))
             sys.stdout.flush()
-    except BrokenPipeError:  # a reader that went away (`head`) is no error
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python tries again at its end
+        if not isinstance(error, BrokenPipeError):  # a reader that went away (`head`) is no error
+            raise click.ClickException(f"not all names were judged: {error}") from error
 
 
 @click.command()

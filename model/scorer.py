@@ -26,8 +26,8 @@ Scores = NDArray[np.float32]  # (N, 2): generated, score
 class Scorer:
     """Scores rows with an artifact's network and calibration.
 
-    A batch is split over graphs of `batch_sizes` by the encoding's widths, padded where that is cheaper (`model.runs`):
-    zeros beyond a name's end change no score. `threads` is TensorFlow's
+    A batch is split over graphs of `batch_sizes` by the encoding's widths, or by the one width that a network takes, and
+    padded where that is cheaper (`model.runs`): zeros beyond a name's end change no score. `threads` is TensorFlow's
     threads inside one operation (None: its own choice); it can be set only before TensorFlow first computes. On a CPU
     LiteRT computes what it is faster at, unless `by_lite` is false.
     """
@@ -46,6 +46,8 @@ class Scorer:
         self.artifact = artifact
         self.batch_sizes = tuple(batch_sizes)
         self.encoding = artifact.encoding
+        cells = artifact.network.input_shape[1:]  # one that is closed takes rows of the whole width alone
+        self._widths = self.encoding.widths if None in cells else (self.encoding.width,)
         on_gpu = _served_by_tensorflow() and _has_gpu()
         self._lite: LiteNetwork | None = None
         self._lite_rows = 0
@@ -54,11 +56,11 @@ class Scorer:
         rows = LITE_MOST if small else LITE_ROWS
         fitting = [size for size in batch_sizes if size <= rows]
         if by_lite and fitting and _served_by_tensorflow() and not on_gpu:
-            self._lite = lite(artifact.network, cells_of(artifact.network.input_shape[1:], self.encoding.width))
+            self._lite = lite(artifact.network, cells_of(cells, self.encoding.width))
         if self._lite:
             self._lite_rows, self.alone = rows, math.inf if small else fitting[-1]
             batch_sizes = fitting if small else batch_sizes
-        self._runs = Runs(batch_sizes, self.encoding.widths, LITE_ROWS, START_GPU if on_gpu else START)
+        self._runs = Runs(batch_sizes, self._widths, LITE_ROWS, START_GPU if on_gpu else START)
         self._graphs: dict[tuple[int, int], Any] = {}
         self._compiling = threading.Lock()
 
@@ -80,7 +82,7 @@ class Scorer:
         out = np.empty((len(x), len(self.artifact.manifest.heads)), np.float32)
         group = self._by_width(x)
         order = np.argsort(group, kind="stable")
-        for run in self._runs.plan(np.bincount(group, minlength=len(self.encoding.widths)).tolist()):
+        for run in self._runs.plan(np.bincount(group, minlength=len(self._widths)).tolist()):
             if run.size == len(x) and run.width == x.shape[1]:
                 return self._run(x)  # a full frame: nothing to sort, nothing to pad
             rows = order[run.first : run.last]
@@ -100,13 +102,13 @@ class Scorer:
     def _by_width(self, x: Rows) -> NDArray[np.int64]:
         """For each row the number of the narrowest width that holds it, (N,)."""
         group = np.zeros(len(x), np.int64)
-        for narrow in self.encoding.widths[:-1]:
+        for narrow in self._widths[:-1]:
             group += x[:, narrow:].any(axis=1)
         return group
 
     def _narrowest(self, row: NDArray[np.uint8]) -> int:
         """The narrowest width that holds this row."""
-        return next((narrow for narrow in self.encoding.widths[:-1] if not row[narrow:].any()), len(row))
+        return next((narrow for narrow in self._widths[:-1] if not row[narrow:].any()), len(row))
 
     def _run(self, x: Rows) -> NDArray[np.float32]:
         graph = self._graphs.get(x.shape)

@@ -119,6 +119,32 @@ def test_a_line_without_end_takes_no_memory() -> None:
     assert found[-1] == "last.org" and len(found) == 2 and peak < 8 << 20
 
 
+def test_names_that_cannot_be_read_are_told_after_those_before() -> None:
+    class Torn(io.RawIOBase):
+        blocks = [b"one.org\ntwo.org\nthr"]
+
+        def read1(self, size: int) -> bytes:
+            if not self.blocks:
+                raise OSError(5, "Input/output error")
+            return self.blocks.pop()
+
+    found: list[str] = []
+    with pytest.raises(OSError, match="Input/output error"):
+        for chunk in arriving(Torn()):  # type: ignore[arg-type]
+            found += chunk
+    assert found == ["one.org", "two.org"]
+
+
+def test_a_full_disk_under_what_is_printed_is_an_error() -> None:
+    program = [sys.executable, "-m", "serve_app.cli", "classify", "--model", "seed-2020", "-"]
+    with open("/dev/full", "wb") as full:
+        ended = subprocess.run(program, input=b"wikipedia.org\n", stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (ended.returncode, ended.stderr) == (
+        1,
+        b"Error: not all names were judged: [Errno 28] No space left on device\n",
+    )
+
+
 def test_classify_explains_as_json() -> None:
     code, output = run(classify, "--model", "seed-2020", "--json", "--explain", "wikipedia.org")
     assert code == 0 and len(json.loads(output)["explanation"]["characters"]) == len("wikipedia.org")

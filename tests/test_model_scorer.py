@@ -6,13 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
-from model.artifact import Artifact
+from model.artifact import Artifact, save
 from model.registry import RELEASED
 from model.scorer import Scorer
-from tests.model_fixtures import write
+from tests.model_fixtures import manifest, write
 
 NAMES = [
     "example.org",
@@ -88,6 +89,19 @@ def test_rows_of_another_encoding_are_refused(scorer: Scorer) -> None:
 def test_warming_up_compiles_every_graph(scorer: Scorer) -> None:
     scorer.warm_up()
     assert sorted(scorer._graphs) == [(size, width) for size in (1, 4, 16) for width in (48, 96)]
+
+
+def test_a_network_of_one_width_scores_names_of_all_lengths(tmp_path: Path) -> None:
+    tokens = keras.Input((96,), dtype="int32")
+    x = keras.layers.GlobalMaxPooling1D()(keras.layers.Embedding(192, 4)(tokens))
+    save(tmp_path / "one", keras.Model(tokens, keras.layers.Dense(2)(x)), manifest("one"))
+    artifact = Artifact.load(tmp_path / "one")
+    rows = artifact.encoding(NAMES)
+    for by_lite in (True, False):
+        one_width = Scorer(artifact, batch_sizes=(1, 4, 16), by_lite=by_lite)
+        one_width.warm_up()
+        assert np.allclose(one_width.logits(rows), np.asarray(artifact.network(rows.astype(np.int32))), atol=1e-4)
+        assert np.allclose(one_width.logits(rows[:1]), one_width.logits(rows)[:1], atol=1e-4)
 
 
 def test_the_seed_network_judges_by_its_2020_rule() -> None:
