@@ -12,7 +12,7 @@ from pathlib import Path
 
 from model.artifact import MANIFEST, NETWORK, Artifact, BadArtifact, check_digests, is_version, read_manifest
 from model.manifest import Manifest
-from model.remote import Remote
+from model.remote import Remote, cache_of
 
 POINTER = "serving"
 KEPT = 50  # earlier versions the pointer remembers
@@ -44,7 +44,7 @@ class Registry:
     def __init__(self, place: str | Path, cache: Path | None = None):
         self._remote = Remote(str(place)) if "://" in str(place) else None
         if self._remote is not None:
-            self.root = cache or Path(tempfile.gettempdir()) / f"verdict-models-{os.getuid()}" / self._remote.key
+            self.root = cache or cache_of(self._remote.key)
         else:
             self.root = Path(place)
         self.root.mkdir(parents=True, exist_ok=True)

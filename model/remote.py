@@ -3,12 +3,23 @@
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 
 class NoRemote(Exception):
     """A registry URI on a machine without pyarrow, or one that pyarrow does not know."""
+
+
+def cache_of(key: str) -> Path:
+    """The folder into which a registry of this key is mirrored; raises OSError where another user could write there."""
+    mine = Path(tempfile.gettempdir()) / f"verdict-models-{os.getuid()}"
+    mine.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = mine.lstat()
+    if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o022:
+        raise OSError(f"{mine}: expected a folder that this user alone can write, for models are loaded from there")
+    return mine / key
 
 
 class Remote:
@@ -24,14 +35,14 @@ class Remote:
         except Exception as error:
             raise NoRemote(f"model registry {uri}: {error}") from error
         self._selector = fs.FileSelector
-        self._directory = fs.FileType.Directory
         self.uri = uri
         self.key = hashlib.sha256(uri.encode()).hexdigest()[:16]
 
     def folders(self) -> list[str]:
-        """The folders directly below the URI."""
-        entries = self._files.get_file_info(self._selector(self._root, allow_not_found=True))
-        return [entry.base_name for entry in entries if entry.type == self._directory]
+        """The folders directly below the URI that are whole: their manifest, which goes last, is there."""
+        entries = self._files.get_file_info(self._selector(self._root, allow_not_found=True, recursive=True))
+        manifests = [PurePosixPath(entry.path).parent for entry in entries if entry.base_name == "manifest.json"]
+        return [folder.name for folder in manifests if folder.parent == PurePosixPath(self._root)]
 
     def read(self, name: str) -> bytes | None:
         """The bytes of a file, or None when it is absent."""
@@ -59,6 +70,8 @@ class Remote:
             for entry in self._files.get_file_info(self._selector(f"{self._root}/{name}")):
                 (staging / entry.base_name).write_bytes(self.read(f"{name}/{entry.base_name}") or b"")
             os.replace(staging, directory)
-        except BaseException:
+        except OSError:
+            if not directory.is_dir():  # else another process was faster
+                raise
+        finally:
             shutil.rmtree(staging, ignore_errors=True)
-            raise

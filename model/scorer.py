@@ -26,7 +26,7 @@ Scores = NDArray[np.float32]  # (N, 2): generated, score
 class Scorer:
     """Scores rows with an artifact's network and calibration.
 
-    A batch is split over graphs of `batch_sizes` by the encoding's widths, or by the one width that a network takes, and
+    A batch is split over graphs of `batch_sizes` by the encoding's widths, or the one width that a network takes, and
     padded where that is cheaper (`model.runs`): zeros beyond a name's end change no score. `threads` is TensorFlow's
     threads inside one operation (None: its own choice); it can be set only before TensorFlow first computes. On a CPU
     LiteRT computes what it is faster at, unless `by_lite` is false.

@@ -6,9 +6,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from model.artifact import Artifact, BadArtifact, digest
+from model.artifact import Artifact, BadArtifact, digest, read_manifest
 from model.registry import GuardFailed, Registry, UnknownVersion, newest
-from model.remote import NoRemote
+from model.remote import NoRemote, Remote, cache_of
 from tests.model_fixtures import full_disk, write
 from tests.requires import need
 
@@ -140,7 +140,8 @@ def test_a_uri_without_pyarrow_says_what_to_install() -> None:
             Registry("s3://bucket/models")
 
 
-def test_a_registry_at_a_uri_promotes_and_rolls_back(tmp_path: Path, released: Path) -> None:
+@pytest.fixture
+def remote(tmp_path: Path, released: Path) -> Registry:
     try:
         import pyarrow  # noqa: F401
 
@@ -150,5 +151,50 @@ def test_a_registry_at_a_uri_promotes_and_rolls_back(tmp_path: Path, released: P
     need(there, "pyarrow is not installed")
     registry = Registry(f"file://{tmp_path}/remote", cache=tmp_path / "cache")
     registry.seed_from_released(released)
-    registry.promote("b-2")
-    assert registry.rollback() == "b-3" and registry.get("b-3").version == "b-3"
+    return registry
+
+
+def test_a_registry_at_a_uri_promotes_and_rolls_back(remote: Registry) -> None:
+    remote.promote("b-2")
+    assert remote.rollback() == "b-3" and remote.get("b-3").version == "b-3"
+
+
+def test_what_is_half_uploaded_is_not_there_yet(remote: Registry, tmp_path: Path) -> None:
+    made, half = write(tmp_path / "made", "b-9"), tmp_path / "remote" / "b-9"
+    half.mkdir()
+    shutil.copy(made / "model.keras", half)
+    assert "b-9" not in [found.version for found in remote.list()]
+    with pytest.raises(UnknownVersion, match="'b-9': expected one of b-2, b-3, seed-1"):
+        remote.get("b-9")
+    assert remote.add(made) == "b-9" == remote.get("b-9").version  # as who added it does again
+
+
+def test_two_processes_of_a_machine_mirror_a_version_at_one_time(
+    remote: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, other = Remote.read, Registry(f"file://{tmp_path}/remote", cache=tmp_path / "cache")
+
+    def slow(self: Remote, name: str) -> bytes | None:
+        monkeypatch.setattr(Remote, "read", read)
+        other.path("b-2")
+        return read(self, name)
+
+    monkeypatch.setattr(Remote, "read", slow)
+    assert read_manifest(remote.path("b-2")).version == "b-2"
+    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["b-2"]
+
+
+@pytest.mark.parametrize("kind", ["open", "link"])
+def test_models_are_mirrored_where_no_other_user_can_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert cache_of("k").parent.stat().st_mode & 0o777 == 0o700
+    mine = cache_of("k").parent
+    if kind == "open":
+        mine.chmod(0o777)
+    else:
+        mine.rename(tmp_path / "other")
+        mine.symlink_to(tmp_path / "other")
+    with pytest.raises(OSError, match="expected a folder that this user alone can write"):
+        cache_of("k")
