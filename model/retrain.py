@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from model.artifact import Artifact
 from model.encoding import Rows
 from model.grammars import sample
-from model.manifest import Manifest
+from model.manifest import Limits, Manifest, Threshold
 from model.scorer import Scorer
 from model.train import Cancelled
 from verdicts.names import ineligible, split, strip_service
@@ -114,19 +114,17 @@ def soft_loss(truth: Any, logits: Any) -> Any:
 def manifest_of(parent: Manifest, version: str, labels: int, metrics: dict[str, Any]) -> Manifest:
     """The manifest of a fine-tuned artifact.
 
-    Thresholds stay, for the network was held in place; but the bound of `block` was measured on other weights, so
-    it is gone, and with it the tier, until somebody measures again.
+    Thresholds stay, for the network was held in place; but what was measured at them was measured on other weights, so
+    it is gone, and with the bound of `block` the tier, until somebody measures again.
     """
-    limits = parent.thresholds
-    unmeasured = msgspec.structs.replace(
-        limits.block,
-        false_positives=None,
-        benign=None,
-        bound=None,
-        note=f"bound of {parent.version}, not measured anew",
-    )
+
+    def unmeasured(limit: Threshold) -> Threshold:
+        return Threshold(limit.value, note=f"threshold of {parent.version}, not measured anew")
+
+    old = parent.thresholds
+    limits = Limits(unmeasured(old.block), unmeasured(old.alert_generated), unmeasured(old.alert_score))
     return msgspec.structs.replace(
-        parent, version=version, parent=parent.version, thresholds=msgspec.structs.replace(limits, block=unmeasured),
+        parent, version=version, parent=parent.version, thresholds=limits,
         metrics={"parent": parent.version, "labels": labels, **metrics}, digests={},
         notes=f"{parent.version} fine-tuned with {labels} labels.",
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -154,6 +155,9 @@ def test_labels_that_teach_nothing_are_refused(artifact: Artifact) -> None:
 def test_a_fine_tuned_model_does_not_block_on_its_parent_s_bound(artifact: Artifact) -> None:
     assert artifact.thresholds().block is not None
     tuned = manifest_of(artifact.manifest, "tuned-1", 2, {})
+    limits = (artifact.manifest.thresholds, tuned.thresholds)
+    for old, new in zip(*map(msgspec.structs.astuple, limits), strict=True):
+        assert new == Threshold(old.value, note="threshold of test-1, not measured anew")
     assert tuned.policy_thresholds().block is None and artifact.manifest.notices() == []
     assert tuned.notices() == ["tuned-1 never blocks, it only alerts: its rate of false positives was not measured"]
 
