@@ -239,10 +239,10 @@ def _repeat_2020(data: str, rows: int | None, epochs: int, seeds: int) -> None:
 
     try:
         lists = load(data)
+        with _progress() as progress:
+            results = repeat(lists, rows, seeds, epochs, progress)
     except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
-    with _progress() as progress:
-        results = repeat(lists, rows, seeds, epochs, progress)
     what = f"the first {rows} rows of each list" if rows else "all rows of both lists"
     click.echo(f"seed network, {what}, {epochs} epochs, 80/10/10: train, validation, test accuracy in %")
     for result in results:

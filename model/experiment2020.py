@@ -17,6 +17,7 @@ from model.formats import read
 from model.seed import build
 
 BENIGN, MALICIOUS = "benign_domains.csv", "malicious_domains.txt"
+FEWEST = 10  # names: a tenth of them is one
 
 
 class Lists(NamedTuple):
@@ -49,18 +50,27 @@ Progress = Callable[[dict[str, Any]], None]
 
 
 def load(data: str | Path) -> Lists:
-    """The two lists from a folder or the URL of one."""
+    """The two lists from a folder or the URL of one. Raises ValueError for one without names, and what reading does."""
     place = str(data).rstrip("/")
     at = (lambda name: f"{place}/{name}") if "://" in place else (lambda name: Path(place) / name)
-    return Lists(
+    lists = Lists(
         [row.name for row in read(at(BENIGN), "domcop")],
         [row.name for row in read(at(MALICIOUS), "ctc")],
     )
+    for names, file in zip(lists, (BENIGN, MALICIOUS), strict=True):
+        if not names:
+            raise ValueError(f"{at(file)}: no names, expected some")
+    return lists
 
 
 def split(lists: Lists, rows: int | None, seed: int) -> Split:
-    """Shuffle the first `rows` names of each list (None: all) with this seed and cut them 80/10/10."""
+    """Shuffle the first `rows` names of each list (None: all) with this seed and cut them 80/10/10.
+
+    Raises ValueError for too few names to cut.
+    """
     benign, malicious = lists.benign[:rows], lists.malicious[:rows]
+    if len(benign) + len(malicious) < FEWEST:
+        raise ValueError(f"{len(benign)} benign and {len(malicious)} malicious names: expected {FEWEST} in all")
     order = np.random.default_rng(seed).permutation(len(benign) + len(malicious))
     x = pictures([*benign, *malicious])[order]
     y = np.repeat(np.array([0, 1], np.float32), [len(benign), len(malicious)])[order]

@@ -4,11 +4,12 @@
 """
 
 import contextlib
+import fcntl
 import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -78,6 +79,10 @@ def check(found: JobSettings) -> None:
             raise BadSettings(
                 f"training settings: {name} {_brief(given)}, expected none: {what} uses {', '.join(used)}"
             )
+    if not retrain and found.epochs and found.minutes:
+        raise BadSettings(
+            f"training settings: epochs {found.epochs} and minutes {found.minutes:g}, expected one of them"
+        )
     if found.kind == "train" and not found.data:
         raise BadSettings("training settings: data '', expected the folder or URL of the training data")
     if retrain and not found.labels:
@@ -138,7 +143,8 @@ def work(
     elif settings.network == "seed":
         _seed(settings, path, told)
     else:
-        _segments(settings, path, run, told, cancelled)
+        with _alone(run):
+            _segments(settings, path, run, told, cancelled)
     if cancelled():
         raise Cancelled("cancelled before the artifact was added")
     return models.add(path)
@@ -213,6 +219,20 @@ def _segments(settings: JobSettings, path: Path, run: Path, progress: Progress, 
         settings.data, path, run / "checkpoint", plan, settings.rows, progress, cancelled, settings.held_out, start,
         teachers,
     )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _alone(run: Path) -> Iterator[None]:
+    """Held while a run trains: two would write each other's checkpoints. Raises `BadSettings` where one does."""
+    run.mkdir(parents=True, exist_ok=True)
+    with (run / "lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BadSettings(
+                f"{run}: another training runs there, expected to wait for it, or another folder"
+            ) from None
+        yield
 
 
 def _never_saw(found: Artifact, what: str, held_out: int) -> None:

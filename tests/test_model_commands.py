@@ -186,6 +186,21 @@ def test_the_experiment_of_2020_prints_each_seed_and_the_mean(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
+    ("benign", "malicious", "told"),
+    [(40, 0, "malicious_domains.txt: no names, expected some"), (0, 40, "benign_domains.csv: no names, expected some"),
+     (5, 4, "5 benign and 4 malicious names: expected 10 in all")],
+)  # fmt: skip
+def test_the_experiment_of_2020_needs_names_of_both_lists(
+    tmp_path: Path, benign: int, malicious: int, told: str
+) -> None:
+    (tmp_path / "benign_domains.csv").write_text("Domain\n" + "".join(f"site{i}.com\n" for i in range(benign)))
+    (tmp_path / "malicious_domains.txt").write_text("# list\n" + "".join(f"0{i}x.net\n" for i in range(malicious)))
+    for options in (["--rows", "10", "--seeds", "1"], ["--out", str(tmp_path / "run")]):
+        code, output = run(train, "--network", "seed", "--epochs", "1", "--data", str(tmp_path), *options)
+        assert code == 1 and told in output
+
+
+@pytest.mark.parametrize(
     ("command", "arguments", "told"),
     [
         (train, ["--network", "seed", "--rows", "9", "--out", "x"], "--out: not used by --network seed --rows"),

@@ -77,6 +77,7 @@ def data(tmp_path: Path) -> Path:
         ({"kind": "train", "data": "x", "labels": LABELS * 9}, r"labels \[.{56}\.\.\., expected none: kind train, "),
         ({"kind": "train", "data": "x", "seen": ["a.de"]}, "network segments uses data, epochs, minutes"),
         ({"kind": "train", "network": "seed", "data": "x", "teachers": ["a"]}, "network seed uses data, epochs, rows"),
+        ({"kind": "train", "data": "x", "epochs": 5, "minutes": 2}, "epochs 5 and minutes 2, expected one of them"),
         ({"kind": "train", "network": "seed", "data": "x", "minutes": 2}, "minutes 2.0, expected none"),
     ],
 )
@@ -138,6 +139,19 @@ def test_a_run_goes_on_with_the_settings_it_was_begun_with(
     other = msgspec.structs.replace(settings, **{key: value})
     with pytest.raises(BadSettings, match=f"run: was begun with {key} .*, now it is {value!r}; expected"):
         work(other, registry, tmp_path / "run", "segments-1", lambda line: None, lambda: True)
+
+
+def test_two_trainings_do_not_share_a_folder(registry: str, data: Path, tmp_path: Path) -> None:
+    settings, run = parse({"kind": "train", "data": str(data)}), tmp_path / "run"
+
+    def second(line: dict[str, Any]) -> None:
+        with pytest.raises(BadSettings, match="run: another training runs there"):
+            work(settings, registry, run, "segments-2", lambda line: None, lambda: False)
+        raise Cancelled
+
+    for _ in range(2):  # the first leaves the folder to the next
+        with pytest.raises(Cancelled):
+            work(settings, registry, run, "segments-1", second, lambda: False)
 
 
 def test_labelled_and_seen_names_come_as_people_write_them(registry: str, tmp_path: Path) -> None:
