@@ -13,6 +13,7 @@ from model.calibrate import case_weights
 from model.dataset import BENIGN, DGA, ENCODING, FEED, JUDGE, TUNE, Corpus, build, collect, require
 from model.families import read_plan
 from model.hard import hard_benign
+from model.manifest import Manifest
 from model.metrics import upper_bound
 from model.parts import parts
 from model.protocol import Judged, Progress, Score, calibration, judge, measure, robustness
@@ -42,6 +43,7 @@ def evaluate_artifact(artifact: Artifact, data: str | Path, out: Path, progress:
     corpus = load_corpus(data, progress, artifact.manifest.held_out)
     require(corpus, "judge")
     report, judged = evaluation(artifact, corpus, progress)
+    report["notices"] = notices(artifact.manifest, report["judge_digest"])
     (out / "evaluation.json").write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
     text = as_text(report)
     (out / "report.md").write_text(text)
@@ -100,6 +102,19 @@ def evaluation(artifact: Artifact, corpus: Corpus, progress: Progress) -> tuple[
         "tiers": tiers(artifact, corpus, judged),
     }
     return report, judged
+
+
+def notices(manifest: Manifest, judge_digest: str) -> list[str]:
+    """What keeps an evaluation from being of names that the model never saw, one sentence each."""
+    found = []
+    if manifest.splits.get("judge") != judge_digest:
+        found.append(
+            "These are not the judged names that the model's manifest states: if it was taught by other lists, some of "
+            "these may be among them."
+        )
+    if "labels" in manifest.metrics:
+        found.append(f"It was fine-tuned with {manifest.metrics['labels']} labels, some of which may be judged here.")
+    return found
 
 
 def scoring(scorer: Scorer, artifact: Artifact) -> Score:

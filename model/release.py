@@ -33,7 +33,8 @@ def release(
     """
     corpus = load_corpus(data, progress, held_out)
     require(corpus, "teach", "tune", "judge")  # before hours are spent
-    sampler = Sampler(sampled(corpus, rows, plan.seed), plan.seed)
+    corpus = sampled(corpus, rows, plan.seed)
+    sampler = Sampler(corpus, plan.seed)
     network = train(
         sampler, plan, run, progress, cancelled, start.network if start else None,
         teachers=[teacher.network for teacher in teachers],

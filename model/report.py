@@ -16,7 +16,7 @@ def as_text(report: dict[str, Any]) -> str:
         f"# Evaluation of {report['model']}", "",
         f"{report['parameters']:,} parameters. Judged benign names by kind: {benign}. Malicious: "
         f"{report['malicious']['dga']:,} generated, {report['malicious']['feed']:,} from feeds. "
-        f"Families of fold {report['held_out_fold']} were never seen in training.", "",
+        + taught(report["held_out_fold"]), "", *(f"**{notice}**\n" for notice in report["notices"]),
         "## True-positive rates", "",
         "At the threshold of the strictest kind of benign names (in brackets: of all pooled); means over families of "
         "100 registered domains or more, 95 % interval by resampling registered domains.", "",
@@ -79,6 +79,12 @@ def as_text(report: dict[str, Any]) -> str:
     lines += ["", "## Within private suffixes (AUC of malicious)", ""]
     lines += [f"- {suffix}: {value}" for suffix, value in sorted(report["private_suffixes"].items())]
     return "\n".join(lines) + "\n"
+
+
+def taught(held_out: int) -> str:
+    return (
+        f"Families of fold {held_out} never taught it." if held_out >= 0 else "No family was held out of its training."
+    )
 
 
 def plot(report: dict[str, Any], scores: dict[str, NDArray[np.float32]], out: Path) -> None:

@@ -125,6 +125,11 @@ def test_training_makes_a_calibrated_judged_artifact(
     assert set(manifest.splits) == {"teach", "tune", "judge"} and manifest.calibration["generated"].slope > 0
     assert manifest.thresholds.block.benign == manifest.thresholds.alert_score.benign
     assert [source.use for source in manifest.sources] == ["teach"] * 3
+    few = msgspec.structs.replace(settings, rows=100)
+    some = work(few, registry, tmp_path / "few", "segments-5", lambda line: None, lambda: False)
+    used, whole = Registry(registry).get(some).manifest, manifest
+    assert used.splits["teach"] != whole.splits["teach"] and used.splits["judge"] == whole.splits["judge"]
+    assert sum(source.rows for source in used.sources) < sum(source.rows for source in whole.sources) / 2
     assert {len(source.digest) for source in manifest.sources} == {64} and len({*manifest.sources}) == 3
 
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -12,14 +13,16 @@ from numpy.typing import NDArray
 
 from model.commands import REFERENCES, evaluate
 from model.dataset import FEED, STRATA, Corpus, build, collect
+from model.evaluate import notices
 from model.families import Family
 from model.network import build as network
 from model.protocol import calibration, judge, measure, robustness
 from model.references import BUILDERS, compare, grouped
+from model.report import taught
 from model.robustness import VARIANTS, vary
 from model.sources import Source
 from model.train import Plan
-from tests.model_fixtures import SMALL
+from tests.model_fixtures import SMALL, manifest
 from verdicts.names import split
 
 SOURCES = [
@@ -188,7 +191,18 @@ def test_the_command_writes_json_a_report_and_plots_of_any_network(tmp_path: Pat
     for heading in ("True-positive rates", "Feeds", "Thresholds", "Hard benign names", "Tiers", "Written otherwise",
                     "Calibration", "Within private suffixes"):  # fmt: skip
         assert f"## {heading}" in text
+    assert (
+        "not the judged names that the model's manifest states" in text and "Families of fold 0 never taught it" in text
+    )
     assert "| mean |" in text and "| pooled | **" in text and "| generated | 0." in text
+
+
+def test_a_report_says_what_may_have_taught_the_model() -> None:
+    as_released = manifest(splits={"judge": "abc"})
+    assert notices(as_released, "abc") == [] and len(notices(as_released, "abd")) == 1
+    tuned = msgspec.structs.replace(as_released, metrics={"labels": 7})
+    assert notices(tuned, "abc") == ["It was fine-tuned with 7 labels, some of which may be judged here."]
+    assert taught(-1) == "No family was held out of its training."
 
 
 def test_one_reference_alone_is_compared_with_the_model_as_it_is(tmp_path: Path) -> None:
