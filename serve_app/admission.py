@@ -18,6 +18,7 @@ FRAME_NAMES = 100  # a frame is as much work as so many names, beside its own
 GOOD_SHARE = 0.5  # of its budget a frame may take before the limit falls
 DECREASE = 0.8
 EXPIRED = 0.5  # the step when a frame took all of its budget: most of what waits is lost already
+LEAST_BUDGET_S = 0.02  # one of less may be over where nothing waits: it says nothing of how full it is
 RETRY_AFTER_S = 1
 SPARE = 1.25  # times the limit is let in: HAProxy, which spreads by requests, meets the limit of all replicas together
 RECENT = 1 / 16  # weight of a frame in the mean of the recent ones
@@ -50,7 +51,8 @@ class Admission:
         self.in_flight += work
 
     def leave(self, names: int, began: float, budget: float, now: float) -> None:
-        """A frame that entered at `began` is over. All in seconds of one clock."""
+        """A frame that entered at `began` with so much of its budget left is over. All in seconds of one clock."""
+        budget = max(budget, LEAST_BUDGET_S)
         work = names + self._frame_names
         crowded = self.in_flight > self.limit / 2
         self.in_flight -= work

@@ -33,6 +33,18 @@ def test_slow_frames_lower_the_limit_once_a_step_and_not_below_the_floor() -> No
     assert admission.limit == 100
 
 
+def test_a_budget_that_nothing_could_hold_does_not_lower_the_limit_of_all() -> None:
+    """A caller that waits for a millisecond, or whose body took nearly all of its budget to come."""
+    admission = Admission(100, 1000, 0)
+    for step in range(1, 50):
+        admission.enter(10)
+        admission.leave(10, began=float(step), budget=0.001, now=step + 0.002)
+    assert admission.limit == 1000
+    admission.enter(10)
+    admission.leave(10, began=100.0, budget=0.001, now=100.015)  # so long waits who does not find it idle
+    assert admission.limit < 1000
+
+
 def test_fast_frames_raise_it_again_when_it_is_in_the_way() -> None:
     admission = Admission(100, 1000, 0)
     admission.limit = 100
