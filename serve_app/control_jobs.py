@@ -16,6 +16,7 @@ from verdicts.store import Document, Filter
 SEEN_NAMES = 30_000  # of recent traffic, to hold the network in place
 SEEN_MS = 7 * 86_400_000
 MAX_LABELS = 100_000
+ENDED = ("done", "failed")
 
 
 class Start(msgspec.Struct, forbid_unknown_fields=True):
@@ -70,10 +71,11 @@ async def start(call: Call, body: Start) -> Started:
 
 
 async def cancel(call: Call) -> Job:
-    """Ask a training job to stop; it does within seconds, adding no model."""
+    """Ask a training job to stop; it does within seconds, adding no model. One that has ended stays as it is."""
     job = call.path("id")
     found: Job = await _trainer(call, "cancel", job, runs_of(call))
-    await call.commit([Document("job", job, {"kind": found.get("kind", ""), "state": "cancelled"})])
+    if found["state"] not in ENDED:  # it came too late for those
+        await call.commit([Document("job", job, {"kind": found["kind"], "state": "cancelled"})])
     return found
 
 

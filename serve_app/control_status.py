@@ -1,11 +1,14 @@
 """`/v1/status`: what runs, how well, and which resolvers report."""
 
 import asyncio
+import logging
 from typing import Any
 
 from serve_app.control_calls import Call
 from serve_app.control_replies import Status
 from serve_app.operations import Operation
+
+log = logging.getLogger("ray.serve")
 
 PATIENCE_S = 3.0
 
@@ -20,7 +23,7 @@ async def show(call: Call) -> Status:
     `resolvers`: name, boot, epoch, mode, version and time (Unix milliseconds) of the last report of each."""
     context = call.context
     follower = context.follower
-    log, deployments = await asyncio.gather(_log(call), asyncio.to_thread(deployment_states))
+    told, deployments = await asyncio.gather(_log(call), _deployments(call))
     return {
         "epoch": follower.epoch.number,
         "generation": follower.epoch.generation,
@@ -28,9 +31,9 @@ async def show(call: Call) -> Status:
         "stale_since": None if follower.stale_since is None else int(follower.stale_since * 1000),
         "error": follower.error,
         "model": {**context.model, "version": context.model.get("model", "")},
-        "resolvers": log.pop("resolvers", []),
-        "spool": {key: value for key, value in log.items() if key.startswith("spool") or key in ("stored", "dead")},
-        "store": {"state": log.get("store", "unreachable"), **{k: log[k] for k in ("since", "error") if k in log}},
+        "resolvers": told.pop("resolvers", []),
+        "spool": {key: value for key, value in told.items() if key.startswith("spool") or key in ("stored", "dead")},
+        "store": {"state": told.get("store", "unreachable"), **{k: told[k] for k in ("since", "error") if k in told}},
         "deployments": deployments,
         "in_flight": context.admission.in_flight,
         "limit": context.admission.limit,
@@ -42,6 +45,15 @@ async def _log(call: Call) -> dict[str, Any]:
         return dict(await asyncio.wait_for(call.context.graph.log_status(), PATIENCE_S))
     except Exception as error:
         return {"error": str(error) or type(error).__name__}
+
+
+async def _deployments(call: Call) -> dict[str, Any]:
+    """Empty while Serve's controller is away; on a thread that no decision needs, for it may hang until then."""
+    try:
+        return await asyncio.wait_for(call.desk.long(deployment_states), PATIENCE_S)
+    except Exception as error:
+        log.warning("Serve's controller does not answer: %s", str(error) or type(error).__name__)
+        return {}
 
 
 def deployment_states() -> dict[str, Any]:

@@ -163,7 +163,7 @@ class _Handlers:
         try:
             text = await exposition.gather(nodes)
         except exposition.NoAnswer as error:
-            raise WireError("unavailable", str(error)) from None
+            raise WireError("unavailable", str(error), retry_after=5) from None
         return Response(text, media_type=exposition.MEDIA_TYPE)
 
     def _identify(self, request: Request, *roles: str) -> Identity:

@@ -80,3 +80,9 @@ async def test_metrics_need_a_viewers_token(
 async def test_metrics_that_are_off_are_not_found_and_said_how(setup: Setup) -> None:  # noqa: F811
     reply = await setup.client.get("/metrics", headers={"Authorization": f"Bearer {setup.tokens['viewer'].text}"})
     assert reply.status_code == 404 and "--metrics-port" in reply.json()["message"]
+
+
+async def test_no_answer_is_503_with_retry_after(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    monkeypatch.setattr(exposition, "sources", lambda: [Source("127.0.0.1", 1)])
+    reply = await setup.client.get("/metrics", headers={"Authorization": f"Bearer {setup.tokens['viewer'].text}"})
+    assert (reply.status_code, reply.headers["retry-after"]) == (503, "5")
