@@ -15,7 +15,8 @@ from serve_app.metrics import IngressMetrics
 from serve_app.own_records import OwnRecords
 from serve_app.replies import ReplyWriter
 from serve_app.settings import Settings
-from verdicts.follower import Follower, View
+from serve_app.wire import WireError
+from verdicts.follower import NOTHING, Follower, View
 from verdicts.policy import Policy, Thresholds
 from verdicts.tokens import Forbidden, Identity, Tokens, Unauthorised
 
@@ -65,13 +66,15 @@ class Context:
         self._save_thread = ThreadPoolExecutor(1, "save")
 
     def identify(self, authorization: str | None, *roles: str) -> Identity:
-        """Who asks, if one of the roles suits; raises `Unauthorised` or `Forbidden`.
+        """Who asks, if one of the roles suits; raises `Unauthorised`, `Forbidden`, or `WireError` before any is known.
 
         The log names a token at its first question here, and at each that is refused.
         """
         if self.settings.auth == "off":
             return Identity("-", "admin", "")
         view = self.follower.view
+        if view is NOTHING:  # 401 would have operators look for what is wrong with their tokens
+            raise WireError("unavailable", f"no decisions yet: {self.follower.error}", retry_after=1)
         if self._tokens[0] is not view:
             self._tokens = (view, Tokens(view.of_kind("token").values()))
         try:

@@ -22,7 +22,7 @@ MAX_BODY = "VERDICT_HAPROXY_MAX_BODY"  # bytes
 MAX_REQUESTS = "VERDICT_HAPROXY_MAX_REQUESTS"  # at work at one time, for each replica
 
 REFUSED = "verdict-refused"  # the header of an answer that was given before its question's body was read: the answer
-REFUSALS = (400, 401, 403, 404, 405, 413, 504)  # its statuses
+REFUSALS = (400, 401, 403, 404, 405, 413, 503, 504)  # its statuses
 FRAMES = "/v1/verdicts"  # the path that nearly all load comes by
 TAKES = "verdict-takes"  # the header of an answer to a frame: how many requests the replica takes at present
 TAKES_S = 1  # that it holds; without news, else, requests of other kinds that hang would keep frames out for good
@@ -93,7 +93,7 @@ def closed(text: str, directory: str, max_body: int, max_requests: int) -> str:
         rules.append(
             f"    http-response return status {status} content-type application/json "
             f'lf-string "%[var(txn.refused)]" hdr X-Request-Id "%[var(txn.request)]" '
-            f"{'hdr WWW-Authenticate Bearer ' if status == 401 else ''}"
+            f"{'hdr WWW-Authenticate Bearer ' if status == 401 else 'hdr Retry-After 1 ' if status == 503 else ''}"
             f"if {{ status {status} }} {{ var(txn.refused) -m found }}"
         )
     return _MARK + _replaced(r"(?m)^    # Static routing based on path prefixes", "\n".join(rules) + r"\n\g<0>", text)

@@ -12,7 +12,7 @@ from serve_app.context import Context
 from serve_app.frames import Frame, Sorted, frame_of, sort_frame
 from serve_app.replies import ReplyWriter, reply_of
 from serve_app.wire import WireError
-from verdicts.follower import View
+from verdicts.follower import NOTHING, View
 from verdicts.names import split
 from verdicts.policy import Thresholds, Verdict
 
@@ -60,7 +60,7 @@ async def judge_one(context: Context, name: str, deadline: float) -> tuple[Verdi
 async def _judge(context: Context, names: list[str], deadline: float) -> _Judged:
     # Read before deciding: a reply may rest on newer decisions than its epoch says, never on older ones.
     view = context.follower.view
-    if not context.follower.loaded:
+    if view is NOTHING:
         raise WireError("unavailable", f"no decisions yet: {context.follower.error}", retry_after=1)
     began, budget = time.monotonic(), deadline - time.time()
     context.admission.enter(len(names))

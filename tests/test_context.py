@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.control_setup import Setup
+from verdicts.follower import Follower
 
 pytestmark = pytest.mark.anyio
 
@@ -35,3 +36,22 @@ async def test_a_log_that_gave_up_what_it_was_asked_is_asked_again(
     finally:
         periodic.cancel()
         await asyncio.gather(periodic, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "role"),
+    [
+        ("/v1/verdicts", {"names": ["a.org"]}, "resolver"),
+        ("/v1/observations", {}, "resolver"),
+        ("/v1/lists", {}, "admin"),
+        ("/v1/lists", {}, ""),
+    ],
+)
+async def test_before_the_store_was_read_no_token_is_called_wrong(
+    tmp_path: Path, path: str, body: Any, role: str
+) -> None:
+    setup = Setup(tmp_path)
+    setup.contexts[0].follower = Follower(f"sqlite://{tmp_path}/away/verdict.db")
+    setup.contexts[0].follower.poll()
+    reply = await setup.ask("POST", path, body, role)
+    assert (reply.status_code, reply.json()["code"], reply.headers["retry-after"]) == (503, "unavailable", "1")

@@ -21,6 +21,7 @@ from serve_app.local.ports import free_port
 from serve_app.routes import application
 from serve_app.wire import STATUS_OF
 from tests.test_routes import Setup
+from verdicts.follower import Follower
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +226,22 @@ def test_callers_without_a_token_who_stall_keep_nobody_out(door: Door) -> None:
     for caller in stalled:
         caller.close()
     assert door.ask("wrong").status == 401  # whose body was whole
+
+
+def test_callers_who_stall_before_the_store_was_read_keep_nobody_out(door: Door, tmp_path: Path) -> None:
+    context = door.setup.context
+    loaded, context.follower = context.follower, Follower(f"sqlite://{tmp_path}/away/verdict.db")
+    stalled = []
+    for _ in range(3 * LET_IN):
+        caller = socket.create_connection(("127.0.0.1", door.port), 10.0)
+        caller.sendall(b"POST /v1/verdicts HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n{")
+        said = caller.recv(65536).lower()
+        assert said.startswith(b"http/1.1 503") and b'"code":"unavailable"' in said and b"retry-after: 1" in said
+        stalled.append(caller)
+    context.follower = loaded
+    assert door.ask().status == 200
+    for caller in stalled:
+        caller.close()
 
 
 @pytest.mark.parametrize(
