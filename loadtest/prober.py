@@ -45,32 +45,45 @@ def ask(port: int, qname: str, timeout: float = PATIENCE_S) -> dnswire.Reply | N
 
 
 class Prober:
-    """Probes on a thread of its own between `__enter__` and `__exit__`."""
+    """A probe each EVERY_S between `__enter__` and `__exit__`, whether or not those before were answered: it has as many
+    threads as can wait at one time."""
 
     def __init__(self, port: int, zone: str, patience: float = PATIENCE_S) -> None:
-        self.probes: list[Probe] = []
+        self._found: list[Probe] = []
         self._port, self._zone, self._patience = port, zone, patience
         self._label = f"{random.randrange(16**8):08x}"
+        self._numbers = itertools.count()
+        self._began = 0.0
         self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._threads = [
+            threading.Thread(target=self._run, daemon=True) for _ in range(1 + math.ceil(patience / EVERY_S))
+        ]
 
     def __enter__(self) -> "Prober":
-        self._thread.start()
+        self._began = time.monotonic()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._end.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
+
+    @property
+    def probes(self) -> list[Probe]:
+        """Those that are over, in the order in which they were asked."""
+        return sorted(self._found)
 
     def _run(self) -> None:
-        for number in itertools.count():
+        for number in self._numbers:
+            if self._end.wait(max(0.0, self._began + number * EVERY_S - time.monotonic())):
+                return
             start = time.monotonic()
             reply = ask(self._port, f"p{number}-{self._label}.{self._zone}", self._patience)
             taken = time.monotonic() - start
             answered = reply is not None and reply.rcode not in FAILED_RCODES
-            self.probes.append(Probe(start, taken, answered, reply is not None and blocked(reply)))
-            if self._end.wait(max(0.0, EVERY_S - taken)):
-                return
+            self._found.append(Probe(start, taken, answered, reply is not None and blocked(reply)))
 
 
 class Times(NamedTuple):

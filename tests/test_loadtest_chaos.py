@@ -3,8 +3,10 @@
 import contextlib
 import itertools
 import re
+import socket
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from loadtest.chaos import SHORT, Finding, Form, broken, document, late, try_out
 from loadtest.driver import Driver, Tally
 from loadtest.faults import FAIL_OPEN, FAULTS, Fault, chosen
 from loadtest.frames import Outcome
-from loadtest.prober import Probe, Times, times
+from loadtest.prober import EVERY_S, Probe, Prober, Times, times
 from loadtest.promises import TRIED
 from loadtest.rig import Books, Rig
 
@@ -30,6 +32,19 @@ def probes(*runs: tuple[float, float, float, bool]) -> list[Probe]:
     for start, end, latency, judged in runs:
         found += [Probe(start + i / 10, latency, True, judged) for i in range(round((end - start) * 10))]
     return found
+
+
+def test_fresh_names_are_asked_while_those_before_them_wait() -> None:
+    """One after another, an outage of a second was two of eighty names, and `clients notice nothing` was kept."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        with Prober(silent.getsockname()[1], "example.net", patience=0.5) as prober:
+            began = time.monotonic()
+            time.sleep(2.0)
+            seconds = time.monotonic() - began
+    found = prober.probes
+    assert len(found) >= 0.9 * seconds / EVERY_S and found == sorted(found)
+    assert not any(probe.answered for probe in found)
 
 
 def test_a_fault_is_noticed_when_failing_open_costs_nothing_any_more() -> None:
