@@ -45,8 +45,8 @@ def ask(port: int, qname: str, timeout: float = PATIENCE_S) -> dnswire.Reply | N
 
 
 class Prober:
-    """A probe each EVERY_S between `__enter__` and `__exit__`, whether or not those before were answered: it has as many
-    threads as can wait at one time."""
+    """A probe each EVERY_S between `__enter__` and `__exit__`, whether or not those before were answered: there are as
+    many threads as can wait at one time."""
 
     def __init__(self, port: int, zone: str, patience: float = PATIENCE_S) -> None:
         self._found: list[Probe] = []
