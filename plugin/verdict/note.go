@@ -33,6 +33,7 @@ func (h *Handler) noteWith(c *serverCounters, m *values, q *query, d decision, r
 	c.count(out, d.missing)
 	if m != nil {
 		m.outcome, m.set = *out, true
+		m.reason = d.missing // an alias target's, where that is what is missing
 	}
 	for i := range q.found.targets {
 		t := &q.found.targets[i]

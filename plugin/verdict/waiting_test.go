@@ -232,7 +232,11 @@ func TestATargetWithoutAVerdictIsAFallback(t *testing.T) {
 			defer h.engine.close()
 			h.counters.zone = zone
 			known(h, "www.example.org")
-			h.ServeDNS(context.Background(), &udpWriter{}, query1("www.example.org", dns.TypeA))
+			ctx, told := h.describing(context.Background())
+			h.ServeDNS(ctx, &udpWriter{}, query1("www.example.org", dns.TypeA))
+			if told.reason != reasonTimeout {
+				t.Errorf("on_error servfail %t: metadata has the reason %q", servfail, told.reason)
+			}
 		})
 		families, err := prometheus.DefaultGatherer.Gather()
 		if err != nil {

@@ -86,7 +86,7 @@ func writer(out io.Writer, asJSON bool) func(line) error {
 		switch {
 		case l.Untouched:
 			what = "untouched"
-		case l.Reason != "":
+		case l.Reason != "" && !l.Enforced: // an alias target's verdict may have acted
 			what = l.Reason
 		}
 		_, err := fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\t%t\t%s\t%s\t%.4f\n",

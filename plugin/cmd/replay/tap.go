@@ -72,10 +72,10 @@ func key(l line) string {
 	switch {
 	case l.Untouched:
 		return "untouched"
-	case l.Reason != "":
-		return "no verdict: " + l.Reason
 	case l.Enforced:
 		return l.Action + " by " + l.Source
+	case l.Reason != "":
+		return "no verdict: " + l.Reason
 	}
 	return "passes by " + l.Source
 }
