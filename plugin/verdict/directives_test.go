@@ -2,6 +2,10 @@ package verdict
 
 import (
 	"context"
+	stdlog "log"
+	"os"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,6 +43,37 @@ func TestDirectives(t *testing.T) {
 				t.Errorf("got %s, want %s", summary(m), c.want)
 			}
 		})
+	}
+}
+
+// said keeps what is logged while a test runs.
+type said struct {
+	sync.Mutex
+	text strings.Builder
+}
+
+func (s *said) Write(p []byte) (int, error) {
+	s.Lock()
+	defer s.Unlock()
+	return s.text.Write(p)
+}
+
+func TestAnOverrideThatIsLeftOutIsToldOnce(t *testing.T) {
+	config := testConfig(t, newStub(t).URL)
+	config.silent = true // no acknowledgements of its own
+	e := newTestEngine(t, config)
+	heard := &said{}
+	stdlog.SetOutput(heard)
+	defer stdlog.SetOutput(os.Stderr)
+	for _, client := range []string{"nobody", "nobody", "192.0.2.7", "nobody"} { // acknowledgements come each second
+		a := ackOf("g1", 1, nil, false)
+		a.Overrides = []overrideSetting{{Client: client, Mode: "off"}}
+		e.told(a)
+	}
+	heard.Lock()
+	defer heard.Unlock()
+	if n := strings.Count(heard.text.String(), `client "nobody"`); n != 2 {
+		t.Errorf("told %d times, expected each time that it is new:\n%s", n, heard.text.String())
 	}
 }
 
