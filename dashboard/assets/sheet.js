@@ -59,8 +59,12 @@ export async function render({ model, el, view }) {
     const made = (components[node.number] = component(model, node.number))
     const element = h("div", { class: node.children ? node.kind : "part", style: node.style || null }, (node.children || []).map(build))
     made.model.on("visible", () => { element.hidden = !made.model.visible })
-    // What is shown until the answer comes is of the filters before.
-    made.model.on("status", () => element.setAttribute("aria-busy", made.model.status.kind === "loading"))
+    // What was read, and is read again, is of the filters before until then. Many components never read.
+    let read = false
+    made.model.on("status", () => {
+      read ||= made.model.status.kind === "ready"
+      element.setAttribute("aria-busy", read && made.model.status.kind === "loading")
+    })
     if (!node.children) begin.push(() => MODULES[node.module].render({ model: made.model, el: element, view }))
     return element
   }
