@@ -49,10 +49,12 @@ docs: .venv/dev.done  ## build the documentation site into build/site; a broken 
 screenshots: .venv/dev.done  ## all pages of the dashboard, light and dark, into docs/screenshots
 	$(BIN)/python -m dashboard.screenshots --out docs/screenshots $(ARGS)
 
+# For the oldest Python that is promised, and not for this one: a Debian's 3.11.2 is as good as 3.11.15.
+COMPILE := $(BIN)/uv pip compile -q --upgrade --python-version 3.11 --generate-hashes --no-header
 locks: .venv/tools.done  ## renew the locks from pyproject.toml
-	for group in tools go; do $(BIN)/uv pip compile -q --upgrade --generate-hashes --no-header --no-annotate --group pyproject.toml:$$group -o locks/$$group.txt; done
-	$(BIN)/uv pip compile -q --upgrade --generate-hashes --no-header pyproject.toml -o locks/run.txt
-	for extra in dev gpu; do $(BIN)/uv pip compile -q --upgrade --generate-hashes --no-header --extra $$extra -c locks/run.txt pyproject.toml -o locks/$$extra.txt; done
+	for group in tools go; do $(COMPILE) --no-annotate --group pyproject.toml:$$group -o locks/$$group.txt; done
+	$(COMPILE) pyproject.toml -o locks/run.txt
+	for extra in dev gpu; do $(COMPILE) --extra $$extra -c locks/run.txt pyproject.toml -o locks/$$extra.txt; done
 
 clean:  ## remove what was built and installed; the state in .verdict stays
 	rm -rf .venv build dist

@@ -1,6 +1,7 @@
 """What `make` would do, by `make -n`."""
 
 import subprocess
+import tomllib
 from pathlib import Path
 from shutil import copy
 
@@ -38,3 +39,12 @@ def test_a_lock_that_changed_is_installed(
     assert [lock for lock in ("run", "dev") if f"--require-hashes -r locks/{lock}.txt" in told] == (
         [wanted] if wanted else []
     )
+
+
+def test_locks_are_made_for_the_oldest_python_that_is_promised() -> None:
+    """Made for the Python of who makes them, a lock held a package that refuses Debian's 3.11.2."""
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    oldest = wanted.split(",")[0].removeprefix(">=")
+    told = subprocess.run(["make", "-n", "locks"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    compiled = [line for line in told.splitlines() if "pip compile" in line]
+    assert len(compiled) == 3 and all(f"--python-version {oldest} " in line for line in compiled)
