@@ -23,8 +23,8 @@ from loadtest.populations import benign_names
 from loadtest.stats import Report, Result, command_line, describe_machine
 
 SIZES = (1, 64, 256, 1024)
-# Fewer leave stages idle: with 6 for frames of 256 the cluster used 1.2 of two cores, the no-op graph 1.7. More than 100
-# some of the peers do not take.
+# Fewer leave stages idle: with 6 for frames of 256 the cluster used 1.2 of two cores, the no-op graph 1.7. More than
+# 100 some of the peers do not take.
 CONNECTIONS = {1: 64, 64: 64, 256: 24, 1024: 8}
 GOALS = {256: 1.2, 1024: 1.1}
 IDLE_GOAL = 1.3
