@@ -34,6 +34,7 @@ func TestTheOldestReportsAreDiscardedAndCounted(t *testing.T) {
 	}
 }
 
+// What was noted last is not lost with the first try: a cluster that is busy, or an endpoint that is away, is asked again.
 func TestTheLastReportIsTriedUntilItsTimeIsOver(t *testing.T) {
 	s, away := newStub(t), httptest.NewServer(nil)
 	away.Close()
@@ -58,6 +59,33 @@ func TestTheLastReportIsTriedUntilItsTimeIsOver(t *testing.T) {
 	}
 }
 
+// Where every breaker is open, each endpoint is tried in its turn: one may be too slow for frames and take reports all the same.
+func TestReportsFindTheEndpointThatTakesThem(t *testing.T) {
+	s, away := newStub(t), httptest.NewServer(nil)
+	away.Close()
+	for _, urls := range [][]string{{away.URL, s.URL}, {s.URL, away.URL}} {
+		config := testConfig(t, urls...)
+		config.silent = true
+		e := newTestEngine(t, config)
+		for _, endpoint := range e.cluster.endpoints {
+			endpoint.breaker.failed(reasonUnauthorised, 0)
+		}
+		r := another(e)
+		taken := 0
+		for try := range 4 {
+			noteFive(r, try)
+			r.cut()
+			if b := r.next(); r.send(context.Background(), b) == nil {
+				taken++
+			}
+		}
+		if taken != 2 {
+			t.Errorf("%d of four reports were taken, expected every second one", taken)
+		}
+	}
+}
+
+// What was discarded in days without the cluster may be more than one report can say.
 func TestManyDiscardedQueriesAreToldInSeveralReports(t *testing.T) {
 	const most, all = 1 << 32, 5<<32 + 7 // the first: what the cluster takes of a report (verdicts/observations.py, Count)
 	r := another(newTestEngine(t, testConfig(t, newStub(t).URL)))
@@ -76,6 +104,7 @@ func TestManyDiscardedQueriesAreToldInSeveralReports(t *testing.T) {
 	}
 }
 
+// However acknowledgements are lost and batches discarded, the cluster's books say each query once.
 func TestABatchWhoseAcknowledgementWasLostIsNotDiscardedToo(t *testing.T) {
 	s := newStub(t)
 	e := newTestEngine(t, testConfig(t, s.URL))

@@ -35,6 +35,7 @@ type reporter struct {
 	head    func() head
 	told    func(*acknowledgement)
 	boot    string
+	turn    int // of the endpoints, where no breaker is closed
 
 	mu      sync.Mutex
 	kept    []*batch
@@ -197,7 +198,8 @@ func (r *reporter) hollow(b *batch) bool {
 func (r *reporter) send(ctx context.Context, b *batch) error {
 	e := r.cluster.pick(nil)
 	if e == nil { // no breaker is closed: reports have their own pace, and find out too
-		e = r.cluster.endpoints[int(r.cluster.turn.Add(1))%len(r.cluster.endpoints)]
+		r.turn++ // its own: pick's goes on with each call, and of two endpoints one would never have its turn
+		e = r.cluster.endpoints[r.turn%len(r.cluster.endpoints)]
 	}
 	ctx, cancel := context.WithTimeout(ctx, reportLimit)
 	defer cancel()

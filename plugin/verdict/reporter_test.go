@@ -66,8 +66,6 @@ func noteFive(r *reporter, batch int) {
 	}
 }
 
-// What was noted last is not lost with the first try: a cluster that is busy, or an endpoint that is away, is asked again.
-// What was discarded in days without the cluster may be more than one report can say.
 // A number in the log proves that every lower one was taken: batches that say nothing or were discarded leave no gap.
 func TestNumbersOfBatchesThatSaySomethingHaveNoGap(t *testing.T) {
 	s := newStub(t)
@@ -119,7 +117,6 @@ func TestNumbersOfBatchesThatSaySomethingHaveNoGap(t *testing.T) {
 	}
 }
 
-// However acknowledgements are lost and batches discarded, the cluster's books say each query once.
 func TestABatchIsCutToItsRowsAndOctets(t *testing.T) {
 	s := newStub(t)
 	e := newTestEngine(t, testConfig(t, s.URL))
