@@ -147,7 +147,7 @@ def _imported(call: Call, wanted: Import) -> tuple[Sequence[Document], list_form
     lines = wanted.text.splitlines()
     form = list_formats.guess("\n".join(lines[:200])) if wanted.form == "auto" else wanted.form
     try:
-        parsed = list_formats.parse(lines, form, wanted.limit, wanted.list == "benign")
+        parsed = list_formats.parse(lines, form, wanted.limit, wanted.list == "benign", call.desk.now())
     except ValueError as error:
         raise WireError("malformed", str(error)) from None
     if not parsed.rows:

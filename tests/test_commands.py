@@ -45,6 +45,15 @@ def test_an_import_tells_bad_rows_and_takes_the_rest(tmp_path: Path) -> None:
     assert "2 into blocklist (plain) in " in result.output and result.output.endswith(" s, 1 left out\n")
 
 
+def test_an_import_leaves_out_what_has_expired_and_a_removal_does_not(tmp_path: Path) -> None:
+    given = "suffix,note,expires\nold.org,,1600000000000\nnew.org,,\n"
+    result = run(tmp_path, "lists", "import", "blocklist", "-", given=given)
+    assert "1 into blocklist" in result.output and "1 left out" in result.output
+    assert "line 2: 'old.org': expired" in result.output
+    removed = run(tmp_path, "lists", "remove", "blocklist", "--file", "-", "--form", "csv", given=given)
+    assert "2 names are on blocklist no more" in removed.output
+
+
 def test_an_import_that_is_interrupted_says_what_is_in_and_the_same_again_completes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

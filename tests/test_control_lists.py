@@ -62,6 +62,13 @@ async def test_a_decision_that_would_be_over_already_is_refused(setup: Setup) ->
     assert reply.status_code == 400 and "after now" in reply.json()["message"]
 
 
+async def test_an_import_leaves_out_what_has_expired_and_takes_the_rest(setup: Setup) -> None:
+    text = f"suffix,note,expires\n{NAMES[0]},old,1600000000000\n{NAMES[1]},,\n"
+    answer = await setup.good("POST", "/v1/lists/import", {"list": "blocklist", "form": "csv", "text": text})
+    assert (answer["entries"], answer["left_out"], answer["problems"][0]["line"]) == (1, 1, 2)
+    assert "expired" in answer["problems"][0]["reason"]
+
+
 @pytest.mark.parametrize("form", ["export", "vetting", "labels", "replay"])
 async def test_what_takes_long_holds_up_no_frame(setup: Setup, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
     threads: list[int] = []

@@ -141,7 +141,7 @@ def import_(
     """
     with told():
         began = time.monotonic()
-        parsed, form = _read(file, form, limit, list_name)
+        parsed, form = _read(file, form, limit, list_name, int(time.time() * 1000))
         if not parsed.rows:  # an error page, or nothing: above all no reason to empty the prevalence list
             raise click.ClickException(f"{_name(file)} ({form}): no name for {list_name}; nothing was changed")
         if list_name == "prevalence":
@@ -156,11 +156,11 @@ def import_(
         click.echo(f"{written:,} into {list_name} ({form}) in {seconds:.1f} s, {parsed.left_out:,} left out")
 
 
-def _read(file: IO[str], form: str, limit: int | None, list_name: str) -> tuple[list_formats.Parsed, str]:
+def _read(file: IO[str], form: str, limit: int | None, list_name: str, now: int = 0) -> tuple[list_formats.Parsed, str]:
     """The names of a file for a list, and the form that it has; what is left out is told."""
     text = file.read().splitlines()
     form = list_formats.guess("\n".join(text[:200])) if form == "auto" else form
-    parsed = list_formats.parse(told_of(text, "Reading"), form, limit, list_name == ALLOWED)
+    parsed = list_formats.parse(told_of(text, "Reading"), form, limit, list_name == ALLOWED, now)
     for problem in parsed.problems[:TOLD]:
         click.echo(f"{_name(file)}, line {problem.line}: {problem.reason}", err=True)
     if parsed.left_out > TOLD:

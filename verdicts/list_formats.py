@@ -59,11 +59,14 @@ class OtherTrigger(BadRow):
     """A row of an RPZ zone that neither blocks nor passes a name: about an address, a name server, the protocol."""
 
 
-def parse(lines: Iterable[str], form: str = "plain", limit: int | None = None, allow: bool = False) -> Parsed:
+def parse(
+    lines: Iterable[str], form: str = "plain", limit: int | None = None, allow: bool = False, now: int = 0
+) -> Parsed:
     """The names in the lines of a list. `limit`: only the first ranks of a top list, or rows of another form.
 
     `allow`: the names are to pass, so that exceptions among them are rows too. A name that is none, or is a public
-    suffix, or an exception that would be blocked, is a problem and no row. Raises `ValueError` for an unknown form.
+    suffix, or an exception that would be blocked, or has expired by `now` (Unix milliseconds), is a problem and no row.
+    Raises `ValueError` for an unknown form.
     """
     rows: dict[str, Row] = {}
     problems: list[Problem] = []
@@ -73,6 +76,8 @@ def parse(lines: Iterable[str], form: str = "plain", limit: int | None = None, a
             break
         if isinstance(found, Row) and found.allows and not allow:
             found = BadRow(f"{names.shown(found.name)}: an exception; import it into the benign list by itself")
+        if isinstance(found, Row) and found.expires is not None and found.expires <= now:
+            found = BadRow(f"{names.shown(found.name)}: expired at {found.expires}, expected a time after now, {now}")
         if isinstance(found, Row):
             try:
                 suffix = checked_suffix(found.name)
