@@ -1,7 +1,7 @@
 """serve_app/exposition.py: the Prometheus servers of all nodes, as one, for who has a token."""
 
 from collections.abc import Iterator
-from threading import Thread
+from threading import Thread, get_ident
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
@@ -50,6 +50,13 @@ async def test_the_metrics_of_all_nodes_are_one_exposition(nodes: list[Source]) 
 async def test_a_node_that_does_not_answer_costs_its_own_alone(nodes: list[Source]) -> None:
     text = (await gather([nodes[0], Source("127.0.0.1", 1)])).decode()
     assert 'node="1"' in text
+
+
+async def test_putting_them_together_holds_up_no_frame(nodes: list[Source], monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+    monkeypatch.setattr(exposition, "merged", lambda texts: threads.append(get_ident()) or "")
+    await gather(nodes)
+    assert threads and get_ident() not in threads
 
 
 async def test_no_answer_at_all_is_said() -> None:
