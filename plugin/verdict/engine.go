@@ -28,7 +28,6 @@ type engine struct {
 	answered   atomic.Bool // the cluster has answered at least once
 	waiting    atomic.Int64
 	tokenFault string // why the token file could not be read the last time; told once
-	wrong      string // of the overrides of the last acknowledgement; told once
 
 	cancel  context.CancelFunc
 	running sync.WaitGroup
@@ -126,15 +125,12 @@ func (e *engine) told(a *acknowledgement) {
 	if !e.follower.apply(a, nanotime()) {
 		return
 	}
-	d, err := newDirectives(a)
-	wrong := ""
-	if err != nil {
-		if wrong = err.Error(); wrong != e.wrong {
-			log.Warningf("Of the cluster's overrides one is left out: %v", err)
-		}
+	d := newDirectives(a)
+	old := e.directives.Swap(d)
+	if d.wrong != "" && d.wrong != old.wrong {
+		log.Warningf("Of the cluster's overrides one is left out: %s", d.wrong)
 	}
-	e.wrong = wrong
-	if old := e.directives.Swap(d); old.paused != d.paused {
+	if old.paused != d.paused {
 		log.Infof("Paused by the cluster: %t", d.paused)
 	}
 }

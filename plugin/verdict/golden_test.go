@@ -242,8 +242,8 @@ func TestGoldenAcknowledgements(t *testing.T) {
 			if !reflect.DeepEqual(a.Changed, c.Changed) || a.Refresh != c.Refresh || a.Paused != c.Paused {
 				t.Errorf("got changed %v, refresh %t, paused %t", a.Changed, a.Refresh, a.Paused)
 			}
-			if d, err := newDirectives(a); err != nil || len(d.clients) != c.Count {
-				t.Errorf("%d overrides and %v, expected %d", len(d.clients), err, c.Count)
+			if d := newDirectives(a); d.wrong != "" || len(d.clients) != c.Count {
+				t.Errorf("%d overrides and %q, expected %d", len(d.clients), d.wrong, c.Count)
 			}
 		})
 	}

@@ -116,7 +116,7 @@ func FuzzDecodeAcknowledgement(f *testing.F) {
 		if err != nil {
 			return
 		}
-		d, _ := newDirectives(a)
+		d := newDirectives(a)
 		if len(d.clients) > maxOverrides {
 			t.Fatalf("%d overrides", len(d.clients))
 		}

@@ -26,22 +26,22 @@ type directives struct {
 	paused  bool
 	bits    []int // lengths of the prefixes, longest first
 	clients map[netip.Prefix]mode
+	wrong   string // about an override that is left out
 }
 
 // newDirectives reads an acknowledgement's part of them. One bad override does not lose the others, but is told.
-func newDirectives(a *acknowledgement) (*directives, error) {
+func newDirectives(a *acknowledgement) *directives {
 	d := &directives{paused: a.Paused, clients: make(map[netip.Prefix]mode, len(a.Overrides))}
-	var bad error
 	for i, o := range a.Overrides {
 		m, ok := index(modeNames[:], o.Mode)
 		prefix, err := parsePrefix(o.Client)
 		switch {
 		case i >= maxOverrides:
-			return d, fmt.Errorf("%d overrides: only the first %d count", len(a.Overrides), maxOverrides)
+			d.wrong = fmt.Sprintf("%d overrides: only the first %d count", len(a.Overrides), maxOverrides)
 		case !ok:
-			bad = fmt.Errorf("override of %.60q: mode %.20q, expected monitor, enforce or off", o.Client, o.Mode)
+			d.wrong = fmt.Sprintf("override of %.60q: mode %.20q, expected monitor, enforce or off", o.Client, o.Mode)
 		case err != nil:
-			bad = fmt.Errorf("override: client %.60q, expected an address or a prefix", o.Client)
+			d.wrong = fmt.Sprintf("override: client %.60q, expected an address or a prefix", o.Client)
 		default:
 			d.clients[prefix] = mode(m)
 			if bits := prefix.Bits(); !slices.Contains(d.bits, bits) {
@@ -50,7 +50,7 @@ func newDirectives(a *acknowledgement) (*directives, error) {
 		}
 	}
 	slices.SortFunc(d.bits, func(a, b int) int { return b - a })
-	return d, bad
+	return d
 }
 
 func parsePrefix(text string) (netip.Prefix, error) {
