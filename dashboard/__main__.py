@@ -133,6 +133,8 @@ async def run(settings: Settings, signin: Signin, part: Part | None = None) -> N
 
 def _print_hash(context: click.Context) -> None:
     password = getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+    if not password:
+        raise click.ClickException("an empty password: expected one that others do not guess")
     click.echo(hashed(password))
     context.exit()
 

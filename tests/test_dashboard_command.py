@@ -31,3 +31,9 @@ def test_what_cannot_be_used_is_named(arguments: list[str], says: str, tmp_path:
     (tmp_path / "accounts").write_text("no account at all\n")
     result = CliRunner().invoke(main, ["--password-file", str(tmp_path / "accounts"), *arguments])
     assert result.exit_code in (1, 2) and says in result.output
+
+
+def test_an_empty_password_is_not_hashed() -> None:
+    result = CliRunner().invoke(main, ["--hash-password"], input="\n")
+    assert result.exit_code == 1 and "an empty password" in result.output and "scrypt:" not in result.output
+    assert CliRunner().invoke(main, ["--hash-password"], input="a word\n").output.startswith("scrypt:")
