@@ -12,6 +12,7 @@ from urllib.parse import quote
 import httpx
 
 from dashboard.accounts import Role
+from verdicts.trust import authorities
 
 TIMEOUT_S = 10.0
 LONG_S = 120.0  # replaying a day, promoting: both load a network; a week's names to train on; a file of 100,000 names
@@ -31,7 +32,9 @@ class Client:
 
     def __init__(self, url: str, token: Callable[[], str], transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._url, self._token = url.rstrip("/"), token
-        self._http = httpx.AsyncClient(base_url=self._url, timeout=TIMEOUT_S, transport=transport, trust_env=False)
+        self._http = httpx.AsyncClient(
+            base_url=self._url, timeout=TIMEOUT_S, transport=transport, trust_env=False, verify=authorities()
+        )
 
     def as_user(self, name: str, role: Role, decided: Callable[[], None] = lambda: None) -> "Control":
         """The calls for one person; `decided` is called after each that may have changed something."""

@@ -14,6 +14,7 @@ from verdicts.list_holders import Refused, no_cluster, token_in
 from verdicts.names import shown
 from verdicts.store import Misconfigured, Unavailable, open_store
 from verdicts.tokens import KIND, ROLES, BadToken, described, issue, revoke, rotate
+from verdicts.trust import authorities
 
 
 @click.group()
@@ -80,7 +81,11 @@ def revoke_(holder: "_Remote | _Direct", id: str) -> None:
 class _Remote:
     def __init__(self, url: str, token: str) -> None:
         self._http = httpx.Client(
-            base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=10.0, trust_env=False
+            base_url=url,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=10.0,
+            trust_env=False,
+            verify=authorities(),
         )
 
     def close(self) -> None:

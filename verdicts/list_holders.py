@@ -13,6 +13,7 @@ from verdicts import list_formats
 from verdicts.ahead import ahead
 from verdicts.lists import LIST_KIND, PREVALENCE_KIND, RUN_NAMES, absent_of, entry, ranked, ranking, removal
 from verdicts.store import Document, Store, open_store
+from verdicts.trust import authorities
 
 # Entries in one commit. What somebody else decides meanwhile waits for one commit at most, and no replica that follows
 # is busy with one for long enough to hold up a frame.
@@ -30,7 +31,9 @@ class Refused(Exception):
 
 
 def no_cluster(url: httpx.URL, error: httpx.ConnectError) -> str:
-    """What to say where nothing listens."""
+    """What to say where nothing listens, or not whom we believe."""
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return f"{url}: {error}; expected a certificate of this system's authorities, or of SSL_CERT_FILE"
     return f"{url}: no cluster answers there ({error}); start `verdict up`, or name another with --url"
 
 
@@ -121,7 +124,7 @@ class Remote:
 
     def __init__(self, url: str, token: str) -> None:
         headers = {"Authorization": f"Bearer {token}"}
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=120.0, trust_env=False)
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=120.0, trust_env=False, verify=authorities())
 
     def show(self, list_name: str, contains: str) -> Iterator[dict[str, Any]]:
         after: str | None = ""

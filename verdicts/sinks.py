@@ -23,6 +23,7 @@ import msgspec
 
 from verdicts.incidents import Incident, title
 from verdicts.names import defanged
+from verdicts.trust import authorities
 
 TIMEOUT_S = 10.0
 SYSLOG_PRIORITY = 4 * 8 + 4  # facility auth, severity warning
@@ -120,7 +121,9 @@ def syslog_line(key: str, incident: Incident) -> bytes:
 
 def _post(url: str, body: dict[str, Any]) -> None:
     try:
-        answer = httpx.post(url, json=body, timeout=TIMEOUT_S, trust_env=False, follow_redirects=False)
+        answer = httpx.post(
+            url, json=body, timeout=TIMEOUT_S, trust_env=False, verify=authorities(), follow_redirects=False
+        )
     except httpx.HTTPError as error:
         raise SinkError(f"{type(error).__name__}: {error}") from error
     if not 200 <= answer.status_code < 300:
