@@ -4,8 +4,8 @@ import fcntl
 import os
 import signal
 import ssl
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -50,8 +50,8 @@ def serve_until_stopped(path: Path | None, port: int | None, folder: Path, metri
         _listen(_raise_stop)
         with afresh(), suppress(_Stop), member(found, address) if address else alone(found, folder, metrics_port):
             try:
-                _listen(_raise_stop)  # Ray has set its own
-                deploy(found)
+                with unbroken() as go_on:
+                    deploy(found, report=lambda states: go_on())
                 options = found["http_options"]
                 print(f"verdict serves at {options['host']}:{options['port']}; Ctrl-C stops it", flush=True)
                 while True:
@@ -65,11 +65,44 @@ def serve_until_stopped(path: Path | None, port: int | None, folder: Path, metri
 
 
 @contextmanager
+def unbroken() -> Iterator[Callable[[], None]]:
+    """Ray at work: a signal is noted and ends what goes on once the block is over, or at the call of what it is given.
+
+    An exception that a signal's handler raises in the middle of Ray's compiled code becomes another one there, or the
+    end of this process. A second signal is taken at its word.
+    """
+    asked: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if asked:
+            raise _Stop
+        asked.append(number)
+        os.write(2, b"Stopping once Ray has done what it is at; a second time stops at once.\n")
+
+    def go_on() -> None:
+        if asked:
+            raise _Stop
+
+    _listen(note)
+    try:
+        yield go_on
+    except SystemExit as error:  # Ray's own answer to a SIGTERM while it starts
+        if error.code != signal.SIGTERM:
+            raise
+        asked.append(signal.SIGTERM)
+    finally:
+        _listen(_raise_stop)  # not Ray's, which it has set meanwhile
+    go_on()
+
+
+@contextmanager
 def member(found: Mapping[str, Any], address: str) -> Iterator[None]:
     """The Ray cluster that is there already."""
     check_values(found)
     names = [application.get("name", "default") for application in found["applications"]]  # Serve's own, said
-    with joined(address, names, found["http_options"]):
+    with ExitStack() as there:
+        with unbroken():
+            there.enter_context(joined(address, names, found["http_options"]))
         yield
 
 
@@ -90,7 +123,8 @@ def alone(found: Mapping[str, Any], folder: Path, metrics_port: int) -> Iterator
         check_tls(options)
         ports.check(wanted(options, metrics_port))
         try:
-            start(ingress)
+            with unbroken():
+                start(ingress)
             yield
         finally:
             _listen(signal.SIG_IGN)

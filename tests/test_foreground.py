@@ -2,9 +2,11 @@
 
 import configparser
 import os
+import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from serve_app.cluster import (
 )
 from serve_app.commands import serve
 from serve_app.environment import MAX_DIRECTORY, MAX_REQUESTS
-from serve_app.foreground import Refused, check_tls, checked, taken, wanted
+from serve_app.foreground import Refused, _Stop, check_tls, checked, taken, unbroken, wanted
 from serve_app.local import ports
 from serve_app.settings import BadSettings
 from tests.readme import ROOT, blocks
@@ -160,6 +162,49 @@ def test_too_few_open_files_stop_it_before_ray_starts(short: Path) -> None:
     )
     assert done.returncode == 1 and "open files: 1024 at most, expected 10500" in done.stderr
     assert "Traceback" not in done.stderr and not (short / "r").exists()
+
+
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """The handlers of before come back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_ray_works_ends_it_afterwards(signals: None, number: signal.Signals) -> None:
+    done = []
+    with pytest.raises(_Stop):
+        with unbroken():
+            signal.raise_signal(number)
+            done.append("what Ray was at")
+        done.append("what comes next")
+    assert done == ["what Ray was at"]
+    with pytest.raises(_Stop):  # and it is heard at once where nothing of Ray's is at work
+        signal.raise_signal(number)
+
+
+def test_a_signal_while_ray_works_is_heard_between_two_steps_and_a_second_one_at_once(signals: None) -> None:
+    with pytest.raises(_Stop):
+        with unbroken() as go_on:
+            go_on()
+            signal.raise_signal(signal.SIGINT)
+            go_on()
+            pytest.fail("went on")
+    with pytest.raises(_Stop):
+        with unbroken():
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            pytest.fail("went on")
+
+
+def test_rays_own_answer_to_sigterm_is_a_stop_and_no_failure(signals: None) -> None:
+    with pytest.raises(_Stop), unbroken():
+        raise SystemExit(signal.SIGTERM)
+    with pytest.raises(SystemExit), unbroken():
+        raise SystemExit(3)
 
 
 def test_the_unit_of_the_documents_starts_and_ends_it_as_it_wants() -> None:

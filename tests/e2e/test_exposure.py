@@ -70,8 +70,8 @@ def seen(pids: Iterable[int], port: int) -> list[Listener]:
 
 
 @contextmanager
-def cluster_alone(folder: Path) -> Iterator[tuple[int, int]]:
-    """`verdict serve` with its own serve.yaml, but for where state lies: the process, and the port."""
+def starting(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int, Path]]:
+    """`verdict serve` with its own serve.yaml, but for where state lies, as it begins: process, port, log."""
     open_store(f"sqlite://{folder}/verdict.db").initialise()
     Registry(folder / "models").seed_from_released()
     state = {
@@ -86,15 +86,22 @@ def cluster_alone(folder: Path) -> Iterator[tuple[int, int]]:
     with log.open("w") as out:
         process = subprocess.Popen([*command, "--run", str(run / "r")], stdout=out, stderr=subprocess.STDOUT)
     try:
+        yield process, port, log
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+        shutil.rmtree(run, ignore_errors=True)
+
+
+@contextmanager
+def cluster_alone(folder: Path) -> Iterator[tuple[int, int]]:
+    """The same once it serves: the process, and the port."""
+    with starting(folder) as (process, port, log):
         end = time.monotonic() + START_S
         while "Ctrl-C stops" not in log.read_text():
             assert process.poll() is None and time.monotonic() < end, log.read_text()
             time.sleep(0.2)
         yield process.pid, port
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(60)
-        shutil.rmtree(run, ignore_errors=True)
 
 
 def test_everything_listens_on_loopback_alone(exposed: Exposed) -> None:

@@ -11,9 +11,32 @@ import pytest
 
 from loadtest.clusters import issue
 from loadtest.reliability import REPLICA, victim
-from tests.e2e.test_exposure import cluster_alone
+from serve_app.descendants import descendants
+from tests.e2e.test_exposure import cluster_alone, starting
 
 pytestmark = [pytest.mark.e2e, pytest.mark.cluster, pytest.mark.long, pytest.mark.timeout(900)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("after_s", [4, 7, 10, 13])  # Ray starts, Serve starts, replicas start
+def test_it_ends_in_order_whenever_it_is_told_to(tmp_path: Path, number: signal.Signals, after_s: float) -> None:
+    with starting(tmp_path) as (process, _, log):
+        time.sleep(after_s)
+        started = descendants(process.pid)
+        process.send_signal(number)
+        assert process.wait(120) == 0, log.read_text()
+        assert "Traceback" not in log.read_text()
+    end = time.monotonic() + 30.0  # Ray's agents look for their raylet each second
+    while (left := [pid for pid in started if alive(pid)]) and time.monotonic() < end:
+        time.sleep(0.2)
+    assert left == []
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes() != b""  # of one that nobody has waited for yet
+    except OSError:
+        return False
 
 
 def test_a_question_under_way_is_answered_before_it_ends(tmp_path: Path) -> None:
