@@ -45,13 +45,28 @@ def configuration(
     check_keys(found)
     application = found["applications"][0]
     application["args"] = {**application.get("args", {}), **args}
-    settings_of(application["args"])
+    check_writers(application, settings_of(application["args"]).store_url)
     http_options = found["http_options"]
     for key, default in (("host", LOOPBACK), ("port", HTTP_PORT)):  # Serve's own, said
         http_options.setdefault(key, default)
     if port is not None:
         http_options["port"] = port
     return found
+
+
+def check_writers(application: Mapping[str, Any], store_url: str) -> None:
+    """Raise `BadSettings` for several writers of an SQLite store: what the second acknowledges it cannot store."""
+    for deployment in application.get("deployments") or ():
+        if deployment["name"] == "VerdictLog" and store_url.startswith("sqlite:"):
+            scaling = deployment.get("autoscaling_config") or {}
+            for key, value in (
+                ("num_replicas", deployment.get("num_replicas")),
+                ("max_replicas", scaling.get("max_replicas")),
+            ):
+                if value not in (None, 1):
+                    raise BadSettings(
+                        f"deployment VerdictLog: {key} {value!r}: expected 1, for {store_url} has one writer"
+                    )
 
 
 def ingress_requests(found: Mapping[str, Any]) -> int:

@@ -71,6 +71,25 @@ def test_a_value_that_serve_does_not_take_is_named(
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "more, said",
+    [
+        ({"num_replicas": 2}, "num_replicas 2: expected 1, for sqlite:///var/lib/verdict/verdict.db has one writer"),
+        ({"num_replicas": "auto"}, "num_replicas 'auto': expected 1"),
+        ({"autoscaling_config": {"min_replicas": 1, "max_replicas": 3}}, "max_replicas 3: expected 1"),
+    ],
+)
+def test_several_writers_of_an_sqlite_store_are_refused(tmp_path: Path, more: dict[str, Any], said: str) -> None:
+    found = yaml.safe_load(SERVE_YAML.read_text())
+    log = found["applications"][0]["deployments"][-1]
+    del log["num_replicas"]
+    log.update(more)
+    (tmp_path / "serve.yaml").write_text(yaml.safe_dump(found))
+    with pytest.raises(BadSettings, match=f"VerdictLog: {said}"):
+        configuration(path=tmp_path / "serve.yaml")
+    configuration({"store_url": "http://127.0.0.1:9200"}, path=tmp_path / "serve.yaml")
+
+
 def test_deployments_that_are_no_list_are_named() -> None:
     found = configuration()
     found["applications"][0]["deployments"] = None  # a key with nothing behind it
