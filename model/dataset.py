@@ -199,7 +199,7 @@ def members(sources: list[Source], data: str | Path) -> dict[str, set[str]]:
 
 def located(data: str | Path, source: Source) -> str | Path:
     """Where a source lies below a data folder or URL."""
-    return f"{data}/{source.path}" if "://" in str(data) else Path(data) / source.path
+    return f"{str(data).rstrip('/')}/{source.path}" if "://" in str(data) else Path(data) / source.path
 
 
 def _called(entry: Entry, sources: list[Source], families: dict[str, Family]) -> str:

@@ -21,7 +21,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 from urllib.parse import urlsplit
@@ -113,6 +113,8 @@ def _opened(place: str | Path) -> Iterator[IO[str]]:
         else:
             data = raw
         yield io.TextIOWrapper(data, encoding="utf-8-sig", errors="surrogateescape", newline="")
+        if isinstance(raw, HTTPResponse) and raw.length:  # a connection that ended early is no error of its own
+            raise OSError(f"{raw.length} octets are missing, expected a whole file")
 
 
 Parsed = Iterator[tuple[int, str, dict[str, str]]]

@@ -19,6 +19,7 @@ from model.dataset import (
     assign,
     build,
     collect,
+    located,
     resolve,
 )
 from model.families import Family, merge, plan, read_plan, shape_of
@@ -119,6 +120,12 @@ def test_a_row_without_what_its_stratum_needs_is_named(data: Path) -> None:
 def test_strata_are_noted(corpus: Corpus) -> None:
     bits = corpus.strata[corpus.names.index("rare.early.com")]
     assert bits >> 1 & 1 and not bits & 1
+
+
+def test_a_list_lies_below_the_folder_or_url_of_the_data() -> None:
+    for data in ("http://127.0.0.1/d", "http://127.0.0.1/d/"):
+        assert located(data, SOURCES[0]) == "http://127.0.0.1/d/good.txt"
+    assert located("d/", SOURCES[0]) == Path("d/good.txt")
 
 
 def test_digests_differ_by_part_and_repeat(corpus: Corpus, data: Path) -> None:

@@ -96,6 +96,8 @@ def test_a_url_is_read(tmp_path: Path) -> None:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200 if "list" in self.path else 404)
+            if "short" in self.path:
+                self.send_header("Content-Length", "99")
             self.end_headers()
             self.wfile.write(gzip.compress(b"u.example\n") if ".gz" in self.path else b"u.example\n")
 
@@ -108,6 +110,8 @@ def test_a_url_is_read(tmp_path: Path) -> None:
         at = f"http://127.0.0.1:{server.server_port}"
         assert [row.name for row in read(f"{at}/list", "plain")] == ["u.example"]
         assert [row.name for row in read(f"{at}/list.gz?v=1", "plain")] == ["u.example"]
+        with pytest.raises(OSError, match=f"{at}/short-list: 89 octets are missing, expected a whole file"):
+            list(read(f"{at}/short-list", "plain"))
         with pytest.raises(OSError, match=f"{at}/none.*404"):
             list(read(f"{at}/none", "plain"))
     finally:
