@@ -259,6 +259,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Any:
     import ray
 
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # a busy machine starts slowly
+    os.environ.setdefault("RAY_worker_niceness", "0")  # as of the cluster's processes
     ray.init(
         num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=80_000_000,
         _temp_dir=str(tmp_path_factory.mktemp("r")), namespace="verdict", address="local",
@@ -283,6 +284,7 @@ def wait(job: str, runs: str, states: tuple[str, ...], seconds: float = 200) -> 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")  # Ray's own
 def test_a_job_on_the_cluster_ends_in_the_registry(cluster: None, registry: str, tmp_path_factory: Any) -> None:
     from deployments import trainer
+    from deployments.trainer import NICE
 
     runs = str(tmp_path_factory.mktemp("runs"))
     job = trainer.start({"kind": "retrain", "labels": LABELS, "epochs": 1, "batch_size": 64}, registry, runs)
@@ -304,6 +306,7 @@ def test_a_job_on_the_cluster_ends_in_the_registry(cluster: None, registry: str,
     job = trainer.start({"kind": "retrain", "labels": LABELS, "epochs": 1000, "minutes": 9.0}, registry, runs)
     wait(job, runs, ("running",))
     (process,) = (p for p in descendants(os.getpid()) if Path(f"/proc/{p}/cmdline").read_bytes()[:9] == b"ray::_run")
+    assert os.getpriority(os.PRIO_PROCESS, process) == max(NICE, os.getpriority(os.PRIO_PROCESS, 0))
     os.kill(process, signal.SIGKILL)
     lost = wait(job, runs, ("done", "failed", "cancelled"))
     assert lost["state"] == "failed" and "its process was lost" in lost["error"] and lost["ended"]
