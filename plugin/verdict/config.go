@@ -2,6 +2,7 @@ package verdict
 
 import (
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -123,6 +124,21 @@ func complete(c *caddy.Controller, s *settings) error {
 		s.engine.resolver = name
 	}
 	return nil
+}
+
+// below has the relative paths lie below *root*, as those of the in-tree plugins do; "" is none.
+func (s *settings) below(root string) {
+	place := func(path string) string {
+		if root == "" || filepath.IsAbs(path) {
+			return path
+		}
+		return filepath.Join(root, path)
+	}
+	s.engine.tokenFile = place(s.engine.tokenFile)
+	for i, path := range s.tlsArgs {
+		s.tlsArgs[i] = place(path)
+	}
+	s.engine.tls = strings.Join(s.tlsArgs, " ")
 }
 
 func expectedProperties() string {

@@ -79,6 +79,11 @@ func stanzaOf(file string, corefile io.Reader, url, token string) (*settings, er
 		if err != nil {
 			return nil, err
 		}
+		root := ""
+		if words := block.Tokens["root"]; len(words) == 2 {
+			root = words[1].Text
+		}
+		s.below(root)
 		if url != "" {
 			s.engine.endpoints = url
 		}

@@ -32,6 +32,8 @@ func setup(c *caddy.Controller) error {
 	if err != nil {
 		return plugin.Error(pluginName, err)
 	}
+	block := dnsserver.GetConfig(c)
+	s.below(block.Root)
 	all, ok := c.Get(corefileKey{}).(*corefile)
 	if !ok {
 		all = new(corefile)
@@ -54,7 +56,6 @@ func setup(c *caddy.Controller) error {
 	}
 	warnOfPlainToken(s.engine.urls())
 
-	block := dnsserver.GetConfig(c)
 	h := &Handler{stanza: s.stanza, counters: counters{zone: block.Zone}}
 	c.OnStartup(func() error {
 		h.counters.view, h.traced = block.ViewName, traced(block) // settled after every setup

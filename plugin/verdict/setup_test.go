@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -132,6 +133,21 @@ func TestSetupFindsAMissingTokenBeforeTheStart(t *testing.T) {
 	c := caddy.NewTestController("dns", "verdict http://127.0.0.1:8000 {\n token /nowhere/token\n}")
 	if err := setup(c); err == nil || !strings.Contains(err.Error(), "/nowhere/token") {
 		t.Errorf("error %v, expected one that names the file", err)
+	}
+}
+
+// Relative paths lie below *root*, in the server as in a replay.
+func TestRelativePathsLieBelowRoot(t *testing.T) {
+	path := tokenFile(t)
+	c := caddy.NewTestController("dns", "verdict http://127.0.0.1:8000 {\n token token\n}")
+	dnsserver.GetConfig(c).Root = filepath.Dir(path)
+	if err := setup(c); err != nil {
+		t.Error(err)
+	}
+	text := ". {\n root " + filepath.Dir(path) + "\n verdict https://a.example.net {\n token token\n tls /c k ca\n }\n}"
+	s, err := stanzaOf("Corefile", strings.NewReader(text), "", "")
+	if err != nil || s.engine.tokenFile != path || s.engine.tls != "/c "+filepath.Dir(path)+"/k "+filepath.Dir(path)+"/ca" {
+		t.Errorf("%+v, %v: expected files below %s", s, err, filepath.Dir(path))
 	}
 }
 
