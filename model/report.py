@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model.metrics import ENOUGH
+
 HEADS = ("generated", "malicious")
 
 
@@ -42,7 +44,7 @@ def as_text(report: dict[str, Any]) -> str:
         cells = [f"{mean['value']:.3f} [{mean['low']:.3f}, {mean['high']:.3f}]" for mean in means]
         lines.append("| mean | " + " | ".join(cells) + " |")
     lines += ["", "## Thresholds", "", "What each kind of benign names needs, by head; the highest, in bold, is the "
-              "threshold of the tables above.", "",
+              f"threshold of the tables above; kinds of fewer than {ENOUGH:,} names set none beside larger ones.", "",
               "| kind | " + " | ".join(f"{head} at {rate}" for rate in report["rates"] for head in HEADS) + " |",
               "|---|" + "---:|" * (len(HEADS) * len(report["rates"]))]  # fmt: skip
     for name, count in report["benign"].items():

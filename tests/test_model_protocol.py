@@ -194,6 +194,7 @@ def test_the_command_writes_json_a_report_and_plots_of_any_network(tmp_path: Pat
     assert (
         "not the judged names that the model's manifest states" in text and "Families of fold 0 never taught it" in text
     )
+    assert "kinds of fewer than 2,000 names set none beside" in text
     assert "| mean |" in text and "| pooled | **" in text and "| generated | 0." in text
 
 
