@@ -41,7 +41,8 @@ def operations() -> list[Operation]:
 
 async def show_incidents(call: Call, query: Page) -> Incidents:
     """Incidents, opened from the log."""
-    return {"incidents": [_shown(document) for document in await page_of(call, query, KIND)]}
+    found, after = await page_of(call, query, KIND)
+    return {"incidents": [_shown(document) for document in found], "after": after}
 
 
 async def show_incident(call: Call) -> Incident:

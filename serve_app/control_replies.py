@@ -216,7 +216,10 @@ class Settled(TypedDict):
 
 
 class Vetting(TypedDict):
+    """A page; `after` leads to the next, null on the last."""
+
     decisions: list[Settled]
+    after: str | None
 
 
 class Taught(TypedDict):
@@ -230,7 +233,10 @@ class Taught(TypedDict):
 
 
 class Labels(TypedDict):
+    """A page; `after` leads to the next, null on the last."""
+
     labels: list[Taught]
+    after: str | None
 
 
 # The fields of `verdicts.incidents.Incident` beside its key and its epoch; one written by an earlier release may lack
@@ -248,7 +254,10 @@ Incident = Annotated[
 
 
 class Incidents(TypedDict):
+    """A page; `after` leads to the next, null on the last."""
+
     incidents: list[Incident]
+    after: str | None
 
 
 class KeptView(TypedDict):

@@ -54,10 +54,11 @@ class LabelsGiven(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Page(msgspec.Struct):
-    """Those whose key begins with `prefix`, in key order."""
+    """Those whose key begins with `prefix`, in key order, from behind the key `after` on."""
 
     limit: Annotated[int, Meta(ge=1, le=100_000)] = 1000
     prefix: str = ""
+    after: str = ""
 
 
 def operations() -> list[Operation]:
@@ -71,12 +72,14 @@ def operations() -> list[Operation]:
 
 async def show_vetting(call: Call, query: Page) -> Vetting:
     """What was decided on names of the queue."""
-    return {"decisions": cast(list[Settled], [fields_of(found) for found in await page_of(call, query, "vetting")])}
+    found, after = await page_of(call, query, "vetting")
+    return {"decisions": cast(list[Settled], [fields_of(document) for document in found]), "after": after}
 
 
 async def show_labels(call: Call, query: Page) -> Labels:
     """Labels that teach."""
-    return {"labels": cast(list[Taught], [fields_of(found) for found in await page_of(call, query, "label")])}
+    found, after = await page_of(call, query, "label")
+    return {"labels": cast(list[Taught], [fields_of(document) for document in found]), "after": after}
 
 
 async def decide(call: Call, body: Decisions) -> Committed:
@@ -119,9 +122,14 @@ def _label(call: Call, name: str, label: Label | None) -> Document:
     return Document("label", name, body)
 
 
-async def page_of(call: Call, query: Page, kind: str) -> list[Document]:
-    """The present documents of a kind that a query asks for."""
-    return await call.desk.read(lambda store: list(itertools.islice(store.scan(kind, query.prefix), query.limit)))
+async def page_of(call: Call, query: Page, kind: str) -> tuple[list[Document], str | None]:
+    """The present documents of a kind that a query asks for, and behind which key the next page begins."""
+    wanted = query.limit + 1
+    found = await call.desk.read(
+        lambda store: list(itertools.islice(store.scan(kind, query.prefix, query.after), wanted))
+    )
+    page = found[: query.limit]
+    return page, page[-1].key if len(found) == wanted else None
 
 
 def fields_of(document: Document) -> dict[str, Any]:

@@ -13,8 +13,10 @@ from deployments import analyst
 from model.replay import Replay
 from serve_app import control_lists, control_models, control_vetting
 from tests.control_setup import Setup
+from verdicts.incidents import Incident
 from verdicts.observations import Batch, Observation
 from verdicts.records import records_of
+from verdicts.store import Document
 
 pytestmark = pytest.mark.anyio
 
@@ -96,3 +98,28 @@ async def test_what_takes_long_holds_up_no_frame(setup: Setup, monkeypatch: pyte
         }[form]
     )
     assert threads and threading.get_ident() not in threads
+
+
+INCIDENT = Incident("generated-names", "192.0.2.1", "", 1, 2, [], 1, 1, "", [])
+SETTLED = {"name": "x", "list": None, "label": "benign", "note": "", "author": "ann", "time": 1, "expires": None}
+TAUGHT = {"name": "x", "label": "benign", "author": "ann", "time": 1}
+
+
+@pytest.mark.parametrize(
+    ("path", "held", "kind", "body"),
+    [
+        ("vetting", "decisions", "vetting", SETTLED),
+        ("labels", "labels", "label", TAUGHT),
+        ("incidents", "incidents", "incident", msgspec.to_builtins(INCIDENT)),
+    ],
+)
+async def test_what_stands_behind_a_page_is_reached_by_the_next(
+    setup: Setup, path: str, held: str, kind: str, body: dict[str, Any]
+) -> None:
+    setup.store.commit([Document(kind, name, body) for name in NAMES], "ann")
+    found, after = [], ""
+    while after is not None:
+        page = await setup.good("GET", f"/v1/{path}?prefix=n&limit=2&after={after}")
+        found += [each["key"] for each in page[held]]
+        after = page["after"]
+    assert found == NAMES
