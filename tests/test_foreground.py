@@ -219,11 +219,16 @@ def test_a_signal_while_ray_works_is_heard_between_two_steps_and_a_second_one_at
             pytest.fail("went on")
 
 
-def test_rays_own_answer_to_sigterm_is_a_stop_and_no_failure(signals: None) -> None:
+def test_ray_sets_no_handler_of_its_own_while_it_starts(signals: None) -> None:
+    from ray._private import utils
+
+    ended = []
     with pytest.raises(_Stop), unbroken():
-        raise SystemExit(signal.SIGTERM)
-    with pytest.raises(SystemExit), unbroken():
-        raise SystemExit(3)
+        utils.set_sigterm_handler(lambda *_: ended.append("by Ray"))
+        signal.raise_signal(signal.SIGTERM)
+    assert ended == []
+    utils.set_sigterm_handler(signal.SIG_IGN)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
 
 
 def test_the_unit_of_the_documents_starts_and_ends_it_as_it_wants() -> None:
