@@ -116,6 +116,24 @@ def test_a_refused_key_pauses_and_says_so(proxy: FaultProxy, store: ElasticStore
     assert_once(store)
 
 
+def test_a_bulk_that_a_proxy_takes_for_too_large_is_sent_in_halves(
+    proxy: FaultProxy, store: ElasticStore, tmp_path: Path
+) -> None:
+    proxy.faults = [413, 413]
+    waits: list[str] = []
+    drain = Drain(tmp_path, filled(tmp_path), LIMIT, store, wait=lambda _: waits.append(drain.error))
+    while drain.step():
+        pass
+    assert waits == [] and proxy.met["413"] == 2
+    assert_once(store)
+
+
+def test_an_expiry_that_no_field_takes_stops_no_later_commit(store: ElasticStore) -> None:
+    store.commit([Document("list", "benign/a.org", {"expires": 10**19})], "ann")
+    store.commit([Document("list", "benign/b.org", {"expires": 5})], "ann")
+    assert [document.key for document in store.expiring(1 << 62)] == ["benign/b.org"]
+
+
 def test_a_bulk_of_refused_items_is_dead_lettered_with_the_reason(proxy: FaultProxy, store: ElasticStore) -> None:
     proxy.faults = ["mixed"]
     proxy.poison = b"example"

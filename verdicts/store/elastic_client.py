@@ -139,5 +139,11 @@ def describe(error: ApiError) -> str:
     """Type and reason of an API error in one line."""
     body = error.body
     if isinstance(body, dict) and isinstance(body.get("error"), dict):
-        return f"{body['error'].get('type')}: {body['error'].get('reason')}"
+        return in_words(body["error"])
     return str(error)[:500]
+
+
+def in_words(error: dict[str, Any]) -> str:
+    """Type and reason of an error, and the index of the first shard that it tells of."""
+    where = [str(shard["index"]) for shard in error.get("failed_shards", ()) if shard.get("index")][:1]
+    return " of ".join([f"{error.get('type')}: {error.get('reason')}", *where])

@@ -308,7 +308,8 @@ def _lines(changes: Sequence[Change], commit: dict[str, Any]) -> bytes:
             _State(
                 change.kind, change.key, sequence, at, author, note, body is not None,
                 None if body is None else _json(body).decode(),
-                expires if isinstance(expires, int) else msgspec.UNSET,
+                # One beyond what the field takes would be refused here for ever, and with it every later commit.
+                expires if isinstance(expires, int) and 0 <= expires < 1 << 63 else msgspec.UNSET,
             )
         )  # fmt: skip
     return _encoder.encode_lines(lines)

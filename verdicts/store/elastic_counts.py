@@ -17,10 +17,10 @@ from typing import Any
 import msgspec
 from elasticsearch import Elasticsearch
 
-from verdicts.store import Filter
-from verdicts.store.elastic_client import ElasticSettings, translated, trouble
-from verdicts.store.elastic_filter import query_of, within
-from verdicts.store.elastic_schema import ROLLED, index_of
+from verdicts.store import Filter, Unavailable
+from verdicts.store.elastic_client import ElasticSettings, in_words, translated, trouble
+from verdicts.store.elastic_filter import query_of, span_of, within
+from verdicts.store.elastic_schema import ROLLED, end_of, index_of
 
 QUARTER, HOUR, DAY = 900_000, 3_600_000, 86_400_000  # milliseconds
 LAGS = 300_000  # milliseconds after its end from which a quarter is looked for: its rows came, it was made and is shown
@@ -68,9 +68,10 @@ class Counts:
         lines = [part for index, body in questions for part in ({"index": index, "ignore_unavailable": True}, body)]
         with translated():
             answers: list[dict[str, Any]] = self.client.msearch(searches=lines).body["responses"]
-        for answer in answers:
+        for answer, (_, body) in zip(answers, questions, strict=True):
             if "error" in answer:
-                raise trouble(answer["status"], said(answer))
+                raise trouble(answer["status"], in_words(answer["error"]))
+            _demand_whole(answer, body["query"])
         return answers
 
     def search_log(self, **body: Any) -> Any:
@@ -79,6 +80,12 @@ class Counts:
 
     def search_in(self, name: str, **body: Any) -> Any:
         """A search of all indices of a set that rotates."""
+        answer = self.search_part(name, **body)
+        _demand_whole(answer, body["query"])
+        return answer
+
+    def search_part(self, name: str, **body: Any) -> Any:
+        """The same where shards may be lost; `lost` tells."""
         with translated():
             return self.client.search(
                 index=f"{self.settings.prefix}-{name}-*", ignore_unavailable=True, track_total_hits=False, **body
@@ -142,13 +149,24 @@ def rows_of(answer: dict[str, Any]) -> int:
     return int(answer["hits"]["total"]["value"])
 
 
+def lost(answer: dict[str, Any], query: dict[str, Any]) -> Unavailable | None:
+    """The error of a shard that may hold some of the query's time and is lost, or was too busy: Elasticsearch answers
+    without it, and every count may be too low."""
+    start, end = span_of(query)
+    for failure in answer["_shards"].get("failures", ()):
+        index = failure.get("index") or ""
+        last = end_of(index)
+        if last is None or (start < last and last - DAY < end):
+            return Unavailable(f"Elasticsearch: no answer from a shard of {index}: {failure['reason'].get('type')}")
+    return None
+
+
+def _demand_whole(answer: dict[str, Any], query: dict[str, Any]) -> None:
+    if (error := lost(answer, query)) is not None:
+        raise error
+
+
 def _found(answer: dict[str, Any]) -> dict[str, Any]:
     """The aggregations of an answer; there are none where there is no index."""
     found: dict[str, Any] = answer.get("aggregations", {})
     return found
-
-
-def said(answer: dict[str, Any]) -> str:
-    """Type and reason of one search's or document's error."""
-    error = answer.get("error", {})
-    return f"{error.get('type')}: {error.get('reason')}"

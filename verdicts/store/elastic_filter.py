@@ -1,5 +1,6 @@
 """A `Filter` as a query to Elasticsearch, and the fields of the log by their names in one."""
 
+import math
 from typing import Any
 
 from verdicts import names
@@ -40,6 +41,16 @@ def within(start: int, end: int) -> list[dict[str, Any]]:
     """The filters for a time, an end in each: to an index that lies wholly on one side of an end Elasticsearch leaves
     that filter out, and keeps the answer for questions that differ by that end alone."""
     return [{"range": {"@timestamp": {"gte": start}}}, {"range": {"@timestamp": {"lt": end}}}]
+
+
+def span_of(query: dict[str, Any]) -> tuple[float, float]:
+    """The time that a query is `within`, which stands first in it or in what it narrows; for ever where it has none."""
+    while "bool" in query:
+        first, *others = query["bool"]["filter"]
+        if "range" in first and "@timestamp" in first["range"]:
+            return first["range"]["@timestamp"]["gte"], others[0]["range"]["@timestamp"]["lt"]
+        query = first
+    return -math.inf, math.inf
 
 
 def any_of(field: str, wanted: tuple[str, ...]) -> dict[str, Any]:

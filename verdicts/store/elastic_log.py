@@ -2,7 +2,7 @@
 
 A record's index is chosen by its own time, never by the clock, so that every repeat goes to the same index. What
 the server says of each item decides: 201 and 409 are stored, 429, 5xx and a cluster block are sent again, 401 and
-403 stop everything, any other refusal makes a dead letter.
+403 stop everything, any other refusal makes a dead letter. A bulk that is too large (413) is sent in halves.
 """
 
 import random
@@ -114,11 +114,19 @@ class LogWrites:
             part for item in bulk for part in (_encode({"create": {"_index": item.place, "_id": item.id}}), item.body)
         ]
         with translated():
-            reply = self.client.bulk(
-                operations=operations,  # type: ignore[arg-type]  # lines of JSON as bytes pass through
-                filter_path="errors,items.create.status,items.create.error.type,items.create.error.reason",
-            )
-            answered = reply.body
+            try:
+                answered = self.client.bulk(
+                    operations=operations,  # type: ignore[arg-type]  # lines of JSON as bytes pass through
+                    filter_path="errors,items.create.status,items.create.error.type,items.create.error.reason",
+                ).body
+            except ApiError as error:
+                if error.status_code != 413 or len(bulk) == 1:
+                    raise
+                answered = None
+        if answered is None:  # what stands between, such as a proxy, takes less at a time
+            half = len(bulk) // 2
+            first, second = self._send(bulk[:half]), self._send(bulk[half:])
+            return Outcome(first.again + second.again, first.refused + second.refused, second.reason or first.reason)
         if not isinstance(answered, dict) or "errors" not in answered:
             raise Unavailable("Elasticsearch: a bulk was answered with something else")
         if answered["errors"] is False:

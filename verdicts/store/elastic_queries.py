@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from verdicts.ecs import record_of
-from verdicts.store import MAX_DOMAINS, BatchState, Bucket, Cell, Filter, Page
-from verdicts.store.elastic_counts import tells
+from verdicts.store import MAX_DOMAINS, BatchState, Bucket, Cell, Filter, Page, Unavailable
+from verdicts.store.elastic_counts import lost, tells
 from verdicts.store.elastic_filter import FIELDS, query_of, within
 from verdicts.store.elastic_top import Tops
 from verdicts.store.elastic_values import COUNT, by_values, key_of, values_of
@@ -78,16 +78,21 @@ class LogReads(Tops):
             more: dict[str, Any] = {} if after is None else {"search_after": after}
             hits = self.search_in("batches", size=PAGE_BATCHES, query=query, sort=sort, **more)["hits"]["hits"]
             pages = [hit["_source"] for hit in hits]
-            stored, dead = self._counted("log", pages), self._counted("dead", pages)
+            stored, no_rows = self._counted("log", pages)
+            dead, no_letters = self._counted("dead", pages)
             for promise in pages:
                 key = promise["resolver"], promise["boot"], promise["batch"]
                 if key in seen:  # the same promise, repeated into the next day's index
                     continue
                 seen.add(key)
-                yield BatchState(
+                found = BatchState(
                     *key, promise["@timestamp"], promise["seen"], promise["discarded"], promise["rows"],
                     stored.get(key, 0), dead.get(key, 0),
                 )  # fmt: skip
+                error = no_rows or no_letters
+                if found.missing > 0 and error is not None:  # they may be where nobody answered
+                    raise error
+                yield found
             if len(hits) < PAGE_BATCHES:
                 return
             after = hits[-1]["sort"]
@@ -98,25 +103,28 @@ class LogReads(Tops):
         answer = self.search_in("batches", size=0, query=query, aggs={"n": {"sum": {"field": "discarded"}}})
         return int(answer.get("aggregations", {}).get("n", {}).get("value", 0))
 
-    def _counted(self, name: str, promises: list[dict[str, Any]]) -> dict[tuple[str, str, int], int]:
-        """How many documents of each batch a set of indices holds."""
+    def _counted(
+        self, name: str, promises: list[dict[str, Any]]
+    ) -> tuple[dict[tuple[str, str, int], int], Unavailable | None]:
+        """How many documents of each batch a set of indices holds, and why it may hold more."""
         prefix = "verdict." if name == "log" else ""
         resolver_field = "observer.name" if name == "log" else "resolver"
         engines: dict[tuple[str, str], list[int]] = defaultdict(list)
         for promise in promises:
             engines[promise["resolver"], promise["boot"]].append(promise["batch"])
         counts: dict[tuple[str, str, int], int] = {}
+        error: Unavailable | None = None
         for (resolver, boot), batches in engines.items():
             terms = [{"term": {f"{prefix}boot": boot}}, {"term": {resolver_field: resolver}}]
             between = {"range": {f"{prefix}batch": {"gte": min(batches), "lte": max(batches)}}}
             groups = {"terms": {"field": f"{prefix}batch", "include": sorted(set(batches)), "size": len(batches)}}
             rows = {"rows": {"value_count": {"field": "@timestamp"}}}  # a bucket's own count is weighted by _doc_count
-            answer = self.search_in(
-                name, size=0, query={"bool": {"filter": [*terms, between]}}, aggs={"b": {**groups, "aggs": rows}}
-            )
+            query = {"bool": {"filter": [*terms, between]}}
+            answer = self.search_part(name, size=0, query=query, aggs={"b": {**groups, "aggs": rows}})
+            error = error or lost(answer, query)
             for bucket in _buckets(answer, "b"):
                 counts[resolver, boot, int(bucket["key"])] = int(bucket["rows"]["value"])
-        return counts
+        return counts, error
 
 
 def _leaves(bucket: dict[str, Any], fields: int) -> Iterator[tuple[tuple[str, ...], int]]:

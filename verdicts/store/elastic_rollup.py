@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from verdicts.store import Misconfigured, Unavailable
-from verdicts.store.elastic_client import translated, trouble
-from verdicts.store.elastic_counts import DAY, HOUR, QUARTER, ROWS, Counts, all_of, made_of, rows_of, said
+from verdicts.store.elastic_client import in_words, translated, trouble
+from verdicts.store.elastic_counts import DAY, HOUR, QUARTER, ROWS, Counts, all_of, made_of, rows_of
 from verdicts.store.elastic_schema import ROLLED, end_of
 
 SETTLES = 120_000  # milliseconds after its end in which most rows of a quarter have come
@@ -111,7 +111,7 @@ class Rollups(Counts):
                 self._known_indices.discard(index)
                 raise Unavailable(f"Elasticsearch: {index} went while it was written")
             if result["status"] >= 300:
-                raise trouble(result["status"], said(result))
+                raise trouble(result["status"], in_words(result.get("error", {})))
         return len(documents)
 
 
