@@ -72,6 +72,12 @@ def test_a_dump_loads_as_it_was() -> None:
     assert again.dump() == lists.dump() and again.rank("bbc.co.uk") == 2
 
 
+def test_a_dump_of_a_newer_release_loads_but_for_a_list_that_is_not_known_here() -> None:
+    dumped = lists_of("blocklist/a.org").dump()
+    dumped["entries"] = {"greylist": "b.org", **dumped["entries"]}
+    assert Lists.load(dumped).dump() == lists_of("blocklist/a.org").dump()
+
+
 def test_ranks_follow_their_documents() -> None:
     names = [f"site{i}.com" for i in range(25_000)]
     documents = list(prevalence(names))

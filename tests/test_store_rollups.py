@@ -11,7 +11,7 @@ from verdicts.records import Record
 from verdicts.store import Filter, Misconfigured
 from verdicts.store.sqlite import SqliteStore
 from verdicts.store.sqlite_askers import count_askers
-from verdicts.store.sqlite_log import NAMED
+from verdicts.store.sqlite_log import DAILY, HOURLY, NAMED
 from verdicts.store.sqlite_schema import DAY, HOUR, MIGRATIONS
 
 pytestmark = SQLITE_ONLY
@@ -273,6 +273,34 @@ def test_lists_of_clients_go_with_their_day(store: SqliteStore) -> None:
     assert first in {day for _, day in listed(store)}
     store.retain(first + DAY)
     assert {day for _, day in store._all("SELECT key, time FROM askers")} == {first + DAY, first + 2 * DAY}
+
+
+def test_retention_reads_the_scattered_roll_ups_only_where_an_hour_or_a_day_is_over(store: SqliteStore) -> None:
+    """Ten million rows have two gigabytes of them, and it comes each ten minutes."""
+    day = now() // DAY * DAY - 9 * DAY
+    times = [day + 10 * HOUR, day + 15 * HOUR, day + DAY + HOUR]
+    rows = [observation(f"n{i}.example.com", at, tier="alert", label="malicious") for i, at in enumerate(times)]
+    store.append(records(rows))
+    said: list[str] = []
+    store._open_writer(create=False).set_trace_callback(said.append)
+
+    def read(before: int) -> set[str]:
+        said.clear()
+        store.retain(before)
+        return {table for table in (*HOURLY, *DAILY) if any(f"FROM {table} " in line for line in said)}
+
+    def left(table: str) -> int:
+        return int(store._all(f"SELECT count(DISTINCT time) FROM {table}")[0][0])
+
+    read(day)
+    assert read(day + 9 * HOUR) == read(day + 10 * HOUR + 600_000) == set()
+    assert read(day + 11 * HOUR) == set(HOURLY) and {left(table) for table in HOURLY} == {2}
+    assert read(day + 20 * HOUR) == set(HOURLY) and {left(table) for table in HOURLY} == {1}
+    assert left("asked") == left("days") == 2
+    assert read(day + DAY) == set(DAILY)  # the last hour of the day went long before
+    assert left("asked") == left("days") == 1
+    assert read(day + 3 * DAY) == {*HOURLY, *DAILY}
+    assert {left(table) for table in ("records", "hours", *HOURLY, *DAILY)} == {0}
 
 
 def test_a_store_of_the_third_version_gets_its_lists_of_clients_with_the_next_appends(store: SqliteStore) -> None:

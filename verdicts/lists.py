@@ -132,8 +132,8 @@ class Lists:
         """The lists that `dump` gave."""
         entries: dict[str, int] = {}
         for name, text in dumped["entries"].items():
-            bit = _BITS[name]
-            if not text:
+            bit = _BITS.get(name, 0)
+            if not text or not bit:  # a list of a newer release decides nothing here
                 continue
             if not entries:
                 entries = dict.fromkeys(text.split("\n"), bit)

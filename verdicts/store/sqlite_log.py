@@ -25,6 +25,8 @@ CLASSES = (("benign", "none"), ("unknown", "none"), ("malicious", "alert"), ("ma
 BAD = "(d.tier IN ('alert', 'block') OR d.label = 'malicious')"
 MISSED = "d.rcode = 'NXDOMAIN'"
 NAMED = (("bad", BAD), ("suspect", f"({BAD} OR {MISSED})"))  # roll-ups by hour that keep name and client, and of what
+# Roll-ups whose rows of one time lie anywhere in them: to look for old ones is to read all, which an append waits for.
+HOURLY, DAILY = ("tops", "bad", "suspect"), ("days", "asked", "askers")
 RETAIN_ROWS = 20_000  # removed in one transaction, so that an append never waits long
 
 _STAGE = """
@@ -78,16 +80,22 @@ class LogWrites:
                 break
         with self._transaction() as db:
             db.execute("DELETE FROM minutes WHERE time < ?", (before - before % MINUTE,))
-            db.execute("DELETE FROM hours WHERE time < ?", (before - before % HOUR,))
-            db.execute("DELETE FROM tops WHERE time < ?", (before - before % HOUR,))
-            db.execute("DELETE FROM bad WHERE time < ?", (before - before % HOUR,))
-            db.execute("DELETE FROM suspect WHERE time < ?", (before - before % HOUR,))
-            db.execute("DELETE FROM days WHERE time < ?", (before - before % DAY,))
-            db.execute("DELETE FROM asked WHERE time < ?", (before - before % DAY,))
-            db.execute("DELETE FROM askers WHERE time < ?", (before - before % DAY,))
+            hours = db.execute("DELETE FROM hours WHERE time < ?", (before - before % HOUR,)).rowcount
+            if hours:  # the others have no hour that this one lacked
+                _remove(db, HOURLY, before - before % HOUR)
+            day = before - before % DAY
+            last = db.execute("SELECT value FROM meta WHERE name = 'retained'").fetchone()
+            if last is None or last[0] != day:
+                _remove(db, DAILY, day)
+                db.execute("INSERT OR REPLACE INTO meta VALUES ('retained', ?)", (day,))
             db.execute("DELETE FROM dead WHERE time < ?", (before,))
             db.execute("DELETE FROM batches WHERE time < ?", (before,))
         return removed
+
+
+def _remove(db: sqlite3.Connection, tables: Iterable[str], before: int) -> None:
+    for table in tables:
+        db.execute(f"DELETE FROM {table} WHERE time < ?", (before,))
 
 
 def _promise(db: sqlite3.Connection, promises: Iterable[Promise]) -> None:
