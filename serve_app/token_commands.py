@@ -12,7 +12,7 @@ import httpx
 from verdicts.commands import DAY_MS, DAYS
 from verdicts.list_holders import Refused, no_cluster, token_in
 from verdicts.names import shown
-from verdicts.store import Misconfigured, Unavailable, open_store
+from verdicts.store import Conflict, Misconfigured, Unavailable, open_store
 from verdicts.tokens import KIND, ROLES, BadToken, described, issue, revoke, rotate
 from verdicts.trust import authorities
 
@@ -122,7 +122,7 @@ def _told() -> Iterator[None]:
     """What goes wrong in the block is the command's error."""
     try:
         yield
-    except (BadToken, Refused, ValueError, Unavailable, Misconfigured, OSError) as error:
+    except (BadToken, Refused, ValueError, Conflict, Unavailable, Misconfigured, OSError) as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -147,8 +147,9 @@ class _Direct:
 
     @_told()
     def rotate(self, id: str, grace: int) -> str:
-        issued, documents = rotate(self._get(id), _now(), grace)
-        self._store.commit(documents, "verdict tokens")
+        old = self._get(id)
+        issued, documents = rotate(old, _now(), grace)
+        self._store.commit(documents, "verdict tokens", expect=old.epoch)  # one that is revoked meanwhile stays so
         return issued.text
 
     @_told()

@@ -1,8 +1,13 @@
 """verdicts/tokens.py: what is issued is believed, and nothing else."""
 
-import pytest
+from pathlib import Path
 
-from verdicts.store import Document
+import pytest
+from click.testing import CliRunner
+
+from serve_app.token_commands import tokens as commands
+from tests.stores import sqlite_url
+from verdicts.store import Document, Store, open_store
 from verdicts.tokens import (
     BadToken,
     Forbidden,
@@ -172,3 +177,27 @@ def test_a_document_that_is_no_token_grants_nothing_and_disturbs_no_other() -> N
 def test_a_removed_token_cannot_be_rotated() -> None:
     with pytest.raises(BadToken, match="k1"):
         rotate(Document("token", "k1", None), NOW)
+
+
+def test_a_token_that_is_revoked_during_its_rotation_stays_revoked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = sqlite_url(tmp_path)
+    opened: list[Store] = []
+    monkeypatch.setattr("serve_app.token_commands.open_store", lambda url: opened.append(open_store(url)) or opened[-1])
+
+    def rotated(document: Document, now: int, grace: int) -> tuple[Issued, list[Document]]:
+        opened[-1].commit([revoke(document)], "somebody else")
+        return rotate(document, now, grace)
+
+    monkeypatch.setattr("serve_app.token_commands.rotate", rotated)
+    store = open_store(url)
+    store.initialise()
+    issued = issue("resolver", "lab", NOW)
+    store.commit([issued.document], "root")
+    store.close()
+    done = CliRunner().invoke(commands, ["--store", url, "rotate", issued.document.key, "--grace", "1"])
+    assert done.exit_code == 1 and "changed at epoch 2, expected at most 1" in done.output
+    store = open_store(url, readonly=True)
+    assert list(store.scan("token")) == []
+    store.close()
