@@ -79,7 +79,7 @@ class Session:
             _hang_up()
             return
         if self.page is not None and _watched():
-            await self.page.beat()
+            schedule(self.page.beat)  # not awaited: this holds the session, and whatever is pressed meanwhile waits
 
     def _address_changed(self, *_: Any) -> None:
         if self.page is not None and self.page.address() == self.router.url:

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -163,6 +164,30 @@ async def test_a_visitor_sees_a_page_whose_answers_were_known_as_one_that_had_to
         for _ in range(4):  # within the second for which an answer is kept
             for path in ("/lookup?q=www.example.org&range=1h", "/queries?range=1h", "/lists", "/?range=1h"):
                 await asyncio.to_thread(visitor.go, path)
+        visitor.close()
+
+
+async def test_a_page_answers_while_its_beat_waits_for_the_store(
+    addresses: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The beat's question is not answered before the page has answered."""
+    asked, let_go = threading.Event(), threading.Event()
+    put = Data._put
+
+    def held(data: Data, question: Any) -> Any:
+        asked.set()
+        let_go.wait(WAIT_S)
+        return put(data, question)
+
+    async with logged_in(addresses[0]) as browser:
+        page = (await browser.get("/?range=1h")).text
+        visitor = await asyncio.to_thread(Visitor, addresses[0], "/", page, cookie_of(browser), WAIT_S / 3)
+        monkeypatch.setattr(Data, "_put", held)
+        assert await asyncio.to_thread(asked.wait, WAIT_S)
+        try:
+            await asyncio.to_thread(visitor.go, "/models")  # reads nothing of the store
+        finally:
+            let_go.set()
         visitor.close()
 
 
