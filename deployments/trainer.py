@@ -92,7 +92,8 @@ class Jobs:
         }  # fmt: skip
         (self.runs / name).mkdir()
         self._write(job)
-        task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(_run)
+        # One call a process: a replica that began in it later would be as patient as the training was, and as large.
+        task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0, max_calls=1)(_run)
         me = ray.get_runtime_context().current_actor
         self._task, self._running = task.remote(me, name, settings, registry, str(self.runs / name)), name
         return name
