@@ -627,7 +627,8 @@ async def test_a_dead_store_is_told_on_every_page(stage: Stage, path: str) -> No
     assert {part.status["kind"] for part in page.parts()} == {"failed"}
 
 
-async def test_a_dead_store_is_told_and_found_again(stage: Stage) -> None:
+def dying(stage: Stage) -> list[bool]:
+    """Have the stage's pages read a store that is dead as long as what is returned holds True."""
     dead = [True]
 
     def open_reader() -> Store:
@@ -636,6 +637,11 @@ async def test_a_dead_store_is_told_and_found_again(stage: Stage) -> None:
         return open_store(stage.setup.url, readonly=True)
 
     stage.data = Data(open_reader)
+    return dead
+
+
+async def test_a_dead_store_is_told_and_found_again(stage: Stage) -> None:
+    dead = dying(stage)
     page = await stage.open(Overview)
     assert page.chart.status == {"kind": "failed", "text": "store: the disk is gone"}
     dead[0] = False
@@ -646,14 +652,7 @@ async def test_a_dead_store_is_told_and_found_again(stage: Stage) -> None:
 @pytest.mark.parametrize("path", ["/lists", "/audit", "/queries", "/vetting", "/"])
 async def test_every_page_tries_again_by_itself_as_it_says(stage: Stage, path: str) -> None:
     stage.store.commit([Document("list", "benign/x.example.org", {})], "ada")
-    dead = [True]
-
-    def open_reader() -> Store:
-        if dead[0]:
-            raise Unavailable("store: the disk is gone")
-        return open_store(stage.setup.url, readonly=True)
-
-    stage.data = Data(open_reader)
+    dead = dying(stage)
     page = await stage.open(PAGES[path])
     assert page.parts()[0].status["kind"] == "failed"
     dead[0] = False
