@@ -12,10 +12,11 @@ from urllib.parse import quote
 import httpx
 
 from dashboard.accounts import Role
+from verdicts import control
 from verdicts.trust import authorities
 
 TIMEOUT_S = 10.0
-LONG_S = 120.0  # replaying a day, promoting: both load a network; a week's names to train on; a file of 100,000 names
+LONG_S = control.PATIENCE_S  # a day replayed, a promotion, a week's names to train on, a file of 100,000 names
 Json = dict[str, Any]
 
 
@@ -61,6 +62,7 @@ class Client:
             "Authorization": f"Bearer {token}",
             "Verdict-User": quote(user, safe=" @.+-_"),
             "Verdict-Role": role,
+            **control.HEADERS,
         }
         kept = {key: value for key, value in (params or {}).items() if value not in (None, "")}
         try:

@@ -143,7 +143,7 @@ def _haproxy(ingress: Ingress, directory: Path) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "75",
         "RAY_SERVE_HAPROXY_TIMEOUT_CONNECT_S": "1",
         "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "500ms",  # also how long a check waits, two in a row: Ray has 5 s
-        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": str(ingress.max_wait_s),
+        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": str(max(ingress.max_wait_s, haproxy.CONTROL_S)),
     }
 
 

