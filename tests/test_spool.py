@@ -195,6 +195,24 @@ def test_a_full_spool_refuses_and_takes_again_when_it_was_drained(tmp_path: Path
     spool.append(b"x" * 92)
 
 
+def test_the_limit_is_that_of_all_spools_of_a_node_however_many_have_died(tmp_path: Path) -> None:
+    for _ in range(3):  # each of a process that dies, while the store is away
+        spool = new_spool(tmp_path, 1000)
+        with pytest.raises(SpoolFull, match=f"spools in {tmp_path}: .* limit 1000"):
+            while True:
+                spool.append(b"x" * 92)
+        spool.close()
+        assert sum(path.stat().st_size for path in tmp_path.glob("*/*.seg")) == spool.octets_of_all() == 1000
+    spool = new_spool(tmp_path, 1000)
+    with pytest.raises(SpoolFull):
+        spool.append(b"x" * 92)
+    for orphan in claim_orphans(tmp_path, 1000):
+        drained(orphan)
+        orphan.close(remove=True)
+    spool.append(b"x" * 92)
+    assert spool.octets_of_all() == 100
+
+
 def test_many_threads_share_syncs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     syncs = []
     real = os.fsync

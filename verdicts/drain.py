@@ -102,7 +102,7 @@ class Drain:
     def status(self) -> dict[str, Any]:
         """Depth, state of the store and what became of the records."""
         return {
-            "spool_bytes": sum(spool.size for spool in self._spools),
+            "spool_bytes": self._spools[0].octets_of_all(),
             "spool_limit": self._limit,
             "store": self.state,
             "since": self.since,

@@ -6,25 +6,30 @@ Invariants
   repeat for what it is).
 - Nothing follows damage: a write or a sync that fails ends its segment, so that a torn tail is a tail.
 - A spool belongs to the process that holds its lock; when that process is gone, another claims it.
-- Bytes on disk never pass the limit; beyond it `append` raises `SpoolFull` and has kept nothing.
+- Bytes on disk, of all spools below ROOT together, never pass the limit; beyond it `append` raises `SpoolFull` and has
+  kept nothing. What another process adds counts within a second.
 
 Layout: ROOT/SPOOL/lock, and ROOT/SPOOL/NUMBER.seg with entries of 4 octets length, 4 octets CRC-32, payload.
 """
 
 import fcntl
+import glob
 import logging
 import os
 import shutil
 import struct
 import threading
+import time
 import uuid
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 SEGMENT_BYTES = 8 << 20
 MAX_ENTRY_BYTES = 64 << 20
+MEASURED_S = 1.0  # that the size of other spools is believed, while there is room
 _HEADER = struct.Struct("<II")  # length, CRC-32 of the payload
 
 log = logging.getLogger(__name__)
@@ -45,7 +50,10 @@ class Spool:
     """One writer's queue. `append` is for any number of threads, `read` and `trim` for one."""
 
     def __init__(self, directory: Path, limit: int, segment_bytes: int = SEGMENT_BYTES) -> None:
-        """Open or create the spool in `directory` and take its lock; `BlockingIOError` when another holds it."""
+        """Open or create the spool in `directory` and take its lock; `BlockingIOError` when another holds it.
+
+        `limit`: octets, of it and its neighbours.
+        """
         self.directory = directory
         self._limit = limit
         self._segment_bytes = min(segment_bytes, max(limit // 8, 1))
@@ -53,6 +61,7 @@ class Spool:
         sync_directory(directory.parent)
         self._lock_file = _locked(directory / "lock")
         self._state = threading.Condition()
+        self._others, self._measured_at = 0, -MEASURED_S  # octets of the spools beside it, and when they were counted
         self._syncing = False
         self._closed = False
         self._file: int | None = None
@@ -67,6 +76,11 @@ class Spool:
     def size(self) -> int:
         """Octets on disk."""
         return sum(self._sizes.values())
+
+    def octets_of_all(self) -> int:
+        """On disk, in this spool and those beside it: of living processes and of dead ones."""
+        self._others, self._measured_at = _octets_beside(self.directory), time.monotonic()
+        return self.size + self._others
 
     @property
     def empty(self) -> bool:
@@ -86,8 +100,7 @@ class Spool:
                     self._end_segment()
             if self._closed:  # another process may have claimed it, and would not see what comes now
                 raise SpoolFull(f"spool {self.directory}: closed")
-            if self.size + len(entry) > self._limit:
-                raise SpoolFull(f"spool {self.directory}: {self.size} octets, limit {self._limit}")
+            self._make_sure_of_room(len(entry))
             self._write(entry)
             end = Position(self._active, self._size)
             while True:
@@ -153,6 +166,15 @@ class Spool:
             if remove and self.empty:
                 shutil.rmtree(self.directory, ignore_errors=True)
             os.close(self._lock_file)
+
+    def _make_sure_of_room(self, octets: int) -> None:
+        """Raise `SpoolFull` for so many more."""
+        current = time.monotonic() < self._measured_at + MEASURED_S
+        if current and self.size + self._others + octets <= self._limit:
+            return
+        present = self.octets_of_all()
+        if present + octets > self._limit:
+            raise SpoolFull(f"spools in {self.directory.parent}: {present} octets, limit {self._limit}")
 
     def _path(self, segment: int) -> Path:
         return self.directory / f"{segment:012d}.seg"
@@ -250,6 +272,16 @@ def claim_orphans(root: Path, limit: int) -> list[Spool]:
 def new_spool(root: Path, limit: int, segment_bytes: int = SEGMENT_BYTES) -> Spool:
     """A spool of this process's own below `root`."""
     return Spool(root / uuid.uuid4().hex, limit, segment_bytes)
+
+
+def _octets_beside(directory: Path) -> int:
+    octets = 0
+    for name in glob.iglob(f"{glob.escape(str(directory.parent))}/*/*.seg"):  # hears of no folder that goes meanwhile
+        path = Path(name)
+        if path.parent != directory:
+            with suppress(FileNotFoundError):
+                octets += path.stat().st_size
+    return octets
 
 
 def _locked(path: Path) -> int:
