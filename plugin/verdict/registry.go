@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/coredns/caddy"
 )
@@ -28,7 +29,32 @@ type use struct {
 }
 
 // corefile is what the stanzas of one Corefile have made so far.
-type corefile struct{ configs []engineConfig }
+type corefile struct {
+	configs    []engineConfig
+	restarting atomic.Bool // a reload is on its way
+}
+
+// follow has the engines go with the Corefile: in a reload as soon as the next one serves, at the end of the process after the
+// shutdown of the other plugins, for until then *health* may keep the server at work (lameduck).
+func (by *corefile) follow(c *caddy.Controller) {
+	release := func() error {
+		engines.release(func(other *corefile) bool { return other == by })
+		return nil
+	}
+	c.OnRestart(func() error { by.restarting.Store(true); return nil })
+	c.OnRestartFailed(func() error {
+		by.restarting.Store(false)
+		engines.releaseFailed()
+		return nil
+	})
+	c.OnShutdown(func() error {
+		if by.restarting.Load() {
+			return release()
+		}
+		return nil
+	})
+	c.OnFinalShutdown(release)
+}
 
 // corefileKey is the key of a corefile in its caddy instance.
 type corefileKey struct{}

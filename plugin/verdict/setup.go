@@ -38,7 +38,7 @@ func setup(c *caddy.Controller) error {
 	if !ok {
 		all = new(corefile)
 		c.Set(corefileKey{}, all)
-		c.OnRestartFailed(func() error { engines.releaseFailed(); return nil })
+		all.follow(c)
 	}
 	for _, other := range all.configs {
 		if err := conflict(s.engine, other); err != nil {
@@ -62,10 +62,6 @@ func setup(c *caddy.Controller) error {
 		if h.engine, err = engines.acquire(all, s.engine, s.stanza.mode, tlsConfig); err != nil {
 			return plugin.Error(pluginName, err)
 		}
-		return nil
-	})
-	c.OnShutdown(func() error {
-		engines.release(func(by *corefile) bool { return by == all })
 		return nil
 	})
 	block.AddPlugin(func(next plugin.Handler) plugin.Handler {
