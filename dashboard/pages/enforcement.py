@@ -126,6 +126,11 @@ class Enforcement(Page):
     async def start(self) -> None:
         await asyncio.gather(super().start(), self.read_policy())
 
+    async def beat(self) -> None:
+        await super().beat()
+        if self._seconds % self.beat_seconds == 0:
+            await self.read_policy()
+
     async def read(self) -> None:
         data = self.context.data
         would = self.filters.where(tier=("block",), enforced=False)

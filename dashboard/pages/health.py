@@ -62,7 +62,7 @@ class Health(Page):
         self.reasons = Table(
             heading="Queries without a verdict",
             caption="reasons",
-            empty="Every query in this range got its verdict in time.",
+            empty="No query in this range went without a verdict.",
             columns=[
                 {"key": "key", "label": "Reason", "kind": "text"},
                 {"key": "count", "label": "Queries", "kind": "bar", "tier": "unknown"},
@@ -118,6 +118,7 @@ class Health(Page):
             status = await self.context.control.status()
         except Refused as error:
             self.trouble.param.update(visible=True, text=f"Cluster: {error}")
+            self.deployments.rows = []  # of before
             return {}
         self.trouble.visible = False
         self.deployments.rows = deployment_rows(status.get("deployments") or {})

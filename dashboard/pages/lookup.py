@@ -56,6 +56,8 @@ class Lookup(Page):
             ],
         )
         self.history = History(self._zoom)
+        self._epoch: int | None = None  # the store's, when it was last read
+        self._judged = self._current = False  # whether a verdict is shown; whether nothing was decided since it was
         self.registration = Registration(self.name)
 
     def address(self) -> str:
@@ -95,28 +97,39 @@ class Lookup(Page):
             await asyncio.gather(super().start(), self.explain())
 
     async def beat(self) -> None:
-        if self.name:
-            await super().beat()
+        if not self.name:
+            return
+        await super().beat()
+        # A second after the reading that showed a decision: by then every ingress has read it too.
+        if not self._current and self._seconds % self.beat_seconds == 1:
+            await self.explain()
 
     async def read(self) -> None:
         registered = names.split(self.name).registered if "*" not in self.name else ""
-        latest, entries = await asyncio.gather(
+        epoch, latest, entries = await asyncio.gather(
+            self.context.data.epoch(),
             self.history.read(self.context.data, self.where(), self.filters.where(registered=registered), self.name),
             entries_over(self.context.data, self.name) if registered else _none(),
         )
         self.entries.rows = [entry_row(entry) for entry in entries]
-        if not self.why.facts:
+        if self._epoch not in (None, epoch.number):
+            self._current = False
+        self._epoch = epoch.number
+        if not self._judged:
             self.why.facts = facts_of_record(latest) if latest is not None else []
 
     async def explain(self) -> None:
         """Ask the control API for the verdict as it would be now, with what each character did."""
+        self._current = True
         if "*" in self.name:
             return
         try:
             said = await self.context.control.explain(self.name)
         except Refused as error:
-            self.characters.empty = str(error)
+            self._judged = self._current = False
+            self.characters.param.update(characters=[], empty=str(error))
             return
+        self._judged = True
         self.why.facts = facts_of_verdict(said.get("verdict") or said, said)
         self.characters.characters = [c for c in said.get("characters", []) if "weight" in c]
         if not self.characters.characters:

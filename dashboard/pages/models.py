@@ -17,6 +17,7 @@ from dashboard.training_form import TrainingForm
 
 SHOWN = 200  # changed verdicts
 DAY = 86_400_000  # milliseconds
+NO_MODEL, NO_JOB = "No model in the registry.", "Nothing was trained yet."
 
 
 class Models(Page):
@@ -35,7 +36,7 @@ class Models(Page):
         self.models = Table(
             heading="Models",
             caption="models",
-            empty="No model in the registry.",
+            empty=NO_MODEL,
             selectable=True,
             multiple=True,
             on_message=self._model,
@@ -51,7 +52,7 @@ class Models(Page):
         self.jobs = Table(
             heading="Jobs",
             caption="jobs",
-            empty="Nothing was trained yet.",
+            empty=NO_JOB,
             selectable=True,
             on_message=self._job,
             actions=[{"id": "cancel", "label": "Cancel", "when": "running", "style": "danger"}] * analyst,
@@ -131,8 +132,10 @@ class Models(Page):
             await self._read_all()
         except Refused as error:  # what is shown stays; it is asked again
             self.trouble.param.update(visible=True, text=str(error))
+            self.models.empty = self.jobs.empty = "Not known at present."
         else:
             self.trouble.visible = False
+            self.models.empty, self.jobs.empty = NO_MODEL, NO_JOB
 
     async def _read_all(self) -> None:
         control = self.context.control

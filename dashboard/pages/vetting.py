@@ -92,7 +92,7 @@ class Vetting(Page):
             ],
         )
         self.why = Facts(heading="Verdict", empty="Choose a name.", status=READY)
-        self.characters = Characters(empty="", status=READY)
+        self.characters = Characters(empty="Choose a name.", status=READY)
         self.force = InForce(context)
         self.keys = Keys(
             keys=[[key, what] for key, (what, _, _) in DECISIONS.items()]
@@ -184,19 +184,19 @@ class Vetting(Page):
         """Show why the selected name has its verdict."""
         rows = self.table.rows
         if not 0 <= self.table.selected < len(rows):
-            self.why.facts, self.characters.characters = [], []
+            self.why.param.update(facts=[], empty="Choose a name.")
+            self.characters.param.update(characters=[], empty="Choose a name.")
             return
         name = rows[self.table.selected]["key"]
         try:
             said = await self.context.control.explain(name)
-        except Refused as error:
-            self.characters.param.update(characters=[], empty=str(error))
-            return
+            facts, characters = facts_of_verdict(said.get("verdict") or said, said), said.get("characters", [])
+            lacking, why_not = "", "The model was not asked."
+        except Refused as error:  # what stands there is of another name
+            facts, characters, lacking, why_not = [], [], "The cluster gave no verdict.", str(error)
         if 0 <= self.table.selected < len(self.table.rows) and self.table.rows[self.table.selected]["key"] == name:
-            self.why.facts = facts_of_verdict(said.get("verdict") or said, said)
-            self.characters.param.update(
-                characters=[c for c in said.get("characters", []) if "weight" in c], empty="The model was not asked."
-            )
+            self.why.param.update(facts=facts, empty=lacking)
+            self.characters.param.update(characters=[c for c in characters if "weight" in c], empty=why_not)
 
     async def decide(self, key: str, chosen: list[str]) -> None:
         """One decision on one or more names."""
