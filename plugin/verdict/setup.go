@@ -56,7 +56,7 @@ func setup(c *caddy.Controller) error {
 	}
 	warnOfPlainToken(s.engine.urls())
 
-	h := &Handler{stanza: s.stanza, counters: counters{zone: block.Zone}}
+	h := &Handler{stanza: s.stanza, counters: counters{zone: zonesOf(c.ServerBlockKeys)}}
 	c.OnStartup(func() error {
 		h.counters.view, h.traced = block.ViewName, traced(block) // settled after every setup
 		if h.engine, err = engines.acquire(all, s.engine, s.stanza.mode, tlsConfig); err != nil {
@@ -69,6 +69,18 @@ func setup(c *caddy.Controller) error {
 		return h
 	})
 	return nil
+}
+
+// zonesOf is the zones of a server block as the metrics have them. A server has the first zone's plugins for all of them. One may be
+// there on several transports.
+func zonesOf(keys []string) string {
+	var zones []string
+	for _, zone := range plugin.OriginsFromArgsOrServerBlock(nil, keys) {
+		if !slices.Contains(zones, zone) {
+			zones = append(zones, zone)
+		}
+	}
+	return strings.Join(zones, ",")
 }
 
 // traced tells whether a plugin of a server block traces queries: *trace*, or another that says so as it does.

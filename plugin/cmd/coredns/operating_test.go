@@ -207,3 +207,20 @@ func TestTheMetricsCount(t *testing.T) {
 		t.Errorf("%v fallbacks for an error and %v for the breaker, expected 2 or 3 and the rest of 8", failed, shut)
 	}
 }
+
+// TestTheZonesOfAServerBlockAreItsLabel: *zone* names all zones of the block, and each once, for one handler serves them.
+func TestTheZonesOfAServerBlockAreItsLabel(t *testing.T) {
+	keys := "example.org:1053 example.net:1053 tls://example.org:1853"
+	text := strings.Replace(enforcing, ".:1053", keys, 1)
+	text = strings.Replace(text, "errors", "errors\n    tls /etc/coredns/cert.pem /etc/coredns/key.pem\n    prometheus 127.0.0.1:9153", 1)
+	corefile, ports := local(t, text, newCluster(t).URL)
+	s := start(t, corefile)
+	for _, name := range []string{"a.example.org.", "a.example.net."} {
+		answered(t, ask(t, s, "udp", "127.0.0.1:"+ports["1053"], name))
+	}
+	answered(t, ask(t, s, "tcp-tls", "127.0.0.1:"+ports["1853"], "b.example.org."))
+	url := "http://127.0.0.1:" + ports["9153"] + "/metrics"
+	if got := sum(t, url, "coredns_verdict_requests_total", `.*zone="example\.org\.,example\.net\."`); got != 3 {
+		t.Errorf("%v queries under the label of the block's zones, expected 3", got)
+	}
+}
