@@ -9,6 +9,8 @@ import msgspec
 from verdicts.observations import MAX_ROWS, Batch, Observation
 from verdicts.policy import Verdict
 
+BATCH_ROWS = 5_000  # of the longest, some 45 MB: what one message of Serve and one entry of the spool (64 MiB) take
+
 
 class OwnRecords:
     """Gathers rows and appends them as batches; what does not fit is discarded and counted.
@@ -46,8 +48,8 @@ class OwnRecords:
         if self._pending is None:
             if not self._rows and not self._discarded:
                 return
-            rows, discarded = self._rows, self._discarded
-            self._rows, self._discarded, self._number = [], 0, self._number + 1
+            rows, discarded = self._rows[:BATCH_ROWS], self._discarded
+            self._rows, self._discarded, self._number = self._rows[BATCH_ROWS:], 0, self._number + 1
             batch = Batch(
                 self._resolver, self._boot, self._number, mode="ask", seen=len(rows) + discarded,
                 discarded=discarded, rows=rows,

@@ -18,6 +18,7 @@ from deployments.messages import Scored
 from serve_app.context import Context
 from serve_app.haproxy import REFUSED
 from serve_app.judge import judge_frame
+from serve_app.own_records import OwnRecords
 from serve_app.routes import application
 from serve_app.settings import settings_of
 from tests.test_elastic_reach import Door, answering
@@ -25,9 +26,9 @@ from verdicts import tokens
 from verdicts.follower import Follower
 from verdicts.keeper import Keeper
 from verdicts.lists import entry
-from verdicts.observations import Batch, Observation
-from verdicts.policy import Policy, Thresholds
-from verdicts.spool import SpoolFull
+from verdicts.observations import MAX_ROWS, Batch, Observation
+from verdicts.policy import Policy, Thresholds, Verdict
+from verdicts.spool import Spool, SpoolFull
 from verdicts.store import Document, Store, open_store
 
 pytestmark = pytest.mark.anyio
@@ -293,6 +294,24 @@ async def test_own_records_wait_for_a_log_that_is_full(setup: Setup) -> None:
     await setup.context.records.flush()
     await setup.context.records.flush()
     assert len(setup.graph.batches) == 1
+
+
+async def test_own_records_of_a_long_outage_fit_into_the_spool(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool", 1 << 30)
+
+    async def append(batch: bytes) -> None:
+        spool.append(batch)
+
+    records = OwnRecords(append, "cluster-test")
+    listed = Verdict("malicious", "block", "nxdomain", 60, "blocklist", 1.0, 0.0, "\\001" * 250)
+    for _ in range(MAX_ROWS + 1):
+        records.add("\\001" * 250, "\x01" * 1024, listed, "m", 1)
+    for _ in range(5):
+        await records.flush()
+    batches = [msgspec.json.decode(batch, type=Batch) for batch in spool.read(1 << 40)[0]]
+    spool.close()
+    assert [batch.batch for batch in batches] == [1, 2, 3, 4]
+    assert sum(len(batch.rows) for batch in batches) == MAX_ROWS and sum(batch.discarded for batch in batches) == 1
 
 
 def report(resolver: str = "r1", epoch: int = 0, **changes: Any) -> Batch:
