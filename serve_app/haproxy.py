@@ -36,6 +36,9 @@ STAND_IN = "stand-in.cfg"
 _MARK = "# Closed up by Verdict.\n"
 _BUSY = '{\\"code\\":\\"unavailable\\",\\"message\\":\\"the cluster is full\\"}'
 _LARGE = '{\\"code\\":\\"too-large\\",\\"message\\":\\"the body is larger than this cluster takes\\"}'
+_NO_BODY = '{\\"code\\":\\"malformed\\",\\"message\\":\\"body: expected none but with POST, PUT or DELETE\\"}'
+_NO_REQUEST = '{\\"code\\":\\"malformed\\",\\"message\\":\\"expected an HTTP request\\"}'
+_NO_PATH = '{\\"code\\":\\"not-found\\",\\"message\\":\\"no such path; /openapi.json lists them\\"}'
 # HAProxy's own answers, in the one form of errors: status, code, message. It has no other form for a 400 or 408.
 OWN = {
     500: ("internal", "a defect at the door"),
@@ -54,8 +57,9 @@ def closed(text: str, directory: str, max_body: int, max_requests: int) -> str:
     Statistics and metrics move to sockets in `directory`, which only this user can enter. More requests at one time
     than `max_requests` for each replica that is up get 503 and Retry-After at once, and so do frames beyond what the
     replicas say that they take (`TAKES`, of the last answer, for all alike). A body over `max_body` bytes gets 413
-    unread. A caller who stalls in its headers, or in the body of what was refused, is hung up on. What HAProxy says by
-    itself has the form of all errors.
+    unread. A caller who stalls in its headers, or in the body of what was refused, is hung up on; so that nobody stalls
+    in one that is never read, there is none where the answer does not depend on it. What HAProxy says by itself has the
+    form of all errors.
     """
     if _MARK in text:
         return text
@@ -63,16 +67,29 @@ def closed(text: str, directory: str, max_body: int, max_requests: int) -> str:
     text = _replaced(r"(?m)^(\s*)bind :\d+$", rf"\1bind unix@{directory}/m.sock mode 600", text)
     text = _replaced(r"(?m)^(\s*)bind \*:\d+$(?=\n\s*stats enable)", rf"\1bind unix@{directory}/s.sock mode 600", text)
     text = re.sub(r"(?m)^\s*errorfile .*\n", "", text)
-    defaults = [f"timeout http-request {HEADERS_S}s"]
+    # Without it a caller may go over to HTTP/2, where a body need not be announced.
+    defaults = [f"timeout http-request {HEADERS_S}s", "option disable-h2-upgrade"]
     for status, (code, message) in OWN.items():
         said = f'content-type application/json string "{{\\"code\\":\\"{code}\\",\\"message\\":\\"{message}\\"}}"'
         defaults.append(f"http-error status {status} {said}{' hdr Retry-After 1' * (status == 503)}")
     at_top = "".join(f"\n    {line}" for line in defaults)
     text = _replaced(r"(?m)^defaults\n    mode http$", lambda found: found[0] + at_top, text)
     busy = f'content-type application/json string "{_BUSY}" hdr Retry-After 1'
-    large = f'content-type application/json string "{_LARGE}"'
-    rules = [f"    http-request return status 413 {large} if {{ req.body_size gt {max_body} }}"]
-    rules.append(f"    http-request set-header x-request-timeout-seconds {CONTROL_S} if {CONTROL}")
+    large, no_body, no_request, no_path = (
+        f'content-type application/json string "{said}"' for said in (_LARGE, _NO_BODY, _NO_REQUEST, _NO_PATH)
+    )
+    bodiless = "!{ method POST PUT DELETE }"
+    rules = [
+        f"    http-request return status 413 {large} if {{ req.body_size gt {max_body} }}",
+        f"    http-request return status 400 {no_body} if {{ req.body_size gt 0 }} {bodiless}",
+        f"    http-request return status 400 {no_body} if {{ req.hdr(transfer-encoding) -m found }} {bodiless}",
+        # What is left of Serve's own paths, such as /%2d/routes, its replicas answer without a look at the body.
+        f"    http-request return status 404 {no_path} if {{ path,url_dec -m beg /-/ }}",
+        # The server of a replica gives up on such a request unread, and HAProxy would wait for the rest of it.
+        f"    http-response return status 400 {no_request} if {{ status 400 }} "
+        "!{ res.hdr(content-type) -m beg application/json }",
+        f"    http-request set-header x-request-timeout-seconds {CONTROL_S} if {CONTROL}",
+    ]
     for number, backend in enumerate(dict.fromkeys(re.findall(r"(?m)^\s*use_backend (\S+) if", text))):
         waits = rf"\g<0>\n    http-request set-timeout server {CONTROL_S}s if {CONTROL}"
         text = _replaced(rf"(?m)^backend {re.escape(backend)}$", waits, text)

@@ -264,6 +264,37 @@ def test_callers_who_stall_before_the_store_was_read_keep_nobody_out(door: Door,
 
 
 @pytest.mark.parametrize(
+    "head, status, code",
+    [
+        (b"GET /openapi.json HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n", 400, "malformed"),
+        (b"HEAD /readyz HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n", 400, ""),
+        (b"GET /readyz HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n", 400, "malformed"),
+        (b"FOO /v1/verdicts HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n", 400, "malformed"),
+        (b"POST /v1/verdicts HTTP/1.1\r\nHost: x\r\nX: \x01\r\nContent-Length: 10\r\n", 400, "malformed"),
+        (b"POST /%2d/routes HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n", 404, "not-found"),
+    ],
+    ids=["open path", "HEAD", "chunks", "no method", "no header", "Serve's own path"],
+)
+def test_bodies_that_nobody_reads_keep_nobody_out(door: Door, head: bytes, status: int, code: str) -> None:
+    stalled = []
+    for _ in range(3 * LET_IN):
+        caller = socket.create_connection(("127.0.0.1", door.port), 10.0)
+        caller.sendall(head + b"\r\n1")
+        said = caller.recv(65536)
+        assert said.startswith(b"HTTP/1.1 %d" % status) and said.partition(b'"code":"')[2].startswith(code.encode())
+        stalled.append(caller)
+    assert door.ask().status == 200
+    for caller in stalled:
+        caller.close()
+
+
+def test_nobody_goes_over_to_another_protocol(door: Door) -> None:
+    with socket.create_connection(("127.0.0.1", door.port), 10.0) as caller:
+        caller.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        assert caller.recv(65536).startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize(
     "head",
     [
         b"Content-Length: 4\r\nContent-Length: 5\r\n",
