@@ -69,7 +69,7 @@ func BenchmarkLookUp(b *testing.B) {
 		name, made := normal(r.Question[0].Name, q.name[:])
 		q.at = nanotime()
 		h.engine.judge(&q.own, h.engine.cache.hash(name), name, made, q.at)
-		h.noteWith(c, nil, q, decide(&q.own, nil, false), 0, false, 0)
+		h.noteWith(c, nil, q, decide(&q.own, nil, false), 0, false)
 		q.release()
 	}
 }

@@ -83,14 +83,13 @@ func (h *Handler) before(q *query) (*dns.Msg, int, error) {
 		return nil, undecided, nil
 	}
 	if h.hold {
-		started := time.Now()
-		h.engine.await(&q.own, q.deadline)
+		h.await(q, q.deadline)
 		if q.own.verdict == nil && h.servfail {
-			return h.fail(q, decide(&q.own, nil, false), waited(started))
+			return h.fail(q, decide(&q.own, nil, false))
 		}
 	}
 	if v := q.own.verdict; v != nil && v.action != passthru {
-		return h.act(q, decision{by: v, target: -1}, 0)
+		return h.act(q, decision{by: v, target: -1})
 	}
 	return nil, undecided, nil
 }
@@ -121,7 +120,7 @@ func (h *Handler) watch(q *query, c *capture, rcode int, err error) (*dns.Msg, i
 		h.watchLate(q, sent)
 		return captured(c, rcode, err)
 	}
-	h.note(q, decide(&q.own, q.found.targets, h.targetAll), sent, false, 0)
+	h.note(q, decide(&q.own, q.found.targets, h.targetAll), sent, false)
 	return captured(c, rcode, err)
 }
 
@@ -134,7 +133,7 @@ func (h *Handler) watchLate(q *query, sent int) {
 	h.engine.beside(func() {
 		defer late.release()
 		h.engine.awaitAll(&late.own, late.found.targets, late.deadline)
-		h.noteWith(labels, nil, late, decide(&late.own, late.found.targets, h.targetAll), sent, false, 0)
+		h.noteWith(labels, nil, late, decide(&late.own, late.found.targets, h.targetAll), sent, false)
 	})
 }
 
@@ -142,23 +141,27 @@ func (h *Handler) watchLate(q *query, sent int) {
 // answer and verdicts meet.
 func (h *Handler) enforce(q *query, c *capture, rcode int, err error) (*dns.Msg, int, error) {
 	sent := h.read(q, c, rcode)
-	var latency int64
 	if !q.own.landed() || !allLanded(q.found.targets) {
-		started := time.Now()
-		h.engine.awaitAll(&q.own, q.found.targets, h.until(q))
-		latency = waited(started)
+		h.await(q, h.until(q))
 	}
 	d := decide(&q.own, q.found.targets, h.targetAll)
 	switch {
 	case c.reply == nil || c.passed || c.reply.Rcode == dns.RcodeNameError:
 		// Nothing to replace, or an NXDOMAIN, which stands.
 	case d.by != nil:
-		return h.act(q, d, latency)
+		return h.act(q, d)
 	case d.missing != reasonNone && h.servfail:
-		return h.fail(q, d, latency)
+		return h.fail(q, d)
 	}
-	h.note(q, d, sent, false, latency)
+	h.note(q, d, sent, false)
 	return captured(c, rcode, err)
+}
+
+// await holds a query up until its verdicts are there, at most until the deadline.
+func (h *Handler) await(q *query, deadline time.Time) {
+	started := time.Now()
+	h.engine.awaitAll(&q.own, q.found.targets, deadline)
+	q.latency += time.Since(started).Microseconds()
 }
 
 // until is when a query that has its answer stops waiting: a timeout after it came, or, where its own verdict is there by now, after the
@@ -183,20 +186,20 @@ func (h *Handler) read(q *query, c *capture, rcode int) int {
 }
 
 // act gives the reply that the verdict asks for.
-func (h *Handler) act(q *query, d decision, latency int64) (*dns.Msg, int, error) {
+func (h *Handler) act(q *query, d decision) (*dns.Msg, int, error) {
 	udp := d.by.action == drop && q.overUDP()
 	m := replyFor(q.r, act{verdict: d.by, override: q.override, refuse: h.refuseDO, udp: udp})
 	sent := -1
 	if m != nil {
 		sent = m.Rcode
 	}
-	h.note(q, d, sent, true, latency)
+	h.note(q, d, sent, true)
 	return m, dns.RcodeSuccess, nil
 }
 
 // fail leaves the SERVFAIL of `on_error servfail` to the server: nothing was written.
-func (h *Handler) fail(q *query, d decision, latency int64) (*dns.Msg, int, error) {
-	h.note(q, d, dns.RcodeServerFailure, false, latency)
+func (h *Handler) fail(q *query, d decision) (*dns.Msg, int, error) {
+	h.note(q, d, dns.RcodeServerFailure, false)
 	return nil, dns.RcodeServerFailure, nil
 }
 
@@ -218,5 +221,3 @@ func allLanded(targets []judgement) bool {
 	}
 	return all
 }
-
-func waited(since time.Time) int64 { return time.Since(since).Microseconds() }

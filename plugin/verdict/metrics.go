@@ -20,7 +20,7 @@ var (
 	fallbacksTotal = counterVec("fallbacks_total", "Queries without a verdict in time, on their name or on an alias target, by reason.", "server", "zone", "view", "reason")
 	waitSeconds    = promauto.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: plugin.Namespace, Subsystem: pluginName, Name: "wait_seconds",
-		Help:    "Time that a reply waited for a verdict after the answer was there.",
+		Help:    "Time that a reply waited for verdicts alone: with the answer there, or not yet looked up (hold).",
 		Buckets: []float64{.0001, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1},
 	}, []string{"server", "zone", "view"})
 

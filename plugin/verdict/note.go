@@ -9,17 +9,17 @@ import (
 
 // note records what became of a query: the observation, the counters, the metadata. It must run before the reply is
 // written, so that dnstap, which writes its message then, sees the metadata.
-func (h *Handler) note(q *query, d decision, rcode int, enforced bool, latency int64) {
+func (h *Handler) note(q *query, d decision, rcode int, enforced bool) {
 	var m *values
 	if h.described.Load() {
 		m = told(q.ctx)
 	}
-	h.noteWith(h.counters.server(q.ctx), m, q, d, rcode, enforced, latency)
+	h.noteWith(h.counters.server(q.ctx), m, q, d, rcode, enforced)
 }
 
-func (h *Handler) noteWith(c *serverCounters, m *values, q *query, d decision, rcode int, enforced bool, latency int64) {
+func (h *Handler) noteWith(c *serverCounters, m *values, q *query, d decision, rcode int, enforced bool) {
 	out := &q.out
-	*out = outcome{verdict: q.own.verdict, reason: q.own.reason, rcode: rcode, enforced: enforced, latency: latency, missed: q.own.missed}
+	*out = outcome{verdict: q.own.verdict, reason: q.own.reason, rcode: rcode, enforced: enforced, latency: q.latency, missed: q.own.missed}
 	out.plain = out.verdict != nil
 	if !out.plain {
 		out.verdict = nothing

@@ -23,8 +23,8 @@ type outcome struct {
 	rule     string // of an alias target's that decided; "" where it is the verdict's own
 	enforced bool
 	reason   reason
-	rcode    int // of the reply the client got, -1 when none was sent
-	latency  int64
+	rcode    int    // of the reply the client got, -1 when none was sent
+	latency  int64  // microseconds
 	missed   bool   // the cache had no verdict
 	plain    bool   // action and rule are the verdict's own, and it is a verdict on this very name
 	targetOf string // set for an alias target: the qname whose reply held it

@@ -28,6 +28,7 @@ type query struct {
 	own      judgement
 	at       int64 // nanotime when it came
 	deadline time.Time
+	latency  int64 // microseconds that it was held up for verdicts alone
 
 	found     contents
 	out       outcome
@@ -70,7 +71,7 @@ func (q *query) finish(m *dns.Msg, rcode int, err error) (int, error) {
 
 // release gives the query back. What it held is forgotten, so that it does not outlive its query.
 func (q *query) release() {
-	q.ctx, q.w, q.r, q.own, q.out, q.deadline = nil, nil, nil, judgement{}, outcome{}, time.Time{}
+	q.ctx, q.w, q.r, q.own, q.out, q.deadline, q.latency = nil, nil, nil, judgement{}, outcome{}, time.Time{}, 0
 	clear(q.found.targets)
 	q.found = contents{}
 	queries.Put(q)

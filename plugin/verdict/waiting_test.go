@@ -106,28 +106,33 @@ func TestWhatAReplyWaitsFor(t *testing.T) {
 						t.Errorf("the late verdict on %s is not in the cache", name)
 					}
 				}
-				if reasons := reasonsOf(h); reasons[c.reason] != 1 || len(reasons) != 1 {
+				reasons, latency := reasonsOf(h)
+				if reasons[c.reason] != 1 || len(reasons) != 1 {
 					t.Errorf("recorded %v, expected one of %q", reasons, c.reason)
+				}
+				if latency != c.want-upstreamTakes {
+					t.Errorf("recorded a latency of %s, expected what was waited beside the look-up: %s", latency, c.want-upstreamTakes)
 				}
 			})
 		})
 	}
 }
 
-// reasonsOf counts the queries noted so far by the reason why they had no verdict.
-func reasonsOf(h *Handler) map[reason]int {
-	found := map[reason]int{}
+// reasonsOf counts the queries noted so far by the reason why they had no verdict, and sums their latencies.
+func reasonsOf(h *Handler) (found map[reason]int, latency time.Duration) {
+	found = map[reason]int{}
 	h.engine.reporter.notes.cut(func(noted *rows, discarded uint64) {
-		for r := range noted.all() {
+		for r, s := range noted.all() {
 			if r.count > 0 {
 				found[r.key.reason] += int(r.count)
 			}
+			latency += time.Duration(s.latencySum) * time.Microsecond
 		}
 		if discarded > 0 {
 			found[reasonNone] += int(discarded)
 		}
 	})
-	return found
+	return found, latency
 }
 
 // TestAFloodIsBounded: whatever comes while the cluster is silent, what waits is bounded, and each query is recorded.
@@ -160,7 +165,8 @@ func TestAFloodIsBounded(t *testing.T) {
 		}
 		time.Sleep(defaultTimeout)
 		synctest.Wait()
-		reasons, total := reasonsOf(h), 0
+		total := 0
+		reasons, _ := reasonsOf(h)
 		for _, n := range reasons {
 			total += n
 		}
