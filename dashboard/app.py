@@ -1,7 +1,7 @@
 """One session: the frame around the pages, the address bar, and the beat that keeps the page live."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -146,21 +146,27 @@ def _hang_up() -> None:
         connection._socket.close()
 
 
+def standing(signin: Signin, cookies: Mapping[str, str]) -> tuple[str, Role | None]:
+    """Who the cookies of a tab say is before it, and their role at present; none once the log-in is too old."""
+    # Not as Panel reads them: it believes a cookie that nobody signed, `is_guest`, and claims of a month ago.
+    said, claims = signed(COOKIE, cookies), claims_of(signed(CLAIMS, cookies))
+    return signin.name_of(said), signin.role_of(said, claims) if said else None
+
+
 def application(data: Data, client: Client, signin: Signin) -> Callable[[], Any]:
     """What the server calls for each new tab."""
 
     def new() -> Any:
         # Where Panel finds its style sheets: without it at a host of its own.
         pn.state.curdoc.template_variables["dist_url"] = LOCAL_DIST
-        # Not as Panel reads them: it believes a cookie that nobody signed, `is_guest`, and claims of a month ago.
-        said, claims = signed(COOKIE, pn.state.cookies), claims_of(signed(CLAIMS, pn.state.cookies))
-        role = signin.role_of(said, claims)
+        cookies = pn.state.cookies
+        person, role = standing(signin, cookies)
         if role is None:
             return pmui.Page(
                 title="Verdict",
                 main=[pmui.Alert("Your account has no role here. Ask an administrator.", severity="warning")],
             )
-        Session(data, client, signin.name_of(said), role, lambda: signin.role_of(said, claims)).open()
+        Session(data, client, person, role, lambda: standing(signin, cookies)[1]).open()
         return None
 
     return new

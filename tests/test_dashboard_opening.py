@@ -142,19 +142,30 @@ async def test_who_is_taken_out_of_the_accounts_or_has_another_password_is_out(
         page = (await browser.get("/?range=1h")).text
         visitor = await asyncio.to_thread(Visitor, addresses[0], "/", page, cookie_of(browser), WAIT_S)
         (tmp_path / "password").write_text(f"{user} admin {hashed('another')}\n")
-
-        def closed() -> bool:
-            end = time.monotonic() + WAIT_S
-            while time.monotonic() < end:
-                if visitor._socket.recv() == "":  # the server's frame that closes
-                    return True
-            return False
-
-        assert await asyncio.to_thread(closed)
-        visitor._socket.shutdown()  # its `close` leaves one open that the other side closed
+        assert await asyncio.to_thread(closed, visitor)
         for address in addresses:
             reply = await browser.get(f"{address}/")
             assert reply.status_code == 302 and "/login" in reply.headers["location"]
+
+
+def closed(visitor: Visitor) -> bool:
+    """Whether the server closes a page that is open."""
+    end = time.monotonic() + WAIT_S
+    while time.monotonic() < end:
+        if visitor._socket.recv() == "":  # the server's frame that closes
+            visitor._socket.shutdown()  # its `close` leaves one open that the other side closed
+            return True
+    return False
+
+
+async def test_a_page_that_is_open_is_closed_once_its_log_in_has_lasted_as_long_as_it_may(
+    addresses: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with logged_in(addresses[0]) as browser:
+        page = (await browser.get("/?range=1h")).text
+        visitor = await asyncio.to_thread(Visitor, addresses[0], "/", page, cookie_of(browser), WAIT_S)
+        monkeypatch.setattr("dashboard.auth.DAYS", 0)  # as if the cookie were older than those it may last
+        assert await asyncio.to_thread(closed, visitor)
 
 
 async def test_a_visitor_sees_a_page_whose_answers_were_known_as_one_that_had_to_read(addresses: list[str]) -> None:

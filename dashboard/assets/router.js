@@ -41,6 +41,14 @@ function colour(model) {
   for (const [name, value] of [["scheme", root.style.colorScheme], ["narrow", innerWidth < 900 ? 1 : 0]]) document.cookie = `${name}=${value}; path=/; max-age=31536000; samesite=lax`
 }
 
+// Who logs out does so in every tab of this browser: a page that is open would go on under that name.
+function everywhere(model) {
+  const tabs = new BroadcastChannel("verdict-log-out")
+  tabs.onmessage = () => location.assign("/logout")
+  model.on("remove", () => tabs.close())
+  return () => tabs.postMessage("")
+}
+
 function bar(model) {
   const field = h("input", { type: "search", name: "q", placeholder: "Name or client", "aria-label": "Look up a name or a client address", autocomplete: "off", spellcheck: "false", maxlength: "1100" })
   const form = h("form", { role: "search", action: "/lookup", method: "get", onsubmit: (event) => {
@@ -54,7 +62,7 @@ function bar(model) {
   document.addEventListener("keydown", jump)
   model.on("remove", () => document.removeEventListener("keydown", jump))
   return h("div", { class: "component topbar" }, h("a", { class: "brand", href: "/" }, h("span", { "aria-hidden": "true" }, "\u25a0"), " Verdict"), form,
-    h("span", { class: "who" }, h("bdi", {}, visible(model.user)), h("span", { class: "role quiet" }, " " + model.role)), h("a", { class: "out", href: "/logout", target: "_self" }, "Log out"))
+    h("span", { class: "who" }, h("bdi", {}, visible(model.user)), h("span", { class: "role quiet" }, " " + model.role)), h("a", { class: "out", href: "/logout", target: "_self", onclick: everywhere(model) }, "Log out"))
 }
 
 export async function render({ model, el, view }) {

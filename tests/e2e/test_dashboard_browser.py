@@ -312,6 +312,15 @@ def test_a_lost_connection_is_told_and_the_page_comes_back_by_itself(browser: An
     visit.context.close()
 
 
+def test_who_logs_out_is_logged_out_in_every_tab(analyst: Visit) -> None:
+    analyst.go("/queries")
+    other = analyst.context.new_page()
+    other.goto(analyst.address + "/names")
+    other.get_by_role("link", name="Log out").click()
+    for page in (other, analyst.page):
+        page.wait_for_url("**/login")
+
+
 @long
 def test_a_record_is_on_the_page_within_two_seconds_of_its_being_stored(browser: Any, tmp_path: Path) -> None:
     url = f"sqlite://{tmp_path}/verdict.db"
