@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from dashboard.client import Refused
-from dashboard.components import READY, Component, Facts, Notice, Table, Tiles
+from dashboard.components import READY, Component, Facts, Table, Tiles
 from dashboard.decision import Decision, InForce
 from dashboard.inputs import Button, TextInput
 from dashboard.page import Context, Page, columns, panel, schedule, stack, toolbar
@@ -66,7 +66,6 @@ class Enforcement(Page):
         self.force = InForce(context)
         self.prefix = TextInput(label="Clients (prefix; empty: all)", width=210, placeholder="192.0.2.0/24")
         self.note = TextInput(label="Why", width=210)
-        self.trouble = Notice(status=READY, kind="warn", visible=False)
 
     def view(self) -> Any:
         f = self.filters
@@ -114,7 +113,7 @@ class Enforcement(Page):
             range_bar(f, text(f, "client", "Client or prefix"), allow),
             self.decision.force.notice,
             self.tiles,
-            panel(self.policy, switch, self.trouble),
+            panel(self.policy, switch),
             self.force.notice,
             columns(panel(self.names), panel(self.clients), least=280, shares=(9, 1)),
             self.decision.place,
