@@ -24,6 +24,7 @@ from typing import NamedTuple
 from loadtest import sizing
 from loadtest.figures import rendered
 from loadtest.plots import draw
+from loadtest.processes import terminable
 from loadtest.stats import Report
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -81,7 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for part in () if options.render else parts:
         print(f"== {part.name}: {part.question}", flush=True)
         try:
-            reason = measure(part, options.quick)
+            with terminable():
+                reason = measure(part, options.quick)
         except KeyboardInterrupt:
             print(
                 f"interrupted in {part.name}; the parts before it are kept: write them with --render", file=sys.stderr

@@ -13,6 +13,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any, NamedTuple
 
+from loadtest.processes import terminable
 from serve_app import cluster
 from serve_app.environment import Ingress, short_directory
 from serve_app.local.ports import free_block
@@ -84,13 +85,14 @@ def running(
     found["http_options"].update(http_options or {})
     if noop_width is not None:
         found["applications"].append(noop(noop_width, found["applications"][0]["deployments"]))
-    try:
-        cluster.start(chosen, num_cpus=num_cpus, object_store_memory=128 << 20)
-        cluster.deploy(found)
-        yield Running(found["http_options"]["port"], *issued, folder, chosen, found)
-    finally:
-        cluster.stop(chosen)
-        rmtree(short, ignore_errors=True)
+    with terminable():
+        try:
+            cluster.start(chosen, num_cpus=num_cpus, object_store_memory=128 << 20)
+            cluster.deploy(found)
+            yield Running(found["http_options"]["port"], *issued, folder, chosen, found)
+        finally:
+            cluster.stop(chosen)
+            rmtree(short, ignore_errors=True)
 
 
 def issue(url: str) -> tuple[str, str]:

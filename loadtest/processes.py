@@ -1,11 +1,28 @@
-"""What processes use, read from /proc: CPU seconds and resident memory of a process with all it started."""
+"""What processes use, read from /proc: CPU seconds and resident memory of a process with all it started; and their end
+by SIGTERM."""
 
 import os
+import signal
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from serve_app.descendants import descendants
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """SIGTERM raises KeyboardInterrupt, as Ctrl-C does: what this process started would else outlive it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 def cpu_seconds(pid: int) -> float:

@@ -7,7 +7,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -136,7 +137,8 @@ def start(ingress: Ingress, **ray_options: Any) -> None:
     forget_sessions(Path(options["_temp_dir"]))
     ours = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        ray.init(**options)
+        with without_rays_handler():
+            ray.init(**options)
     except Exception as error:
         ray.shutdown()
         if patience.BUSY in str(error):
@@ -145,6 +147,19 @@ def start(ingress: Ingress, **ray_options: Any) -> None:
     if threading.current_thread() is threading.main_thread():
         for number, handler in ours.items():  # Ray's own prints a trace and aborts: nothing would be ended
             signal.signal(number, handler)
+
+
+@contextmanager
+def without_rays_handler() -> Iterator[None]:
+    """While Ray starts it sets no handler of SIGTERM: that would leave its agents for a minute. Imports Ray, see
+    `set_variables`."""
+    from ray._private import utils
+
+    theirs, utils.set_sigterm_handler = utils.set_sigterm_handler, lambda handler: None
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = theirs
 
 
 def forget_sessions(folder: Path) -> None:

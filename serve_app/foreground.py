@@ -23,6 +23,7 @@ from serve_app.cluster import (
     set_variables,
     start,
     stop,
+    without_rays_handler,
 )
 from serve_app.environment import PORT_BLOCK, BadEnvironment, apart, private
 from serve_app.existing import ADDRESS, joined
@@ -69,11 +70,8 @@ def unbroken() -> Iterator[Callable[[], None]]:
     """Ray at work: a signal is noted and ends what goes on once the block is over, or at the call of what it is given.
 
     An exception that a signal's handler raises in the middle of Ray's compiled code becomes another one there, or the
-    end of this process; Ray's own handler of SIGTERM, which it sets as it starts, leaves its agents for a minute. A
-    second signal is taken at its word. Imports Ray, see `set_variables`.
+    end of this process. A second signal is taken at its word. Imports Ray, see `set_variables`.
     """
-    from ray._private import utils
-
     asked: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -86,13 +84,12 @@ def unbroken() -> Iterator[Callable[[], None]]:
         if asked:
             raise _Stop
 
-    theirs, utils.set_sigterm_handler = utils.set_sigterm_handler, lambda handler: None
-    _listen(note)
-    try:
-        yield go_on
-    finally:
-        _listen(_raise_stop)
-        utils.set_sigterm_handler = theirs
+    with without_rays_handler():
+        _listen(note)
+        try:
+            yield go_on
+        finally:
+            _listen(_raise_stop)
     go_on()
 
 

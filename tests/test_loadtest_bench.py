@@ -66,10 +66,11 @@ def test_a_part_that_missed_a_goal_is_reported_all_the_same(place: Path, capsys:
     assert Report.load(place / "probe.json") == REPORT and "a goal was missed" in capsys.readouterr().err
 
 
-def test_ctrl_c_ends_the_part_that_runs(place: Path) -> None:
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+def test_a_signal_ends_the_part_that_runs(place: Path, number: str) -> None:
     """It has a session of its own, which the terminal's signal does not reach."""
     (place / "probe_bench.py").write_text(
-        "import os, signal, time\nopen('pid', 'w').write(str(os.getpid()))\nos.kill(os.getppid(), signal.SIGINT)\n"
+        f"import os, signal, time\nopen('pid', 'w').write(str(os.getpid()))\nos.kill(os.getppid(), signal.{number})\n"
         "try:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    pass"
     )
     program = (

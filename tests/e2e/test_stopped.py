@@ -12,7 +12,10 @@ import pytest
 from loadtest.clusters import issue
 from loadtest.reliability import REPLICA, victim
 from serve_app.descendants import descendants
+from serve_app.environment import CONFIG, haproxies
+from tests.cluster_fixture import started
 from tests.e2e.test_exposure import cluster_alone, starting
+from tests.haproxy_node import words_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.cluster, pytest.mark.long, pytest.mark.timeout(900)]
 
@@ -22,12 +25,26 @@ pytestmark = [pytest.mark.e2e, pytest.mark.cluster, pytest.mark.long, pytest.mar
 def test_it_ends_in_order_whenever_it_is_told_to(tmp_path: Path, number: signal.Signals, after_s: float) -> None:
     with starting(tmp_path) as (process, _, log):
         time.sleep(after_s)
-        started = descendants(process.pid)
+        begun = descendants(process.pid)
         process.send_signal(number)
         assert process.wait(120) == 0, log.read_text()
         assert "Traceback" not in log.read_text()
     end = time.monotonic() + 30.0  # Ray's agents look for their raylet each second
-    while (left := [pid for pid in started if alive(pid)]) and time.monotonic() < end:
+    while (left := [pid for pid in begun if alive(pid)]) and time.monotonic() < end:
+        time.sleep(0.2)
+    assert left == []
+
+
+def test_a_measurement_that_is_told_to_end_takes_its_cluster_along(tmp_path: Path) -> None:
+    with started(tmp_path) as cluster:
+        begun = descendants(cluster.pid)
+        words = {os.fsdecode(word) for pid in begun for word in words_of(pid)}
+        [folder] = {Path(word).parent for word in words if word.endswith(f"/{CONFIG}")}
+        assert len(haproxies(folder)) == 2  # its guard too, which is no descendant
+        os.kill(cluster.pid, signal.SIGTERM)
+        cluster.process.wait(60)
+    end = time.monotonic() + 30.0
+    while (left := [pid for pid in begun if alive(pid)] + haproxies(folder)) and time.monotonic() < end:
         time.sleep(0.2)
     assert left == []
 
