@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 
-from verdicts.store import Filter, Misconfigured, Unavailable
+from serve_app.cli import main
+from verdicts.store import Document, Filter, Misconfigured, Unavailable
 from verdicts.store.sqlite import SqliteStore
 
 BLOCKED = Filter(0, 1 << 42, tier=("block",))
@@ -42,6 +44,32 @@ def test_a_file_that_somebody_holds_is_waited_for(tmp_path: Path, monkeypatch: p
     store.initialise()
     assert store.check() == []
     store.close()
+
+
+def test_a_damaged_file_is_named_by_every_command(tmp_path: Path) -> None:
+    path = tmp_path / "verdict.db"
+    store = SqliteStore(path)
+    store.initialise()
+    store.commit([Document("list", f"blocklist/{i}.example.org", {"note": "x" * 50}) for i in range(3000)], "test")
+    store.close()
+    backup = str(tmp_path / "backup")
+    assert run("store", path, "backup", backup, "--no-models").exit_code == 0
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2))
+    for words in (
+        ("store", "backup", str(tmp_path / "other"), "--no-models"),
+        ("store", "restore", backup, "--yes", "--no-models"),
+        ("lists", "show"), ("lists", "add", "blocklist", "x.org"), ("lists", "remove", "blocklist", "5.example.org"),
+        ("lists", "export", "blocklist"), ("lists", "export", "prevalence"),
+        ("tokens", "list"), ("tokens", "issue", "--role", "admin", "--name", "b"), ("tokens", "revoke", "a"),
+    ):  # fmt: skip
+        done = run(words[0], path, *words[1:])
+        assert done.exit_code == 1 and isinstance(done.exception, SystemExit)
+        assert done.output.splitlines()[-1] == f"Error: store {path}: database disk image is malformed"
+
+
+def run(command: str, path: Path, *words: str) -> Result:
+    return CliRunner().invoke(main, [command, "--store", f"sqlite://{path}", *words])
 
 
 @pytest.mark.parametrize(

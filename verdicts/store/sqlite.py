@@ -19,7 +19,7 @@ from verdicts.store.sqlite_ahead import ReadAhead
 from verdicts.store.sqlite_filter import in_network
 from verdicts.store.sqlite_log import LogWrites
 from verdicts.store.sqlite_queries import LogReads
-from verdicts.store.sqlite_schema import MIGRATIONS, migrate, newer
+from verdicts.store.sqlite_schema import MIGRATIONS, migrate, newer, told_of
 from verdicts.store.sqlite_state import State
 
 LOCK_WAIT_S = 5.0
@@ -62,7 +62,9 @@ class SqliteStore(LogWrites, LogReads, State):
                     f"store {self.path}: schema version {version}, expected {len(MIGRATIONS)}; run `verdict store init`"
                 ]
             problems = [row[0] for row in reader.execute("PRAGMA quick_check(10)") if row[0] != "ok"]
-        except (sqlite3.Error, Unavailable) as error:
+        except Unavailable as error:
+            return [str(error)]
+        except sqlite3.Error as error:
             return [f"store {self.path}: {error}"]
         return [f"store {self.path}: {problem}" for problem in problems]
 
@@ -98,7 +100,7 @@ class SqliteStore(LogWrites, LogReads, State):
             raise Misconfigured(f"store {self.path}: opened for reading only")
         with self._write_lock:
             connection = self._open_writer(create=False)
-            try:
+            with told_of(connection):
                 connection.execute("BEGIN IMMEDIATE")
                 try:
                     yield connection
@@ -107,8 +109,6 @@ class SqliteStore(LogWrites, LogReads, State):
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
                     raise
-            except sqlite3.OperationalError as error:  # locked, disk full, I/O
-                raise Unavailable(f"store {self.path}: {error}") from error
 
     def _open_writer(self, create: bool) -> sqlite3.Connection:
         if self._writer_connection is None:
@@ -123,13 +123,12 @@ class SqliteStore(LogWrites, LogReads, State):
                 raise Unavailable(f"store {self.path}: {error}") from error
             connection = self._connect(create=True)
             try:
-                migrate(connection)
-                connection.execute("PRAGMA synchronous = FULL")
-            except BaseException as error:  # whoever tries again opens another
+                with told_of(connection):
+                    migrate(connection)
+                    connection.execute("PRAGMA synchronous = FULL")
+            except BaseException:  # whoever tries again opens another
                 self._opened.remove(connection)
                 connection.close()
-                if isinstance(error, sqlite3.OperationalError):
-                    raise Unavailable(f"store {self.path}: {error}") from error
                 raise
             self._writer_connection = connection
         return self._writer_connection

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from verdicts import names
-from verdicts.store import Filter, Unavailable
+from verdicts.store import Filter
 from verdicts.store.sqlite_log import CLASSES
+from verdicts.store.sqlite_schema import told_of
 
 LIKELY = 0.5  # the partial index `records_likely` begins here
 
@@ -95,10 +96,8 @@ def dimensions(reader: sqlite3.Connection, where: Filter) -> list[int] | None:
         values.append(int(where.enforced))
     if not conditions:
         return None
-    try:
+    with told_of(reader):
         return [row[0] for row in reader.execute(f"SELECT id FROM dims WHERE {' AND '.join(conditions)}", values)]
-    except sqlite3.OperationalError as error:
-        raise Unavailable(f"store: {error}") from error
 
 
 def only_dimensions(where: Filter) -> bool:

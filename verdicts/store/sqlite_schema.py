@@ -12,8 +12,10 @@ import sqlite3
 import time
 import uuid
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from verdicts.store import Misconfigured
+from verdicts.store import Misconfigured, Unavailable
 
 ROW_BITS = 15  # observations.MAX_ROWS < 2**15
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
@@ -197,6 +199,18 @@ def migrate(connection: sqlite3.Connection) -> None:
         except BaseException:
             connection.execute("ROLLBACK")
             raise
+
+
+@contextmanager
+def told_of(connection: sqlite3.Connection) -> Iterator[None]:
+    """What the file does not let be done (locked, full disk, damaged, no tables) as `Unavailable`, which names it."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        if type(error) not in (sqlite3.OperationalError, sqlite3.DatabaseError):  # a defect of ours
+            raise
+        _, _, path = connection.execute("PRAGMA database_list").fetchone()
+        raise Unavailable(f"store {path}: {error}") from error
 
 
 def newer(version: int) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from verdicts.store import DECISION_KINDS, EXPIRED, SIGNATURE, Conflict, Document, Epoch, Unavailable
+from verdicts.store import DECISION_KINDS, EXPIRED, SIGNATURE, Conflict, Document, Epoch
+from verdicts.store.sqlite_schema import told_of
 
 SCAN_PAGE = 10_000
 
@@ -157,10 +158,8 @@ class State:
         return [_document(row) for row in rows]
 
     def _read(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        try:
-            return self._reader().execute(sql, values).fetchall()
-        except sqlite3.OperationalError as error:
-            raise Unavailable(f"store: {error}") from error
+        with told_of(reader := self._reader()):
+            return reader.execute(sql, values).fetchall()
 
 
 def _check_expected(db: sqlite3.Connection, expect: int) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 
 import msgspec
 
-from verdicts.store import Filter, Unavailable
+from verdicts.store import Filter
 from verdicts.store.sqlite_ahead import ReadAhead
 from verdicts.store.sqlite_cover import Piece, cover, field_column, rows_of, source
 from verdicts.store.sqlite_filter import dimensions, only_dimensions
 from verdicts.store.sqlite_log import BAD, CLASS, DIMS, KEYS, NAMED
-from verdicts.store.sqlite_schema import HOUR
+from verdicts.store.sqlite_schema import HOUR, told_of
 
 LONG_MS = 3 * HOUR  # shorter ranges are counted from the records
 RAW = f"r.count AS n, r.count * d.enforced AS e, r.score AS s, r.generated AS g, r.last AS l, {CLASS} AS c"
@@ -34,10 +34,8 @@ class WalkedTops:
         raise NotImplementedError
 
     def _all(self, sql: str, *values: Any) -> list[Any]:
-        try:
-            return self._reader().execute(sql, values).fetchall()
-        except sqlite3.OperationalError as error:
-            raise Unavailable(f"store: {error}") from error
+        with told_of(reader := self._reader()):
+            return reader.execute(sql, values).fetchall()
 
     def _ranked(self, parts: Parts, order: str, limit: int, more: str = "") -> list[Any]:
         """Key and sums, and what `more` selects, of the first `limit` keys."""
@@ -61,7 +59,8 @@ class WalkedTops:
         def ranged(first: int, last: int) -> tuple[str, list[Any]]:
             return rows_of(reader, where, table, first, last, walk=True)
 
-        self._ahead.read(reader, ranged, start, end)
+        with told_of(reader):
+            self._ahead.read(reader, ranged, start, end)
         return source(reader, where, table, start, end, walk=True)
 
     def _walked(self, where: Filter, by: str, order: str, limit: int) -> list[Any] | None:
