@@ -3,6 +3,7 @@ package verdict
 import (
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -110,6 +111,9 @@ func TestTheTableFindsWhatItHolds(t *testing.T) {
 
 // What every query touches of the tables lies in one line of the processor's cache, with the word before it that the runtime may put.
 func TestHotPartsFitALine(t *testing.T) {
+	if strconv.IntSize != 64 {
+		t.Skip("the lines are laid out for 64 bits")
+	}
 	for what, end := range map[string]uintptr{
 		"a verdict": unsafe.Offsetof(verdict{}.room) + unsafe.Sizeof(verdict{}.room), "a row": 8 + unsafe.Offsetof(row{}.count) + 4,
 		"a shard of the observations": 8 + unsafe.Offsetof(observationShard{}.discarded),

@@ -80,9 +80,9 @@ func (c *cluster) want(name string) {
 // pick returns the endpoint with the least outstanding requests among those that may be asked, other than not.
 // Equal ones take turns.
 func (c *cluster) pick(not *endpoint) (best *endpoint) {
-	start := int(c.turn.Add(1))
-	for i := range c.endpoints {
-		e := c.endpoints[(start+i)%len(c.endpoints)]
+	start, all := c.turn.Add(1), uint32(len(c.endpoints))
+	for i := range all {
+		e := c.endpoints[(start+i)%all] // no int, which would be negative after 2^31 turns where it has 32 bits
 		if e == not || e.breaker.blocked() != reasonNone {
 			continue
 		}

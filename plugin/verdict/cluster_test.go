@@ -249,6 +249,22 @@ func TestTheEndpointWithTheLeastOutstandingIsAsked(t *testing.T) {
 	}
 }
 
+// Equal endpoints take turns, also where their count passes what an int of 32 bits holds (GOARCH=386 go test).
+func TestEqualEndpointsTakeTurns(t *testing.T) {
+	c := newCluster(t.Context(), defaultTimeout, nil)
+	c.endpoints = []*endpoint{newEndpoint("http://192.0.2.1", nil, 1), newEndpoint("http://192.0.2.2", nil, 1)}
+	for _, turn := range []uint32{0, 1<<31 - 3} {
+		c.turn.Store(turn)
+		picked := map[*endpoint]int{}
+		for range 6 {
+			picked[c.pick(nil)]++
+		}
+		if picked[c.endpoints[0]] != 3 {
+			t.Errorf("from turn %d: picked %v, expected three times each", turn, picked)
+		}
+	}
+}
+
 func TestAnIdleDeadEndpointIsFound(t *testing.T) {
 	good, dead := newStub(t), newStub(t)
 	dead.Close()

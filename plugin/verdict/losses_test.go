@@ -87,7 +87,7 @@ func TestReportsFindTheEndpointThatTakesThem(t *testing.T) {
 
 // What was discarded in days without the cluster may be more than one report can say.
 func TestManyDiscardedQueriesAreToldInSeveralReports(t *testing.T) {
-	const most, all = 1 << 32, 5<<32 + 7 // the first: what the cluster takes of a report (verdicts/observations.py, Count)
+	const most, all uint64 = 1 << 32, 5<<32 + 7 // the first: what the cluster takes of a report (verdicts/observations.py, Count)
 	r := another(newTestEngine(t, testConfig(t, newStub(t).URL)))
 	r.carried = all
 	var told uint64
