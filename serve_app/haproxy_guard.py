@@ -23,11 +23,12 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-# Between two looks at HAProxy, and how long it may take to answer one. With SILENT_LOOKS it is taken for dead early
-# enough that who was asking it can ask again within a second, and late enough for a machine at a load of many times
-# its processors.
-LOOK_S = 0.2
-SILENT_LOOKS = 3  # in a row
+# A HAProxy that answers no look for SILENT_S is taken for dead: early enough that who was asking it can ask again
+# within a second, and late enough for a machine at a load of many times its processors.
+LOOK_S = 0.1  # between two looks at HAProxy
+ANSWER_S = 0.2  # its time to answer one
+AGAIN_S = 0.02  # between two looks while it is silent
+SILENT_S = 0.6
 STARTED_S = 10.0  # from a registration on, while the machine is busy with the start: silence then says nothing
 SUCCESSION_S = 0.1  # between two looks whether the successor serves
 EMPTY_S = 1.0  # without any replica, after which nobody needs a stand-in
@@ -85,7 +86,8 @@ class Guard:
         self._stand_in: subprocess.Popen[bytes] | None = None
         self._stand_in_since = self._stand_in_until = 0.0
         self._leaving: list[subprocess.Popen[bytes]] = []  # stand-ins that finish what they have
-        self._silent = self._empty = 0  # looks in a row
+        self._silent_since: float | None = None
+        self._empty = 0  # looks in a row
 
     def run(self) -> None:
         """Until there is nothing left to guard."""
@@ -101,7 +103,7 @@ class Guard:
             poll = select.poll()
             for number in watched:
                 poll.register(number, select.POLLIN)
-            ready = poll.poll(1000 * (SUCCESSION_S if self._stand_in or self._coming else LOOK_S))
+            ready = poll.poll(1000 * self._pause())
             for number, _ in ready:
                 watched[number]()
             self._leaving = [one for one in self._leaving if one.poll() is None]
@@ -112,6 +114,11 @@ class Guard:
                 self._look()
             if not self._stand_in:
                 self._let_go()
+
+    def _pause(self) -> float:
+        if self._stand_in or self._coming:
+            return SUCCESSION_S
+        return LOOK_S if self._silent_since is None else AGAIN_S
 
     def _register(self) -> None:
         """Hear of a HAProxy that is about to start, and give it the listening socket. It leaves nothing if it fails."""
@@ -147,7 +154,7 @@ class Guard:
             return False
         if self._current:
             os.close(self._current.pidfd)
-        self._current, self._coming, self._silent = self._coming, None, 0
+        self._current, self._coming, self._silent_since = self._coming, None, None
         if self._current.routed:
             self._end_stand_in(f"HAProxy {self._current.pid} serves", signal.SIGUSR1)
         return True
@@ -192,14 +199,15 @@ class Guard:
         newest = self._coming or self._current
         if newest is None or time.monotonic() - newest.since < STARTED_S:
             return
+        began = time.monotonic()
         try:
             _asked(newest.admin, "show info")
-            self._silent = 0
+            self._silent_since = None
         except (TimeoutError, BlockingIOError):  # the second one: those who asked before fill its queue
-            self._silent += 1
+            self._silent_since = self._silent_since or began
         except OSError:
-            self._silent = 0  # no socket at present: it is reloaded, or about to end
-        if self._silent >= SILENT_LOOKS:
+            self._silent_since = None  # no socket at present: it is reloaded, or about to end
+        if self._silent_since is not None and time.monotonic() - self._silent_since >= SILENT_S:
             _say(f"HAProxy {newest.pid} stands still: it is ended")
             _kill(newest)
 
@@ -293,7 +301,7 @@ def _reading(file: Path) -> list[int]:
 def _asked(path: str, command: str) -> str:
     """What HAProxy says to this at its admin socket. Raises OSError, TimeoutError among them."""
     with socket.socket(socket.AF_UNIX) as line:
-        line.settimeout(LOOK_S)
+        line.settimeout(ANSWER_S)
         line.connect(path)
         line.sendall(f"{command}\n".encode())
         said = b""

@@ -126,7 +126,7 @@ def test_a_dead_cluster_has_no_stand_in(node: Node) -> None:
     raylet.wait()
     os.kill(killed, signal.SIGKILL)
     node.started[0].wait()
-    time.sleep(2 * haproxy_guard.LOOK_S)
+    time.sleep(2 * (haproxy_guard.LOOK_S + haproxy_guard.ANSWER_S))
     assert not node.standing_in() and "stands in" not in node.said()
 
 
