@@ -1,48 +1,99 @@
-"""loadtest/soak.py: a leak is told from noise."""
+"""loadtest/soak.py: what grows with questions is told from what grows with time, and both from noise."""
 
 import os
 import random
 import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from subprocess import PIPE, Popen
+from threading import Thread
 
 import pytest
 
-from loadtest import overload_bench
+from loadtest import overload_bench, soak
 from loadtest.frames import Outcome
 from loadtest.processes import resident_below, resident_bytes
-from loadtest.soak import BLOCK, LEAST_S, SAMPLE_S, WARM, Sample, growing, main, slope
+from loadtest.soak import ORDER, Spell, growing, growth, main, measure, results, warm
+
+A_FRAME, A_SECOND = 1000.0, 2000.0  # bytes
 
 
-def samples(leak: float, count: int = 120, noise: float = 2e6) -> list[Sample]:
-    """Memory that grows by `leak` bytes a frame and wanders a little."""
-    rng, wander, made = random.Random(1), 0.0, []
-    for number in range(count):
-        wander = 0.7 * wander + rng.gauss(0, noise)
-        made.append(Sample(500.0 * number, 3e9 + leak * 500 * number + wander))
+def spells(a_frame: float, a_second: float, rounds: int = 10, noise: float = 1e5) -> list[Spell]:
+    """Memory that grows by so many bytes a frame and a second, and wanders a little."""
+    rng, before, made = random.Random(1), 0.0, []
+    for asked in ORDER * rounds:
+        frames, wander = 20_000.0 * asked, rng.gauss(0, noise)
+        made.append(Spell(frames, 90.0, {"1 it": a_frame * frames + a_second * 90 + wander - before}))
+        before = wander
     return made
 
 
-def test_memory_that_only_wanders_has_zero_in_its_interval() -> None:
-    found = slope(samples(0.0))
-    assert found.low < 0 < found.high
+@pytest.mark.parametrize("a_second", [0.0, A_SECOND])
+def test_memory_that_wanders_or_goes_by_time_does_not_go_by_questions(a_second: float) -> None:
+    found = growth(spells(0.0, a_second))
+    assert found.questions.low < 0 < found.questions.high
+    assert found.time.low <= found.time.middle <= found.time.high
+    assert (found.time.low > 0) == (a_second > 0)
 
 
-def test_a_leak_is_found_with_its_size() -> None:
-    found = slope(samples(1000.0))
-    assert 0 < found.low < found.middle < found.high and found.middle == pytest.approx(1000, rel=0.2)
+@pytest.mark.parametrize("a_second", [0.0, A_SECOND])
+def test_a_leak_is_found_with_its_size(a_second: float) -> None:
+    found = growth(spells(A_FRAME, a_second))
+    assert 0 < found.questions.low < found.questions.middle < found.questions.high
+    assert found.questions.middle == pytest.approx(A_FRAME, rel=0.1)
+    assert found.time.middle == pytest.approx(a_second, abs=500)
 
 
-def test_too_few_samples_are_an_error() -> None:
-    with pytest.raises(ValueError, match="at least 12"):
-        slope(samples(0.0, count=11))
+@pytest.mark.parametrize("count", [4, 10])
+def test_too_few_spells_are_an_error(count: int) -> None:
+    with pytest.raises(ValueError, match=f"{count} spells: expected 8"):
+        growth(spells(0.0, 0.0)[:count])
+
+
+def test_the_first_quarter_does_not_count_and_enough_is_left_of_the_shortest_run() -> None:
+    assert len(warm(spells(0.0, 0.0, rounds=12))) == 9 * len(ORDER)
+    growth(warm(spells(0.0, 0.0, rounds=soak.LEAST_ROUNDS)))
 
 
 def test_the_process_that_grows_is_named() -> None:
     made = [
-        Sample(s.frames, 0, {"1 leaks": int(s.resident), "2 stays": 5, f"3 came {s.frames}": 9}) for s in samples(1e3)
+        Spell(s.frames, s.seconds, {"1 leaks": s.grown["1 it"], "2 stays": 0.0, f"3 came {number}": 9.0})
+        for number, s in enumerate(spells(A_FRAME, 0.0))
     ]
     found = growing(made)
-    assert list(found) == ["1 leaks", "2 stays"] and found["1 leaks"].low > 0 == found["2 stays"].middle
+    assert list(found) == ["1 leaks", "2 stays"]
+    assert found["1 leaks"].questions.low > 0 == found["2 stays"].questions.middle
+    [row] = [row for row in results(made, 0) if row.name == "1 leaks, by questions"]
+    assert row.values[0] == pytest.approx(A_FRAME * 1e6 / 2**20, rel=0.1)
+
+
+class Refuses(BaseHTTPRequestHandler):
+    """The first of each connection."""
+
+    protocol_version = "HTTP/1.1"
+    status = 503
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(self.status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        self.status = 200
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+def test_questions_are_asked_in_their_spells_and_a_refused_one_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(soak, "SPELL_S", 1.0)
+    monkeypatch.setattr(soak, "CALM_S", 0.2)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refuses) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        made, failed = measure(("127.0.0.1", server.server_port), "", 1, 1)
+        server.shutdown()
+        thread.join()
+    assert [spell.frames > 0 for spell in made] == list(ORDER)
+    assert failed == 2 * soak.CONNECTIONS
 
 
 def test_memory_is_told_by_process_and_without_the_one_that_asks() -> None:
@@ -67,14 +118,9 @@ def test_the_callers_own_memory_is_no_growth_of_the_cluster() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--seconds", "80"], ["--out", "/no/such/folder/soak.json"]], ids=["too short", "nowhere to write"]
+    "arguments", [["--seconds", "800"], ["--out", "/no/such/folder/soak.json"]], ids=["too short", "nowhere to write"]
 )
 def test_a_run_in_vain_is_refused_before_it_begins(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(arguments)
     assert arguments[0] in capsys.readouterr().err
-
-
-def test_the_shortest_run_has_samples_enough() -> None:
-    count = int(LEAST_S / SAMPLE_S)
-    assert count - int(count * WARM) >= 2 * BLOCK
