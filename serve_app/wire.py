@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 import msgspec
 from starlette.responses import Response
 
+from verdicts.names import shown
 from verdicts.observations import Text
 
 T = TypeVar("T")
@@ -80,7 +81,7 @@ def budget_of(header: str | None, default: int, limit: int) -> float:
     if header is None:
         return default / 1000
     if not (header.isascii() and header.isdigit() and len(header) <= MAX_BUDGET_DIGITS and int(header) > 0):
-        raise WireError("malformed", f"Verdict-Budget-Ms {header[:40]!r}: expected milliseconds, 1 or more")
+        raise WireError("malformed", f"Verdict-Budget-Ms {shown(header)}: expected milliseconds, 1 or more")
     return min(int(header), limit) / 1000
 
 

@@ -204,6 +204,13 @@ async def test_a_refusal_that_read_no_body_ends_its_connection(setup: Setup) -> 
         assert "connection" not in reply.headers and REFUSED not in reply.headers
 
 
+async def test_a_refusal_that_names_strange_octets_fits_into_a_header(setup: Setup) -> None:
+    bearer = f"Bearer {setup.tokens['resolver'].text}".encode()
+    headers = {b"Authorization": bearer, b"Verdict-Budget-Ms": b"\xb2"}
+    refused = await setup.client.post("/v1/verdicts", content=b"{}", headers=headers)
+    assert refused.status_code == 400 and refused.headers[REFUSED] == refused.text
+
+
 async def test_a_length_of_a_thousand_digits_is_too_large(setup: Setup) -> None:
     reply = await setup.ask("/v1/verdicts", b"{}", **{"Content-Length": "9" * 5000})
     assert reply.status_code == 413
