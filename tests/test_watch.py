@@ -6,7 +6,7 @@ import pytest
 from tests.stores import observation, records, settled
 from verdicts import watch as watching
 from verdicts.incidents import KIND, Incident
-from verdicts.sinks import Sink, SinkError
+from verdicts.sinks import Sink, SinkError, sink_of
 from verdicts.store import Document, Store
 from verdicts.watch import Watch
 
@@ -160,6 +160,17 @@ def test_a_sink_that_fails_is_tried_once_a_visit_however_many_incidents_wait(sto
     assert (deaf.tries, len(ear.heard)) == (1, 4)
     watch(store)
     assert deaf.tries == 2  # of another incident: the first waits for its time
+
+
+@pytest.mark.parametrize("typed", ["https://hooks..example/x", "syslog://a..b", "smtp://a..b/?from=v@a.org&to=w@a.org"])
+def test_a_sink_whose_host_is_no_name_keeps_no_other_from_its_alerts(store: Store, clock: Clock, typed: str) -> None:
+    ear = Ear()
+    watch = Watch([sink_of(typed)._replace(name="typo"), ear.sink], clock=clock)
+    infected(store, clock)
+    watch(store)
+    [incident] = incidents(store)
+    assert ear.heard == [incident.key]
+    assert incident.notified["typo"]["state"] == "pending" and "idna" in incident.notified["typo"]["error"]
 
 
 def test_one_client_and_one_domain_are_one_incident_within_the_window(store: Store, clock: Clock) -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from verdicts.incidents import KIND, Incident, Rules, continued, incidents_of, same
-from verdicts.sinks import Sink, SinkError
+from verdicts.sinks import Sink
 from verdicts.store import Conflict, Document, Filter, Store
 
 AUTHOR = "verdict"
@@ -131,13 +131,13 @@ class Watch:
         state["tries"] = tries
         try:
             sink.send(key, incident)
-        except SinkError as error:
+        except Exception as error:  # also what no sink foresees, as of a host that is no name: the others go on
             visit.failed.add(name)
             delay = min(FIRST_RETRY * 2 ** (tries - 1), LAST_RETRY)
             state |= {
                 "state": "failed" if tries >= TRIES else "pending",
                 "next": now + delay,
-                "error": str(error)[:300],
+                "error": (str(error) or type(error).__name__)[:300],
             }
             log.warning("alert of incident %s to %s: %s", key, name, error)
         else:
