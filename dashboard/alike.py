@@ -51,6 +51,8 @@ def laid_out(groups: Iterable[Row], opened: set[str]) -> list[Row]:
         if shut:
             members = group["members"]
             row |= {"names": [m["key"] for m in members], "count": sum(m["count"] for m in members)}
+            # Of the clients no more is known: the same ones may have asked for several.
+            row |= {of: max(m[of] for m in members) for of in ("clients", "last")}
         rows.append(row)
         if not shut:
             rows += [{**other, "style": "member", "alike": 0, "names": [other["key"]]} for other in others]

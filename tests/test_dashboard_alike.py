@@ -26,7 +26,11 @@ def test_which_names_are_alike(one: str, other: str, generated: float, alike: bo
 
 
 def rows(**matters: float) -> list[dict[str, object]]:
-    return [{"key": f"{label}.x.com", "generated": 0.1, "count": 3, "matters": of} for label, of in matters.items()]
+    plain = {"generated": 0.1, "count": 3}
+    return [
+        {"key": f"{label}.x.com", "matters": of, "clients": 6 - of, "last": 9 - of, **plain}
+        for label, of in matters.items()
+    ]
 
 
 def test_names_alike_matter_together_and_are_one_of_the_days_names() -> None:
@@ -40,6 +44,7 @@ def test_a_shut_group_stands_for_all_its_names_and_an_open_one_for_each() -> Non
     groups = grouped(rows(mail1=4, mail2=2, a=3), 9)
     shut, single = laid_out(groups, set())
     assert (shut["names"], shut["alike"], shut["count"]) == (["mail1.x.com", "mail2.x.com"], 1, 6)
+    assert (shut["clients"], shut["last"]) == (4, 7)  # of the name that matters less
     assert (single["names"], single["alike"], single["count"]) == (["a.x.com"], 0, 3)
     opened = laid_out(groups, {"mail1.x.com"})
     keys = ("mail1.x.com", "mail2.x.com", "a.x.com")

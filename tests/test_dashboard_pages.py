@@ -346,8 +346,11 @@ async def test_undo_takes_back_the_own_decision_alone_and_all_of_it(stage: Stage
     page = await stage.open(Vetting, alone="1")
     chosen = [row["key"] for row in page.table.rows[:3]]
     await page.decide("B", chosen)
-    calls = len(stage.transport.calls)
+    calls, told = len(stage.transport.calls), stage.store.epoch().number
+    follow, followed = page.force.follow, []
+    page.force.follow = lambda epoch: (followed.append(epoch), follow(epoch))[1]
     await page.undo()
+    assert followed == [stage.store.epoch().number] != [told]  # the strip is of the undoing, no more of the decision
     assert len([call for call in stage.transport.calls[calls:] if call[0] == "POST" and "undo" in call[1]]) == 1
     assert [kind for kind in ("list", "label", "vetting") if list(stage.store.scan(kind))] == []
     await page.decide("B", chosen[:1])

@@ -80,8 +80,9 @@ function toggle(model, index) {
 
 // Single keys, while no text is being typed: j and k move, x chooses, the rest is the page's.
 function keys(model, event) {
-  if (typing(event) || event.ctrlKey || event.metaKey || event.altKey || !model.rows.length) return
-  const at = Math.min(Math.max(model.selected, 0), model.rows.length - 1)
+  if (typing(event) || event.ctrlKey || event.metaKey || event.altKey) return
+  const at = Math.max(0, Math.min(model.selected, model.rows.length - 1))
+  if (!model.rows.length && !model.keys.includes(event.key)) return // what was decided last can be undone without any
   if (event.key === "j" || event.key === "ArrowDown") model.selected = Math.min(at + (model.selected < 0 ? 0 : 1), model.rows.length - 1)
   else if (event.key === "k" || event.key === "ArrowUp") model.selected = Math.max(at - 1, 0)
   else if (event.key === "x") toggle(model, at)

@@ -48,6 +48,7 @@ class Decided(NamedTuple):
     names: list[str]
     epoch: int
     time: int  # Unix milliseconds
+    listed: bool  # it reached the resolvers
 
 
 class Vetting(Page):
@@ -215,7 +216,7 @@ class Vetting(Page):
         finally:
             self._deciding -= set(chosen)
         self.context.tell(f"{what}: {_said(chosen)}", "success")
-        await self._remember(chosen)
+        await self._remember(chosen, kind is not None)
         gone = set(chosen)
         left = [[row for row in group["members"] if row["key"] not in gone] for group in self.groups]
         self.groups = [{"members": members} for members in left if members]
@@ -241,13 +242,13 @@ class Vetting(Page):
         self.context.tell(f"{text}. The queue is read again.", "warning")
         await self.reload()
 
-    async def _remember(self, chosen: list[str]) -> None:
+    async def _remember(self, chosen: list[str], listed: bool) -> None:
         try:
             past = await self.context.data.history("vetting", chosen[0], 1)
         except Failure:
             return  # undone from Audit, once the store is there again
         if past and person_of(past[0].author) == self.context.user:
-            self._past.append(Decided(chosen, past[0].epoch, past[0].time))
+            self._past.append(Decided(chosen, past[0].epoch, past[0].time, listed))
 
     async def undo(self) -> None:
         """Take the last decision of this visit back: its list entries, its labels, and the marks of the queue."""
@@ -257,7 +258,7 @@ class Vetting(Page):
         last = self._past.pop()
         self._back = last.names[0]  # whichever reading shows it first
         try:
-            await self.context.control.undo_commit(last.epoch, last.time)
+            reply = await self.context.control.undo_commit(last.epoch, last.time)
         except Refused as error:
             self._back = ""
             if error.code != "conflict":
@@ -266,6 +267,8 @@ class Vetting(Page):
             return
         self.context.tell(f"Undone: {_said(last.names)}", "success")
         await self.reload()
+        if last.listed:
+            await self.force.follow(int(reply.get("epoch", 0)))
 
     def _message(self, message: dict[str, Any]) -> None:
         if message.get("action") == "alike":

@@ -118,6 +118,11 @@ def test_names_are_vetted_alone_and_together_and_undone_by_single_keys(analyst: 
     rows.filter(has_text=names[0]).wait_for(state="detached")
     page.keyboard.press("z")
     rows.filter(has_text=names[0]).wait_for()
+    page.get_by_label("all", exact=True).check()
+    page.keyboard.press("m")
+    page.get_by_text("Nothing left to vet").or_(page.get_by_text("number is reached")).wait_for()
+    page.keyboard.press("z")  # without a row
+    rows.filter(has_text=names[0]).wait_for()
     page.get_by_label("Why (for the next decisions)").fill("seen in the morning round")
     page.get_by_label("Why (for the next decisions)").blur()
     for key in ("x", "j", "x", "m"):
