@@ -193,6 +193,9 @@ func (c *cluster) failed(e *endpoint, err error) {
 		return
 	}
 	log.Warningf("Endpoint %s is not asked any more: %v", e.url, err)
+	if why == reasonTimeout {
+		e.client.CloseIdleConnections() // dead too, perhaps: each would cost a probe, while the endpoint can be reached anew
+	}
 	breakerOpened.WithLabelValues(e.url, why.String()).Inc()
 	// Counted, not set: a reload may leave two engines with one endpoint, and an engine may end with its breaker open.
 	open := breakerOpen.WithLabelValues(e.url)

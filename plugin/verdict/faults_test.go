@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -207,5 +208,65 @@ func TestAClusterThatGoesBackwards(t *testing.T) {
 	at("g2", 1)
 	if e.lookup("c.example.org") == nil || e.directives.Load().paused {
 		t.Error("a store that was left was followed again")
+	}
+}
+
+// TestDeadConnectionsAreNotProbed: where what is connected is dead and what connects anew is not, as after a failover, the first probe
+// connects anew.
+func TestDeadConnectionsAreNotProbed(t *testing.T) {
+	const connections = 6
+	s := newStub(t)
+	var mu sync.Mutex
+	known, opened, asked := map[string]bool{}, 0, 0 // connections by their client's port; questions at first, and on what is dead
+	all, frozen, hanging := make(chan struct{}), false, hang(t)
+	dead := func(r *http.Request) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		if !frozen {
+			known[r.RemoteAddr] = true
+		}
+		return frozen && known[r.RemoteAddr]
+	}
+	s.set(func() {
+		s.reports = func(w http.ResponseWriter, r *http.Request) { dead(r); s.acknowledge(w, r) }
+		s.fault = func(w http.ResponseWriter, r *http.Request, answer func()) {
+			lost := dead(r)
+			mu.Lock()
+			if opened++; opened == connections {
+				close(all)
+			}
+			if lost {
+				asked++
+			}
+			mu.Unlock()
+			if lost {
+				hanging(w, r, answer)
+				return
+			}
+			<-all
+			answer()
+		}
+	})
+	config := testConfig(t, s.URL)
+	config.timeout = 500 * time.Millisecond
+	e := newTestEngine(t, config)
+	var asking sync.WaitGroup
+	ask := func(times int) {
+		for i := range times {
+			asking.Go(func() { e.cluster.ask([]string{fmt.Sprintf("n%d.example.org", i)}) })
+		}
+	}
+	ask(connections)
+	asking.Wait()
+	mu.Lock()
+	frozen = true
+	mu.Unlock()
+	ask(openAfter)
+	eventually(t, "the breaker open", func() bool { return e.cluster.blocked() == reasonBreaker })
+	eventually(t, "a good probe", func() bool { return e.cluster.blocked() == reasonNone })
+	mu.Lock()
+	defer mu.Unlock()
+	if asked != openAfter {
+		t.Errorf("%d questions on dead connections, expected %d: those that opened the breaker", asked, openAfter)
 	}
 }
