@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import param
 
-from dashboard.typed import client_of, pattern_of
+from dashboard.typed import BadFilter, client_of, pattern_of
 from verdicts.store import Filter
 
 MINUTE, QUARTER, DAY = 60_000, 900_000, 86_400_000  # milliseconds
@@ -64,6 +64,8 @@ class Filters(param.Parameterized):  # type: ignore[misc]
 
     def where(self, now: int | None = None, **changes: Any) -> Filter:
         """The question to the store, with `changes` over it. Raises `dashboard.typed.BadFilter`."""
+        if self.range == CUSTOM and self.end < self.start:
+            raise BadFilter("the range ends before it begins")
         start, end = self.span(now)
         fields: dict[str, Any] = {
             "start": start,

@@ -113,6 +113,14 @@ async def test_a_filter_is_understood_as_people_paste_it_and_told_where_it_can_m
     assert "store" not in page.table.status["title"]
 
 
+@pytest.mark.parametrize("path", ["/", "/queries", "/clients", "/names", "/health", "/enforcement", "/lookup"])
+async def test_a_range_that_ends_before_it_begins_is_told(stage: Stage, path: str) -> None:
+    page = await stage.open(PAGES[path], q="www.nobodys-zone.org", range="custom", start="2000", end="1000")
+    assert {(part.status["kind"], part.status.get("text")) for part in page.parts()} == {
+        ("failed", "the range ends before it begins")
+    }
+
+
 @pytest.mark.parametrize(
     ("pasted", "client"),
     [("[2001:DB8::1]", "2001%3Adb8%3A%3A1"), ("192.0.2.31:53", "192.0.2.31"), ("192.0.2.0/24", "192.0.2.0%2F24")],
@@ -490,6 +498,10 @@ async def test_a_search_of_the_lists_finds_a_whole_name_first_and_tells_what_it_
     stage.store.commit([Document("list", f"blocklist/{suffix}", {}) for suffix in suffixes], "ada")
     page = await stage.open(Lists, contains="N239[.]example.org")
     assert [row["suffix"] for row in page.table.rows] == ["n239.example.org"] and page.table.note == ""
+    stage.store.commit([Document("list", "benign/xn--bcher-kva.example.org", {})], "ada")
+    for pasted in ("B\u00fccher.example.org", "https://b\u00fccher.example.org/shelf?x=1"):
+        page = await stage.open(Lists, contains=pasted)
+        assert [row["suffix"] for row in page.table.rows] == ["xn--bcher-kva.example.org"]
     page = await stage.open(Lists, contains="example")
     assert len(page.table.rows) == 200 and "first 200" in page.table.note
     monkeypatch.setattr("dashboard.pages.lists.SEARCHED", 100)

@@ -83,6 +83,7 @@ class Health(Page):
 
     async def read(self) -> None:
         start, end = self.filters.span()
+        unknown = self.filters.where(label=("unknown",))
         status = await self._status()
         facts = [
             {"label": "Model", "value": _model(status.get("model"))},
@@ -93,7 +94,7 @@ class Health(Page):
             epoch, batches, reasons = await asyncio.gather(
                 self.context.data.epoch(),
                 self.context.data.batches(max(start, end - 3_600_000), end, 2),
-                self.context.data.totals(self.filters.where(label=("unknown",)), "reason"),
+                self.context.data.totals(unknown, "reason"),
             )
         finally:
             self.store.facts = facts

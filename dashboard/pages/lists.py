@@ -207,14 +207,18 @@ def find(store: Store, kind: str, contains: str) -> tuple[list[Document], str]:
     """The first entries of a list, or of all, that contain a text, one that is just this first; and what was left
     out, for a person. Blocks."""
     wanted = contains.strip().lower().replace("[.]", ".").rstrip(".")
-    exact = [store.get("list", f"{each}/{wanted}") for each in ([kind] if kind else LIST_NAMES)] if wanted else []
+    try:
+        whole = name_of(contains) if wanted else ""
+    except names.BadName:
+        whole = ""
+    exact = [store.get("list", f"{each}/{whole}") for each in ([kind] if kind else LIST_NAMES)] if whole else []
     rows, looked_at = [document for document in exact if document is not None], 0
     for document in store.scan("list", f"{kind}/" if kind else ""):
         suffix = document.key.partition("/")[2]
         looked_at += 1
         if looked_at > SEARCHED:
             return rows, f"of the first {SEARCHED:,} entries; a whole name finds any"
-        if wanted in suffix and suffix != wanted:
+        if wanted in suffix and suffix != whole:
             if len(rows) == ROWS:
                 return rows, f"first {ROWS}; narrow the search for others"
             rows.append(document)

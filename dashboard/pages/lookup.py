@@ -106,9 +106,10 @@ class Lookup(Page):
 
     async def read(self) -> None:
         registered = names.split(self.name).registered if "*" not in self.name else ""
+        where, siblings = self.where(), self.filters.where(registered=registered)
         epoch, latest, entries = await asyncio.gather(
             self.context.data.epoch(),
-            self.history.read(self.context.data, self.where(), self.filters.where(registered=registered), self.name),
+            self.history.read(self.context.data, where, siblings, self.name),
             entries_over(self.context.data, self.name) if registered else _none(),
         )
         self.entries.rows = [entry_row(entry) for entry in entries]
