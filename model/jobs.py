@@ -4,12 +4,11 @@
 """
 
 import contextlib
-import fcntl
 import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +17,7 @@ import msgspec
 from model.artifact import Artifact
 from model.families import FOLDS
 from model.retrain import MAX_MINUTES, SMALLEST_BATCH, Label
+from verdicts.locks import held
 from verdicts.names import BadName, normalise
 
 Progress = Callable[[dict[str, Any]], None]
@@ -143,7 +143,9 @@ def work(
     elif settings.network == "seed":
         _seed(settings, path, told)
     else:
-        with _alone(run):
+        run.mkdir(parents=True, exist_ok=True)
+        busy = BadSettings(f"{run}: another training runs there, expected to wait for it, or another folder")
+        with held(run / "lock", busy):  # two would write each other's checkpoints
             _segments(settings, path, run, told, cancelled)
     if cancelled():
         raise Cancelled("cancelled before the artifact was added")
@@ -219,20 +221,6 @@ def _segments(settings: JobSettings, path: Path, run: Path, progress: Progress, 
         settings.data, path, run / "checkpoint", plan, settings.rows, progress, cancelled, settings.held_out, start,
         teachers,
     )  # fmt: skip
-
-
-@contextlib.contextmanager
-def _alone(run: Path) -> Iterator[None]:
-    """Held while a run trains: two would write each other's checkpoints. Raises `BadSettings` where one does."""
-    run.mkdir(parents=True, exist_ok=True)
-    with (run / "lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BadSettings(
-                f"{run}: another training runs there, expected to wait for it, or another folder"
-            ) from None
-        yield
 
 
 def _never_saw(found: Artifact, what: str, held_out: int) -> None:

@@ -1,6 +1,5 @@
 """`verdict serve`: the cluster in the foreground, from a configuration file."""
 
-import fcntl
 import os
 import signal
 import ssl
@@ -30,6 +29,7 @@ from serve_app.existing import ADDRESS, joined
 from serve_app.local import ports
 from serve_app.patience import TooBusy, afresh
 from serve_app.settings import BadSettings
+from verdicts.locks import held
 
 
 class Refused(RuntimeError):
@@ -115,7 +115,9 @@ def alone(found: Mapping[str, Any], folder: Path, metrics_port: int) -> Iterator
         tls=bool(options.get("ssl_certfile")),
         metrics_port=metrics_port,
     )
-    with taken(folder):
+    # A second one would end the first one's HAProxy.
+    busy = Refused(f"another `verdict serve` runs from {folder}: stop it, or name another with --run")
+    with held(private(folder) / "lock", busy):
         set_variables(ingress)
         check_values(found)
         check_tls(options)
@@ -127,17 +129,6 @@ def alone(found: Mapping[str, Any], folder: Path, metrics_port: int) -> Iterator
         finally:
             _listen(signal.SIG_IGN)
             stop(ingress, DRAIN_S)
-
-
-@contextmanager
-def taken(folder: Path) -> Iterator[None]:
-    """The folder, for one cluster at a time: a second would end the first one's HAProxy. Raises `Refused`."""
-    with (private(folder) / "lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Refused(f"another `verdict serve` runs from {folder}: stop it, or name another with --run") from None
-        yield
 
 
 def wanted(options: Mapping[str, Any], metrics_port: int) -> list[ports.Wanted]:

@@ -26,10 +26,11 @@ from serve_app.cluster import (
 )
 from serve_app.commands import serve
 from serve_app.environment import MAX_DIRECTORY, MAX_REQUESTS
-from serve_app.foreground import Refused, _Stop, check_tls, checked, taken, unbroken, wanted
+from serve_app.foreground import Refused, _Stop, alone, check_tls, checked, unbroken, wanted
 from serve_app.local import ports
 from serve_app.settings import BadSettings
 from tests.readme import ROOT, blocks
+from verdicts.locks import held
 
 
 def written(folder: Path, **http_options: Any) -> Path:
@@ -119,11 +120,9 @@ def test_a_port_or_host_that_cannot_be_is_named(host: str, port: int, said: str)
 
 
 def test_a_folder_is_for_one_cluster_at_a_time(short: Path) -> None:
-    with taken(short), pytest.raises(Refused, match=f"runs from {short}.*--run"):
-        with taken(short):
+    with held(short / "lock", AssertionError()), pytest.raises(Refused, match=f"runs from {short}.*--run"):
+        with alone({"http_options": {}, "applications": []}, short, 0):
             pass
-    with taken(short):
-        pass
 
 
 @pytest.fixture

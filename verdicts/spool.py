@@ -12,7 +12,6 @@ Invariants
 Layout: ROOT/SPOOL/lock, and ROOT/SPOOL/NUMBER.seg with entries of 4 octets length, 4 octets CRC-32, payload.
 """
 
-import fcntl
 import glob
 import logging
 import os
@@ -23,9 +22,11 @@ import time
 import uuid
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
+
+from verdicts.locks import held
 
 SEGMENT_BYTES = 8 << 20
 MAX_ENTRY_BYTES = 64 << 20
@@ -59,7 +60,8 @@ class Spool:
         self._segment_bytes = min(segment_bytes, max(limit // 8, 1))
         directory.mkdir(parents=True, exist_ok=True)
         sync_directory(directory.parent)
-        self._lock_file = _locked(directory / "lock")
+        self._lock = ExitStack()
+        self._lock.enter_context(held(directory / "lock", BlockingIOError(f"spool {directory}: another holds it")))
         self._state = threading.Condition()
         self._others, self._measured_at = 0, -MEASURED_S  # octets of the spools beside it, and when they were counted
         self._syncing = False
@@ -165,7 +167,7 @@ class Spool:
             self._end_segment()
             if remove and self.empty:
                 shutil.rmtree(self.directory, ignore_errors=True)
-            os.close(self._lock_file)
+            self._lock.close()
 
     def _make_sure_of_room(self, octets: int) -> None:
         """Raise `SpoolFull` for so many more."""
@@ -282,18 +284,6 @@ def _octets_beside(directory: Path) -> int:
             with suppress(FileNotFoundError):
                 octets += path.stat().st_size
     return octets
-
-
-def _locked(path: Path) -> int:
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.stat(path).st_ino != os.fstat(lock).st_ino:  # removed and made anew between open and lock
-            raise BlockingIOError(f"spool {path.parent}: taken meanwhile")
-    except BaseException:
-        os.close(lock)
-        raise
-    return lock
 
 
 def _entries(path: Path, offset: int, end: int | None) -> Iterator[tuple[bytes, int]]:

@@ -1,6 +1,6 @@
 """Opens a home, each part for one `verdict up` at a time, and clears what a killed one left behind."""
 
-import fcntl
+import math
 import os
 import shutil
 import tempfile
@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from serve_app.local.options import PARTS, Home, Part
 from serve_app.local.processes import end_marked
+from verdicts.locks import held
 
 MAX_FOLDER = 10  # octets, so that the sockets below the run folder have paths of less than 108
 
@@ -34,15 +35,9 @@ def opened(path: Path, parts: Sequence[Part] = PARTS) -> Iterator[Opened]:
     home = Home(path.resolve())
     for folder in (home.logs, home.spool, home.models, home.resolver_token.parent):
         folder.mkdir(exist_ok=True, mode=0o700)
-    with ExitStack() as held:
+    with ExitStack() as locks:
         for part in parts:
-            lock = held.enter_context(home.lock(part).open("a"))
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise HomeBusy(
-                    f"another `verdict up` runs the {part} of {home.path}: stop it, or name another folder with --home"
-                ) from None
+            locks.enter_context(held(home.lock(part), _busy(home, part)))
         cleared = sum(end_marked(home.mark_of(part)) for part in parts)
         _remove_runs(home, parts)
         run = Path(tempfile.mkdtemp(prefix="verdict-", dir=_short_folder()))
@@ -57,9 +52,12 @@ def opened(path: Path, parts: Sequence[Part] = PARTS) -> Iterator[Opened]:
 @contextmanager
 def alone(home: Home) -> Iterator[None]:
     """Held while the home is prepared: parts that start at one time do it one after another."""
-    with home.lock("prepare").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with held(home.lock("prepare"), _busy(home, "preparation"), math.inf):
         yield
+
+
+def _busy(home: Home, part: str) -> HomeBusy:
+    return HomeBusy(f"another `verdict up` runs the {part} of {home.path}: stop it, or name another folder with --home")
 
 
 def _short_folder() -> Path:

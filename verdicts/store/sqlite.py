@@ -5,15 +5,14 @@ processes never interleave epochs or roll-ups. A write returns once it is synced
 thread and never wait for the writer.
 """
 
-import fcntl
 import os
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from verdicts.locks import held
 from verdicts.store import Misconfigured, Unavailable
 from verdicts.store.sqlite_ahead import ReadAhead
 from verdicts.store.sqlite_filter import in_network
@@ -36,7 +35,7 @@ class SqliteStore(LogWrites, LogReads, State):
         self._opened: list[sqlite3.Connection] = []
         self._write_lock = threading.RLock()
         self._writer_connection: sqlite3.Connection | None = None
-        self._lock_file: int | None = None
+        self._lock: ExitStack | None = None
         self._ahead = ReadAhead(lambda: self._connect(create=False))
 
     def initialise(self) -> None:
@@ -77,9 +76,9 @@ class SqliteStore(LogWrites, LogReads, State):
             self._opened.clear()
             self._readers = threading.local()
             self._writer_connection = None
-            if self._lock_file is not None:
-                os.close(self._lock_file)
-                self._lock_file = None
+            if self._lock is not None:
+                self._lock.close()
+                self._lock = None
 
     def _reader(self) -> sqlite3.Connection:
         """This thread's reading connection."""
@@ -115,8 +114,11 @@ class SqliteStore(LogWrites, LogReads, State):
             if not create and not self.path.exists():
                 raise Unavailable(f"store {self.path}: no such file; `verdict store init` creates it")
             try:
-                if self._lock_file is None:  # an opening that failed (a full disk) left us the lock
-                    self._take_lock()
+                if self._lock is None:  # an opening that failed (a full disk) left us the lock
+                    busy = Unavailable(f"store {self.path}: another process writes to it")
+                    lock = ExitStack()
+                    lock.enter_context(held(Path(f"{self.path}.lock"), busy, LOCK_WAIT_S))
+                    self._lock = lock
                 # For its owner alone, as the spool: it holds who asked for what. Its WAL gets this mode from SQLite.
                 os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             except OSError as error:
@@ -148,21 +150,6 @@ class SqliteStore(LogWrites, LogReads, State):
             raise Unavailable(f"store {self.path}: {error}") from error
         self._opened.append(connection)
         return connection
-
-    def _take_lock(self) -> None:
-        lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        until = time.monotonic() + LOCK_WAIT_S
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    os.close(lock)
-                    raise Unavailable(f"store {self.path}: another process writes to it") from None
-                time.sleep(0.05)
-            else:
-                self._lock_file = lock
-                return
 
 
 def _quoted(path: Path) -> str:
