@@ -3,7 +3,7 @@
 Times are Unix milliseconds unless a field says otherwise.
 """
 
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from msgspec import Meta
 
@@ -283,6 +283,7 @@ class Token(TypedDict):
     expires: int | None
     note: str
     author: str
+    successor: NotRequired[str]
 
 
 class Tokens(TypedDict):

@@ -174,6 +174,15 @@ def test_a_document_that_is_no_token_grants_nothing_and_disturbs_no_other() -> N
     assert len(tokens) == 1 and tokens.check(bearer(issued), "viewer").name == "eve"
 
 
+def test_a_token_is_rotated_once_and_then_its_successor_is() -> None:
+    """A second successor would end with the grace of the first rotation, without a word to whoever holds it."""
+    old = issue("resolver", "edge-1", NOW)
+    new, [_, ending] = rotate(old.document, NOW, grace=1000)
+    with pytest.raises(BadToken, match=f"successor {new.document.key}"):
+        rotate(ending, NOW, grace=1000)
+    assert rotate(new.document, NOW, grace=1000)[0].document.body["expires"] is None
+
+
 def test_a_removed_token_cannot_be_rotated() -> None:
     with pytest.raises(BadToken, match="k1"):
         rotate(Document("token", "k1", None), NOW)

@@ -87,15 +87,19 @@ def revoke(document: Document) -> Document:
 def rotate(document: Document, now: int, grace: int = 0) -> tuple[Issued, list[Document]]:
     """A successor with the same role, name and expiry, and the documents to commit in one go.
 
-    The old token stays good for `grace` milliseconds, so that a resolver can be given the new one in between.
+    The old token stays good for `grace` milliseconds, so that a resolver can be given the new one in between. Raises
+    `BadToken` for one that is over, or was rotated already: what follows that one ends with the grace.
     """
     body = _body(document)
     expires = body.get("expires")
+    if body.get("successor"):
+        raise BadToken(f"token {document.key}: rotated already, expected its successor {body['successor']}")
     if expires is not None and expires <= now:
         raise BadToken(f"token {document.key}: expired, expected one that is still good")
     issued = issue(body["role"], body["name"], now, expires, body.get("note", ""))
     end = now + grace if expires is None else min(now + grace, expires)
-    old = revoke(document) if grace <= 0 else Document(KIND, document.key, {**body, "expires": end})
+    ending = {**body, "expires": end, "successor": issued.document.key}
+    old = revoke(document) if grace <= 0 else Document(KIND, document.key, ending)
     return issued, [issued.document, old]
 
 
