@@ -15,7 +15,8 @@ import (
 )
 
 const (
-	dialTimeout   = 2 * time.Second
+	dialTimeout   = 5 * time.Second  // net gives the first of a name's addresses 2 s at least: time for the others too
+	besideFrames  = 10               // connections beside those of frames: reports, checks, and what probes dial, one each 0.8 s
 	idleTimeout   = 30 * time.Second // below the cluster's 90 s, so that it is rarely the cluster that hangs up
 	errorBodyMost = 4096             // octets read of an answer that is an error
 )

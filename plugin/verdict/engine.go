@@ -52,7 +52,7 @@ func newEngine(config engineConfig, tlsConfig *tls.Config) (*engine, error) {
 	e.cluster = newCluster(ctx, config.timeout, e.take)
 	e.cluster.token.Store(&token)
 	for _, url := range config.urls() {
-		e.cluster.endpoints = append(e.cluster.endpoints, newEndpoint(url, tlsConfig, config.maxConcurrent+4))
+		e.cluster.endpoints = append(e.cluster.endpoints, newEndpoint(url, tlsConfig, config.maxConcurrent+besideFrames))
 		showBreaker(url, 1)
 	}
 	e.framer = newFramer(config.frame, config.wait, config.maxConcurrent, e.ask, e.lookup)
