@@ -27,6 +27,7 @@ FRAMES = "/v1/verdicts"  # the path that nearly all load comes by
 TAKES = "verdict-takes"  # the header of an answer to a frame: how many requests the replica takes at present
 TAKES_S = 1  # that it holds; without news, else, requests of other kinds that hang would keep frames out for good
 HEADERS_S = 10  # for a caller to have sent its headers
+METHODS = "GET HEAD POST PUT DELETE OPTIONS PATCH TRACE"
 CONTROL = "!METH_GET !{ path_beg /v1/verdict /v1/observations }"  # what changes or replays something
 CONTROL_S = 150  # that it may take: a replay reads the log, and then has two minutes
 GUARD_S = 10.0  # for the guard to answer, and to start
@@ -38,6 +39,7 @@ _BUSY = '{\\"code\\":\\"unavailable\\",\\"message\\":\\"the cluster is full\\"}'
 _LARGE = '{\\"code\\":\\"too-large\\",\\"message\\":\\"the body is larger than this cluster takes\\"}'
 _NO_BODY = '{\\"code\\":\\"malformed\\",\\"message\\":\\"body: expected none but with POST, PUT or DELETE\\"}'
 _NO_REQUEST = '{\\"code\\":\\"malformed\\",\\"message\\":\\"expected an HTTP request\\"}'
+_NO_METHOD = '{\\"code\\":\\"method-not-allowed\\",\\"message\\":\\"no such method\\"}'
 _NO_PATH = '{\\"code\\":\\"not-found\\",\\"message\\":\\"no such path; /openapi.json lists them\\"}'
 # HAProxy's own answers, in the one form of errors: status, code, message. It has no other form for a 400 or 408.
 OWN = {
@@ -75,11 +77,15 @@ def closed(text: str, directory: str, max_body: int, max_requests: int) -> str:
     at_top = "".join(f"\n    {line}" for line in defaults)
     text = _replaced(r"(?m)^defaults\n    mode http$", lambda found: found[0] + at_top, text)
     busy = f'content-type application/json string "{_BUSY}" hdr Retry-After 1'
-    large, no_body, no_request, no_path = (
-        f'content-type application/json string "{said}"' for said in (_LARGE, _NO_BODY, _NO_REQUEST, _NO_PATH)
+    large, no_body, no_request, no_path, no_method = (
+        f'content-type application/json string "{said}"'
+        for said in (_LARGE, _NO_BODY, _NO_REQUEST, _NO_PATH, _NO_METHOD)
     )
-    bodiless = "!{ method POST PUT DELETE }"
+    bodiless, unknown = "!{ method POST PUT DELETE }", f"!{{ method {METHODS} }}"
     rules = [
+        # Not logged: each method that a caller thinks of would be further metrics, kept for good.
+        f"    http-request set-log-level silent if {unknown}",
+        f"    http-request return status 405 {no_method} if {unknown}",
         f"    http-request return status 413 {large} if {{ req.body_size gt {max_body} }}",
         f"    http-request return status 400 {no_body} if {{ req.body_size gt 0 }} {bodiless}",
         f"    http-request return status 400 {no_body} if {{ req.hdr(transfer-encoding) -m found }} {bodiless}",

