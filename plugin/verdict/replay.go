@@ -42,15 +42,15 @@ type Decided struct {
 	Untouched bool    `json:"untouched"` // not judged: another class or opcode, a transfer, an excepted zone
 }
 
-// NewReplay reads the first verdict stanza of a Corefile. It waits for each verdict as long as wait, whatever the stanza says:
-// what is asked is what would be decided, and not how fast this machine is. A url or token that is not empty replaces the
+// NewReplay reads the first verdict stanza of a Corefile. It waits for each verdict as long as wait, and has room for as many queries
+// at one time as a full frame, whatever the stanza says: what is asked is what would be decided, and not how fast this machine is. A url or token that is not empty replaces the
 // stanza's endpoints or token file.
 func NewReplay(file string, corefile io.Reader, wait time.Duration, url, token string) (*Replay, error) {
 	s, err := stanzaOf(file, corefile, url, token)
 	if err != nil {
 		return nil, plugin.Error(pluginName, err)
 	}
-	s.engine.timeout, s.engine.silent = wait, true
+	s.engine.timeout, s.engine.frame, s.engine.silent = wait, maxFrame, true
 	s.stanza.mode = modeEnforce
 	tlsConfig, err := tlsOf(s)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,4 +29,25 @@ func TestAReplayTellsTheRCodeOfAServer(t *testing.T) {
 			t.Errorf("on_error %s: %+v, %v; expected %s for an error", onError, got, err, want)
 		}
 	}
+}
+
+// TestAReplayIsNeverBusy: what a replay asks at one time has room, whatever the stanza bounds a resolver to.
+func TestAReplayIsNeverBusy(t *testing.T) {
+	s := newStub(t)
+	text := ". {\n verdict " + s.URL + " {\n token " + tokenFile(t) + "\n frame 2\n max_concurrent 1\n }\n}"
+	replay, err := NewReplay("Corefile", strings.NewReader(text), 10*time.Second, "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer replay.Close()
+	var deciding sync.WaitGroup
+	for i := range 1024 {
+		deciding.Go(func() {
+			d, err := replay.Decide(Recorded{Query: query1(fmt.Sprintf("n%d.example.org", i), dns.TypeA)})
+			if err != nil || d.Reason != "" {
+				t.Errorf("n%d: no verdict because of %s, %v", i, d.Reason, err)
+			}
+		})
+	}
+	deciding.Wait()
 }
