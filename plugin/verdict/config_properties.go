@@ -3,6 +3,7 @@ package verdict
 import (
 	"cmp"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -18,14 +19,20 @@ func parseEndpoints(c *caddy.Controller, s *settings) error {
 	}
 	for i, arg := range args {
 		u, err := url.Parse(arg)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil ||
-			u.RawQuery != "" || u.Fragment != "" {
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || !hasPort(u) || u.User != nil ||
+			u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
 			return c.Errf("endpoint '%s': expected a URL such as http://127.0.0.1:8000", arg)
 		}
 		args[i] = strings.TrimRight(u.String(), "/")
 	}
 	s.engine.endpoints = strings.Join(args, " ")
 	return nil
+}
+
+// hasPort tells whether a URL names no port, which is the scheme's, or one that there is.
+func hasPort(u *url.URL) bool {
+	port, err := strconv.ParseUint(cmp.Or(u.Port(), "80"), 10, 16)
+	return err == nil && port > 0
 }
 
 func parseToken(c *caddy.Controller, s *settings) (err error) {
