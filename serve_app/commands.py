@@ -31,6 +31,7 @@ def up(**values: object) -> None:
     parts, metrics_port = tuple(values["parts"]) or PARTS, values["metrics_port"] or 0  # type: ignore[arg-type]
     options = Options(**{**values, "parts": parts, "metrics_port": metrics_port})  # type: ignore[arg-type]
     from serve_app.golang import BuildFailed, NoGo
+    from serve_app.local.corefile import BadPath
     from serve_app.local.home import HomeBusy
     from serve_app.local.ports import PortBusy
     from serve_app.local.supervisor import NotStarted, StopRequested
@@ -45,6 +46,7 @@ def up(**values: object) -> None:
     except StopRequested:
         click.echo("Stopped.", err=True)
     except (
+        BadPath,
         BadUpstream,
         BuildFailed,
         HomeBusy,

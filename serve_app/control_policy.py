@@ -19,6 +19,7 @@ MODES = ("monitor", "enforce", "off")
 MAX_OVERRIDES = 1000
 MAX_ADDRESSES = 8
 LONGEST_TTL = 7 * 86_400  # seconds
+MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 MAX_RANK = 1 << 53  # what every store can hold
 
 
@@ -118,7 +119,8 @@ def _check(policy: Policy) -> None:
     for override in policy.overrides:
         if set(override) != {"client", "mode"} or override["mode"] not in MODES:
             raise WireError("malformed", f"policy.overrides: expected client and mode ({', '.join(MODES)}) in each")
-        _parsed(_network, override["client"], "overrides", "an address or a prefix such as 192.0.2.0/24")
+        expected = "an address or a prefix such as 192.0.2.0/24, IPv4 not as ::ffff:0:0/96"
+        _parsed(_network, override["client"], "overrides", expected)
 
 
 def _check_thresholds(thresholds: Thresholds | None) -> None:
@@ -140,8 +142,10 @@ def _parsed(parse: Any, text: str, field: str, expected: str) -> None:
 
 
 def _network(text: str) -> None:
-    """As plugins read it, who do not know Python's masks."""
+    """As plugins read it, who do not know Python's masks and whose clients' IPv4 addresses are IPv4."""
     address, slash, bits = text.partition("/")
     if slash and bits != str(ipaddress.ip_network(text).prefixlen):
         raise ValueError("a mask")
+    if slash and (network := ipaddress.ip_network(text)).version == 6 and network.subnet_of(MAPPED):
+        raise ValueError("IPv4 in IPv6")
     ipaddress.ip_address(address)

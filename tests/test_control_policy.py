@@ -29,6 +29,8 @@ def setup(tmp_path: Path) -> Setup:
         ({"overrides": [{"client": "192.0.2.0/255.255.255.0", "mode": "off"}]}, "overrides"),
         ({"overrides": [{"client": "192.0.2.0/024", "mode": "off"}]}, "overrides"),
         ({"overrides": [{"client": "fe80::1%eth0", "mode": "off"}]}, "overrides"),
+        ({"overrides": [{"client": "::ffff:10.0.0.0/104", "mode": "off"}]}, "IPv4 not as ::ffff"),
+        ({"overrides": [{"client": "::ffff:0:0/96", "mode": "off"}]}, "IPv4 not as ::ffff"),
         ({"prevalence_rank": 1 << 64}, "prevalence_rank"),
     ],
 )

@@ -2,7 +2,9 @@
 
 import socket
 import stat
+import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,12 +13,15 @@ import dns.message
 import dns.rrset
 import pytest
 
+from loadtest.prober import ask
+from serve_app import golang
 from serve_app.local import ports, upstream
 from serve_app.local.announce import GENERATED, KNOWN, Demonstration, announcement
-from serve_app.local.corefile import corefile, quoted
+from serve_app.local.corefile import BadPath, corefile, quoted
 from serve_app.local.home import HomeBusy, opened
 from serve_app.local.options import Home, Options
 from serve_app.local.prepare import BLOCKED, HONEYPOT, prepare
+from tests.requires import need_go
 from verdicts.store import Document, Unavailable, open_store
 from verdicts.tokens import KIND, Tokens
 
@@ -132,8 +137,32 @@ def test_the_corefile_names_what_it_was_told(tmp_path: Path) -> None:
     assert "template" not in text
 
 
-def test_a_path_with_a_blank_is_one_word_of_the_corefile() -> None:
-    assert quoted("/home/a b/token") == '"/home/a b/token"'
+@pytest.mark.golang
+@pytest.mark.parametrize(
+    "folder", ["a b", "back\\slash", "both \\ of them", 'a "quoted" word', '"begun', 'a\\"b', "a#b", "{a}"]
+)
+def test_a_home_of_any_name_is_found_by_coredns(folder: str, tmp_path: Path) -> None:
+    need_go()
+    home = Home(tmp_path / folder)
+    home.resolver_token.parent.mkdir(parents=True)
+    home.resolver_token.write_text("verdict_0123456789ab_" + "a" * 43)
+    home.corefile.parent.mkdir(exist_ok=True)
+    port = ports.free_port()
+    home.corefile.write_text(corefile(Options(home.path, dns_port=port, http_port=1), home, None))
+    with subprocess.Popen([golang.build(), "-conf", home.corefile], stderr=subprocess.PIPE, text=True) as process:
+        try:
+            until = time.monotonic() + 30
+            while ask(port, "wikipedia.org") is None:
+                assert process.poll() is None, process.stderr and process.stderr.read()
+                assert time.monotonic() < until
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("folder", ['a \\"b', "a{$HOME}b"])
+def test_a_home_that_no_corefile_can_name_is_refused(folder: str) -> None:
+    with pytest.raises(BadPath, match="in a Corefile"):
+        quoted(f"/home/{folder}/token")
 
 
 def test_a_home_is_for_one_run_at_a_time(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ func TestDirectives(t *testing.T) {
 		{"paused", modeEnforce, map[string]any{"paused": true}, "NOERROR A 192.0.2.1"},
 		{"off for this client", modeEnforce, map[string]any{"overrides": prefix("192.0.2.7")}, "NOERROR A 192.0.2.1"},
 		{"off for this network", modeEnforce, map[string]any{"overrides": prefix("192.0.2.0/24")}, "NOERROR A 192.0.2.1"},
+		{"off for this network, as IPv6", modeEnforce, map[string]any{"overrides": prefix("::ffff:192.0.2.0/120")}, "NOERROR A 192.0.2.1"},
 		{"off for another", modeEnforce, map[string]any{"overrides": prefix("198.51.100.0/24")}, "NXDOMAIN +SOA EDE15"},
 		{"enforced for this client: Filtered", modeMonitor, map[string]any{"overrides": []map[string]string{{"client": "192.0.2.7/32", "mode": "enforce"}}}, "NXDOMAIN +SOA EDE17"},
 		{"the longest prefix counts", modeEnforce, map[string]any{"overrides": []map[string]string{{"client": "192.0.2.0/24", "mode": "off"}, {"client": "192.0.2.7", "mode": "enforce"}}}, "NXDOMAIN +SOA EDE17"},

@@ -58,6 +58,9 @@ func parsePrefix(text string) (netip.Prefix, error) {
 		return address.Unmap().Prefix(address.Unmap().BitLen())
 	}
 	prefix, err := netip.ParsePrefix(text)
+	if mapped := prefix.Bits() - 96; mapped >= 0 && prefix.Addr().Is4In6() {
+		prefix = netip.PrefixFrom(prefix.Addr().Unmap(), mapped)
+	}
 	return prefix.Masked(), err
 }
 

@@ -19,6 +19,10 @@ OTHERS = ("192.0.2.1", "2001:db8::1")
 TTL_S = 60
 
 
+class BadPath(ValueError):
+    """A path that no Corefile can name."""
+
+
 def corefile(options: Options, home: Home, upstream: str | None) -> str:
     """The whole Corefile; `upstream` None means the built-in zone."""
     return f"""# Written by `verdict up` at each start.
@@ -56,9 +60,12 @@ def answer(qtype: str, zone: str, address: str) -> str:
 
 
 def quoted(path: object) -> str:
-    """A path as one Corefile token."""
+    """A path as one Corefile token, whose parser knows a backslash only before a quote. Raises `BadPath`."""
     text = str(path)
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' if any(c in text for c in ' "\t#{}') else text
+    plain = not text.startswith('"') and not any(c.isspace() or c == "#" for c in text)
+    if "{$" in text or "{%" in text or not plain and ('\\"' in text or text.endswith("\\")):
+        raise BadPath(f"{text}: cannot be named in a Corefile; choose another folder")
+    return text if plain else '"' + text.replace('"', '\\"') + '"'
 
 
 def indented(text: str) -> str:
