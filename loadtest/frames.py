@@ -31,10 +31,6 @@ class Outcome:
     def names_a_second(self) -> float:
         return self.names / self.seconds
 
-    @property
-    def frames_a_second(self) -> float:
-        return self.statuses[200] / self.seconds
-
     def latency(self, q: float) -> float:
         """A quantile of the latencies, in seconds."""
         return quantile(self.latencies, q)

@@ -14,7 +14,6 @@ from model.calibrate import rebased
 from model.dataset import BENIGN, DGA, FEED, JUDGE, STRATA, TEACH, Corpus
 from model.families import Family
 from model.metrics import (
-    Interval,
     auc,
     by_domain,
     log_loss,
@@ -222,9 +221,3 @@ def robustness(corpus: Corpus, judged: Judged, score: Score, generated: float) -
             for key, names in samples.items()
         }
     return table
-
-
-def known_and_unseen(report: dict[str, Any], rate: str, where: str = "strictest") -> dict[str, Interval]:
-    """The group means of a report at a rate."""
-    groups = report["rates"][rate][where]["groups"]
-    return {name: Interval(g["value"], g["low"], g["high"]) for name, g in groups.items()}
