@@ -50,7 +50,7 @@ class TrainingForm:
         found: dict[str, Any] = {"network": self.network.value, "data": self.data.value.strip()}
         for name, field in numbers.items():
             if self._used(name):
-                found[name] = number_of(field) if name == "minutes" else int(number_of(field))
+                found[name] = number_of(field, fractions=True) if name == "minutes" else int(number_of(field))
         return {name: value for name, value in found.items() if self._used(name)}
 
     def _used(self, name: str) -> bool:

@@ -60,13 +60,15 @@ def whole(label: str, width: int = 150) -> Any:
     return TextInput(label=label, value="0", width=width)
 
 
-def number_of(field: Any) -> float:
+def number_of(field: Any, fractions: bool = False) -> float:
     """The number in a field of `whole`. Raises `ValueError` that names the field and what was expected."""
     text = field.value.strip().replace(",", ".") or "0"
     try:
         number = float(text)
     except ValueError:
         number = -1.0
-    if not 0 <= number < 1e9:
-        raise ValueError(f"{field.label}: {text[:20]!r}, expected a number from 0 on")
+    if not 0 <= number < 1e10 or not (fractions or number.is_integer()):
+        raise ValueError(
+            f"{field.label}: {text[:20]!r}, expected a {'number' if fractions else 'whole number'} from 0 on"
+        )
     return number

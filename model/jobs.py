@@ -86,7 +86,9 @@ def check(found: JobSettings) -> None:
     if found.kind == "train" and not found.data:
         raise BadSettings("training settings: data '', expected the folder or URL of the training data")
     if retrain and not found.labels:
-        raise BadSettings("training settings: labels [], expected at least one")
+        raise BadSettings(
+            "training settings: no name has a label, expected at least one; the dashboard's vetting page gives them"
+        )
     most = {"seed": 2**32 - 1, "held_out": FOLDS - 1} | ({"minutes": MAX_MINUTES} if retrain else {})
     for name in ("epochs", "minutes", "batch_size", "rows", "seed", "held_out"):
         low, high = -1 if name == "held_out" else 0, most.get(name, math.inf)

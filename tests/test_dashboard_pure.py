@@ -147,6 +147,19 @@ def test_a_training_form_shows_and_sends_what_its_kind_of_job_uses(kind: str, ne
     parse({"kind": kind, "labels": labels, **settings})  # which refuses what would be passed over
 
 
+@pytest.mark.parametrize(
+    ("typed", "taken"), [("2.5", None), ("-1", None), ("two", None), ("", 0), ("2.0", 2), ("3000000000", 3 * 10**9)]
+)
+def test_a_whole_number_is_taken_as_typed_or_not_at_all(typed: str, taken: int | None) -> None:
+    form = TrainingForm(lambda: None, allowed=True)
+    form.seed.value = typed
+    if taken is not None:
+        assert form.settings()["seed"] == taken
+        return
+    with pytest.raises(ValueError, match="Seed: .*expected a whole number from 0 on"):
+        form.settings()
+
+
 def test_the_verdict_log_is_told_in_words_and_units() -> None:
     spool = {"spool_bytes": 1536, "spool_limit": 1 << 30, "spool_host": "h", "spool_name": "a", "stored": 7, "dead": 2}
     facts = log_facts(spool, {"state": "unavailable", "since": 1.5, "error": "refused"})

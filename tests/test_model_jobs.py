@@ -53,7 +53,7 @@ def data(tmp_path: Path) -> Path:
     ("settings", "message"),
     [
         ({"kind": "train"}, "data '', expected"),
-        ({"kind": "retrain"}, r"labels \[\], expected at least one"),
+        ({"kind": "retrain"}, r"no name has a label, expected at least one"),
         ({"kind": "dream"}, "dream"),
         ({"colour": "red"}, "colour"),
         ({"kind": "retrain", "labels": [{"name": "a.de", "label": "odd"}]}, "odd"),

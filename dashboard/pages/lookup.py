@@ -75,10 +75,8 @@ class Lookup(Page):
             Notice(text=self.asked if "*" in self.name else self.name, kind="title", status=READY),
             self._buttons(),
             self.decision.force.notice,
-            columns(
-                panel(self.why, self.characters),
-                panel(self.entries, *self.registration.view()),
-            ),
+            columns(panel(self.why, self.characters), panel(*self.registration.view())),
+            panel(self.entries),
             range_bar(self.filters, self._scope()),
             *self.history.view(),
             self.decision.place,

@@ -118,6 +118,7 @@ class Models(Page):
                 ),
                 panel(self.jobs),
                 least=440,
+                shares=(3, 2),
             ),
             self.compared.view(),
             self.detail.view(),

@@ -122,6 +122,39 @@ def test_figures_go_when_the_store_gives_no_answer(browser: Any, demo: str) -> N
     visit.context.close()
 
 
+def test_what_holds_a_name_is_in_sight_whole(browser: Any, demo: str) -> None:
+    """The last column is not below the button that removes the entry."""
+    visit = Visit(browser, demo, width=1280)
+    visit.log_in("ada")
+    visit.go("/lookup?q=cdn.example.org")
+    place = visit.page.get_by_role("region", name="list entries over this name")
+    place.get_by_role("button", name="Remove").wait_for()
+    wide, seen = place.evaluate("(e) => [e.scrollWidth, e.clientWidth]")
+    assert wide <= seen
+    visit.context.close()
+
+
+def test_many_curves_are_told_apart(browser: Any, demo: str) -> None:
+    """The module itself: a released model has five, and up to four models stand beside each other."""
+    visit = Visit(browser, demo)
+    visit.log_in("ada")
+    shown = visit.page.evaluate(
+        """async () => {
+      const { render } = await import(new URL("assets/lines.js", location.origin).href)
+      const root = document.body.appendChild(document.createElement("div")).attachShadow({ mode: "open" })
+      const el = root.appendChild(document.createElement("div"))
+      const series = Array.from({ length: 12 }, (_, i) => ({ label: `m${i}`, points: [[0, 0], [1, i / 12]] }))
+      const model = { series, status: { kind: "ready" }, heading: "Reliability", unit: true, on: () => {} }
+      await render({ model, el })
+      const look = (e) => [getComputedStyle(e).stroke, getComputedStyle(e).strokeDasharray].join()
+      return ["line.line", "polyline"].map((kind) => [...root.querySelectorAll(kind)].map(look))
+    }"""
+    )
+    legend, curves = shown
+    assert legend == curves and len(set(curves)) == 12 and not any(look.startswith("none") for look in curves)
+    visit.context.close()
+
+
 def tab_to(page: Any, label: str, most: int = 60) -> None:
     """Press Tab until the focus is on the control of that label."""
     name = """() => { let e = document.activeElement
