@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 import html
+import ipaddress
 import re
 import secrets
 import time
@@ -20,31 +21,54 @@ from dashboard.accounts import Account, Role
 
 COOKIE, CLAIMS = "user", "id_token"  # as Panel calls them: who is logged in, what the identity provider said; signed
 DAYS = 7
-ATTEMPTS = 10  # failed log-ins a minute, for all callers together: a password is guessed no faster
+ATTEMPTS = 10  # failed log-ins a minute of one caller at one account: others' guesses lock nobody out
+MINUTE_S = 60.0
+MAX_NAME = 64  # characters of it that are kept
+Guesser = tuple[str, str | None]  # who calls, and the account, None: whichever the password opens
 
 _PAGE = Path(__file__).parent / "assets" / "login.html"
 
 
 class Attempts:
-    """Counts failed log-ins of the last minute."""
+    """Counts the failed log-ins of the last minute, of each caller at each account apart."""
 
     def __init__(self, limit: int = ATTEMPTS, clock: Callable[[], float] = time.monotonic) -> None:
         self._limit, self._clock = limit, clock
-        self._failed: list[float] = []
+        self._failed: dict[Guesser, list[float]] = {}
+        self._swept = clock()
 
-    def exhausted(self) -> bool:
-        self._failed = [when for when in self._failed if when > self._clock() - 60]
-        return len(self._failed) >= self._limit
+    @property
+    def kept(self) -> int:
+        """Of how many callers and accounts something is counted."""
+        return len(self._failed)
 
-    def begin(self) -> float:
+    def exhausted(self, who: Guesser) -> bool:
+        now = self._clock()
+        if now > self._swept + MINUTE_S:
+            self._failed = {key: times for key, times in self._failed.items() if times and times[-1] > now - MINUTE_S}
+            self._swept = now
+        times = [when for when in self._failed.get(who, ()) if when > now - MINUTE_S]
+        return len(times) >= self._limit
+
+    def begin(self, who: Guesser) -> float:
         """Count one as failed while it is judged: however many come at once, no more are judged than may fail."""
-        self._failed.append(self._clock())
-        return self._failed[-1]
+        now = self._clock()
+        self._failed[who] = [*(when for when in self._failed.get(who, ()) if when > now - MINUTE_S), now]
+        return now
 
-    def succeed(self, begun: float) -> None:
+    def succeed(self, who: Guesser, begun: float) -> None:
         """Take back what `begin` counted."""
-        if begun in self._failed:
-            self._failed.remove(begun)
+        if begun in self._failed.get(who, ()):
+            self._failed[who].remove(begun)
+
+
+def caller_of(address: str) -> str:
+    """What counts as one caller: an address, and of IPv6 the network that one is given whole."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:  # a Unix socket has none
+        return address
+    return str(ipaddress.ip_network((parsed, 64), strict=False)) if parsed.version == 6 else address
 
 
 class LoginHandler(RequestHandler):
@@ -65,18 +89,19 @@ class LoginHandler(RequestHandler):
         await self._try(self.get_body_argument("user", ""), self.get_body_argument("password", ""))
 
     async def _try(self, user: str | None, password: str) -> None:
-        if self.attempts.exhausted():
+        who = caller_of(self.request.remote_ip or ""), user and user[:MAX_NAME]
+        if self.attempts.exhausted(who):
             self.set_status(429)
             self.set_header("Retry-After", "60")
             self._show("Too many attempts; wait a minute.")
             return
-        begun = self.attempts.begin()
+        begun = self.attempts.begin(who)
         account = await asyncio.to_thread(account_of, self.accounts(), user, password)
         if account is None:
             self.set_status(401)
             self._show("Unknown user or wrong password.")
             return
-        self.attempts.succeed(begun)
+        self.attempts.succeed(who, begun)
         self.set_signed_cookie(
             COOKIE,
             self.cookie_of(account),

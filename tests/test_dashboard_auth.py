@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from dashboard.accounts import AccountsFile, BadAccounts, allows, hashed, load, load_or_generate
-from dashboard.auth import Attempts, local_path
+from dashboard.auth import Attempts, caller_of, local_path
 from dashboard.client import Client
 from dashboard.data import Data, reader_of
 from dashboard.oauth import role_of_claims
@@ -85,6 +85,29 @@ async def test_guessing_many_at_once_is_no_faster(web: httpx.AsyncClient) -> Non
     guesses = (web.post("/login", data={"user": "admin", "password": f"guess{n}"}) for n in range(30))
     codes = [reply.status_code for reply in await asyncio.gather(*guesses)]
     assert codes.count(401) == 10 and codes.count(429) == 20
+
+
+async def test_who_guesses_keeps_out_neither_another_account_nor_another_address(web: httpx.AsyncClient) -> None:
+    guesses = [await web.post("/login", data={"user": "admin", "password": f"guess{n}"}) for n in range(12)]
+    assert guesses[-1].status_code == 429
+    assert (await web.post("/login", data={"user": "admin", "password": SECRET})).status_code == 429
+    assert (await web.post("/login", data={"user": "ann", "password": "wrong"})).status_code == 401  # judged, that is
+    elsewhere = httpx.AsyncHTTPTransport(local_address="127.0.0.2")
+    async with httpx.AsyncClient(base_url=web.base_url, transport=elsewhere) as other:
+        assert (await other.post("/login", data={"user": "admin", "password": SECRET})).status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("192.0.2.1", "192.0.2.2", False),
+        ("2001:db8::1", "2001:db8::ffff:1", True),  # one household has as many as it likes
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("unix", "unix", True),
+    ],
+)
+def test_addresses_that_one_caller_may_have_count_together(one: str, other: str, same: bool) -> None:
+    assert (caller_of(one) == caller_of(other)) == same
 
 
 async def test_an_export_of_what_can_match_nothing_says_so_as_data(web: httpx.AsyncClient) -> None:
@@ -177,10 +200,11 @@ def test_a_claims_highest_group_is_the_role() -> None:
 def test_attempts_are_forgotten_after_a_minute() -> None:
     now = [0.0]
     attempts = Attempts(2, lambda: now[0])
-    attempts.begin()
-    attempts.succeed(attempts.begin())
-    assert not attempts.exhausted()
-    attempts.begin()
-    assert attempts.exhausted()
+    ann, bob = ("192.0.2.1", "ann"), ("192.0.2.1", "bob")
+    attempts.begin(ann)
+    attempts.succeed(ann, attempts.begin(ann))
+    assert not attempts.exhausted(ann)
+    attempts.begin(ann)
+    assert attempts.exhausted(ann) and not attempts.exhausted(bob)
     now[0] = 61.0
-    assert not attempts.exhausted()
+    assert not attempts.exhausted(ann) and attempts.kept == 0
