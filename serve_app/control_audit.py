@@ -1,6 +1,6 @@
 """`/v1/audit`: the history of everything that people decided, and undo."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -10,10 +10,12 @@ from serve_app.control_replies import Changes, Undone
 from serve_app.operations import Number, Operation
 from serve_app.wire import WireError
 from verdicts import tokens
-from verdicts.lists import LIST_KIND
+from verdicts.lists import LIST_KIND, PREVALENCE_KIND
 from verdicts.names import shown
-from verdicts.store import Document
+from verdicts.store import Document, Store
 from verdicts.undo import MOST, NEVER, NotUndone, all_former, former, may_undo
+
+FEW = 5  # names of a part of the prevalence list, which has thousands
 
 
 class Undo(msgspec.Struct, forbid_unknown_fields=True):
@@ -54,7 +56,7 @@ async def history_of_lists(call: Call, query: Past) -> Changes:
 
 
 async def history(call: Call, query: PastOfKind) -> Changes:
-    """Who changed what, newest first; a token's hash is left out."""
+    """Who changed what, newest first; a token's hash is left out, and of the prevalence list's names all but a few."""
     return await _history(call, query, query.kind)
 
 
@@ -103,13 +105,24 @@ async def _all(call: Call, body: Undo) -> list[Document]:
 
 
 async def _history(call: Call, query: Past, kind: str) -> Changes:
-    found = await call.desk.read(lambda store: store.history(kind, query.key, query.limit, query.before))
-    return {"changes": [_change(document) for document in found]}
+    def found(store: Store) -> list[Document]:
+        return [_told(document) for document in store.history(kind, query.key, query.limit, query.before)]
+
+    return {"changes": await call.desk.read(found)}
 
 
-def _change(document: Document) -> Document:
-    if document.kind != tokens.KIND:
-        return document
-    body, previous = ({k: v for k, v in kept.items() if k != "hash"} if kept else kept
-                      for kept in (document.body, document.previous))  # fmt: skip
-    return msgspec.structs.replace(document, body=body, previous=previous)
+def _told(change: Document) -> Document:
+    tell = {tokens.KIND: _without_hash, PREVALENCE_KIND: _few_names}.get(change.kind)
+    if tell is None:
+        return change
+    body, previous = (tell(kept) if kept else kept for kept in (change.body, change.previous))
+    return msgspec.structs.replace(change, body=body, previous=previous)
+
+
+def _without_hash(body: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in body.items() if key != "hash"}
+
+
+def _few_names(body: dict[str, Any]) -> dict[str, Any]:
+    names = body["names"]
+    return {**body, "names": "\n".join(names.split("\n", FEW)[:FEW]), "count": names.count("\n") + 1}

@@ -115,6 +115,24 @@ async def test_undo_is_refused_when_somebody_changed_it_since(setup: Setup) -> N
     assert reply.status_code == 409
 
 
+async def test_an_imported_prevalence_list_is_told_of_in_few_names_and_taken_back_whole(setup: Setup) -> None:
+    first, second = ([f"shop-{n}.{top}" for n in range(25_000)] for top in ("com", "net"))
+    for names in (first, second):
+        text = "".join(f"{rank},{name}\n" for rank, name in enumerate(names, 1))
+        await setup.good("POST", "/v1/lists/import", {"list": "prevalence", "form": "top", "text": text})
+    reply = await setup.ask("GET", "/v1/audit?kind=prevalence")
+    changes = reply.json()["changes"]
+    assert len(changes) == 6 and len(reply.content) < 10_000
+    told = {(change["body"]["first"], change["body"]["count"]) for change in changes}
+    assert told == {(1, 10_000), (10_001, 10_000), (20_001, 5_000)}
+    newest = next(change for change in changes if change["body"]["first"] == 1)
+    assert newest["body"]["names"].split("\n") == second[:5] and newest["previous"]["names"].split("\n") == first[:5]
+    commit = {key: newest[key] for key in ("epoch", "time")}
+    await setup.good("POST", "/v1/audit/undo", {**commit, "kind": "prevalence"})
+    exported = await setup.good("GET", "/v1/lists/export?list=prevalence")
+    assert exported["text"].splitlines() == first
+
+
 async def test_a_whole_commit_is_undone_together(setup: Setup) -> None:
     await setup.good("POST", "/v1/lists", {"entries": [{"list": "benign", "suffix": "kept.example-shop.com"}]})
     names = [f"n{number}.example-shop.com" for number in range(3)]
