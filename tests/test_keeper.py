@@ -6,7 +6,7 @@ import pytest
 
 from tests.stores import around, now, observation, promise, records, settled
 from verdicts.follower import Follower
-from verdicts.keeper import DAY_MS, Keeper
+from verdicts.keeper import DAY_MS, Clock, Keeper
 from verdicts.lists import entry
 from verdicts.policy import ListHit
 from verdicts.store import Document, Misconfigured, Store
@@ -66,10 +66,36 @@ def test_records_promises_and_incidents_go_by_their_age(store: Store, keeper: Ke
     assert [r.qname for r in store.search(around(at)).records] == ["n2.example.com"]
     assert [state.batch for state in store.reconcile(at - 20 * DAY_MS, at + 1)] == [2]
     assert [d.key for d in store.scan("incident")] == ["k"]  # written today
-    keeper._retained_at = 0.0
+    keeper._retained_at, keeper._clock = 0.0, Clock()  # as after a restart
     keeper.do_chores(at + 6 * DAY_MS)
     settled(store)
     assert list(store.scan("incident")) == [] and [d.key for d in store.scan("list")] == ["benign/a.org"]
+    keeper.close()
+
+
+def test_a_clock_that_jumps_deletes_nothing_for_an_hour(
+    store: Store, keeper: Keeper, caplog: pytest.LogCaptureFixture
+) -> None:
+    at, counted = now(), [0.0]
+    keeper._clock = Clock(lambda: counted[0])
+    rows = [observation("n1.example.com", at)]
+    store.append(records(rows, 1), [promise(rows, 1, at)])
+    store.commit([entry("blocklist", "soon.org", expires=at + 7 * DAY_MS)], "ann")
+    settled(store)
+
+    def kept(time: int) -> bool:
+        counted[0] += 700.0
+        keeper._retained_at = 0.0
+        keeper.do_chores(time)
+        settled(store)
+        found = store.search(around(at)).records != [], list(store.keys("list")) != []
+        assert found[0] == found[1]
+        return found[0]
+
+    assert kept(at) and kept(at + 60 * DAY_MS) and "set by 60.0 days" in caplog.text
+    assert kept(at)  # it was set right
+    assert kept(at + 60 * DAY_MS) and all(kept(at + 60 * DAY_MS + 700_000 * n) for n in range(1, 6))
+    assert not kept(at + 60 * DAY_MS + 700_000 * 6)  # and now it stays
     keeper.close()
 
 

@@ -1,6 +1,7 @@
 """The verdict log of one replica: the spool, the drain, and the chores of the store, without Ray."""
 
 import logging
+import math
 import socket
 import threading
 import time
@@ -22,8 +23,29 @@ CHORES_EVERY_S = 10.0
 RETAIN_EVERY_S = 600.0
 ROLL_UP_EVERY_S = 60.0
 DAY_MS = 86_400_000
+DOUBT_S = 3600.0  # for NTP or a person to set it right
 
 log = logging.getLogger(__name__)
+
+
+class Clock:
+    """Tells a clock that was set from time that went by, by the seconds that the system counts."""
+
+    def __init__(self, counted: Callable[[], float] = time.monotonic) -> None:
+        self._counted = counted
+        self._ahead_ms: float | None = None  # of the clock, at the last look
+        self._doubted_until = -math.inf
+
+    def believed(self, now: int) -> bool:
+        """False for an hour after the clock was set by more than a day: what it deletes does not come back."""
+        counted = self._counted()
+        ahead, before = now - 1000 * counted, self._ahead_ms
+        self._ahead_ms = ahead
+        if before is not None and abs(ahead - before) > DAY_MS:
+            self._doubted_until = counted + DOUBT_S
+            days = (ahead - before) / DAY_MS
+            log.warning("the clock was set by %.1f days: nothing expires or is deleted by it for an hour", days)
+        return counted >= self._doubted_until
 
 
 class Keeper:
@@ -45,6 +67,7 @@ class Keeper:
         self._ready = threading.Event()  # the store is set up
         self._stopping = threading.Event()
         self.reporters = Reporters()
+        self._clock = Clock()
         self._retained_at = 0.0
         self._rolled_up_at = 0.0
         root = Path(spool_dir)
@@ -112,8 +135,10 @@ class Keeper:
     def do_chores(self, now: int) -> None:
         """Expire list entries, apply the retention, whatever else was given, and roll up what is over; `now` in Unix
         milliseconds."""
-        expire(self.store, now)
-        if time.monotonic() - self._retained_at > RETAIN_EVERY_S or not self._retained_at:
+        believed = self._clock.believed(now)
+        if believed:
+            expire(self.store, now)
+        if believed and (time.monotonic() - self._retained_at > RETAIN_EVERY_S or not self._retained_at):
             self._retained_at = time.monotonic()
             # First: who may not delete indices, since something else does, has incidents to forget all the same. Their
             # evidence is rows of the log.
