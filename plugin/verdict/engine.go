@@ -10,8 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // engine is what equal stanzas share: the cluster's endpoints, the verdicts, the frames and the reports.
@@ -169,18 +167,9 @@ func (e *engine) tick(ctx context.Context) {
 func (e *engine) gauge() {
 	octets, batches := e.reporter.pending()
 	e.follower.sweep(nanotime())
-	cacheEntries.WithLabelValues(e.config.resolver).Set(float64(e.cache.size()))
-	keptOctets.WithLabelValues(e.config.resolver).Set(float64(octets))
-	keptBatches.WithLabelValues(e.config.resolver).Set(float64(batches))
+	showState(e, &state{e.cache.size(), octets, batches})
 	cacheEvictions.Add(float64(e.cache.stats.evicted.Swap(0)))
 	discardedTotal.Add(float64(e.reporter.notes.discarded.Swap(0)))
-}
-
-// ungauge takes the engine's state out of the metrics. One of the same resolver that goes on shows its own within a second.
-func (e *engine) ungauge() {
-	for _, gauge := range []*prometheus.GaugeVec{cacheEntries, keptOctets, keptBatches} {
-		gauge.DeleteLabelValues(e.config.resolver)
-	}
 }
 
 // close ends the engine: names that have not left fail as `shutdown`, frames in flight land, and what was noted is
@@ -197,7 +186,7 @@ func (e *engine) close() {
 	e.running.Wait()
 	if !e.config.silent {
 		e.flush()
-		e.ungauge()
+		showState(e, nil)
 	}
 	e.cluster.close()
 }

@@ -67,6 +67,45 @@ func showBreaker(url string, engines int) {
 	breakerOpen.DeleteLabelValues(url)
 }
 
+// state is what an engine shows of itself.
+type state struct{ entries, octets, batches int }
+
+// states are those of the engines that there are, by their resolver: there are several where two server blocks ask two clusters, and
+// for a moment in a reload.
+var states = struct {
+	sync.Mutex
+	of map[string]map[*engine]state
+}{of: map[string]map[*engine]state{}}
+
+// showState has a resolver's gauges tell of all its engines together, of this one what it says now, or no more where that is nil.
+func showState(e *engine, now *state) {
+	states.Lock()
+	defer states.Unlock()
+	resolver := e.config.resolver
+	of := states.of[resolver]
+	if of == nil {
+		of = map[*engine]state{}
+		states.of[resolver] = of
+	}
+	if delete(of, e); now != nil {
+		of[e] = *now
+	}
+	if len(of) == 0 {
+		delete(states.of, resolver)
+		for _, gauge := range []*prometheus.GaugeVec{cacheEntries, keptOctets, keptBatches} {
+			gauge.DeleteLabelValues(resolver)
+		}
+		return
+	}
+	var all state
+	for _, one := range of {
+		all = state{all.entries + one.entries, all.octets + one.octets, all.batches + one.batches}
+	}
+	cacheEntries.WithLabelValues(resolver).Set(float64(all.entries))
+	keptOctets.WithLabelValues(resolver).Set(float64(all.octets))
+	keptBatches.WithLabelValues(resolver).Set(float64(all.batches))
+}
+
 func counterVec(name, help string, labels ...string) *prometheus.CounterVec {
 	return promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace, Subsystem: pluginName, Name: name, Help: help,

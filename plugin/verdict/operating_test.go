@@ -205,3 +205,35 @@ func TestEveryBreakerStandsInTheMetrics(t *testing.T) {
 		}
 	}
 }
+
+// TestTheGaugesTellOfAllEnginesOfAResolver: two server blocks may ask two clusters under one name.
+func TestTheGaugesTellOfAllEnginesOfAResolver(t *testing.T) {
+	entries := func() (found []float64) {
+		families, err := prometheus.DefaultGatherer.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, family := range families {
+			for _, one := range family.GetMetric() {
+				if family.GetName() == "coredns_verdict_cache_entries" && one.GetLabel()[0].GetValue() == "resolver-of-two" {
+					found = append(found, one.GetGauge().GetValue())
+				}
+			}
+		}
+		return found
+	}
+	want := float64(0)
+	for names := range 2 {
+		config := testConfig(t, newStub(t).URL)
+		config.resolver = "resolver-of-two"
+		e := newTestEngine(t, config)
+		for i := range names + 3 {
+			e.cache.put(named(fmt.Sprintf("n%d.example.org", i), 1, 300), nanotime())
+			want++
+		}
+		e.gauge()
+		if got := entries(); !slices.Equal(got, []float64{want}) {
+			t.Errorf("%v verdicts shown, expected %v", got, want)
+		}
+	}
+}
