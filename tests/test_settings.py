@@ -23,6 +23,7 @@ def test_three_settings_are_enough() -> None:
         ({"registry": ""}, "registry ''"),
         ({"max_names": "many"}, "max_names"),
         ({"max_names": 0}, "max_names 0: expected 1 to"),
+        ({"max_report_bytes": 65 << 20}, "max_report_bytes 68157440: expected 1024 to 33554432"),  # no spool takes it
         ({"default_budget_ms": 99_999}, "default_budget_ms"),
         ({"batch_sizes": [16, 1]}, "batch_sizes (16, 1): expected rising"),
         ({"batch_sizes": [1, 1 << 40]}, "expected rising"),
