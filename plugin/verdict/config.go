@@ -14,7 +14,7 @@ import (
 // Defaults of the Corefile's options; README.md gives the reason of each.
 const (
 	defaultTimeout       = 100 * time.Millisecond
-	defaultCapacity      = 131_072 // verdicts, 26 MB when full (BenchmarkFullCache)
+	defaultCapacity      = 131_072 // verdicts
 	defaultUnheard       = 1 * time.Hour
 	defaultFrame         = 256 // names
 	defaultWait          = 5 * time.Millisecond
