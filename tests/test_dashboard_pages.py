@@ -705,6 +705,7 @@ def test_a_difference_names_what_changed() -> None:
     assert difference({"a": 1, "b": 2}, {"a": 1, "b": 3}) == ["b: ", "2", " \u2192 ", "3"]
     assert difference({"a": 1}, None) == ["removed"]
     assert difference({"assignee": ""}, {"assignee": "ada"}) == ["assignee: ", "none", " \u2192 ", "ada"]
+    assert difference(None, {"role": "viewer", "hash": "4f" * 32}) == ["added", "; ", "role: ", "viewer"]
     assert difference(None, {"note": "why", "suffix": "example.org"}) == ["added", "; ", "suffix: ", "example.org"]
     # a time as it is: in whose zone, the browser knows
     assert difference({"expires": None}, {"expires": 1_795_570_885_000})[1:] == ["none", " \u2192 ", 1_795_570_885_000]

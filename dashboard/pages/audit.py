@@ -29,7 +29,7 @@ KINDS = {
     "tokens": "token",
 }
 TIMES = frozenset({"time", "start", "end", "first", "last", "expires", "begun", "created"})  # Unix milliseconds
-BESIDE = frozenset({"author", "note"})  # columns of their own
+BESIDE = frozenset({"author", "note", "hash"})  # columns of their own, and a token's, which tells a person nothing
 MANY = 4  # names of an incident: beyond these their number
 
 

@@ -117,7 +117,7 @@ class Models(Page):
                     ),
                 ),
                 panel(self.jobs),
-                least=440,
+                least=520,
                 shares=(3, 2),
             ),
             self.compared.view(),
