@@ -100,7 +100,8 @@ def measure(address: tuple[str, int], token: str, rounds: int, names: int) -> tu
     one; one that comes or goes grows by all it holds."""
     asked = requests(list(bodies(names)), token=token, budget_ms=BUDGET_MS)
     spells, failed = [], 0
-    before, began = resident_below(os.getpid()), time.monotonic()
+    called: dict[str, str] = {}
+    before, began = _resident(called), time.monotonic()
     for loaded in ORDER * rounds:
         frames = 0
         if loaded:
@@ -108,11 +109,17 @@ def measure(address: tuple[str, int], token: str, rounds: int, names: int) -> tu
             frames = outcome.statuses[200]
             failed += outcome.statuses.total() - frames + outcome.lost
         time.sleep(max(0.0, began + SPELL_S - time.monotonic()))
-        now, ended = resident_below(os.getpid()), time.monotonic()
+        now, ended = _resident(called), time.monotonic()
         grown = {name: float(now.get(name, 0) - before.get(name, 0)) for name in {*before, *now}}
         spells.append(Spell(frames, ended - began, grown))
         before, began = now, ended
     return spells, failed
+
+
+def _resident(names: dict[str, str]) -> dict[str, int]:
+    """Resident bytes of each process below this one, by the name under which it was first seen: Ray's change theirs."""
+    found = resident_below(os.getpid())
+    return {names.setdefault(name.partition(" ")[0], name): octets for name, octets in found.items()}
 
 
 def warm(spells: Sequence[Spell]) -> Sequence[Spell]:

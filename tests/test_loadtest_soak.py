@@ -96,6 +96,21 @@ def test_questions_are_asked_in_their_spells_and_a_refused_one_ends_nothing(monk
     assert failed == 2 * soak.CONNECTIONS
 
 
+def test_a_process_that_changes_its_name_stays_the_same_one() -> None:
+    change = "input(); print(1, flush=True); input()"
+    called: dict[str, str] = {}
+    command = ["sh", "-c", f"read line; exec {sys.executable} -c '{change}'"]
+    with Popen(command, stdin=PIPE, stdout=PIPE) as child:
+        first = {name for name in soak._resident(called) if name.startswith(f"{child.pid} ")}
+        assert child.stdin is not None and child.stdout is not None
+        child.stdin.write(b"\n\n")
+        child.stdin.flush()
+        child.stdout.readline()
+        assert {name for name in soak._resident(called) if name.startswith(f"{child.pid} ")} == first != set()
+        assert f"{child.pid} sh" not in " ".join(resident_below(os.getpid()))
+        child.communicate(b"\n")
+
+
 def test_memory_is_told_by_process_and_without_the_one_that_asks() -> None:
     """The load driver is no part of the cluster below it."""
     with Popen([sys.executable, "-c", "print(1, flush=True); input()"], stdin=PIPE, stdout=PIPE) as child:
