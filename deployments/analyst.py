@@ -26,8 +26,8 @@ class Refused(Exception):
         return Refused, (self.code, str(self))
 
 
-class TooLong(Exception):
-    """No answer in time."""
+class Unanswered(Exception):
+    """No answer, or not in time."""
 
 
 class Analyst:
@@ -113,7 +113,11 @@ def ask(registry: str, what: str, *arguments: Any) -> Any:
     try:
         return ray.get(actor(Analyst, NAME, registry).ask.remote(what, *arguments), timeout=PATIENCE_S)
     except ray.exceptions.GetTimeoutError:
-        raise TooLong(f"no answer within {PATIENCE_S:.0f} s; it may yet be done: look before you ask again") from None
+        raise Unanswered(
+            f"no answer within {PATIENCE_S:.0f} s; it may yet be done: look before you ask again"
+        ) from None
+    except ray.exceptions.RayActorError:
+        raise Unanswered("what does it ended meanwhile; it may be done: look before you ask again") from None
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, Refused):
             raise error.cause from None

@@ -144,5 +144,5 @@ async def _registry(call: Call, act: Callable[..., Any], *arguments: Any) -> Any
         return await call.desk.long(act, call.context.settings.registry, *arguments)
     except analyst.Refused as error:
         raise WireError(error.code, str(error)) from None
-    except analyst.TooLong as error:
+    except analyst.Unanswered as error:
         raise WireError("unavailable", str(error), retry_after=5) from None

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -341,3 +342,23 @@ def test_an_actor_is_of_its_settings_and_is_ended_with_the_application(cluster: 
     while any(each["namespace"] == NAMESPACE for each in ray.util.list_named_actors(all_namespaces=True)):
         assert time.monotonic() < ends
         time.sleep(0.1)
+
+
+@pytest.mark.cluster
+def test_an_analyst_that_ends_over_a_question_is_told_and_another_one_answers(cluster: None, tmp_path: Path) -> None:
+    import ray
+
+    from deployments import analyst
+    from deployments.actors import actor
+
+    its = actor(analyst.Analyst, analyst.NAME, str(tmp_path))
+    pid = ray.get(its.__ray_call__.remote(lambda self: os.getpid()))
+    os.kill(pid, signal.SIGSTOP)  # so that it is in the middle of the question
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(analyst.ask, str(tmp_path), "roll_back")
+        time.sleep(0.5)
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(analyst.Unanswered, match="ended meanwhile"):
+            asked.result()
+    with pytest.raises(analyst.Refused):  # there is nothing to roll back to
+        analyst.ask(str(tmp_path), "roll_back")
