@@ -32,13 +32,20 @@ def test_memory_that_wanders_or_goes_by_time_does_not_go_by_questions(a_second: 
     found = growth(spells(0.0, a_second))
     assert found.questions.low < 0 < found.questions.high
     assert found.time.low <= found.time.middle <= found.time.high
-    assert (found.time.low > 0) == (a_second > 0)
+    assert (found.time.low > 0) == (a_second > 0) == (found.whole.low > 0)
+
+
+def test_what_is_given_back_at_rest_is_no_growth() -> None:
+    made = [Spell(20_000.0 * asked, 90.0, {"1 it": 2e6 if asked else -2e6}) for asked in ORDER * 10]
+    found = growth(made)
+    assert found.whole == (0, 0, 0) and found.questions.low > 0 > found.time.high
 
 
 @pytest.mark.parametrize("a_second", [0.0, A_SECOND])
 def test_a_leak_is_found_with_its_size(a_second: float) -> None:
     found = growth(spells(A_FRAME, a_second))
     assert 0 < found.questions.low < found.questions.middle < found.questions.high
+    assert found.whole.middle == pytest.approx(A_FRAME + a_second * 4 * 90 / 40_000, rel=0.1)
     assert found.questions.middle == pytest.approx(A_FRAME, rel=0.1)
     assert found.time.middle == pytest.approx(a_second, abs=500)
 
@@ -62,7 +69,7 @@ def test_the_process_that_grows_is_named() -> None:
     found = growing(made)
     assert list(found) == ["1 leaks", "2 stays"]
     assert found["1 leaks"].questions.low > 0 == found["2 stays"].questions.middle
-    [row] = [row for row in results(made, 0) if row.name == "1 leaks, by questions"]
+    [row] = [row for row in results(made, 0) if row.name == "growth of 1 leaks"]
     assert row.values[0] == pytest.approx(A_FRAME * 1e6 / 2**20, rel=0.1)
 
 
