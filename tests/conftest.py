@@ -1,6 +1,7 @@
 """What many tests stand on: the two stores that one contract binds (a test that takes `store` or `url` runs on both),
 asyncio, and the dashboard before a person."""
 
+import os
 import shutil
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -16,6 +17,9 @@ from verdicts.store import Store, open_store
 
 if TYPE_CHECKING:  # Panel takes a second to import, which most tests need not wait for
     from tests.dashboard_stage import Stage
+
+# A test that asks Ray by mistake fails: Ray would start a cluster in this process, and end the process with it.
+os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
 
 
 @pytest.fixture(params=["sqlite", pytest.param("elastic", marks=pytest.mark.elastic)])
