@@ -1,6 +1,8 @@
 # The two commands are `make run` and `make test`; everything they need is installed into .venv from hashed locks.
 PYTHON ?= python3
 BIN := .venv/bin
+# uv would install into another one that the caller's shell has active.
+export VIRTUAL_ENV := $(CURDIR)/.venv
 ARGS ?=
 # What to say when packages do not install: pip and uv name a package, not the reason.
 UNREACHED = { echo "Packages did not install (above). The first build fetches them from a package registry: check the network" \
