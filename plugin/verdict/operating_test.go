@@ -222,18 +222,22 @@ func TestTheGaugesTellOfAllEnginesOfAResolver(t *testing.T) {
 		}
 		return found
 	}
-	want := float64(0)
-	for names := range 2 {
-		config := testConfig(t, newStub(t).URL)
-		config.resolver = "resolver-of-two"
-		e := newTestEngine(t, config)
-		for i := range names + 3 {
-			e.cache.put(named(fmt.Sprintf("n%d.example.org", i), 1, 300), nanotime())
-			want++
-		}
-		e.gauge()
+	engines := []*engine{{}, {}} // that do nothing by themselves: what they hold changes when a cluster is heard
+	for _, e := range engines {
+		e.config.resolver = "resolver-of-two"
+	}
+	for i, want := range []float64{3, 7} {
+		showState(engines[i], &state{entries: i + 3})
 		if got := entries(); !slices.Equal(got, []float64{want}) {
 			t.Errorf("%v verdicts shown, expected %v", got, want)
 		}
+	}
+	showState(engines[0], nil)
+	if got := entries(); !slices.Equal(got, []float64{4}) {
+		t.Errorf("%v verdicts shown once one has ended, expected 4", got)
+	}
+	showState(engines[1], nil)
+	if got := entries(); got != nil {
+		t.Errorf("%v verdicts shown once both have ended, expected none", got)
 	}
 }
