@@ -15,21 +15,7 @@ import (
 // judged, and what they became is reported.
 func TestALameDuckJudges(t *testing.T) {
 	c := newCluster(t)
-	corefile, ports := local(t, `.:1053 {
-    bind 127.0.0.1
-    errors
-    health 127.0.0.1:8080 {
-        lameduck 3s
-    }
-    verdict http://127.0.0.1:8000 {
-        token /etc/coredns/verdict.token
-        mode enforce
-        timeout 5s
-        on_error servfail
-    }
-    forward . 192.0.2.1
-}
-`, c.URL)
+	corefile, ports := local(t, ending("health 127.0.0.1:8080 {\n lameduck 3s\n }"), c.URL)
 	s := start(t, corefile)
 	address := "127.0.0.1:" + ports["1053"]
 	answered(t, ask(t, s, "udp", address, "up.example.com."))

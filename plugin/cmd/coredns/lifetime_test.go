@@ -20,6 +20,23 @@ import (
 	"github.com/miekg/dns"
 )
 
+// ending is the Corefile of a server that is told to end, with a plugin more: a query whose verdict does not come is seen as SERVFAIL.
+func ending(more string) string {
+	return `.:1053 {
+    bind 127.0.0.1
+    errors
+    ` + more + `
+    verdict http://127.0.0.1:8000 {
+        token /etc/coredns/verdict.token
+        mode enforce
+        timeout 5s
+        on_error servfail
+    }
+    forward . 192.0.2.1
+}
+`
+}
+
 // TestNoQueryIsLostInAShutdown: what waits for a verdict when the server is told to end gets its answer, verdict included.
 func TestNoQueryIsLostInAShutdown(t *testing.T) {
 	c := newCluster(t)
@@ -34,18 +51,7 @@ func TestNoQueryIsLostInAShutdown(t *testing.T) {
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		judge.ServeHTTP(w, r)
 	})
-	corefile, ports := local(t, `.:1053 {
-    bind 127.0.0.1
-    errors
-    verdict http://127.0.0.1:8000 {
-        token /etc/coredns/verdict.token
-        mode enforce
-        timeout 5s
-        on_error servfail
-    }
-    forward . 192.0.2.1
-}
-`, c.URL)
+	corefile, ports := local(t, ending(""), c.URL)
 	s := start(t, corefile)
 	address := "127.0.0.1:" + ports["1053"]
 	answered(t, ask(t, s, "udp", address, "up.example.com."))
