@@ -106,15 +106,27 @@ def test_the_focus_stays_where_a_person_is(browser: Any, demo: str) -> None:
     visit.context.close()
 
 
+def in_module(visit: Visit, module: str, script: str) -> Any:
+    """What a script returns that has the module's `render`, and an element `el` as Panel gives it."""
+    return visit.page.evaluate(
+        f"""async () => {{
+      const {{ render }} = await import(new URL("assets/{module}.js", location.origin).href)
+      const root = document.body.appendChild(document.createElement("div")).attachShadow({{ mode: "open" }})
+      const el = root.appendChild(document.createElement("div"))
+      {script}
+    }}"""
+    )
+
+
 def test_figures_go_when_the_store_gives_no_answer(browser: Any, demo: str) -> None:
     """The module itself, before a model that stands still."""
     visit = Visit(browser, demo)
     visit.log_in("ada")
-    shown = visit.page.evaluate(
-        """async () => {
-      const { render } = await import(new URL("assets/tiles.js", location.origin).href)
-      const root = document.body.appendChild(document.createElement("div")).attachShadow({ mode: "open" })
-      const el = root.appendChild(document.createElement("div")), listeners = {}, seen = []
+    shown = in_module(
+        visit,
+        "tiles",
+        """
+      const listeners = {}, seen = []
       const on = (name, heard) => { listeners[name] = heard }
       const model = { tiles: [{ label: "Queries", value: 7 }], status: { kind: "ready" }, on }
       await render({ model, el })
@@ -124,7 +136,7 @@ def test_figures_go_when_the_store_gives_no_answer(browser: Any, demo: str) -> N
         seen.push(el.innerText.includes("7"))
       }
       return seen
-    }"""
+    """,
     )
     assert shown == [True, True, False, True]
     visit.context.close()
@@ -147,17 +159,16 @@ def test_many_curves_are_told_apart(browser: Any, demo: str) -> None:
     """The module itself: a released model has five, and up to four models stand beside each other."""
     visit = Visit(browser, demo)
     visit.log_in("ada")
-    shown = visit.page.evaluate(
-        """async () => {
-      const { render } = await import(new URL("assets/lines.js", location.origin).href)
-      const root = document.body.appendChild(document.createElement("div")).attachShadow({ mode: "open" })
-      const el = root.appendChild(document.createElement("div"))
+    shown = in_module(
+        visit,
+        "lines",
+        """
       const series = Array.from({ length: 12 }, (_, i) => ({ label: `m${i}`, points: [[0, 0], [1, i / 12]] }))
       const model = { series, status: { kind: "ready" }, heading: "Reliability", unit: true, on: () => {} }
       await render({ model, el })
       const look = (e) => [getComputedStyle(e).stroke, getComputedStyle(e).strokeDasharray].join()
       return ["line.line", "polyline"].map((kind) => [...root.querySelectorAll(kind)].map(look))
-    }"""
+    """,
     )
     legend, curves = shown
     assert legend == curves and len(set(curves)) == 12 and not any(look.startswith("none") for look in curves)
