@@ -142,6 +142,19 @@ def test_an_entry_that_is_no_batch_is_set_aside(tmp_path: Path) -> None:
     assert (tmp_path / "undecodable.jsonl").read_bytes() == b'{"resolver": 5}\n'
 
 
+def test_a_hostile_name_does_not_stop_the_log(tmp_path: Path) -> None:
+    r"""A label of a dot and a public suffix, `\.com`, was split into nothing: the drain tried it again for ever."""
+    spool, store = new_spool(tmp_path / "spool", LIMIT), open_store(sqlite_url(tmp_path))
+    store.initialise()
+    for number, qname in enumerate(("\\.com", "\\.co.uk", "www.example.com"), 1):
+        spool.append(entry(now(), msgspec.json.encode(batch_of([observation(qname)], number))))
+    Drain(tmp_path / "spool", spool, LIMIT, store).step()
+    found = store.search(Filter(now() - 60_000, now() + 60_000)).records
+    assert {record.qname for record in found} == {"\\.com", "\\.co.uk", "www.example.com"}
+    store.close()
+    spool.close()
+
+
 def test_an_empty_batch_promises_nothing() -> None:
     assert unpack([entry(now(), msgspec.json.encode(batch_of([])))]) == ([], [], [])
 

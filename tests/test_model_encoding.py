@@ -63,7 +63,8 @@ def test_an_unknown_encoding_is_refused_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [*NAMES, r"a\.b.example.org", "a.b.c.compute.amazonaws.com", "x.s3.amazonaws.com", "nosuchtld"]
+    "name",
+    [*NAMES, r"a\.b.example.org", r"\.com", "a.b.c.compute.amazonaws.com", "x.s3.amazonaws.com", "nosuchtld"],
 )
 def test_the_fast_suffix_is_the_library_s(name: str) -> None:
     assert suffix_length(name) == len(names.split(name).suffix)

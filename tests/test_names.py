@@ -99,10 +99,22 @@ def test_which_names_the_model_is_asked_for(name: str, reason: str | None) -> No
         ("co.uk", ("", "co.uk", "co.uk")),
         ("a\\.b.wikipedia.org", ("a\\.b", "wikipedia.org", "org")),
         (".", ("", ".", ".")),
+        ("\\.com", ("", "\\.com", "\\.com")),
+        ("google\\.com", ("", "google\\.com", "google\\.com")),
+        ("mail.google\\.co.uk", ("mail", "google\\.co.uk", "uk")),
+        ("a.\\\\.com", ("a", "\\\\.com", "com")),
     ],
 )
 def test_names_split_at_the_public_suffix(name: str, parts: tuple[str, str, str]) -> None:
     assert names.split(name) == parts
+
+
+@given(st.lists(st.text("ab.\\", min_size=1, max_size=3), min_size=1, max_size=4))
+def test_any_name_splits_at_the_ends_of_its_labels(labels: list[str]) -> None:
+    name = names.normalise(".".join("".join(f"\\{ord(c):03d}" for c in label) for label in [*labels, "co", "uk"]))
+    parts = names.split(name)
+    assert ".".join(filter(None, [parts.subdomain, parts.registered])) == name
+    assert names.labels_of(parts.registered)[1:] == names.labels_of(parts.suffix) == ["co", "uk"]
 
 
 def test_suffixes_go_from_longest_to_shortest() -> None:

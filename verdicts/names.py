@@ -102,12 +102,14 @@ def _public_suffixes() -> PublicSuffixList:
 @lru_cache(maxsize=65536)
 def split(name: str) -> Parts:
     """Split a normalised name into subdomain, registered domain and public suffix (private suffixes count)."""
-    suffix = _public_suffixes().publicsuffix(name) or name
-    if suffix == name:
+    labels = labels_of(name)
+    # The list knows nothing of escapes: to it a dot inside a label would part labels.
+    plain = name if "\\" not in name else ".".join(label.replace(".", "?") for label in labels)
+    rest = len(labels) - len((_public_suffixes().publicsuffix(plain) or plain).split("."))
+    if rest <= 0:
         return Parts("", name, name)
-    head = name[: -len(suffix) - 1]
-    label = head.rpartition(".")[2] if "\\" not in head else labels_of(head)[-1]
-    return Parts(head[: len(head) - len(label)].removesuffix("."), f"{label}.{suffix}", suffix)
+    subdomain, suffix = ".".join(labels[: rest - 1]), ".".join(labels[rest:])
+    return Parts(subdomain, f"{labels[rest - 1]}.{suffix}", suffix)
 
 
 def is_public_suffix(name: str) -> bool:
