@@ -147,9 +147,11 @@ def _hang_up() -> None:
 
 
 def standing(signin: Signin, cookies: Mapping[str, str]) -> tuple[str, Role | None]:
-    """Who the cookies of a tab say is before it, and their role at present; none once the log-in is too old."""
+    """Who the cookies of a tab say is before it, and their role at present; none once the log-in is over."""
     # Not as Panel reads them: it believes a cookie that nobody signed, `is_guest`, and claims of a month ago.
     said, claims = signed(COOKIE, cookies), claims_of(signed(CLAIMS, cookies))
+    if cookies.get(COOKIE, "") in signin.ended:
+        return "", None
     return signin.name_of(said), signin.role_of(said, claims) if said else None
 
 

@@ -18,6 +18,7 @@ from panel.util import decode_token
 from tornado.web import RequestHandler, decode_signed_value
 
 from dashboard.accounts import Account, Role
+from dashboard.ended import Ended
 
 COOKIE, CLAIMS = "user", "id_token"  # as Panel calls them: who is logged in, what the identity provider said; signed
 DAYS = 7
@@ -126,9 +127,12 @@ class LoginHandler(RequestHandler):
 
 
 class LogoutHandler(RequestHandler):
-    """Forgets the user."""
+    """Ends the log-in, and forgets the user."""
+
+    ended: Ended
 
     def get(self) -> None:
+        end(self, self.ended)
         self.clear_cookie(COOKIE)
         self.redirect("/login")
 
@@ -137,16 +141,19 @@ class PasswordAuth(AuthProvider):  # type: ignore[misc]
     """Bokeh's view of the accounts: every page and websocket needs the signed cookie of a known user.
 
     The cookie says the name, and by what password it was had, which nobody can read from it: a new one ends what was
-    begun under the former.
+    begun under the former. What else it says is no other log-in's.
     """
 
-    def __init__(self, accounts: Callable[[], Sequence[Account]]) -> None:
-        self._accounts, self._key = accounts, secrets.token_bytes(32)
+    def __init__(self, accounts: Callable[[], Sequence[Account]], ended: Ended) -> None:
+        self._accounts, self._ended, self._key = accounts, ended, secrets.token_bytes(32)
         own = {"accounts": staticmethod(accounts), "attempts": Attempts(), "cookie_of": staticmethod(self.cookie_of)}
         self._handler = type("Login", (LoginHandler,), own)
         super().__init__()
 
     def cookie_of(self, account: Account) -> str:
+        return f"{self._known_as(account)} {secrets.token_hex(8)}"
+
+    def _known_as(self, account: Account) -> str:
         mark = hmac.digest(self._key, f"{account.name} {account.kept}".encode(), "sha256")
         return f"{account.name} {mark.hex()}"
 
@@ -155,13 +162,14 @@ class PasswordAuth(AuthProvider):  # type: ignore[misc]
         return self.user_of
 
     def user_of(self, handler: RequestHandler) -> str | None:
-        """What the cookie says, while its account has that password."""
+        """What the cookie says, while its account has that password and nobody logged out."""
         raw = handler.get_signed_cookie(COOKIE, max_age_days=DAYS)
         said = raw.decode() if raw else None
-        return said if self.role_of(said) else None
+        return said if self.role_of(said) and not has_ended(handler, self._ended) else None
 
     def role_of(self, said: str | None, claims: Mapping[str, Any] | None = None) -> Role | None:
-        return next((account.role for account in self._accounts() if self.cookie_of(account) == said), None)
+        known_as = (said or "").rpartition(" ")[0]
+        return next((account.role for account in self._accounts() if self._known_as(account) == known_as), None)
 
     @property
     def login_url(self) -> str:
@@ -177,7 +185,7 @@ class PasswordAuth(AuthProvider):  # type: ignore[misc]
 
     @property
     def logout_handler(self) -> type[RequestHandler]:
-        return LogoutHandler
+        return type("Logout", (LogoutHandler,), {"ended": self._ended})
 
     @property
     def get_user_async(self) -> None:
@@ -195,6 +203,17 @@ def account_of(accounts: Sequence[Account], user: str | None, password: str) -> 
         if user in (None, account.name) and account.matches(password):
             found = account
     return found
+
+
+def end(handler: RequestHandler, ended: Ended) -> None:
+    """End the log-in of who asks; of a cookie that nobody signed nothing is kept."""
+    if handler.get_signed_cookie(COOKIE, max_age_days=DAYS):
+        ended.add(handler.get_cookie(COOKIE, ""))
+
+
+def has_ended(handler: RequestHandler, ended: Ended) -> bool:
+    """Whether who asks has logged out with this cookie."""
+    return handler.get_cookie(COOKIE, "") in ended
 
 
 def name_in(said: str) -> str:

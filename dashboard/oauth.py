@@ -5,13 +5,18 @@ connection that we opened, so its signature is not checked again (OpenID Connect
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import httpx
+import panel as pn
+from panel.auth import OAuthProvider
+from tornado.web import RequestHandler
 
 from dashboard.accounts import ROLES, Role
+from dashboard.auth import end, has_ended
+from dashboard.ended import Ended
 from dashboard.settings import Settings
 
 DISCOVERY_S = 10
@@ -47,21 +52,49 @@ def discover(issuer: str) -> dict[str, str]:
     return {name: str(said[key]) for name, key in ENDPOINTS.items() if said.get(key)}
 
 
-def server_options(settings: Settings) -> Callable[[], dict[str, Any]]:
+class IssuerAuth(OAuthProvider):  # type: ignore[misc]
+    """Panel's, with log-ins that a log-out ends."""
+
+    def __init__(self, ended: Ended) -> None:
+        self._ended = ended
+        templates = {"error": "login_error.html", "logout": "logout.html"}
+        super().__init__(**{f"{name}_template": str(_TEMPLATES / file) for name, file in templates.items()})
+
+    @property
+    def get_user_async(self) -> Callable[[RequestHandler], Awaitable[str | None]]:
+        ask = super().get_user_async
+
+        async def user_of(handler: RequestHandler) -> str | None:
+            return None if has_ended(handler, self._ended) else await ask(handler)
+
+        return user_of
+
+    @property
+    def logout_handler(self) -> type[RequestHandler]:
+        ended, forgets = self._ended, super().logout_handler
+
+        class Logout(forgets):  # type: ignore[misc, valid-type]
+            def get(self) -> None:
+                end(self, ended)
+                super().get()
+
+        return Logout
+
+
+def server_options(settings: Settings, ended: Ended) -> Callable[[], dict[str, Any]]:
     """What Panel's server must be told; the issuer is asked when this is called."""
 
     def options() -> dict[str, Any]:
         found = discover(settings.oauth_issuer) if settings.oauth_issuer else {}
         extra: dict[str, Any] = {"scope": SCOPE, **found, **settings.oauth_extra}
         extra["scope"] = extra["scope"].split()
+        pn.config.oauth_provider = settings.oauth_provider or "generic"
         return {
-            "oauth_provider": settings.oauth_provider or "generic",
+            "auth_provider": IssuerAuth(ended),
             "oauth_key": settings.oauth_key,
             "oauth_secret": _secret(settings),
             "oauth_redirect_uri": settings.oauth_redirect_uri or None,
             "oauth_extra_params": extra,
-            "oauth_error_template": str(_TEMPLATES / "login_error.html"),
-            "logout_template": str(_TEMPLATES / "logout.html"),
         }
 
     return options

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from dashboard.accounts import Account, AccountsFile, Role, bare
 from dashboard.auth import PasswordAuth, name_in
+from dashboard.ended import Ended
 from dashboard.oauth import role_of, server_options
 from dashboard.settings import Settings
 
@@ -17,6 +18,7 @@ class Signin(NamedTuple):
     cookie_secret: str
     role_of: Callable[[str | None, Any], Role | None]
     server_options: Callable[[], dict[str, Any]]
+    ended: Ended
     link_token: str = ""  # logs in from a link; empty where links do not
     name_of: Callable[[str], str] = str
 
@@ -24,7 +26,8 @@ class Signin(NamedTuple):
 def signin_of(settings: Settings) -> Signin:
     """An OpenID Connect issuer or another OAuth provider where one is set, else passwords."""
     if settings.oauth_issuer or settings.oauth_provider:
-        return Signin(secrets.token_hex(32), role_of(settings), server_options(settings))
+        ended = Ended()
+        return Signin(secrets.token_hex(32), role_of(settings), server_options(settings, ended), ended)
     return _passwords(settings)
 
 
@@ -36,8 +39,9 @@ def _passwords(settings: Settings) -> Signin:
 
 
 def _by(accounts: Callable[[], Sequence[Account]], secret: str) -> Signin:
-    provider = PasswordAuth(accounts)
-    return Signin(secrets.token_hex(32), provider.role_of, lambda: {"auth_provider": provider}, secret, name_in)
+    ended = Ended()
+    provider = PasswordAuth(accounts, ended)
+    return Signin(secrets.token_hex(32), provider.role_of, lambda: {"auth_provider": provider}, ended, secret, name_in)
 
 
 def _bare_secret(path: Path) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import panel as pn
 import pytest
+import websocket
 from tornado.web import create_signed_value
 
 from dashboard.app import Session
@@ -182,6 +183,21 @@ async def test_logging_out_asks_nobody_else(house: House) -> None:
         assert "Logged out" in reply.text and "http" not in reply.text
         house.provider.person = {}
         assert (await browser.get("/")).status_code == 401
+
+
+async def test_copied_cookies_open_nothing_after_a_log_out(house: House) -> None:
+    async with house.browser() as browser, house.browser() as thief:
+        await house.enter(browser, email="ann@example.org", groups=["soc"])
+        thief.cookies.update(browser.cookies)
+        page = (await thief.get("/")).text
+        await browser.get("/logout")
+        house.sessions.clear()
+        with pytest.raises(websocket.WebSocketBadStatusException):
+            await asyncio.to_thread(house._look, "/", page, dict(thief.cookies))
+        house.provider.person = {}  # who is asked anew who they are gets no answer
+        for path in ("/", "/export.csv", "/lists/blocklist.csv"):
+            assert (await thief.get(path)).status_code == 401
+    assert house.sessions == []
 
 
 async def test_an_issuer_that_does_not_answer_is_named(house: House) -> None:

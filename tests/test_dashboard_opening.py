@@ -148,6 +148,25 @@ async def test_who_is_taken_out_of_the_accounts_or_has_another_password_is_out(
             assert reply.status_code == 302 and "/login" in reply.headers["location"]
 
 
+async def test_a_copied_cookie_opens_nothing_after_a_log_out(addresses: list[str]) -> None:
+    """An open page is closed, and every process refuses the cookie; another log-in of the same person goes on."""
+    one, other = addresses
+    async with logged_in(one) as browser, logged_in(one) as elsewhere:
+        copied = dict(browser.cookies)
+        page = (await browser.get("/?range=1h")).text
+        visitor = await asyncio.to_thread(Visitor, other, "/", page, cookie_of(browser), WAIT_S)
+        assert (await browser.get("/logout")).status_code == 302
+        assert await asyncio.to_thread(closed, visitor)
+        for address in addresses:
+            for path in ("/", "/export.csv?range=1h"):
+                async with httpx.AsyncClient(cookies=copied, trust_env=False, timeout=WAIT_S) as thief:
+                    reply = await thief.get(address + path)
+                    assert reply.status_code == 302 and "/login" in reply.headers["location"]
+            assert (await elsewhere.get(f"{address}/")).status_code == 200
+        assert (await browser.post("/login", data={"user": "admin", "password": SECRET})).status_code == 302
+        assert (await browser.get("/")).status_code == 200
+
+
 def closed(visitor: Visitor) -> bool:
     """Whether the server closes a page that is open."""
     end = time.monotonic() + WAIT_S
@@ -259,6 +278,11 @@ async def test_processes_share_an_address_and_end_together(two: subprocess.Popen
         for _ in range(6):  # each page and each socket reaches either
             page = (await browser.get("/lists")).text
             await asyncio.to_thread(lambda p=page: Visitor(address, "/lists", p, cookie_of(browser)).close())
+        copied = dict(browser.cookies)
+        await browser.get("/logout")
+        for _ in range(6):
+            async with httpx.AsyncClient(cookies=copied, trust_env=False, timeout=WAIT_S) as thief:
+                assert (await thief.get(f"{address}/lists")).status_code == 302
     lost = descendants(two.pid)[0]
     await asyncio.sleep(max(0.0, 5.5 - age_of(lost)))  # one that ends at once would end the other too
     os.kill(lost, signal.SIGKILL)
