@@ -1,5 +1,7 @@
 """What a replica of the verdict log does beside draining, on either store: expiry, retention, other chores."""
 
+import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,9 @@ from verdicts.follower import Follower
 from verdicts.keeper import DAY_MS, Clock, Keeper
 from verdicts.lists import entry
 from verdicts.policy import ListHit
-from verdicts.store import Document, Misconfigured, Store
+from verdicts.store import Document, Misconfigured, Store, Unavailable
+from verdicts.store.elastic import ElasticStore
+from verdicts.store.sqlite import SqliteStore
 
 
 @pytest.fixture
@@ -114,3 +118,32 @@ def test_incidents_go_where_something_else_deletes_the_records(
     settled(store)
     assert list(store.scan("incident")) == []
     keeper.close()
+
+
+def test_records_go_where_a_full_disk_takes_no_commit(url: str, store: Store, keeper: Keeper) -> None:
+    """Elasticsearch at its flood stage blocks all indices of a node, and lets them only be deleted."""
+    at = now()
+    rows = [observation("old.example.com", at - 9 * DAY_MS)]
+    store.append(records(rows), [promise(rows, at=at - 9 * DAY_MS)])
+    store.commit([entry("blocklist", "soon.org", expires=at - 1), Document("incident", "k", {})], "ann")
+    settled(store)
+    blocked = _block_commits(store)
+    with pytest.raises((Unavailable, sqlite3.IntegrityError)):
+        keeper.do_chores(at + 6 * DAY_MS)
+    blocked()
+    settled(store)
+    assert store.search(around(at - 9 * DAY_MS)).records == []
+    keeper.close()
+
+
+def _block_commits(store: Store) -> Callable[[], object]:
+    """Have every commit refused; the way back."""
+    if isinstance(store, SqliteStore):
+        with store._transaction() as db:
+            db.execute("CREATE TRIGGER full BEFORE INSERT ON commits BEGIN SELECT raise(ABORT, 'full'); END")
+        return lambda: None
+    assert isinstance(store, ElasticStore)
+    index = f"{store.settings.prefix}-state,{store.settings.prefix}-history"
+    put, name = store.client.indices.put_settings, "index.blocks.read_only_allow_delete"
+    put(index=index, settings={name: True})
+    return lambda: put(index=index, settings={name: None})

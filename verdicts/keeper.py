@@ -134,23 +134,37 @@ class Keeper:
 
     def do_chores(self, now: int) -> None:
         """Expire list entries, apply the retention, whatever else was given, and roll up what is over; `now` in Unix
-        milliseconds."""
+        milliseconds.
+
+        One that fails keeps no other from its turn: a disk that is full refuses commits, and only the retention makes
+        room on it. Raises the first error once all had theirs.
+        """
         believed = self._clock.believed(now)
+        errors: list[Exception] = []
+
+        def do(chore: Callable[..., Any], *arguments: Any) -> Any:
+            try:
+                return chore(*arguments)
+            except Exception as error:
+                errors.append(error)
+
         if believed:
-            expire(self.store, now)
+            do(expire, self.store, now)
         if believed and (time.monotonic() - self._retained_at > RETAIN_EVERY_S or not self._retained_at):
             self._retained_at = time.monotonic()
-            # First: who may not delete indices, since something else does, has incidents to forget all the same. Their
-            # evidence is rows of the log.
-            self.store.forget(INCIDENT, now - self._retention_ms)
-            self.store.retain(now - self._retention_ms)
+            do(self.store.forget, INCIDENT, now - self._retention_ms)  # their evidence is rows of the log
+            do(self.store.retain, now - self._retention_ms)
         for chore in self._chores:
-            chore(self.store)
-        # Last: no answer depends on it, and who may not do it still does the rest. One that is behind goes on at once.
+            do(chore, self.store)
+        # Last: no answer depends on it. One that is behind goes on at once.
         if time.monotonic() - self._rolled_up_at > ROLL_UP_EVERY_S or not self._rolled_up_at:
             self._rolled_up_at = time.monotonic()
-            if self.store.roll_up(now):
+            if do(self.store.roll_up, now):
                 self._rolled_up_at = 0.0
+        for error in errors[1:]:
+            log.warning("chores: %s", error, exc_info=not isinstance(error, (Unavailable, Misconfigured)))
+        if errors:
+            raise errors[0]
 
 
 def expire(store: Store, now: int) -> int:
