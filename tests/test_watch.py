@@ -7,7 +7,7 @@ from tests.stores import observation, records, settled
 from verdicts import watch as watching
 from verdicts.incidents import KIND, Incident
 from verdicts.sinks import Sink, SinkError, sink_of
-from verdicts.store import Document, Store
+from verdicts.store import Document, Store, Unavailable
 from verdicts.watch import Watch
 
 
@@ -219,3 +219,47 @@ def test_what_an_analyst_wrote_meanwhile_stands(store: Store, clock: Clock) -> N
     watch(store)
     [incident] = incidents(store)
     assert incident.state == "acknowledged" and incident.count == 12
+
+
+def test_a_store_that_goes_away_in_between_costs_no_incident(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client asks for no more: nothing but the visit that failed would have told of it."""
+    watch = Watch(clock=clock)
+    infected(store, clock)
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "search", lambda *_: (_ for _ in ()).throw(Unavailable("gone")))
+        with pytest.raises(Unavailable):
+            watch(store)
+    watch(store)
+    assert len(incidents(store)) == 1
+
+
+def test_what_a_client_asked_before_it_fell_silent_stands_in_its_incident(store: Store, clock: Clock) -> None:
+    watch = Watch(clock=clock)
+    infected(store, clock)
+    watch(store)
+    clock.now += 60
+    infected(store, clock, 2, count=20)
+    watch(store)
+    for _ in range(6):
+        clock.now += 61
+        watch(store)
+    [incident] = incidents(store)
+    assert incident.count == 26 and len(incident.names) == 26
+
+
+def test_a_client_that_goes_on_with_one_name_is_one_incident(store: Store, clock: Clock) -> None:
+    """Its count and its end grew with new names alone, so that each six hours it was told of as a new one."""
+    watch = Watch(clock=clock)
+    clock.now -= 8 * 3600
+    for number in range(1, 9):
+        row = observation(
+            "c2.q7x.net", int(clock.now * 1000), label="malicious", tier="block", addresses=["198.51.100.7"], count=2
+        )
+        store.append(records([row], number))
+        settled(store)
+        watch(store)
+        clock.now += 3600
+    [incident] = incidents(store)
+    assert incident.count == 16 and incident.end > (clock.now - 7200) * 1000

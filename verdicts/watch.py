@@ -22,6 +22,7 @@ LATE = 300_000  # after the hour, its last reports are still coming
 CLIENTS = 500  # looked at in one visit, those with the most malicious queries
 ROWS = 1000  # of one client
 UPDATE_EVERY = 300_000  # an incident that goes on is written again at most this often
+LOOK_AGAIN = 60_000  # at a client whose incident is not written down whole
 ALERTS_AN_HOUR = 30  # to one sink; what is over waits for the next hour
 TRIES = 12
 WRITES = 5  # tries to write down that an alert was sent; unwritten, it would be sent again
@@ -51,41 +52,50 @@ class Watch:
         self._sinks = {sink.name: sink for sink in sinks}
         self._rules = rules or Rules()
         self._clock = clock
-        self._seen: dict[tuple[str, int], int] = {}  # client and hour -> malicious queries when last looked at
+        # Client and hour -> malicious queries when last looked at, and until when as many need no other look.
+        self._seen: dict[tuple[str, int], tuple[int, int]] = {}
         self._mine: set[str] = set()  # incidents that this replica opened
 
     def __call__(self, store: Store) -> None:
         now = int(self._clock() * 1000)
         for hour in sorted({(now - LATE) // HOUR * HOUR, now // HOUR * HOUR}):
             self._look(store, hour, now)
-        self._seen = {key: count for key, count in self._seen.items() if key[1] >= now - 2 * HOUR}
+        self._seen = {key: seen for key, seen in self._seen.items() if key[1] >= now - 2 * HOUR}
         self._tell(store, now)
 
     def _look(self, store: Store, hour: int, now: int) -> None:
         """Open or continue the incidents of one hour."""
         where = Filter(hour, hour + HOUR, label=("malicious",))
         for top in store.top(where, "client", CLIENTS):
-            if self._seen.get((top.key, hour)) == top.count:
+            count, until = self._seen.get((top.key, hour), (0, 0))
+            if count == top.count and now < until:
                 continue
-            self._seen[top.key, hour] = top.count
             rows = store.search(msgspec.structs.replace(where, client=top.key), ROWS).records
-            for incident in incidents_of(top.key, rows, self._rules):
-                self._note(store, incident, now)
+            noted = [self._note(store, incident, now) for incident in incidents_of(top.key, rows, self._rules)]
+            self._seen[top.key, hour] = top.count, now + (2 * HOUR if all(noted) else LOOK_AGAIN)
 
-    def _note(self, store: Store, incident: Incident, now: int) -> None:
+    def _note(self, store: Store, incident: Incident, now: int) -> bool:
+        """True once all of it is written down; else it is to be looked at again, though the log may get no more."""
         documents = {d.key: d for d in store.scan(KIND, f"{incident.client}-")}
         known = [(key, found) for key, d in documents.items() if (found := _incident(d)) is not None]
         incident.updated = now
         before = same(incident, known, self._rules)
         if before is None:
             incident.notified = {name: {"state": "pending", "tries": 0, "next": now} for name in self._sinks}
-            if self._write(store, incident.key, incident, 0, incident.reason):
-                self._mine.add(incident.key)
-            return
+            if not self._write(store, incident.key, incident, 0, incident.reason):
+                return False
+            self._mine.add(incident.key)
+            return True
         key, former = before
         grown = continued(former, incident)
-        if set(grown.names) != set(former.names) and now - former.updated >= UPDATE_EVERY:
-            self._write(store, key, grown, documents[key].epoch, grown.reason)
+        if (grown.names, grown.hours) == (former.names, former.hours):
+            return True
+        # More of the same names waits until the hour is over: a client may ask for them all day.
+        over = (incident.start // HOUR + 1) * HOUR <= now
+        more = grown.names != former.names or grown.hours.keys() != former.hours.keys() or over
+        if not more or now - former.updated < UPDATE_EVERY:
+            return False
+        return self._write(store, key, grown, documents[key].epoch, grown.reason)
 
     def _tell(self, store: Store, now: int) -> None:
         """Send what is pending and due."""
