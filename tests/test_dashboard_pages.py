@@ -248,6 +248,16 @@ async def test_pausing_and_switching_reach_the_policy(stage: Stage) -> None:
     assert policy.body["overrides"] == [{"client": "192.0.2.0/24", "mode": "enforce"}]
 
 
+@pytest.mark.parametrize("prefix", ["", " ", "0.0.0.0/0"])
+async def test_what_reaches_every_resolver_is_asked_once_more(stage: Stage, prefix: str) -> None:
+    page = await stage.open(Enforcement, range="1h")
+    page.prefix.value = prefix
+    page.ask("enforce")
+    assert page.confirm.dialog.open and f"{page.tiles.tiles[0]['value']:,} queries" in page.confirm.says.text
+    page.confirm._close(None)
+    assert stage.store.get("policy", "policy") is None
+
+
 async def test_names_that_come_and_go_do_not_change_what_was_chosen_to_be_allowed(stage: Stage) -> None:
     page = await stage.open(Enforcement, range="1h")
     last = len(page.names.rows) - 1

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from dashboard.client import Refused
 from dashboard.components import READY, Component, Facts, Table, Tiles
+from dashboard.confirm import Confirm
 from dashboard.decision import Decision, InForce
 from dashboard.inputs import Button, TextInput
 from dashboard.page import Context, Page, columns, panel, schedule, stack, toolbar
@@ -63,7 +64,7 @@ class Enforcement(Page):
             ],
         )
         self.policy = Facts(heading="Policy", empty="The policy is read through the control API.", status=READY)
-        self.force = InForce(context)
+        self.force, self.confirm = InForce(context), Confirm()
         self.prefix = TextInput(label="Clients (prefix; empty: all)", width=210, placeholder="192.0.2.0/24")
         self.note = TextInput(label="Why", width=210)
 
@@ -87,11 +88,15 @@ class Enforcement(Page):
                 icon="gavel",
                 color="error",
                 variant="contained",
-                on_click=self._switch("enforce"),
+                on_click=lambda _: self.ask("enforce"),
                 **admin,
             ),
             Button(
-                label="Only monitor", icon="visibility", variant="outlined", on_click=self._switch("monitor"), **admin
+                label="Only monitor",
+                icon="visibility",
+                variant="outlined",
+                on_click=lambda _: self.ask("monitor"),
+                **admin,
             ),
             Button(
                 label="Pause everything",
@@ -117,6 +122,7 @@ class Enforcement(Page):
             self.force.notice,
             columns(panel(self.names), panel(self.clients), least=280, shares=(9, 1)),
             self.decision.place,
+            self.confirm.place,
         )
 
     def parts(self) -> Iterable[Component]:
@@ -208,6 +214,20 @@ class Enforcement(Page):
             *({"label": override.get("client", ""), "value": override.get("mode", "")} for override in overrides),
         ]
 
+    def ask(self, mode: str) -> None:
+        """Enforce or monitor: at once for some clients, asking once more for all."""
+        if self.prefix.value.strip() not in ("", *EVERYONE):
+            schedule(lambda: self.switch(mode))
+            return
+        what = {
+            "enforce": "blocks what is judged so, for all of its clients",
+            "monitor": "blocks nothing any more, for all of its clients",
+        }[mode]
+        would = self.tiles.tiles[0]["value"] if self.tiles.tiles else 0
+        seen = f" In the range shown that would have been {would:,} queries." if mode == "enforce" else ""
+        says = f"Every resolver {what}; prefixes with a mode of their own keep it.{seen}"
+        self.confirm.ask({"enforce": "Enforce", "monitor": "Only monitor"}[mode], says, lambda: self.switch(mode))
+
     async def switch(self, mode: str) -> None:
         """Enforce or monitor for a prefix of clients, or for all."""
         try:
@@ -234,9 +254,6 @@ class Enforcement(Page):
         if reply is not None:
             await self.read_policy()
             await self.force.follow(int(reply.get("epoch", 0)))
-
-    def _switch(self, mode: str) -> Any:
-        return lambda _: schedule(lambda: self.switch(mode))
 
     def _allow_chosen(self, _: Any) -> None:
         chosen = [row["key"] for row in self.names.chosen_rows()]

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from dashboard.client import Refused
 from dashboard.comparison import MOST, Comparison
 from dashboard.components import LOADING, READY, Component, Notice, Table
+from dashboard.confirm import Confirm
 from dashboard.inputs import Button, TextInput
 from dashboard.model_detail import Detail
 from dashboard.page import Context, Page, columns, panel, schedule, stack, toolbar
@@ -82,7 +83,8 @@ class Models(Page):
         self.detail = Detail()
         self.form = TrainingForm(lambda: schedule(self.train), self.may("analyst"))
         self.note = TextInput(label="Why (promotion, roll-back)", width=240)
-        self.compared = Comparison()
+        self.compared, self.confirm = Comparison(), Confirm()
+        self.serving = ""
 
     def address(self) -> str:
         pairs = {"job": self.job, "version": "" if self.job else self.version, "compare": ",".join(self.versions)}
@@ -95,7 +97,11 @@ class Models(Page):
             icon="undo",
             variant="outlined",
             color="warning",
-            on_click=lambda _: schedule(self.roll_back),
+            on_click=lambda _: self.confirm.ask(
+                "Roll back",
+                f"Every resolver is given the verdicts of the model that served before {self.serving or 'this one'}.",
+                self.roll_back,
+            ),
             disabled=not self.may("admin"),
         )
         compare = Button(
@@ -123,6 +129,7 @@ class Models(Page):
             self.compared.view(),
             self.detail.view(),
             self.replayed,
+            self.confirm.place,
         )
 
     def parts(self) -> Iterable[Component]:
@@ -141,7 +148,7 @@ class Models(Page):
     async def _read_all(self) -> None:
         control = self.context.control
         models, jobs = await asyncio.gather(control.models(), control.jobs())
-        serving = str(models.get("serving", ""))
+        self.serving = serving = str(models.get("serving", ""))
         rows = [model_row(model, serving) for model in models.get("models", [])]
         chosen = self.version or ("" if self.job else serving)
         selected = next((i for i, row in enumerate(rows) if row["version"] == chosen), -1)
@@ -221,7 +228,9 @@ class Models(Page):
             self.context.go(self.address())
             schedule(self.reload)
         elif message.get("action") == "promote":
-            schedule(lambda: self.promote(version))
+            instead = f" in place of those of {self.serving}" if self.serving else ""
+            says = f"Every resolver is given the verdicts of {version}{instead}; Replay tells which would change."
+            self.confirm.ask("Promote", says, lambda: self.promote(version))
         elif message.get("action") == "replay":
             schedule(lambda: self.replay(version))
 
