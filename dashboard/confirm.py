@@ -13,7 +13,7 @@ from dashboard.sheet import Inner, Sheet
 
 
 class Confirm:
-    """A dialog that says what will change, and does it where the person says so again; Escape and *Cancel* do nothing."""
+    """A dialog that says what will change, and does it where the person says so again; Escape and *Cancel* do not."""
 
     def __init__(self) -> None:
         self.place = pn.Column(margin=0)
