@@ -129,6 +129,21 @@ def test_a_line_that_is_no_event_is_told_and_the_rest_is_read(tmp_path: Path) ->
     assert [leftover.place for leftover in found.leftovers] == ["line 2", "line 3"] and found.events == 2
 
 
+def test_octets_that_are_no_text_cost_a_line_at_most(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "log.json"
+    path.write_bytes(
+        (line("a.net") + line("b@.net").replace("@", "\udcff") + line("c.net")).encode("utf-8", "surrogateescape")
+    )
+    assert put(store, path, {}).left_out == 1 and {record.qname for record in stored(store)} == {"a.net", "c.net"}
+    path = tmp_path / "log.txt"
+    form = "{} {} CLIENT_RESPONSE NOERROR {} 53 IPv4 UDP 9b {} A 0.1\n"
+    rows = form.format(stamp(AT), "dns\udcfe", "192.0.2.1", "d.net") + form.format(stamp(AT), "s", "x\udcfe", "e.net")
+    path.write_bytes(rows.encode("utf-8", "surrogateescape"))
+    put(store, path, {})
+    found = {record.qname: record for record in stored(store)}
+    assert found["d.net"].resolver == "dns\\xfe" and found["e.net"].client == "x\\xfe"
+
+
 def test_a_name_that_is_none_is_kept_as_it_came(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "log.json"
     path.write_text(line("a..b") + line("<script>.example.net") + line("x" * 70 + ".net"))

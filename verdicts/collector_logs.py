@@ -33,7 +33,7 @@ def json_line(line: str) -> Event | None:
     """The event of a JSON line, nested or flat."""
     try:
         found = msgspec.json.decode(line, type=dict[str, Any])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeError) as error:
         raise BadLine(f"{error}, expected a JSON object") from None
     flat = "dnstap.operation" in found
 
@@ -92,8 +92,14 @@ def _event(
         return None
     reply = operation in REPLIES
     return Event(
-        _seconds(time, unit), client, qname or ".", qtype, reply, rcode if reply else "", addresses, targets, server
-    )
+        _seconds(time, unit), _whole(client), qname or ".", _whole(qtype), reply, _whole(rcode) if reply else "",
+        tuple(map(_whole, addresses)), targets, _whole(server),
+    )  # fmt: skip
+
+
+def _whole(text: str) -> str:
+    """A text that stores take: octets that are no UTF-8 stand in it as escapes. (Those of names are told by DNS.)"""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _seconds(text: str, unit: str) -> float:
