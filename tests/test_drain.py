@@ -113,6 +113,19 @@ def test_an_orphan_is_drained_and_its_folder_goes(tmp_path: Path) -> None:
     assert len(store.got) == 12 and len([path for path in tmp_path.iterdir() if path.is_dir()]) == 1
 
 
+def test_an_orphan_is_drained_beside_one_that_cannot_be_opened(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As root leaves one, who once started the cluster of another user."""
+    for name in ("0-first", "zz-last"):
+        (tmp_path / name / "lock").mkdir(parents=True)  # it refuses root too
+    spooled(tmp_path).close()
+    store = Moody()
+    drain = Drain(tmp_path, new_spool(tmp_path, LIMIT), LIMIT, store, wait=lambda _: None)
+    assert drain.step() and len(store.got) == 12
+    assert "0-first is not read" in caplog.text and "zz-last is not read" in caplog.text
+
+
 def test_an_orphan_is_drained_while_resolvers_keep_reporting(tmp_path: Path) -> None:
     left = batch_of([observation("left.example.com")], boot="ab" * 16)
     orphan = new_spool(tmp_path, LIMIT)

@@ -255,14 +255,17 @@ class Spool:
 
 
 def claim_orphans(root: Path, limit: int) -> list[Spool]:
-    """Take over every spool below `root` whose process is gone."""
+    """Take over every spool below `root` whose process is gone; one that another user left is told, and stays."""
     claimed: list[Spool] = []
     for directory in sorted(root.iterdir()) if root.is_dir() else []:
-        if not (directory / "lock").exists():
-            continue
         try:
+            if not (directory / "lock").exists():
+                continue
             spool = Spool(directory, limit)
         except (BlockingIOError, FileNotFoundError):
+            continue
+        except OSError as error:  # it must keep nobody from the others
+            log.warning("spool %s is not read: %s", directory, error)
             continue
         if spool.empty:
             spool.close(remove=True)
