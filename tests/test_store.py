@@ -146,6 +146,25 @@ FILTERS = {
 }
 
 
+@pytest.mark.parametrize(
+    ("network", "client"),
+    [
+        ("2001::/48", "2001:0:0:1::5"),
+        ("2001:db8::/64", "2001:db8:0:0:1::"),
+        ("::/16", "::1"),
+        ("::/48", "0:0:0:1::"),
+        ("2001:db8::/128", "2001:db8::"),
+        ("2001:db8::7/128", "2001:db8::7"),
+        ("192.0.2.1/32", "192.0.2.1"),
+    ],
+)
+def test_a_client_of_a_network_is_found_however_its_zeros_are_left_out(store: Store, network: str, client: str) -> None:
+    at = now()
+    store.append(records([observation(at=at, client=client), observation(at=at, client="2001:db9::1")]))
+    settled(store)
+    assert [record.client for record in store.search(around(at, client=network)).records] == [client]
+
+
 @pytest.mark.parametrize("case", FILTERS)
 def test_a_filter_finds_what_it_says(store: Store, case: str) -> None:
     at = now()

@@ -69,6 +69,8 @@ def _client(found: Where, client: str) -> Where:
     network = ipaddress.ip_network(client, strict=False)
     low, high = str(network.network_address), str(network.broadcast_address)
     common = low[: next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), len(low))]
+    # Which zeros an address leaves out, others further behind decide.
+    common = common.partition("::")[0]
     if common:  # a range of the index; the function below settles the rest
         found = found.also("r.client >= ? AND r.client < ?", common, common[:-1] + chr(ord(common[-1]) + 1))
     return found.also("in_network(r.client, ?)", str(network), selective=bool(common))
