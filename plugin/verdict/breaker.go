@@ -16,7 +16,8 @@ const (
 // at once when the endpoint says that it will not answer; only a good probe closes it.
 type breaker struct {
 	mu    sync.Mutex
-	bad   int
+	bad   int // in a row
+	sick  int // of them, health checks
 	open  bool
 	cause reason
 	pause time.Duration // until the next probe
@@ -35,8 +36,20 @@ func (b *breaker) blocked() reason {
 // good notes a frame that was answered in time.
 func (b *breaker) good() {
 	b.mu.Lock()
-	b.bad = 0
+	b.bad, b.sick = 0, 0
 	b.mu.Unlock()
+}
+
+// checked notes a health check. A good one takes back what checks before it counted, not what frames did: an endpoint that is
+// well may answer them too late all the same. One that failed counts with `failed`, as a frame does.
+func (b *breaker) checked(well bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if well {
+		b.bad, b.sick = b.bad-b.sick, 0
+	} else {
+		b.sick++
+	}
 }
 
 // failed notes a bad frame and tells whether it opened the breaker. A wrong token and an overload open it at once,
@@ -61,7 +74,7 @@ func (b *breaker) probed(why reason, retryAfter time.Duration) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if why == reasonNone {
-		b.open, b.bad, b.cause = false, 0, reasonNone
+		b.open, b.bad, b.sick, b.cause = false, 0, 0, reasonNone
 		return 0
 	}
 	b.pause = max(min(2*b.pause, probeMost), min(retryAfter, retryAfterMost))

@@ -263,7 +263,9 @@ func (c *cluster) check() {
 func (c *cluster) checkOne(e *endpoint) {
 	ctx, cancel := context.WithTimeout(c.ctx, checkLimit)
 	defer cancel()
-	if _, err := e.call(ctx, c.nextID(), http.MethodGet, healthPath, *c.token.Load(), nil, errorBodyMost); err != nil {
+	_, err := e.call(ctx, c.nextID(), http.MethodGet, healthPath, *c.token.Load(), nil, errorBodyMost)
+	e.breaker.checked(err == nil)
+	if err != nil {
 		c.failed(e, &failure{reason: reasonError, cause: err})
 	}
 }

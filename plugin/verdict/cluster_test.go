@@ -280,6 +280,38 @@ func TestAnIdleDeadEndpointIsFound(t *testing.T) {
 }
 
 // TestEndpointsAreCheckedAtOnce: one that hangs keeps no other from its check, and has one check at a time.
+// TestChecksCountWhereTheyFailInARow: one that is well in between is no reason to leave an endpoint out; nor does it say that frames
+// are answered.
+func TestChecksCountWhereTheyFailInARow(t *testing.T) {
+	var well atomic.Bool
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !well.Load() {
+			http.Error(w, "", http.StatusInternalServerError)
+		}
+	}))
+	t.Cleanup(server.Close)
+	config := testConfig(t, server.URL)
+	config.silent = true // no check but the test's
+	c := newTestEngine(t, config).cluster
+	e := c.endpoints[0]
+	check := func(is bool) { well.Store(is); c.checkOne(e) }
+	for range openAfter + 1 {
+		check(false)
+		check(true)
+	}
+	if c.blocked() != reasonNone {
+		t.Fatal("left out by checks that failed now and then")
+	}
+	for range openAfter - 1 {
+		e.breaker.failed(reasonTimeout, 0)
+		check(true)
+	}
+	check(false)
+	if c.blocked() != reasonBreaker {
+		t.Error("not left out, though frames failed in a row, and then a check")
+	}
+}
+
 func TestEndpointsAreCheckedAtOnce(t *testing.T) {
 	const endpoints = 4
 	var now atomic.Int32

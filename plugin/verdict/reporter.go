@@ -13,7 +13,8 @@ import (
 
 const (
 	reportEvery  = 1 * time.Second
-	reportLimit  = 10 * time.Second // of one request: the cluster answers when the batch is on disk
+	reportFirst  = 2 * time.Second  // of one request, at first: the connection may be dead, and the reply brings pause and lists
+	reportLimit  = 10 * time.Second // of one request, where the cluster is slow: it answers when the batch is on disk
 	retryPause   = 1 * time.Second
 	flushLimit   = 2 * time.Second // at shutdown
 	flushPause   = 200 * time.Millisecond
@@ -37,6 +38,8 @@ type reporter struct {
 	boot    string
 	turn    int // of the endpoints, where no breaker is closed
 
+	patience time.Duration // what one request may take: for whoever sends, one at a time
+
 	mu      sync.Mutex
 	kept    []*batch
 	octets  int
@@ -51,7 +54,7 @@ func newReporter(c *cluster, head func() head, told func(*acknowledgement)) *rep
 	rand.Read(boot[:]) // never fails
 	return &reporter{
 		cluster: c, notes: newObservations(maxNotedRows), head: head, told: told,
-		boot: hex.EncodeToString(boot[:]), wake: make(chan struct{}, 1),
+		boot: hex.EncodeToString(boot[:]), wake: make(chan struct{}, 1), patience: reportFirst,
 	}
 }
 
@@ -201,10 +204,15 @@ func (r *reporter) send(ctx context.Context, b *batch) error {
 		r.turn++ // its own: pick's goes on with each call, and of two endpoints one would never have its turn
 		e = r.cluster.endpoints[r.turn%len(r.cluster.endpoints)]
 	}
-	ctx, cancel := context.WithTimeout(ctx, reportLimit)
+	ctx, cancel := context.WithTimeout(ctx, r.patience)
 	defer cancel()
-	id := r.cluster.nextID()
+	id, started := r.cluster.nextID(), time.Now()
 	reply, err := e.call(ctx, id, http.MethodPost, observationsPath, *r.cluster.token.Load(), b.body(r.head()), maxAckOctets)
+	late := reasonOf(err) == reasonTimeout
+	r.learn(time.Since(started), late)
+	if late {
+		e.client.CloseIdleConnections() // dead too, perhaps: each would cost a report
+	}
 	if err != nil {
 		return err
 	}
@@ -214,6 +222,16 @@ func (r *reporter) send(ctx context.Context, b *batch) error {
 	}
 	r.told(a)
 	return nil
+}
+
+// learn sets how long the next request may take: a connection that is dead is left soon, and a cluster that is slow is not sent
+// the same again and again.
+func (r *reporter) learn(took time.Duration, late bool) {
+	if late {
+		r.patience = min(2*r.patience, reportLimit)
+	} else {
+		r.patience = min(max(reportFirst, 4*took), reportLimit)
+	}
 }
 
 // run sends whenever there is something, and pauses after a failure as long as the cluster asks.
