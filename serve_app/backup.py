@@ -20,9 +20,10 @@ from typing import NamedTuple
 import msgspec
 
 from model.registry import Registry
-from verdicts.backup import Saved, difference, saved
+from verdicts.backup import KINDS, Saved, difference, saved
+from verdicts.lists import PREVALENCE_KIND
 from verdicts.spool import sync_directory
-from verdicts.store import Epoch, Store
+from verdicts.store import Document, Epoch, Store
 
 FORMAT = 1
 HISTORY = 100_000  # changes kept for people
@@ -57,11 +58,10 @@ class Backup(NamedTuple):
 
 def write(path: Path, store: Store, registry: Registry | None) -> Head:
     """Write a backup, in whole or not at all; for its owner alone, since it holds digests of tokens."""
+    if path.exists() and not path.is_file():
+        raise BadBackup(f"{path}: no regular file, expected a new one or one to replace")
     epoch, documents = saved(store)
-    members = {
-        "documents.jsonl": _lines(documents),
-        "history.jsonl": _lines(store.history(limit=HISTORY)),
-    }
+    members = {"documents.jsonl": _lines(documents), "history.jsonl": _lines(_history(store))}
     if registry is not None:
         members[_POINTER] = "".join(f"{version}\n" for version in registry.pointer()).encode()
         for manifest in registry.list():
@@ -127,6 +127,14 @@ def restore(backup: Backup, store: Store, registry: Registry | None, author: str
     if not changes:
         return store.epoch(), 0
     return store.commit(changes, author, note, expect=newest), len(changes)
+
+
+def _history(store: Store) -> list[Document]:
+    """The last changes of what a backup holds, newest first, but for those of the prevalence list: it is another one
+    each day, and a year of them would not fit the memory."""
+    kinds = [kind for kind in KINDS if kind != PREVALENCE_KIND]
+    found = [change for kind in kinds for change in store.history(kind, limit=HISTORY)]
+    return sorted(found, key=lambda change: -change.epoch)[:HISTORY]
 
 
 def _lines(rows: Sequence[msgspec.Struct]) -> bytes:

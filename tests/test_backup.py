@@ -2,6 +2,8 @@
 
 import gzip
 import io
+import json
+import os
 import tarfile
 import time
 from pathlib import Path
@@ -62,6 +64,33 @@ def test_a_store_that_went_on_decides_as_before_at_a_higher_epoch(store: Store, 
         ("benign/good.net", "root", "back"), ("blocklist/new.net", "root", "back")
     }  # fmt: skip
     assert backup.restore(backup.read(tmp_path / "b.tgz"), store, None, "root", "again") == (epoch, 0)
+
+
+def test_a_backup_holds_no_client_and_one_prevalence_list_alone(store: Store, tmp_path: Path) -> None:
+    """Its history did: clients of incidents that the retention had reached, and each day's whole list."""
+    decided(store)
+    for day in range(3):
+        store.commit([Document("prevalence", "00000", {"first": 1, "names": f"day{day}.org"})], "anna", "daily")
+    settled(store)
+    backup.write(tmp_path / "b.tgz", store, None)
+    with tarfile.open(tmp_path / "b.tgz") as tar:
+        texts = {name: tar.extractfile(name).read().decode() for name in tar.getnames()}  # type: ignore[union-attr]
+    assert all("192.0.2.1" not in text for text in texts.values())
+    assert "day2.org" in texts["documents.jsonl"] and "day" not in texts["history.jsonl"]
+    assert [json.loads(line)["kind"] for line in texts["history.jsonl"].splitlines()] == [
+        "label", "policy", "list", "list"
+    ]  # fmt: skip
+
+
+def test_a_backup_replaces_no_device_or_pipe(tmp_path: Path) -> None:
+    """Run by root, one into /dev/null made a file of it."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    store = other(tmp_path)
+    with pytest.raises(backup.BadBackup, match="no regular file"):
+        backup.write(pipe, store, None)
+    assert pipe.is_fifo() and [path.name for path in tmp_path.iterdir() if path.is_file()] == []
+    store.close()
 
 
 @pytest.mark.parametrize("removed", ["list:benign/good.net", "label:x.net"])
