@@ -1,6 +1,7 @@
 """`/v1/jobs`: training on the cluster, started, watched, cancelled."""
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,9 @@ from serve_app.control_calls import Call, check_note
 from serve_app.control_replies import Job, Jobs, JobWithHistory, Started
 from serve_app.operations import Operation, one_of
 from serve_app.wire import WireError
+from verdicts.names import shown
 from verdicts.store import Document, Filter
+from verdicts.tokens import Forbidden
 
 SEEN_NAMES = 30_000  # of recent traffic, to hold the network in place
 SEEN_MS = 7 * 86_400_000
@@ -58,6 +61,8 @@ async def start(call: Call, body: Start) -> Started:
     """Start a training job; one at a time."""
     check_note(body.note)
     settings = {**body.settings, "kind": body.kind}
+    if call.role != "admin":
+        check_places(settings, call.context.settings.training_data)
     if body.kind == "retrain":
         given = {key: value for key, value in settings.items() if value or key not in ("labels", "seen")}
         settings = await call.desk.long(lambda: taught(call.desk.store, call.desk.now())) | given
@@ -77,6 +82,23 @@ async def cancel(call: Call) -> Job:
     if found["state"] not in ENDED:  # it came too late for those
         await call.commit([Document("job", job, {"kind": found["kind"], "state": "cancelled"})])
     return found
+
+
+def check_places(settings: dict[str, Any], data: Sequence[str]) -> None:
+    """Refuse what would have the head node read a file or URL of the caller's choice. Raises `Forbidden`."""
+    from model.registry import RELEASED
+
+    released = sorted(path.name for path in RELEASED.iterdir() if path.is_dir())
+    teachers = settings.get("teachers") or []
+    for name, given, which, known in (
+        ("data", [settings.get("data")], "the operator's `training_data`", data),
+        ("start", [settings.get("start")], "the released versions", released),
+        ("teachers", teachers if isinstance(teachers, list) else [teachers], "the released versions", released),
+    ):
+        for place in given:
+            if place and place not in known:
+                expected = f"expected one of {which} ({', '.join(known) or 'none'}), or role admin"
+                raise Forbidden(f"{name} {shown(str(place))}: {expected}")
 
 
 def taught(store: Any, now: int) -> dict[str, Any]:

@@ -42,6 +42,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     client_key_file: str = ""  # for `keyed`
     alerts_file: str = ""  # where incidents are told: a URL a line, see docs/store.md; a file, as they hold secrets
     retention_days: float = 30.0  # of records
+    training_data: tuple[str, ...] = ()  # folders and URLs that an analyst may train from; an admin may from any
 
 
 def settings_of(args: Mapping[str, Any]) -> Settings:

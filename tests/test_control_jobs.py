@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.control_setup import Setup
@@ -25,3 +26,36 @@ async def test_the_history_calls_no_job_cancelled_that_had_ended(
     assert (await setup.good("DELETE", "/v1/jobs/j1"))["state"] == state
     changes = (await setup.good("GET", "/v1/audit?kind=job"))["changes"]
     assert [change["body"]["state"] for change in changes] == ["cancelled"] * told
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (
+            {"data": "/etc"},
+            "data '/etc': expected one of the operator's `training_data` (/srv/lists), or role admin",
+        ),
+        ({"data": "/srv/lists/../keys"}, "data '/srv/lists/../keys': expected"),
+        ({"data": "http://169.254.169.254/"}, "data 'http://169.254.169.254/': expected"),
+        ({"data": "/srv/lists", "start": "/etc"}, "start '/etc': expected one of the released versions (seed-2020, "),
+        ({"data": "/srv/lists", "teachers": ["seed-2020", "../x"]}, "teachers '../x': expected one of the released"),
+        ({"data": ["/etc"]}, "data \"['/etc']\": expected"),
+        ({"data": "/srv/lists", "teachers": "/etc"}, "teachers '/etc': expected"),
+    ],
+)
+async def test_an_analysts_training_reads_no_place_of_their_choice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], says: str
+) -> None:
+    began: list[dict[str, Any]] = []
+    monkeypatch.setattr("deployments.trainer.start", lambda asked, *_: (began.append(asked), "j1")[1])
+    setup = Setup(tmp_path)
+    context = setup.contexts[0]
+    context.settings = msgspec.structs.replace(context.settings, training_data=("/srv/lists",))
+    refused = await setup.ask("POST", "/v1/jobs", {"kind": "train", "settings": settings}, "analyst")
+    assert refused.status_code == 403 and says in refused.json()["message"] and began == []
+    as_analyst = await setup.ask("POST", "/v1/jobs", {"kind": "train", "settings": settings}, Verdict_Role="analyst")
+    assert as_analyst.status_code == 403 and began == []
+    known = {"data": "/srv/lists", "start": "seed-2020", "teachers": ["seed-2020"]}
+    await setup.good("POST", "/v1/jobs", {"kind": "train", "settings": known}, "analyst")
+    await setup.good("POST", "/v1/jobs", {"kind": "train", "settings": settings})
+    assert [job["data"] for job in began] == ["/srv/lists", settings["data"]]
