@@ -18,6 +18,7 @@ from tests.stores import (
     settled,
     sqlite_url,
 )
+from verdicts.keeper import DAY_MS
 from verdicts.store import Conflict, Document, Filter, Misconfigured, Promise, Store, Unavailable, open_store
 
 Make = Callable[..., Store]
@@ -80,6 +81,23 @@ def test_a_client_that_is_no_address_is_kept(store: Store) -> None:
     store.append(records([observation(at=at, client="5f2a" * 8)]))
     settled(store)
     assert len(store.search(around(at, client="5f2a" * 8)).records) == 1
+
+
+def test_dead_letters_of_a_batch_that_went_by_its_age_are_no_other_batch_s(store: Store) -> None:
+    """As of an import of a log that reaches back further than a store takes."""
+    at = now()
+    rows = [observation("a.example.com", at - 401 * DAY_MS), observation("b.example.com", at - 399 * DAY_MS)]
+    store.append(records(rows), [promise(rows, at=at - 399 * DAY_MS)])
+    settled(store)
+    store.retain(at - 30 * DAY_MS)
+    settled(store)
+    assert list(store.reconcile(0, at + 1)) == []
+    rows = [observation("c.example.com", at), observation("d.example.com", at)]
+    store.append(records(rows, 2)[:1], [promise(rows, 2, at)])
+    settled(store)
+    for kept in (False, True):
+        [state] = store.reconcile(0, at + 1, kept)
+        assert (state.batch, state.stored, state.dead, state.missing) == (2, 1, 0, 1)
 
 
 @pytest.mark.parametrize(

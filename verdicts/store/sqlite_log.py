@@ -89,7 +89,9 @@ class LogWrites:
                 _remove(db, DAILY, day)
                 db.execute("INSERT OR REPLACE INTO meta VALUES ('retained', ?)", (day,))
             db.execute("DELETE FROM dead WHERE time < ?", (before,))
-            db.execute("DELETE FROM batches WHERE time < ?", (before,))
+            # The last one's number stays taken: the next batch would get the dead letters that still have it.
+            db.execute("DELETE FROM batches WHERE time < ? AND id < (SELECT max(id) FROM batches)", (before,))
+            db.execute("UPDATE batches SET time = NULL, rows = NULL WHERE time < ?", (before,))
         return removed
 
 
