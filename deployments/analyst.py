@@ -4,6 +4,7 @@ They need TensorFlow, which an ingress replica must not load. Every function her
 """
 
 import json
+import time
 from typing import Any
 
 import msgspec
@@ -13,6 +14,11 @@ from deployments.actors import actor
 
 NAME = "verdict-analyst"
 PATIENCE_S = 120.0
+SPARE_S = 10.0  # of it, for the end of what has begun: later than that nothing begins, least of all a change
+
+
+class TooLate(Exception):
+    """The time for an answer is over; nothing was changed."""
 
 
 class Refused(Exception):
@@ -27,7 +33,7 @@ class Refused(Exception):
 
 
 class Unanswered(Exception):
-    """No answer, or not in time."""
+    """No answer, or not in time. Of a change: nothing was changed, and nothing will be."""
 
 
 class Analyst:
@@ -38,26 +44,32 @@ class Analyst:
 
         self._registry = Registry(registry)
 
-    def ask(self, what: str, *arguments: Any) -> Any:
-        """Promote, roll back or replay. Raises `Refused`."""
+    def ask(self, what: str, until: float, *arguments: Any) -> Any:
+        """Promote, roll back or replay; `until` in `time.time()` seconds. Raises `Refused`, `TooLate`."""
         from model.artifact import BadArtifact
         from model.registry import GuardFailed, UnknownVersion
 
+        self._until = until
         try:
+            self._in_time()  # it waited for the questions before it
             return getattr(self, f"_{what}")(*arguments)
         except UnknownVersion as error:
             raise Refused("not-found", str(error)) from None
         except (GuardFailed, BadArtifact) as error:
             raise Refused("conflict", str(error)) from None
 
+    def _in_time(self) -> None:
+        if time.time() > self._until:
+            raise TooLate(f"it was not begun within {PATIENCE_S - SPARE_S:.0f} s")
+
     def _promote(self, version: str, force: bool) -> str:
         from model.replay import guard
 
-        self._registry.promote(version, guard, force)
+        self._registry.promote(version, guard, force, self._in_time)
         return version
 
     def _roll_back(self) -> str:
-        return self._registry.rollback()
+        return self._registry.rollback(self._in_time)
 
     def _replay(self, version: str, names: list[tuple[str, int]], policy: Any, popular: set[str]) -> dict[str, Any]:
         from model.replay import replay
@@ -108,19 +120,35 @@ def notices(registry: str, version: str) -> list[str]:
         return []
 
 
+def change(registry: str, what: str, *arguments: Any) -> str:
+    """Promote or roll back; the version that serves then. Raises `Refused`, or `Unanswered` where it was not done."""
+    from model.registry import Registry
+
+    pointer = Registry(registry).pointer()
+    done = [arguments[0]] if what == "promote" else pointer[1:2]
+    try:
+        return str(ask(registry, what, *arguments))
+    except Unanswered as error:
+        # By now it is done or will not be, so the pointer tells.
+        if done and Registry(registry).pointer()[:1] == done:
+            return str(done[0])
+        raise Unanswered(f"{error}; nothing was changed") from None
+
+
 def ask(registry: str, what: str, *arguments: Any) -> Any:
     """Put a question to the cluster's analyst, which is started when it is first needed."""
+    until = time.time() + PATIENCE_S - SPARE_S
     try:
-        return ray.get(actor(Analyst, NAME, registry).ask.remote(what, *arguments), timeout=PATIENCE_S)
+        return ray.get(actor(Analyst, NAME, registry).ask.remote(what, until, *arguments), timeout=PATIENCE_S)
     except ray.exceptions.GetTimeoutError:
-        raise Unanswered(
-            f"no answer within {PATIENCE_S:.0f} s; it may yet be done: look before you ask again"
-        ) from None
+        raise Unanswered(f"no answer within {PATIENCE_S:.0f} s") from None
     except ray.exceptions.RayActorError:
-        raise Unanswered("what does it ended meanwhile; it may be done: look before you ask again") from None
+        raise Unanswered("what does it ended meanwhile") from None
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, Refused):
             raise error.cause from None
+        if isinstance(error.cause, TooLate):
+            raise Unanswered(str(error.cause)) from None
         raise
 
 

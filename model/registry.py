@@ -120,20 +120,30 @@ class Registry:
             raise UnknownVersion(f"no model serves in {self._remote.uri if self._remote else self.root}")
         return pointer[0]
 
-    def promote(self, version: str, guard: Guard | None = None, force: bool = False) -> None:
-        """Let this version serve. It must load; and `guard` must find nothing wrong with it, unless forced."""
+    def promote(
+        self, version: str, guard: Guard | None = None, force: bool = False, last: Callable[[], None] = lambda: None
+    ) -> None:
+        """Let this version serve. It must load; and `guard` must find nothing wrong with it, unless forced.
+
+        `last` is called before the pointer is moved: what it raises leaves it as it is.
+        """
         artifact = self.get(version)
         failures = guard(artifact) if guard is not None and not force else []
         if failures:
             raise GuardFailed(f"model {version}: {len(failures)} of the guard set fail: {'; '.join(failures[:5])}")
+        last()
         self._point([version, *(earlier for earlier in self.pointer() if earlier != version)])
 
-    def rollback(self) -> str:
-        """Let the version serve that served before; it is returned. Raises `UnknownVersion` when there is none."""
+    def rollback(self, last: Callable[[], None] = lambda: None) -> str:
+        """Let the version serve that served before; it is returned. Raises `UnknownVersion` when there is none.
+
+        `last` as of `promote`.
+        """
         pointer = self.pointer()
         if len(pointer) < 2:
             raise UnknownVersion("no earlier model to roll back to")
         self.get(pointer[1])
+        last()
         self._point(pointer[1:])
         return pointer[1]
 

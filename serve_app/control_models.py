@@ -73,7 +73,7 @@ async def show_one(call: Call) -> Model:
 async def promote(call: Call, body: Promotion) -> Served:
     """Let a version serve, if it passes the guard set; classifiers follow within seconds."""
     check_note(body.note)
-    served = await _analyst(call, "promote", call.path("version"), body.force)
+    served = await _registry(call, analyst.change, "promote", call.path("version"), body.force)
     return await _served(call, served, await _committed(call, served, body.note))
 
 
@@ -81,11 +81,11 @@ async def roll_back(call: Call, body: RollBack) -> Served:
     """Let the version serve that served before."""
     check_note(body.note)
     former = (await _registry(call, analyst.models))["serving"]
-    served = await _analyst(call, "roll_back")
+    served = await _registry(call, analyst.change, "roll_back")
     try:
         committed = await _committed(call, served, body.note)
     except Exception:  # whoever is told to come back would go back one further
-        await _analyst(call, "promote", former, True)
+        await _registry(call, analyst.change, "promote", former, True)
         raise
     return await _served(call, served, committed)
 
@@ -99,7 +99,8 @@ async def replay(call: Call, body: Range) -> Replayed:
     names = {row.key: row.count for top in tops for row in top}
     view = call.context.follower.view
     popular = await call.desk.long(lambda: {name for name in names if is_popular(view, name)})
-    report = await _analyst(call, "replay", call.path("version"), list(names.items()), view.policy, popular)
+    asked = list(names.items())
+    report = await _registry(call, analyst.ask, "replay", call.path("version"), asked, view.policy, popular)
     changes = report["changes"]
     notices = await _registry(call, analyst.notices, call.path("version"))
     told = {"changes": changes[:SHOWN_CHANGES], "changed": len(changes), "notices": notices, "start": start, "end": end}
@@ -132,11 +133,6 @@ async def _committed(call: Call, version: str, note: str) -> Committed:
 
 async def _served(call: Call, version: str, committed: Committed) -> Served:
     return {**committed, "serving": version, "notices": await _registry(call, analyst.notices, version)}
-
-
-async def _analyst(call: Call, what: str, *arguments: Any) -> Any:
-    """Have the analyst do what needs TensorFlow."""
-    return await _registry(call, analyst.ask, what, *arguments)
 
 
 async def _registry(call: Call, act: Callable[..., Any], *arguments: Any) -> Any:

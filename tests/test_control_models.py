@@ -111,6 +111,61 @@ async def test_a_roll_back_that_could_not_be_written_down_may_be_asked_again(
     assert (await setup.good("POST", "/v1/models/rollback", {}))["serving"] == "v2"
 
 
+@pytest.mark.parametrize("what", ["v2/promote", "rollback"])
+@pytest.mark.parametrize("done", [True, False])
+async def test_what_became_of_a_change_without_an_answer_is_certain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, done: bool
+) -> None:
+    """Done, it is told to resolvers; not done, the answer says so."""
+    setup, registry = Setup(tmp_path), Registry(tmp_path / "models")
+    for version in ("v1", "v2"):
+        registry.add(write(tmp_path / "made", version))
+    registry.point(["v1", "v2"])
+
+    def ask(*_: Any) -> None:
+        if done:
+            registry.promote("v2")
+        raise analyst.Unanswered("what does it ended meanwhile")
+
+    monkeypatch.setattr(analyst, "ask", ask)
+    reply = await setup.ask("POST", f"/v1/models/{what}", {})
+    serving = setup.store.get("model", "serving")
+    if done:
+        assert reply.status_code == 200 and reply.json()["serving"] == "v2"
+        assert serving is not None and serving.body == {"version": "v2"}
+    else:
+        assert reply.status_code == 503 and reply.json()["message"].endswith("ended meanwhile; nothing was changed")
+        assert serving is None
+
+
+@pytest.mark.parametrize("arguments", [("promote", "v2", True), ("promote", "v2", False), ("roll_back",)])
+@pytest.mark.parametrize("slow", [True, False])
+def test_an_analyst_changes_nothing_once_nobody_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[Any, ...], slow: bool
+) -> None:
+    """Neither what waited for its turn until then, nor what began in time and took too long."""
+    registry = Registry(tmp_path)
+    for version in ("v1", "v2"):
+        registry.add(write(tmp_path / "made", version))
+    registry.point(["v1", "v2"])
+    clock = [100.0]
+    monkeypatch.setattr(analyst.time, "time", lambda: clock[0])
+    monkeypatch.setattr("model.replay.guard", lambda artifact: [])
+    get = Registry.get
+
+    def load(self: Registry, version: str) -> Any:
+        clock[0] += 60.0
+        return get(self, version)
+
+    monkeypatch.setattr(Registry, "get", load)
+    what, *rest = arguments
+    with pytest.raises(analyst.TooLate):
+        analyst.Analyst(str(tmp_path)).ask(what, 101.0 if slow else 99.0, *rest)
+    assert registry.pointer() == ["v1", "v2"]
+    analyst.Analyst(str(tmp_path)).ask(what, clock[0] + 61.0, *rest)
+    assert registry.pointer()[0] == "v2"
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [("/v1/models/v2/promote", {}), ("/v1/models/rollback", {}), ("/v1/jobs", {"kind": "train"})],
