@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from tests.stores import batch_of, now, observation, sqlite_url
+from verdicts import names
 from verdicts.drain import MISCONFIGURED_RETRY_S, Drain, entry, promise_of, unpack
 from verdicts.records import Record
 from verdicts.spool import new_spool
@@ -153,6 +154,25 @@ def test_an_entry_that_is_no_batch_is_set_aside(tmp_path: Path) -> None:
     drain.step()
     assert len(store.got) == 4
     assert (tmp_path / "undecodable.jsonl").read_bytes() == b'{"resolver": 5}\n'
+
+
+def test_an_entry_that_a_defect_keeps_from_becoming_records_is_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def split(name: str) -> names.Parts:
+        if name == "1.example.com":
+            raise IndexError("a defect")
+        return names.Parts("", name, "")
+
+    spool, store = new_spool(tmp_path, LIMIT), Moody()
+    bad, good = (msgspec.json.encode(batch_of([observation(f"{n}.example.com")], n)) for n in (1, 2))
+    spool.append(entry(now(), bad))
+    spool.append(entry(now(), good))
+    with monkeypatch.context() as broken:
+        broken.setattr(names, "split", split)
+        Drain(tmp_path, spool, LIMIT, store, wait=lambda _: None).step()
+    assert [record.qname for record in store.got] == ["2.example.com"]
+    assert (tmp_path / "undecodable.jsonl").read_bytes() == bad + b"\n"
 
 
 def test_a_hostile_name_does_not_stop_the_log(tmp_path: Path) -> None:

@@ -41,18 +41,21 @@ def entry(arrived: int, batch: bytes) -> bytes:
 
 
 def unpack(entries: list[bytes]) -> tuple[list[Record], list[Promise], list[bytes]]:
-    """The records and promises of spool entries, and those entries that are no batches."""
+    """The records and promises of spool entries, and those entries that are no batches, or of which a defect of ours
+    makes no records: tried again for ever, one would stop the log of everybody."""
     records: list[Record] = []
     promises: list[Promise] = []
     bad: list[bytes] = []
     for payload in entries:
         try:
             batch = _batch.decode(payload[8:])
-        except msgspec.MsgspecError:
+            found = list(records_of(batch))
+        except Exception as error:
+            log.error("a spool entry: %s: %s", type(error).__name__, error)
             bad.append(payload)
             continue
         if batch.rows or batch.seen or batch.discarded:
-            records += records_of(batch)
+            records += found
             promises.append(promise_of(batch, int.from_bytes(payload[:8], "big")))
     return records, promises, bad
 
@@ -175,7 +178,7 @@ class Drain:
         """Entries that no longer decode are kept beside the spools, for a person: synced before they are trimmed."""
         if bad:
             path = self._root / "undecodable.jsonl"
-            log.error("%d spool entries are no batches; kept in %s", len(bad), path)
+            log.error("%d spool entries cannot be read; kept in %s", len(bad), path)
             with path.open("ab") as file:
                 file.writelines(payload[8:] + b"\n" for payload in bad)
                 file.flush()
