@@ -154,6 +154,7 @@ def test_an_entry_that_is_no_batch_is_set_aside(tmp_path: Path) -> None:
     drain.step()
     assert len(store.got) == 4
     assert (tmp_path / "undecodable.jsonl").read_bytes() == b'{"resolver": 5}\n'
+    assert (tmp_path / "undecodable.jsonl").stat().st_mode & 0o077 == 0  # it says who asked for what
 
 
 def test_an_entry_that_a_defect_keeps_from_becoming_records_is_set_aside(

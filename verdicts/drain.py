@@ -179,7 +179,7 @@ class Drain:
         if bad:
             path = self._root / "undecodable.jsonl"
             log.error("%d spool entries cannot be read; kept in %s", len(bad), path)
-            with path.open("ab") as file:
+            with open(path, "ab", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:  # as the spools
                 file.writelines(payload[8:] + b"\n" for payload in bad)
                 file.flush()
                 os.fsync(file.fileno())
