@@ -9,7 +9,7 @@ from typing import Any
 import click
 import httpx
 
-from verdicts.commands import DAY_MS, DAYS
+from verdicts.arguments import DAY_MS, DAYS, Number
 from verdicts.list_holders import Refused, no_cluster, token_in
 from verdicts.names import shown
 from verdicts.store import Conflict, Misconfigured, Unavailable, open_store
@@ -63,7 +63,7 @@ def list_(holder: "_Remote | _Direct") -> None:
 
 @tokens.command("rotate")
 @click.argument("id")
-@click.option("--grace", type=click.FloatRange(0, 876_000), default=0, help="Hours that the old token stays good.")
+@click.option("--grace", type=Number(0, 876_000), default=0, help="Hours that the old token stays good.")
 @click.pass_obj
 def rotate_(holder: "_Remote | _Direct", id: str, grace: float) -> None:
     """Print the successor of token ID."""

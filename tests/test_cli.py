@@ -176,6 +176,8 @@ def test_days_beyond_any_calendar_are_refused(tmp_path: Path, command: list[str]
     store = ["--store", f"sqlite://{tmp_path}/v.db"]
     result = CliRunner().invoke(main, [command[0], *store, *command[1:], "--days", "1e300"])
     assert result.exit_code == 2 and "36500" in result.output
+    result = CliRunner().invoke(main, [command[0], *store, *command[1:], "--days", "nan"])
+    assert result.exit_code == 2 and "nan is not a number" in result.output
 
 
 @pytest.mark.parametrize("command", [["promote", "a"], ["rollback"]])

@@ -12,6 +12,7 @@ from typing import IO
 import click
 
 from verdicts import list_formats
+from verdicts.arguments import DAY_MS, DAYS
 from verdicts.list_holders import CHUNK, Direct, Holder, Refused, Remote, token_in
 from verdicts.lists import BadEntry
 from verdicts.policy import LIST_NAMES
@@ -20,8 +21,6 @@ from verdicts.reconciliation import EDGE_MS, gaps_of, state_of
 from verdicts.store import BatchState, Conflict, Misconfigured, Store, Unavailable, open_store
 
 HOME_URL, HOME_TOKEN, HOME_STORE = "http://127.0.0.1:8053", Path(".verdict/tokens/admin"), Path(".verdict/verdict.db")
-DAY_MS = 86_400_000
-DAYS = click.FloatRange(0, 36_500, min_open=True)  # what lies further ahead no calendar here can print
 ALLOWED = "benign"  # the list whose names pass, also in the forms that can say so
 TOLD = 20  # rows that were left out, on the terminal
 
