@@ -137,6 +137,12 @@ def test_a_top_list_ends_at_its_rank() -> None:
     assert [row.rank for row in parse(TEXTS["top"].splitlines(), "top", 3).rows] == [1, 2, 3]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\u2028", "\x0b"])
+def test_a_note_of_two_lines_brings_no_name_onto_a_list(end: str) -> None:
+    lines = "\n".join(write([Row("bad.net", f"see{end}victim.org{end}")], "csv")).splitlines()
+    assert parse(lines, "csv").rows == [Row("bad.net", "see victim.org")]
+
+
 def test_a_csv_keeps_notes_and_expiry_and_no_formula() -> None:
     rows = [
         Row("a.org", "=cmd|' /C calc'!A0", 1_800_000_000_000),

@@ -279,7 +279,8 @@ def write(rows: Iterable[Row], form: str, allow: bool = False) -> Iterator[str]:
             yield f"{'@@' if allow else ''}||{row.name}^"
         elif form == "csv":
             line = io.StringIO()
-            csv.writer(line, lineterminator="").writerow([_harmless(row.name), _harmless(row.note), row.expires or ""])
+            note = " ".join(row.note.splitlines())  # what is behind the end of a line is read as a name
+            csv.writer(line, lineterminator="").writerow([_harmless(row.name), _harmless(note), row.expires or ""])
             yield line.getvalue()
         elif form == "top":
             yield f"{row.rank or number},{row.name}"
