@@ -188,7 +188,7 @@ def end_haproxy(directory: Path, patience_s: float = 3.0) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the variables as a shell takes them; those that are set already stay as they are."""
-    from serve_app import client_certificates, patience
+    from serve_app import https, patience
     from serve_app.loopback import HOOK
 
     parser = argparse.ArgumentParser(prog="python -m serve_app.environment", description=main.__doc__)
@@ -198,7 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     found = variables(Ingress(given.directory, tls=given.tls, metrics_port=given.metrics_port)) | patience.VARIABLES
     if given.tls:
-        found[HOOK] = f"{client_certificates.__name__}.{client_certificates.require.__name__}"
+        found[HOOK] = f"{https.__name__}.{https.harden.__name__}"
     for name, value in found.items():
         print(f"export {name}={shlex.quote(value)}")
 

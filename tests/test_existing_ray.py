@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from serve_app.client_certificates import ALONE as CERTIFICATES
 from serve_app.environment import HAPROXY, BadEnvironment
 from serve_app.existing import WANTED, missing_of
+from serve_app.https import ALONE as HARDENED
 from serve_app.loopback import HOOK
 
 TLS = {"ssl_certfile": "/c", "ssl_keyfile": "/k"}
-ASKS = CERTIFICATES[HOOK]
+ASKS = HARDENED[HOOK]
 
 
 def there(**changes: str | None) -> dict[str, str | None]:
@@ -19,11 +19,12 @@ def there(**changes: str | None) -> dict[str, str | None]:
 
 def test_nothing_is_missing_where_all_is_set() -> None:
     assert missing_of(there(), {}) == []
-    assert missing_of(there(**{HAPROXY: "0"}), TLS) == []
+    assert missing_of(there(**{HAPROXY: "0", HOOK: ASKS}), TLS) == []
 
 
 def test_what_is_missing_is_named() -> None:
     assert missing_of(there(RAY_AUTH_MODE=None), {}) == ["RAY_AUTH_MODE=token"]
+    assert missing_of(there(**{HAPROXY: "0"}), TLS) == [f"{HOOK}=serve_app.https.harden"]
 
 
 def test_tls_that_haproxy_would_leave_away_is_refused() -> None:
