@@ -27,7 +27,7 @@ MISSED = "d.rcode = 'NXDOMAIN'"
 NAMED = (("bad", BAD), ("suspect", f"({BAD} OR {MISSED})"))  # roll-ups by hour that keep name and client, and of what
 # Roll-ups whose rows of one time lie anywhere in them: to look for old ones is to read all, which an append waits for.
 HOURLY, DAILY = ("tops", "bad", "suspect"), ("days", "asked", "askers")
-RETAIN_ROWS = 20_000  # removed in one transaction, so that an append never waits long
+RETAIN_ROWS = 5_000  # removed in one transaction, some 0.3 s: a pause must be in force within two
 
 _STAGE = """
 CREATE TEMP TABLE IF NOT EXISTS stage (
