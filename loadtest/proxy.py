@@ -77,10 +77,6 @@ class FaultProxy:
         """Behave so from now on. `refuse` and `reset` also end what is open."""
         self._call(self._set(behaviour))
 
-    def sever(self) -> None:
-        """Reset every open connection."""
-        self._call(self._reset_all())
-
     def _call(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=10)
 

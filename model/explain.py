@@ -114,7 +114,7 @@ def profile_of(names: list[str]) -> Profile:
     )
 
 
-def write_profiles(families: dict[str, list[str]], file: Path = PROFILES) -> None:
+def write_profiles(families: dict[str, list[str]], file: Path) -> None:
     """Write the profiles of families, one a line."""
     rows = [f"{json.dumps(name)}: {msgspec.json.encode(profile_of(rows)).decode()}" for name, rows in families.items()]
     file.write_text("{\n" + ",\n".join(rows) + "\n}\n")

@@ -83,7 +83,7 @@ def shape_of(name: str, rows: set[str]) -> str:
     return "spoken" if vowels > 0.28 else "letters"
 
 
-def write_plan(families: list[Family], file: Path = SPLITS / "families.json") -> None:
+def write_plan(families: list[Family], file: Path) -> None:
     """Fix the folds."""
     rows = [json.dumps(msgspec.to_builtins(family)) for family in families]
     file.write_text("[\n " + ",\n ".join(rows) + "\n]\n")

@@ -10,15 +10,12 @@ import numpy as np
 
 from model.artifact import Artifact, save
 from model.calibrate import BASE_RATE, Tuned, tune
-from model.dataset import DGA, ENCODING, JUDGE, LEFT_OUT, TEACH, TUNE, Corpus, require
+from model.dataset import ENCODING, JUDGE, LEFT_OUT, TEACH, TUNE, Corpus, require
 from model.evaluate import HELD_OUT, evaluation, load_corpus, tune_rows
-from model.explain import write_profiles
 from model.manifest import FORMAT, Limits, Manifest, Platt, Source, Threshold
 from model.sampling import Sampler
 from model.scorer import Scorer
 from model.train import Plan, Progress, history, train
-
-PROFILED = 100  # names of a family that make a profile
 
 
 def release(
@@ -150,14 +147,3 @@ def sampled(corpus: Corpus, rows: int, seed: int) -> Corpus:
     for kind in np.unique(corpus.kind):
         part[rng.permutation(corpus.where(int(kind), TEACH))[rows:]] = LEFT_OUT
     return corpus._replace(part=part)
-
-
-def profile_families(corpus: Corpus) -> None:
-    """Write the profiles of the families that teach, for explanations."""
-    taught = corpus.where(DGA, TEACH)
-    families: dict[str, list[str]] = {}
-    for number in np.unique(corpus.family[taught]):
-        rows = taught[corpus.family[taught] == number]
-        if number >= 0 and len(rows) >= PROFILED:
-            families[corpus.families[number]] = [corpus.names[i] for i in rows[:5000]]
-    write_profiles(families)

@@ -8,8 +8,6 @@ from model.artifact import save
 from model.experiment2020 import Lists, Progress, accuracy, fit, split
 from model.manifest import FORMAT, Limits, Manifest, Platt, Source, Threshold
 
-VERSION = "seed-2020"
-
 
 def release(lists: Lists, path: Path, epochs: int, seed: int, progress: Progress) -> Manifest:
     """Measure on an honest random split, then train on everything and write the artifact to `path`."""

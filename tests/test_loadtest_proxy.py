@@ -102,11 +102,11 @@ def test_only_the_paths_it_was_told_are_answered(proxy: FaultProxy) -> None:
     assert get(proxy) == (200, BODY)
 
 
-def test_open_connections_can_be_severed(proxy: FaultProxy) -> None:
+def test_a_reset_ends_what_is_open(proxy: FaultProxy) -> None:
     with socket.create_connection(("127.0.0.1", proxy.port), timeout=2) as sock:
         sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert sock.recv(4)
-        proxy.sever()
+        proxy.set(Behaviour("reset"))
         with pytest.raises(ConnectionResetError):
             while sock.recv(4096):
                 pass
