@@ -24,11 +24,13 @@ from typing import Any
 import msgspec
 from elasticsearch import helpers
 
+from loadtest.arguments import count as whole
 from loadtest.stats import Report, Result, command_line, compare, describe_machine
 from loadtest.store_bench import population
 from verdicts.ecs import document_of
 from verdicts.observations import Batch
 from verdicts.records import Record, records_of
+from verdicts.store import Misconfigured, Unavailable
 from verdicts.store.elastic import ElasticStore
 from verdicts.store.elastic_schema import SETS, index_of
 
@@ -178,13 +180,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and report."""
     parser = argparse.ArgumentParser(prog="python -m loadtest.log_bench", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--url", default=os.environ.get("VERDICT_TEST_ELASTIC_URL", ""))
-    parser.add_argument("--rows", type=int, default=20_000, help="of a turn; five times as many for their size on disk")
+    parser.add_argument(
+        "--rows", type=whole, default=20_000, help="of a turn; five times as many for their size on disk"
+    )
     parser.add_argument("--quick", action="store_true", help="few rows, one pair")
     parser.add_argument("--out", metavar="FILE", help="where the report goes, as JSON")
     options = parser.parse_args(arguments)
+    if options.rows < BATCH_ROWS:
+        parser.error(f"--rows {options.rows}: expected {BATCH_ROWS} or more")
     url = options.url or elastic_url()
     rows, pairs = (2000, 1) if options.quick else (options.rows, 6)
-    found = rate(url, rows, pairs) + bytes_a_row(url, 5 * rows)
+    try:
+        found = rate(url, rows, pairs) + bytes_a_row(url, 5 * rows)
+    except (Unavailable, Misconfigured, ValueError) as error:
+        parser.error(f"--url {url}: {error}")
     machine = describe_machine("elasticsearch", "msgspec")
     report = Report("The log against a bare bulk write", command_line(), found, machine)
     report.save(options.out)

@@ -22,6 +22,7 @@ import msgspec
 from loadtest.arguments import count
 from loadtest.log_bench import BATCH_ROWS, batch_of, elastic_url, store_at
 from verdicts.keeper import Keeper
+from verdicts.store import Misconfigured, Unavailable
 
 SPOOL_BYTES = 1 << 30
 STORM: list[str | int] = [429, "mixed", "reset", "half", 503]
@@ -116,7 +117,11 @@ def main(given: Sequence[str] | None = None) -> int:
         return 0
     if arguments.kills > arguments.rows // BATCH_ROWS - 2:
         parser.error(f"--kills {arguments.kills}: expected at most one a batch of {BATCH_ROWS} rows, but the first two")
-    return 0 if kills(arguments.url or elastic_url(), arguments.rows, arguments.kills) else 1
+    url = arguments.url or elastic_url()
+    try:
+        return 0 if kills(url, arguments.rows, arguments.kills) else 1
+    except (Unavailable, Misconfigured, ValueError) as error:
+        parser.error(f"--url {url}: {error}")
 
 
 if __name__ == "__main__":

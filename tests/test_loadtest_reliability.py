@@ -5,10 +5,11 @@ import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
+from types import ModuleType
 
 import pytest
 
-from loadtest import log_kills, reliability
+from loadtest import log_bench, log_kills, reliability
 from loadtest.reliability import BUDGET_S, REPLICAS, SINGLE, Answer, Load, NoSuchProcess, judged, victim
 
 CLASSIFIER = REPLICAS[2]
@@ -86,6 +87,19 @@ def test_more_kills_than_batches_are_refused(capsys: pytest.CaptureFixture[str])
     with pytest.raises(SystemExit, match="2"):
         log_kills.main(["--rows", "1000", "--kills", "3", "--url", "http://127.0.0.1:1"])
     assert "--kills 3: expected at most one a batch" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("bench", [log_bench, log_kills])
+def test_a_server_that_does_not_answer_is_named(bench: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        bench.main(["--rows", "2000", "--url", "http://127.0.0.1:1", *["--kills", "1"] * (bench is log_kills)])
+    assert "--url http://127.0.0.1:1: Elasticsearch: ConnectionError" in capsys.readouterr().err
+
+
+def test_fewer_rows_than_a_batch_measure_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        log_bench.main(["--rows", "400", "--url", "http://127.0.0.1:1"])
+    assert "--rows 400: expected 500 or more" in capsys.readouterr().err
 
 
 def test_nobody_of_that_kind_is_an_error() -> None:
