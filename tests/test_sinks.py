@@ -230,6 +230,22 @@ def test_a_file_names_sinks_a_line(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "No such file"),
+        (b"\xff\xfe", "codec can't decode"),
+        (b"# chat\nhooks.example.org/SECRET\n", r", line 2: alert sink 'hooks.example.org/SE'"),
+        (b"\nsmtp://mail.example.org\n", r", line 2: alert sink smtp://mail.example.org: expected \?from=ADDRESS"),
+    ],
+)
+def test_a_file_that_names_none_is_told_with_its_line(tmp_path: Path, content: bytes | None, said: str) -> None:
+    if content is not None:
+        (tmp_path / "alerts").write_bytes(content)
+    with pytest.raises(ValueError, match=f"alerts_file {tmp_path}/alerts.*{said}"):
+        read_sinks(tmp_path / "alerts")
+
+
 def test_two_sinks_of_one_host_both_hear(web: ThreadingHTTPServer, tmp_path: Path) -> None:
     host = f"http://127.0.0.1:{web.server_port}"
     (tmp_path / "alerts").write_text(f"{host}/soc\n{host}/boss\n")

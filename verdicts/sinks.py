@@ -72,12 +72,22 @@ def sink_of(url: str) -> Sink:
 def read_sinks(path: Path) -> list[Sink]:
     """The sinks in a file, a URL a line, `#` begins a remark. A file, because the URLs hold secrets.
 
-    A name holds no secret, so that two of one host have the same: the later ones get a number.
+    A name holds no secret, so that two of one host have the same: the later ones get a number. Raises `ValueError`
+    naming the file and the line.
     """
-    lines = [line.strip() for line in path.read_text().splitlines()]
+    try:
+        lines = [line.strip() for line in path.read_text().splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"alerts_file {path}: {error}") from None
     found: list[Sink] = []
     taken: Counter[str] = Counter()
-    for sink in (sink_of(line) for line in lines if line and not line.startswith("#")):
+    for number, line in enumerate(lines, 1):
+        if not line or line.startswith("#"):
+            continue
+        try:
+            sink = sink_of(line)
+        except ValueError as error:
+            raise ValueError(f"alerts_file {path}, line {number}: {error}") from None
         taken[sink.name] += 1
         found.append(sink if taken[sink.name] == 1 else sink._replace(name=f"{sink.name} {taken[sink.name]}"))
     return found
