@@ -10,7 +10,7 @@ import click
 import httpx
 
 from verdicts.arguments import DAY_MS, DAYS, Number
-from verdicts.list_holders import Refused, no_cluster, token_in
+from verdicts.list_holders import Refused, answer_of, no_cluster, token_in
 from verdicts.names import shown
 from verdicts.store import Conflict, Misconfigured, Unavailable, open_store
 from verdicts.tokens import KIND, ROLES, BadToken, described, issue, revoke, rotate
@@ -93,28 +93,30 @@ class _Remote:
 
     def issue(self, role: str, name: str, expires: int | None, note: str) -> str:
         body = {"role": role, "name": name, "expires": expires, "note": note}
-        return str(self._call("POST", "/v1/tokens", body)["token"])
+        return str(self._call("POST", "/v1/tokens", "token", body)["token"])
 
     def list(self) -> list[dict[str, Any]]:
-        return list(self._call("GET", "/v1/tokens")["tokens"])
+        return list(self._call("GET", "/v1/tokens", "tokens")["tokens"])
 
     def rotate(self, id: str, grace: int) -> str:
-        return str(self._call("POST", f"/v1/tokens/{id}/rotate", {"grace": grace})["token"])
+        return str(self._call("POST", f"/v1/tokens/{id}/rotate", "token", {"grace": grace})["token"])
 
     def revoke(self, id: str) -> None:
-        self._call("DELETE", f"/v1/tokens/{id}")
+        self._call("DELETE", f"/v1/tokens/{id}", "epoch")
 
-    def _call(self, method: str, path: str, body: Any = None) -> Any:
+    def _call(self, method: str, path: str, told: str, body: Any = None) -> Any:
         try:
             reply = self._http.request(method, path, json=body)
-            content = reply.json()
+            if reply.is_success:
+                return answer_of(reply, told)
+            message = answer_of(reply, "message")["message"]
         except httpx.ConnectError as error:
             raise click.ClickException(no_cluster(self._http.base_url, error)) from error
-        except (httpx.HTTPError, ValueError) as error:
+        except httpx.HTTPError as error:
             raise click.ClickException(f"{self._http.base_url}: {error}") from error
-        if not reply.is_success:
-            raise click.ClickException(f"{self._http.base_url}: {content.get('message', reply.status_code)}")
-        return content
+        except Refused as error:
+            raise click.ClickException(f"{reply.status_code} {error}") from error
+        raise click.ClickException(f"{self._http.base_url}: {message}")
 
 
 @contextmanager

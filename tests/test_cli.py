@@ -3,7 +3,10 @@
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from click.testing import CliRunner
@@ -151,6 +154,38 @@ def test_what_a_file_refuses_is_told_in_a_line(
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 1 and result.output.startswith("Error: ") and ".verdict/tokens/admin" in result.output
+
+
+@pytest.fixture
+def another() -> Iterator[str]:
+    """A server that is no cluster and says yes to everything."""
+
+    class Yes(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"[]" if "lists" in self.path else b"{}")
+
+        do_POST = do_DELETE = do_GET
+
+    with HTTPServer(("127.0.0.1", 0), Yes) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "lists show", "lists add benign a.org", "lists remove benign a.org", "lists export prevalence", "tokens list",
+        "tokens revoke 1", "tokens rotate 1", "tokens issue --role viewer --name a",
+    ],
+)  # fmt: skip
+def test_another_server_is_no_cluster_and_has_done_nothing(tmp_path: Path, another: str, command: str) -> None:
+    (tmp_path / "token").write_text("verdict_1_2")
+    group, *rest = command.split()
+    result = CliRunner().invoke(main, [group, "--url", another, "--token-file", str(tmp_path / "token"), *rest])
+    assert result.exit_code == 1 and "no answer of a cluster of Verdict" in result.output
 
 
 @pytest.mark.parametrize("command", [["lists", "show"], ["tokens", "list"]])

@@ -157,7 +157,7 @@ def test_a_part_of_a_top_list_begins_with_a_run(cluster: Cluster) -> None:
     remote = Remote(cluster.url, cluster.token("analyst"))
     wanted = {"list": "prevalence", "form": "top", "text": "1,a.org\n", "first": 7}
     with pytest.raises(Refused, match=r"400 .*first 7: expected 10000 \* n \+ 1"):
-        remote._call("POST", "/v1/lists/import", json=wanted)
+        remote._call("POST", "/v1/lists/import", "epoch", json=wanted)
     remote.close()
 
 

@@ -132,7 +132,7 @@ class Remote:
         after: str | None = ""
         while after is not None:
             asked = {"list": list_name, "contains": contains, "after": after, "limit": PAGE}
-            answer = self._call("GET", "/v1/lists", params={k: v for k, v in asked.items() if v})
+            answer = self._call("GET", "/v1/lists", "entries", params={k: v for k, v in asked.items() if v})
             yield from answer["entries"]
             after = answer["after"]
 
@@ -153,11 +153,11 @@ class Remote:
             text = "".join(f"{rank},{name}\n" for rank, name in enumerate(names, 1))
             wanted = {"list": "prevalence", "form": "top", "text": text, "note": note}
             part = {"first": start + 1, "more": start + RANKS < len(ranked)} if len(ranked) > RANKS else {}
-            self._call("POST", "/v1/lists/import", TRIES if start else 1, json=wanted | part)
+            self._call("POST", "/v1/lists/import", "epoch", TRIES if start else 1, json=wanted | part)
             yield len(names)
 
     def ranked(self) -> list[str]:
-        text: str = self._call("GET", "/v1/lists/export", params={"list": PREVALENCE_KIND})["text"]
+        text: str = self._call("GET", "/v1/lists/export", "text", params={"list": PREVALENCE_KIND})["text"]
         return text.splitlines()
 
     def close(self) -> None:
@@ -167,12 +167,12 @@ class Remote:
         """How many entries each request held, and its answer."""
         tries = 1
         for chunk in _chunks(entries):
-            yield len(chunk), self._call(method, "/v1/lists", tries, json={"entries": chunk, "note": note})
+            yield len(chunk), self._call(method, "/v1/lists", "epoch", tries, json={"entries": chunk, "note": note})
             tries = TRIES
 
-    def _call(self, method: str, path: str, tries: int = 1, **more: Any) -> Any:
-        """What the cluster answers; with several `tries` one that is busy is asked again when it says so, which for
-        an entry that is in already changes nothing."""
+    def _call(self, method: str, path: str, told: str, tries: int = 1, **more: Any) -> Any:
+        """What the cluster answers, `told` in it; with several `tries` one that is busy is asked again when it says so,
+        which for an entry that is in already changes nothing."""
         for turn in range(1, tries + 1):
             try:
                 answer = self._http.request(method, path, **more)
@@ -185,7 +185,19 @@ class Remote:
             time.sleep(_seconds(answer.headers.get("Retry-After")))
         if answer.status_code >= 400:
             raise Refused(f"{answer.status_code} {answer.text[:500]}")
-        return answer.json()
+        return answer_of(answer, told)
+
+
+def answer_of(answer: httpx.Response, told: str) -> dict[str, Any]:
+    """The JSON of a good answer. Raises `Refused` where `told` is not in it: another server stands there, and what was
+    to be written is not."""
+    try:
+        found = answer.json()
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or told not in found:
+        raise Refused(f"{answer.url}: no answer of a cluster of Verdict, expected {told!r} in it")
+    return found
 
 
 def _in_order(rows: Iterable[list_formats.Row]) -> list[list_formats.Row]:
