@@ -20,7 +20,7 @@ PLACES = {
     "train": Place("model.commands", "Train a network."),
     "evaluate": Place("model.commands", "Evaluate a network."),
     "models": Place("model.commands", "List, promote and roll back models of a registry."),
-    "lists": Place("verdicts.commands", "Show and change the vetted lists."),
+    "lists": Place("verdicts.list_commands", "Show and change the vetted lists."),
     "store": Place("serve_app.store_commands", "Create, check, reconcile, back up and fill a store."),
     "tokens": Place("serve_app.token_commands", "Issue, list, rotate and revoke tokens."),
     "bench": Place("serve_app.commands", "Measure, and write the tables."),

@@ -1,4 +1,4 @@
-"""`verdict store`: what `verdicts.commands` has, and what needs models too (backup, restore, import)."""
+"""`verdict store`: what `verdicts.store_commands` has, and what needs models too (backup, restore, import)."""
 
 import getpass
 import time
@@ -14,11 +14,11 @@ import msgspec
 
 from model.commands import absent, no_registry, quiet, registry_option
 from verdicts import collector_logs, history, privacy
-from verdicts.commands import opening, store, told
 from verdicts.drain import promise_of
 from verdicts.observations import Batch
 from verdicts.records import records_of
 from verdicts.store import Document, Store
+from verdicts.store_commands import opening, store, told
 
 if TYPE_CHECKING:
     from model.registry import Registry

@@ -8,9 +8,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.stores import now, observation, promise, records, sqlite_url
-from verdicts.commands import lists, store
+from verdicts.list_commands import lists
 from verdicts.list_holders import Direct
 from verdicts.store import Unavailable, open_store
+from verdicts.store_commands import store
 
 
 def run(tmp_path: Path, command: str, *arguments: str, given: str = "", create: bool = True) -> Result:
@@ -57,7 +58,7 @@ def test_an_import_leaves_out_what_has_expired_and_a_removal_does_not(tmp_path: 
 def test_an_import_that_is_interrupted_says_what_is_in_and_the_same_again_completes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("list_holders", "commands"):
+    for module in ("list_holders", "list_commands"):
         monkeypatch.setattr(f"verdicts.{module}.CHUNK", 3)
     given = "".join(f"n{number}.org\n" for number in range(8))
     pressed = iter([False, True, False, False, False])
@@ -91,7 +92,7 @@ def test_an_import_is_taken_back_by_its_file(tmp_path: Path) -> None:
 
 
 def test_an_import_that_fails_says_what_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("list_holders", "commands"):
+    for module in ("list_holders", "list_commands"):
         monkeypatch.setattr(f"verdicts.{module}.CHUNK", 3)
     working = iter([True, False, True, False])
     commit = Direct._commit

@@ -10,7 +10,7 @@ from tests.elastic import shared_url
 from tests.stores import around, now, observation, promise, records, settled
 from verdicts.store import Document
 from verdicts.store.elastic import ElasticStore
-from verdicts.store.elastic_commit import changes_of
+from verdicts.store.elastic_documents import changes_of
 from verdicts.store.elastic_schema import ROTATED, SETS, end_of, index_of
 
 pytestmark = pytest.mark.elastic

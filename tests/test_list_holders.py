@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from serve_app.routes import application
 from tests.control_setup import Setup
 from verdicts import tokens
-from verdicts.commands import lists
+from verdicts.list_commands import lists
 from verdicts.list_formats import Row
 from verdicts.list_holders import Direct, Holder, Refused, Remote
 from verdicts.store import Unavailable

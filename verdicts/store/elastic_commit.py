@@ -16,61 +16,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-import msgspec
 from elasticsearch import ConflictError, Elasticsearch, NotFoundError
 
 from verdicts.ahead import ahead
 from verdicts.store import DECISION_KINDS, Conflict, Document, Epoch, Misconfigured, Unavailable, says_the_same
 from verdicts.store.elastic_client import ElasticSettings, translated
+from verdicts.store.elastic_documents import INLINE, Change, changes_of, content_of, document_of, id_of, lines_of
 
 HEAD = "head"
 PART = 1000  # changes in one document, and documents in one request
-INLINE = 100  # changes that stand in the commit itself, each found by its key
 IN_FLIGHT = 3  # requests of one commit that look up or write its parts
 FEW = 16  # documents that are asked for one by one
 TRIES = 50  # commits of others that one commit gives way to
 
 A = TypeVar("A")
 B = TypeVar("B")
-
-_encoder = msgspec.json.Encoder()
-_json = _encoder.encode
-
-
-class Change(msgspec.Struct, gc=False):
-    """One change as a commit keeps it."""
-
-    kind: str
-    key: str
-    body: dict[str, Any] | None
-    previous: dict[str, Any] | None
-
-
-class _Target(msgspec.Struct, rename={"id": "_id"}, gc=False):
-    id: str
-    version: int
-    version_type: str = "external_gte"
-
-
-class _Index(msgspec.Struct, gc=False):
-    index: _Target
-
-
-class _State(msgspec.Struct, gc=False):
-    """A state document; a million of them cost half of what dicts do."""
-
-    kind: str
-    key: str
-    epoch: int
-    time: int
-    author: str
-    note: str
-    present: bool
-    body: str | None
-    expires: int | msgspec.UnsetType = msgspec.UNSET
-
-
-_changes = msgspec.json.Decoder(list[Change])
 
 
 class Commits:
@@ -201,10 +161,10 @@ class Commits:
             "moves": any(change.kind in DECISION_KINDS for part in parts for change in part),
         }  # fmt: skip
         if len(parts) == 1 and len(parts[0]) <= INLINE:
-            return commit | _content(parts[0]) | {"parts": 0}
+            return commit | content_of(parts[0]) | {"parts": 0}
 
         def write(number: int) -> None:
-            document = commit | _content(parts[number]) | {"part": number}
+            document = commit | content_of(parts[number]) | {"part": number}
             self.client.index(index=self._history, id=f"p-{commit['uuid']}-{number}", document=document)
 
         for _ in _each(write, range(len(parts))):
@@ -217,7 +177,7 @@ class Commits:
         told = "items.index.status,items.index.error.reason"
         # One after another: so the documents of a part stand side by side on the disk, and to compare them with the
         # same list again, tomorrow's feed, a block is unpacked for all of them and not for each.
-        for lines in ahead(_lines(changes, commit) for changes in parts if changes):
+        for lines in ahead(lines_of(changes, commit) for changes in parts if changes):
             operations: list[Any] = [lines]  # encoded: the client would take twice as long for it
             _demand_applied(self.client.bulk(index=self._state, operations=operations, filter_path=told).body)
         self.client.indices.refresh(index=f"{self._state},{self._history}")
@@ -240,28 +200,6 @@ class Commits:
             yield changes_of(self.client.get(index=self._history, id=f"p-{commit['uuid']}-{number}").body["_source"])
 
 
-def id_of(kind: str, key: str) -> str:
-    """The id of a state document: at most 512 octets are allowed, and a key may be longer."""
-    text = f"{kind}:{key}"
-    if len(text) <= 125 or len(text.encode()) <= 500:
-        return text
-    return f"{kind}#{uuid.uuid5(uuid.NAMESPACE_DNS, text).hex}"
-
-
-def document_of(source: dict[str, Any]) -> Document:
-    """The document in the source of a state document."""
-    body = source.get("body")
-    return Document(
-        source["kind"], source["key"], None if body is None else msgspec.json.decode(body), source["epoch"],
-        source["time"], source["author"], source["note"],
-    )  # fmt: skip
-
-
-def changes_of(source: dict[str, Any]) -> list[Change]:
-    """The changes in a commit document or a part of one."""
-    return _changes.decode(source["changes"]) if source.get("changes") else []
-
-
 def _epoch_of(head: dict[str, Any]) -> Epoch:
     return Epoch(head["epoch"], head["generation"])
 
@@ -282,37 +220,6 @@ def _each(act: Callable[..., B], items: Iterable[A], *more: Any) -> Iterator[B]:
         return
     with ThreadPoolExecutor(IN_FLIGHT) as threads:
         yield from threads.map(lambda item: act(item, *more), (first, second, *waiting))
-
-
-def _content(changes: list[Change]) -> dict[str, Any]:
-    keys = [change.key for change in changes]
-    return {
-        "kinds": sorted({change.kind for change in changes}),
-        # Of a part the first and the last: what `history` finds it by (before, all were there, and are found too). To
-        # index each of a million names once more cost an import a quarter of the server's time.
-        "keys": keys if len(keys) <= INLINE else [min(keys), max(keys)],
-        "changes": _json(changes).decode(),
-    }
-
-
-def _lines(changes: Sequence[Change], commit: dict[str, Any]) -> bytes:
-    """The changes as the body of one bulk."""
-    sequence, at, author, note = commit["sequence"], commit["time"], commit["author"], commit["note"]
-    lines: list[_Index | _State] = []
-    for change in changes:
-        body, expires = change.body, None
-        if body is not None and change.kind == "list":
-            expires = body.get("expires")
-        lines.append(_Index(_Target(id_of(change.kind, change.key), sequence)))
-        lines.append(
-            _State(
-                change.kind, change.key, sequence, at, author, note, body is not None,
-                None if body is None else _json(body).decode(),
-                # One beyond what the field takes would be refused here for ever, and with it every later commit.
-                expires if isinstance(expires, int) and 0 <= expires < 1 << 63 else msgspec.UNSET,
-            )
-        )  # fmt: skip
-    return _encoder.encode_lines(lines)
 
 
 def _demand_applied(answer: dict[str, Any]) -> None:

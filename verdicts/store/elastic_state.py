@@ -12,7 +12,8 @@ from elasticsearch import ApiError, NotFoundError
 
 from verdicts.store import EXPIRED, Document
 from verdicts.store.elastic_client import translated
-from verdicts.store.elastic_commit import Commits, changes_of, document_of, id_of
+from verdicts.store.elastic_commit import Commits
+from verdicts.store.elastic_documents import changes_of, document_of, id_of
 from verdicts.store.elastic_forget import Forgets
 
 MANY = 1000  # documents that are got at once
