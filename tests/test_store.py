@@ -83,6 +83,21 @@ def test_a_client_that_is_no_address_is_kept(store: Store) -> None:
     assert len(store.search(around(at, client="5f2a" * 8)).records) == 1
 
 
+def test_a_reconciliation_tells_each_batch_once_however_many_have_one_time(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("sqlite_queries", "elastic_queries"):
+        monkeypatch.setattr(f"verdicts.store.{module}.PAGE_BATCHES", 3)
+    at = now()
+    rows = [observation(at=at)]
+    for number in range(1, 12):
+        store.append(records(rows, number), [promise(rows, number, at - number // 8)])
+    settled(store)
+    for kept in (False, True):
+        found = [(state.time, state.batch) for state in store.reconcile(at - MINUTE, at + 1, kept)]
+        assert sorted(number for _, number in found) == list(range(1, 12)) and found == sorted(found)
+
+
 def test_dead_letters_of_a_batch_that_went_by_its_age_are_no_other_batch_s(store: Store) -> None:
     """As of an import of a log that reaches back further than a store takes."""
     at = now()

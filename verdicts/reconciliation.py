@@ -7,6 +7,7 @@ in the spool of another replica still, or was lost with it.
 
 from collections.abc import Iterable
 from itertools import pairwise
+from sys import intern
 from typing import Literal, NamedTuple
 
 from verdicts.store import BatchState
@@ -42,7 +43,7 @@ def gaps_of(batches: Iterable[BatchState], since: int) -> list[Gap]:
     """The gaps before batches at `since` or later, in the order of time; `batches` begin EDGE_MS before that."""
     boots: dict[str, list[tuple[int, int, str]]] = {}
     for batch in batches:
-        boots.setdefault(batch.boot, []).append((batch.batch, batch.time, batch.resolver))
+        boots.setdefault(batch.boot, []).append((batch.batch, batch.time, intern(batch.resolver)))  # millions
     gaps = [
         Gap(resolver, boot, before + 1, number - 1, time)
         for boot, numbers in boots.items()

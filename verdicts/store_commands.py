@@ -62,22 +62,25 @@ def reconcile(url: str, days: float, every: bool) -> None:
     now = int(time.time() * 1000)
     since = now - int(days * DAY_MS)
     totals: Counter[str] = Counter()
-    reported: list[BatchState] = []
 
     def tell(state: str, resolver: str, boot: str, *more: object) -> None:
         if every or state != "complete":
             click.echo("\t".join([state, ascii(resolver)[1:-1], boot, *map(str, more)]))
 
-    with opening(url, readonly=True) as opened:
-        for batch in opened.reconcile(since - EDGE_MS, now + DAY_MS):
-            reported.append(batch)
+    def judged(batches: Iterator[BatchState]) -> Iterator[BatchState]:
+        """Batches as they pass: no more is kept of them than their gaps take."""
+        for batch in batches:
+            yield batch
             if batch.time < since:
                 continue
             state = state_of(batch, now)
             totals.update({state: 1, "rows": batch.rows, "stored": batch.stored, "seen": batch.seen})
             totals.update(discarded=batch.discarded, dead=batch.dead)
             tell(state, batch.resolver, batch.boot, batch.batch, batch.rows, batch.stored, batch.dead)
-    for gap in gaps_of(reported, since):
+
+    with opening(url, readonly=True) as opened:
+        gaps = gaps_of(judged(opened.reconcile(since - EDGE_MS, now + DAY_MS)), since)
+    for gap in gaps:
         state = state_of(gap, now)
         totals[state] += gap.batches
         which = gap.first if gap.batches == 1 else f"{gap.first}-{gap.last}"

@@ -15,6 +15,7 @@ from verdicts.store.sqlite_schema import DAY, HOUR, ROW_BITS
 from verdicts.store.sqlite_top import Tops
 
 COUNT_BITS = 40  # a record counts at most 2**32 queries (verdicts.observations)
+PAGE_BATCHES = 10_000
 _numbers = msgspec.json.Decoder(list[int])
 
 Counts = dict[tuple[int, tuple[str, ...]], int]  # queries by time and the values of some fields
@@ -146,12 +147,19 @@ class LogReads(Tops):
             f"(SELECT count(*) FROM records WHERE records.id >= b.id << {ROW_BITS}"
             f" AND records.id < (b.id + 1) << {ROW_BITS}), (SELECT count(*) FROM dead WHERE dead.batch = b.id)"
         )
-        rows = self._all(
-            f"SELECT resolver, boot, batch, time, seen, discarded, rows, {'b.stored, b.dead' if kept else counted}"
-            " FROM batches b WHERE time >= ? AND time < ? ORDER BY time, id",
-            start, end,
-        )  # fmt: skip
-        return (BatchState(*row) for row in rows)
+        columns = f"resolver, boot, batch, time, seen, discarded, rows, {'b.stored, b.dead' if kept else counted}, b.id"
+        after = start, -1
+        while True:  # a resolver reports 86,400 batches a day
+            rows = self._all(
+                f"SELECT {columns} FROM batches b WHERE time >= ? AND (time, id) > (?, ?) AND time < ?"
+                " ORDER BY time, id LIMIT ?",
+                after[0], *after, end, PAGE_BATCHES,
+            )  # fmt: skip
+            for *found, number in rows:
+                yield BatchState(*found)
+                after = found[3], number
+            if len(rows) < PAGE_BATCHES:
+                return
 
     def discarded(self, start: int, end: int) -> int:
         """How many queries the reports of the range had to leave out."""
