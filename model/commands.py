@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -60,7 +60,10 @@ def classify(names: tuple[str, ...], model: str | None, as_objects: bool, explai
 
 
 @click.command()
-@click.option("--network", type=click.Choice(["segments", "seed"]), default="segments", show_default=True)
+@click.option(
+    "--network", type=click.Choice(["segments", "attention", "seed"]), default="segments", show_default=True,
+    help="attention: a teacher, for a GPU; hours for each epoch without.",
+)  # fmt: skip
 @click.option("--data", required=True, help="Folder or URL of the training data (see model/sources.toml).")
 @click.option("--rows", type=click.IntRange(0), default=0, help="Sample size: names of each kind; 0: all.")
 @click.option("--epochs", type=click.IntRange(0), default=0, help="0: the network's own number.")
@@ -81,8 +84,8 @@ def classify(names: tuple[str, ...], model: str | None, as_objects: bool, explai
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the run and its artifact; goes on from there.")
 def train(
-    network: str, data: str, rows: int, epochs: int, minutes: float, batch_size: int, seed: int, seeds: int,
-    held_out: int, start: str, teacher: tuple[str, ...], out: Path | None,
+    network: Literal["segments", "attention", "seed"], data: str, rows: int, epochs: int, minutes: float,
+    batch_size: int, seed: int, seeds: int, held_out: int, start: str, teacher: tuple[str, ...], out: Path | None,
 ) -> None:  # fmt: skip
     """Train a network and write its artifact.
 
@@ -98,7 +101,7 @@ def train(
         return
     from model.jobs import BadSettings, JobSettings, check, new_version, work
 
-    settings = JobSettings("train", "seed" if network == "seed" else "segments", data, epochs, minutes, batch_size,
+    settings = JobSettings("train", network, data, epochs, minutes, batch_size,
                            rows, seed, held_out=held_out, start=start, teachers=list(teacher))  # fmt: skip
     try:
         check(settings)

@@ -32,11 +32,11 @@ class JobSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `retrain` fine-tunes the serving model with `labels`, held in place by `seen` names; it needs no data. `train`
     trains anew from the data folder (or URL) `data`, laid out as `model/sources.toml` says; for the network `seed`
-    the folder of the two lists of 2020.
+    the folder of the two lists of 2020. The network `attention` is a teacher, for a GPU (`model.attention`).
     """
 
     kind: Literal["retrain", "train"] = "retrain"
-    network: Literal["segments", "seed"] = "segments"
+    network: Literal["segments", "attention", "seed"] = "segments"
     data: str = ""
     epochs: int = 0
     minutes: float = 0.0
@@ -53,6 +53,7 @@ class JobSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 USED = {  # by kind, or by network where a kind's networks differ
     "retrain": ("epochs", "minutes", "batch_size", "seed", "labels", "seen"),
     "segments": ("data", "epochs", "minutes", "batch_size", "rows", "seed", "held_out", "start", "teachers"),
+    "attention": ("data", "epochs", "minutes", "batch_size", "rows", "seed", "held_out"),
     "seed": ("data", "epochs", "rows", "seed"),
 }
 
@@ -194,11 +195,13 @@ def _segments(settings: JobSettings, path: Path, run: Path, progress: Progress, 
     from model.network import Shape
     from model.registry import load_named
     from model.release import release
-    from model.train import Plan, distilling, tuning
+    from model.train import Plan, distilling, reading, tuning
 
     _same_as_before(settings, run / "settings.json")
     plan = Plan(seed=settings.seed)
-    if settings.teachers:
+    if settings.network == "attention":
+        plan = reading(plan)
+    elif settings.teachers:
         plan = distilling(plan, settings.teachers)
     elif settings.start:
         plan = tuning(plan)
@@ -209,6 +212,8 @@ def _segments(settings: JobSettings, path: Path, run: Path, progress: Progress, 
     start = load_named(settings.start) if settings.start else None
     if start is not None:
         try:
+            if start.manifest.network != "segments":
+                raise KeyError(start.manifest.network)
             shape = msgspec.convert(start.manifest.metrics["plan"]["shape"], Shape)
         except (KeyError, msgspec.ValidationError) as error:
             raise BadSettings(f"training settings: start {settings.start}, expected a trained `segments`") from error

@@ -28,17 +28,20 @@ def threshold_at(benign: Scores, rate: float) -> float:
 
 
 def tail_threshold(benign: Scores, rate: float, highest: int = 100) -> float:
-    """The threshold of a rate too low to count: the `highest` scores are taken for an exponential tail.
+    """The threshold of a rate too low to count: the highest scores are taken for an exponential tail.
 
     Scores must be logits or the like, which have no upper end. Excesses over a high value follow a generalised
-    Pareto law (Pickands 1975), of which the exponential is the case between a bounded and a heavy tail.
+    Pareto law (Pickands 1975), of which the exponential is the case between a bounded and a heavy tail. Where the tail
+    begins is not known, and each beginning gives another threshold: it is the mean of those of the `highest` scores
+    down to the highest quarter of them (Resnick and Starica 1997, "Smoothing the Hill estimator").
     """
     top = np.sort(benign)[::-1][: highest + 1].astype(np.float64)
-    count = len(top) - 1
-    if count < 1:
+    most = len(top) - 1
+    if most < 1:
         raise ValueError(f"{len(benign)} scores: expected two or more")
-    excess = float((top[:count] - top[count]).mean())
-    return float(top[count] + excess * np.log(count / (len(benign) * rate)))
+    counts = np.arange(max(1, most // 4), most + 1)
+    excess = np.cumsum(top)[counts - 1] / counts - top[counts]  # means over the highest so many
+    return float(np.mean(top[counts] + excess * np.log(counts / (len(benign) * rate))))
 
 
 def strictest(strata: Mapping[str, Scores], rate: float) -> tuple[float, str]:

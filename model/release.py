@@ -126,7 +126,8 @@ def manifest_of(
     uncalibrated = {"generated": Platt(1.0, 0.0), "malicious": Platt(1.0, 0.0)}
     counts = np.bincount(corpus.source[corpus.part != LEFT_OUT], minlength=len(corpus.sources))
     return Manifest(
-        format=FORMAT, version=version, network="segments", encoding=ENCODING, heads=["generated", "malicious"],
+        format=FORMAT, version=version, network="attention" if plan.attention else "segments", encoding=ENCODING,
+        heads=["generated", "malicious"],
         calibration=tuned.calibration if tuned else uncalibrated, base_rate=BASE_RATE, thresholds=limits,
         metrics=metrics | {"plan": msgspec.to_builtins(plan)}, digests={},
         splits={name: corpus.digest(part) for name, part in (("teach", TEACH), ("tune", TUNE), ("judge", JUDGE))},
@@ -134,7 +135,7 @@ def manifest_of(
             Source(source.path, source.licence, source.use, int(count), corpus.digest_of_source(number))
             for number, (source, count) in enumerate(zip(corpus.sources, counts, strict=True))
         ],
-        notes="Character CNN, two heads.",
+        notes=f"{'Transformer over characters' if plan.attention else 'Character CNN'}, two heads.",
     )  # fmt: skip
 
 

@@ -17,6 +17,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from model import attention
+from model.attention import Attention, characters_loss, hide
 from model.distil import Teachers, distilled_loss, distilled_low_rate_loss
 from model.encoding import Rows
 from model.network import Shape, build, low_rate_loss, masked_loss
@@ -33,7 +35,9 @@ PLAIN, DISTILLED = (
     (masked_loss, low_rate_loss),
     (distilled_loss, distilled_low_rate_loss),
 )  # before mining, and from then on
-LOSSES = {loss.__name__: loss for loss in (*PLAIN, *DISTILLED)}  # that a checkpoint may name
+LOSSES = {loss.__name__: loss for loss in (*PLAIN, *DISTILLED, characters_loss)}  # that a checkpoint may name
+# Of a teacher, while it reads and afterwards: the weights of heads and of hidden characters, the share that is hidden.
+READS, JUDGES = ((0.1, 1.0), 0.2), ((1.0, 0.1), 0.05)
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,6 +61,8 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     teachers: list[str] = []  # versions, for the record
     seed: int = 0
     shape: Shape = Shape(places=16, place_channels=80, dense=256)
+    attention: Attention | None = None  # a teacher instead of a network of this shape
+    reading: float = 0.25  # of a teacher's way, on which it learns what names look like
 
 
 class Cancelled(Exception):
@@ -86,10 +92,12 @@ def train(
     keras.utils.set_random_seed(plan.seed)
     before, mined = DISTILLED if teachers else PLAIN
     network, average, epoch, spent = _resume(run, plan, start, before)
+    judges = judging(average)
     asked = Teachers(teachers)
     widths: tuple[int, ...] = WIDTHS
     began = clock() - spent
     done = _done(plan, epoch, spent)
+    reads = _reads(plan, done)
     while done < 1:
         sampler.renew(plan.grammars, epoch)
         total, batches, rows = 0.0, 0, 0
@@ -99,14 +107,21 @@ def train(
             done = _done(plan, epoch + block / plan.blocks, clock() - began)
             if done >= 1:
                 break
+            if reads and not _reads(plan, done):
+                reads = False
+                _compile(network, network.optimizer, before, plan, done)
             if done >= plan.mining and widths is WIDTHS and len(sampler.benign_rows):
-                sampler.mine(logits(average, sampler.benign_rows)[:, 0])
-                network.compile(network.optimizer, mined, jit_compile=False)
+                sampler.mine(logits(judges, sampler.benign_rows)[:, 0])
+                _compile(network, network.optimizer, mined, plan, done)
                 widths = COMPARED_WIDTHS
             network.optimizer.learning_rate.assign(rate_at(plan, done))
             for batch in sampler.batches(BLOCK, plan.batch_size, widths, plan.crossed):
                 truth = asked.tell(batch.x, batch.y) if teachers else batch.y
-                total += float(network.train_on_batch(batch.x, truth))
+                if plan.attention is None:
+                    total += float(network.train_on_batch(batch.x, truth))
+                else:
+                    shown, hidden = hide(sampler.rng, batch.x, (READS if reads else JUDGES)[1])
+                    total += float(network.train_on_batch(shown, [truth, hidden])[0])
                 batches += 1
                 rows += len(batch.x)
             blend(average, network, 1 / max(1.0, plan.averaging * (epoch * plan.blocks + block + 1)))
@@ -119,7 +134,12 @@ def train(
         progress(line)
     if start is not None and not teachers:
         blend(average, start, 0.5)
-    return average
+    return judges
+
+
+def reading(plan: Plan) -> Plan:
+    """The plan for a teacher."""
+    return msgspec.structs.replace(plan, rate=1e-3, mining=0.775, attention=Attention())
 
 
 def tuning(plan: Plan) -> Plan:
@@ -155,8 +175,20 @@ def logits(network: Any, x: Rows) -> NDArray[np.float32]:
     return out
 
 
+def judging(network: Any) -> Any:
+    """The network that gives logits (B, 2): itself, or what a teacher is without its reading."""
+    import keras
+
+    return network if len(network.outputs) == 1 else keras.Model(network.input, network.outputs[0])
+
+
 def rate_at(plan: Plan, done: float) -> float:
-    """The learning rate when the share `done` of all steps is done."""
+    """The learning rate when the share `done` of all steps is done: a rise and a cosine, of a teacher two."""
+    if plan.attention is not None:
+        once = msgspec.structs.replace(plan, attention=None)
+        if done < plan.reading:
+            return rate_at(once, done / plan.reading)
+        return rate_at(once, (done - plan.reading) / (1 - plan.reading)) / 2
     if done < plan.warm_up:
         return plan.rate * max(done, 1e-4) / plan.warm_up
     fall = (done - plan.warm_up) / (1 - plan.warm_up)
@@ -189,14 +221,30 @@ def _resume(run: Path, plan: Plan, start: Any, loss: Callable[[Any, Any], Any]) 
         _keep_history(run, int(found["epoch"]))
         return network, average, int(found["epoch"]), float(found["seconds"])
     _keep_history(run, 0)
-    network = build(plan.shape)
+    network = _new(plan)
     if start is not None:
         network.set_weights(start.get_weights())
     optimizer = keras.optimizers.AdamW(plan.rate, weight_decay=plan.decay, clipnorm=1.0)
-    network.compile(optimizer, loss, jit_compile=False)
-    average = build(plan.shape)
+    _compile(network, optimizer, loss, plan, 0.0)
+    average = _new(plan)
     average.set_weights(network.get_weights())  # to mine by at once; the first block replaces them
     return network, average, 0, 0.0
+
+
+def _new(plan: Plan) -> Any:
+    return build(plan.shape) if plan.attention is None else attention.build(plan.attention)
+
+
+def _reads(plan: Plan, done: float) -> bool:
+    return plan.attention is not None and done < plan.reading
+
+
+def _compile(network: Any, optimizer: Any, loss: Callable[[Any, Any], Any], plan: Plan, done: float) -> None:
+    if plan.attention is None:
+        network.compile(optimizer, loss, jit_compile=False)
+    else:
+        weights = list((READS if _reads(plan, done) else JUDGES)[0])
+        network.compile(optimizer, [loss, characters_loss], loss_weights=weights, jit_compile=False)
 
 
 def _keep_history(run: Path, epochs: int) -> None:
