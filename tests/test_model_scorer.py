@@ -119,7 +119,7 @@ def test_batch_sizes_must_grow(tmp_path: Path, scorer: Scorer) -> None:
         Scorer(scorer.artifact, batch_sizes=(4, 1))
 
 
-@pytest.mark.parametrize("version", ["seed-2020", "segments-2026-11e"])
+@pytest.mark.parametrize("version", ["seed-2020", "segments-2026-11f"])
 def test_what_scores_on_other_backends_of_keras_scores_the_same(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
     artifact = Artifact.load(RELEASED / version)
     served = Scorer(artifact, batch_sizes=(16,))
