@@ -76,12 +76,12 @@ def variables(ingress: Ingress, present: Mapping[str, str] = os.environ) -> dict
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "3",  # HAProxy hears of a leaving replica in a tenth of it
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",  # a busy machine takes longer than Serve's five seconds
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",  # three in a row that fail: HAProxy is started anew
-        # What Ray does over and over where nobody asks took a fifth of a core; these three are a third of that. A round
-        # of the controller costs 5 ms, whatever changed: at Ray's ten a second it took more than any deployment.
+        # What Ray does over and over where nobody asks took a sixth of a core, with these an eighth (docs/tuning.md).
+        # A round of the controller costs 5 ms, its GCS calls included; Ray has ten a second.
         "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
-        "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "1000",  # Ray has 100; it sends them on each ten seconds
-        # How soon its log monitor sees a new file of a worker's output, which it tells drivers; ours do not listen.
-        "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0",  # otherwise it lists them ten times a second
+        "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "1000",  # Ray has 100, and sends them on each ten seconds
+        # How soon its log monitor finds a new file of a worker's output, for drivers that listen; ours do not.
+        "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0",  # else it looks for them ten times a second
         "LOG_NAME_UPDATE_INTERVAL_S": "5",
         # Replicas take 4 MiB of each other otherwise; a report may hold 16 MiB, and a list to import 8.
         "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(MAX_MESSAGE),

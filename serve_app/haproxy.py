@@ -26,6 +26,8 @@ REFUSALS = (400, 401, 403, 404, 405, 413, 503, 504)  # its statuses
 FRAMES = "/v1/verdicts"  # the path that nearly all load comes by
 TAKES = "verdict-takes"  # the header of an answer to a frame: how many requests the replica takes at present
 TAKES_S = 1  # that it holds; without news, else, requests of other kinds that hang would keep frames out for good
+TAKES_RECENT = 8  # answers, whose mean holds: by that of one replica the others, spread alike, would refuse themselves
+TAKES_SCALE = 64  # times that mean is kept, for HAProxy counts in whole numbers
 HEADERS_S = 10  # for a caller to have sent its headers
 METHODS = "GET HEAD POST PUT DELETE OPTIONS PATCH TRACE"
 CONTROL = "!METH_GET !{ path_beg /v1/verdict /v1/observations }"  # what changes or replays something
@@ -41,7 +43,8 @@ _NO_BODY = '{\\"code\\":\\"malformed\\",\\"message\\":\\"body: expected none but
 _NO_REQUEST = '{\\"code\\":\\"malformed\\",\\"message\\":\\"expected an HTTP request\\"}'
 _NO_METHOD = '{\\"code\\":\\"method-not-allowed\\",\\"message\\":\\"no such method\\"}'
 _NO_PATH = '{\\"code\\":\\"not-found\\",\\"message\\":\\"no such path; /openapi.json lists them\\"}'
-# HAProxy's own answers, in the one form of errors: status, code, message. It has no other form for a 400 or 408.
+# HAProxy's own answers, in the one form of errors: status, code, message. For what is no HTTP (400, 422) or comes too
+# slowly (408) it has one form of its own, whatever `http-error` or `errorfile` say.
 OWN = {
     500: ("internal", "a defect at the door"),
     503: ("unavailable", "no replica is there: come back later"),
@@ -58,10 +61,10 @@ def closed(text: str, directory: str, max_body: int, max_requests: int) -> str:
 
     Statistics and metrics move to sockets in `directory`, which only this user can enter. More requests at one time
     than `max_requests` for each replica that is up get 503 and Retry-After at once, and so do frames beyond what the
-    replicas say that they take (`TAKES`, of the last answer, for all alike). A body over `max_body` bytes gets 413
-    unread. A caller who stalls in its headers, or in the body of what was refused, is hung up on; so that nobody stalls
-    in one that is never read, there is none where the answer does not depend on it. What HAProxy says by itself has the
-    form of all errors.
+    replicas say that they take (`TAKES`, the mean of recent answers, for all alike). A body over `max_body` bytes gets
+    413 unread. A caller who stalls in its headers, or in the body of what was refused, is hung up on; so that nobody
+    stalls in one that is never read, there is none where the answer does not depend on it. What HAProxy says by itself
+    has the form of all errors.
     """
     if _MARK in text:
         return text
@@ -100,18 +103,20 @@ def closed(text: str, directory: str, max_body: int, max_requests: int) -> str:
         waits = rf"\g<0>\n    http-request set-timeout server {CONTROL_S}s if {CONTROL}"
         text = _replaced(rf"(?m)^backend {re.escape(backend)}$", waits, text)
         takes, until = f"proc.takes{number}", f"proc.until{number}"
-        told = f"{{ path {FRAMES} }} {{ var({takes}) -m found }} {{ date,sub({until}) -m int le 0 }}"
+        fresh, says = f"{{ date,sub({until}) -m int le 0 }}", f"{{ be_name {backend} }} {{ res.hdr({TAKES}) -m found }}"
+        share = TAKES_SCALE // TAKES_RECENT
         rules += [
             f"    http-request set-var(txn.most) nbsrv({backend}),mul({max_requests}) if is_{backend}",
-            f"    http-request set-var(txn.told) nbsrv({backend}),mul({takes}) if is_{backend} {told}",
+            f"    http-request set-var(txn.told) nbsrv({backend}),mul({takes}),div({TAKES_SCALE}) "
+            f"if is_{backend} {{ path {FRAMES} }} {fresh}",
             f"    http-request set-var(txn.most) var(txn.told) if is_{backend} {{ var(txn.told) -m found }} "
             "{ var(txn.told),sub(txn.most) -m int lt 0 }",
             f"    http-request return status 503 {busy} if is_{backend} "
             f"{{ nbsrv({backend}) gt 0 }} {{ be_conn({backend}),sub(txn.most) -m int ge 0 }}",
-            f"    http-response set-var({takes}) res.hdr({TAKES}),add(0) "
-            f"if {{ be_name {backend} }} {{ res.hdr({TAKES}) -m found }}",
-            f"    http-response set-var({until}) date({TAKES_S}) "
-            f"if {{ be_name {backend} }} {{ res.hdr({TAKES}) -m found }}",
+            f"    http-response set-var({takes}) res.hdr({TAKES}),mul({TAKES_SCALE}) if {says} !{fresh}",
+            f"    http-response set-var(txn.kept) var({takes}),mul({TAKES_RECENT - 1}),div({TAKES_RECENT}) if {says}",
+            f"    http-response set-var({takes}) res.hdr({TAKES}),mul({share}),add(txn.kept) if {says}",
+            f"    http-response set-var({until}) date({TAKES_S}) if {says}",
         ]
     rules.append(f"    http-response del-header {TAKES}")
     # Kept in variables: the answer of the replica is gone when HAProxy writes its own.

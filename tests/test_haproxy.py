@@ -221,6 +221,7 @@ def test_more_than_are_let_in_are_told_to_come_back_at_once(door: Door) -> None:
 
 
 def test_no_more_frames_are_let_in_than_the_ingress_says_that_it_takes(door: Door) -> None:
+    time.sleep(TAKES_S + 1)  # the mean of what the ingress says begins anew
     door.setup.context.admission.limit = 2.0 * (1 + FRAME_NAMES)  # two frames of one name
     told = door.ask()
     assert told.status == 200 and TAKES not in told.headers
@@ -231,6 +232,16 @@ def test_no_more_frames_are_let_in_than_the_ingress_says_that_it_takes(door: Doo
         with urlopen(f"http://127.0.0.1:{door.port}/healthz", timeout=5.0) as other:
             assert other.status == 200 and not crowd.done()  # only frames are kept out
         assert refused_at_once(crowd.result(), len(door.setup.graph.asked) - before) == LET_IN - 2
+
+
+def test_replicas_that_take_more_and_fewer_are_given_their_mean(door: Door) -> None:
+    time.sleep(TAKES_S + 1)
+    for _ in range(8):  # as the answers of two replicas in turn; one that answers its only frame takes one more
+        for frames in (1.0, 5.0):
+            door.setup.context.admission.limit = frames * (1 + FRAME_NAMES)
+            assert door.ask().status == 200
+    before = len(door.setup.graph.asked)
+    assert refused_at_once(door.crowd(LET_IN), len(door.setup.graph.asked) - before) == 1  # mean of 2 and 5
 
 
 def test_callers_without_a_token_who_stall_keep_nobody_out(door: Door) -> None:
