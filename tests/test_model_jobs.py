@@ -13,9 +13,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from model.attention import Attention
 from model.jobs import BadSettings, JobSettings, new_version, parse, work
 from model.network import Shape
 from model.registry import Registry
+from model.scorer import Scorer
 from model.train import Cancelled, Plan
 from serve_app.descendants import descendants
 from tests.model_fixtures import write
@@ -132,6 +134,22 @@ def test_training_makes_a_calibrated_judged_artifact(
     assert used.splits["teach"] != whole.splits["teach"] and used.splits["judge"] == whole.splits["judge"]
     assert sum(source.rows for source in used.sources) < sum(source.rows for source in whole.sources) / 2
     assert {len(source.digest) for source in manifest.sources} == {64} and len({*manifest.sources}) == 3
+
+
+def test_a_teacher_is_an_artifact_that_nothing_begins_from(
+    registry: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model.train.Plan", functools.partial(Plan, blocks=1, grammars=300))
+    monkeypatch.setattr("model.train.Attention", functools.partial(Attention, 16, 1, 2, 0.0, 16))
+    settings = parse({"kind": "train", "network": "attention", "data": str(data), "epochs": 1})
+    version = work(settings, registry, tmp_path / "run", "attention-1", lambda line: None, lambda: False)
+    found = Registry(registry).get(version)
+    assert found.manifest.network == "attention" and found.manifest.thresholds.block.value is not None
+    assert Scorer(found)(found.encoding(["wikipedia.org", "kxrutmcfwxyiruqvnrrgxybzz.ru"])).shape == (2, 2)
+    teacher = f"{registry}/{version}"
+    begun = parse({"kind": "train", "data": str(data), "epochs": 1, "start": teacher})
+    with pytest.raises(BadSettings, match="attention-1, expected a trained `segments`"):
+        work(begun, registry, tmp_path / "begun", "segments-2", lambda line: None, lambda: False)
 
 
 @pytest.mark.parametrize(("key", "value"), [("held_out", -1), ("start", "seed-2020"), ("rows", 9)])
