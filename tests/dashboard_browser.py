@@ -21,6 +21,13 @@ SERIOUS = ("serious", "critical")
 # Everything, in every shadow root.
 ALL = """const all = (root) =>
   [...root.querySelectorAll('*')].flatMap((e) => e.shadowRoot ? [e, ...all(e.shadowRoot)] : [e])"""
+# True once no transition runs.
+SETTLED = (
+    "() => {"
+    + ALL
+    + """; return all(document).every((e) =>
+  e.getAnimations().every((a) => !(a instanceof CSSTransition) || a.playState !== 'running')) }"""
+)
 # Elements that only markup within a text can have made, and characters that must never show.
 MADE = (
     "() => {"
@@ -98,6 +105,7 @@ class Visit:
         import axe_playwright_python
 
         script = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
+        self.page.wait_for_function(SETTLED)  # what fades in has no contrast yet
         self.page.evaluate(script)
         found = self.page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")
         return [

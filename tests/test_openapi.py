@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from math import inf
 from typing import Any
 
 import pytest
@@ -40,7 +41,7 @@ CASES = [
 def setup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setup]:
     made = Setup(tmp_path_factory.mktemp("openapi"))
     with pytest.MonkeyPatch.context() as patch:  # what asks Ray for a process asks the same in this one
-        patch.setattr(analyst, "ask", lambda registry, *question: analyst.Analyst(registry).ask(*question))
+        patch.setattr(analyst, "ask", lambda registry, what, *rest: analyst.Analyst(registry).ask(what, inf, *rest))
         patch.setattr(trainer, "start", no_start)
         patch.setattr(trainer, "_actor", trainer.Jobs)
         patch.setattr(trainer, "_call", lambda method, *arguments: method(*arguments))
