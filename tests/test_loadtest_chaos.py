@@ -43,7 +43,7 @@ def test_fresh_names_are_asked_while_those_before_them_wait() -> None:
             time.sleep(2.0)
             seconds = time.monotonic() - began
     found = prober.probes
-    assert len(found) >= 0.9 * seconds / EVERY_S and found == sorted(found)
+    assert len(found) >= 0.5 * seconds / EVERY_S and found == sorted(found)  # one after another: a tenth
     assert not any(probe.answered for probe in found)
 
 
