@@ -5,15 +5,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import panel as pn
-import panel_material_ui as pmui
-
 from dashboard.client import Refused
 from dashboard.components import READY, Choice, Notice
 from dashboard.data import Failure
+from dashboard.dialog import Dialog
 from dashboard.inputs import Button, RadioGroup, Select, TextInput
-from dashboard.page import Context, Page, schedule, stack, toolbar
-from dashboard.sheet import Inner, Sheet
+from dashboard.page import Context, Page
 from dashboard.vetted import DURATIONS, SHOWN_LIST, in_force, overruled
 from verdicts import names
 
@@ -23,17 +20,16 @@ CHECKED = 50  # names of one decision that are asked about afterwards
 VERBS = {"benign": "Allow", "blocklist": "Block", "honeypot": "Honeypot"}
 
 
-class Decision:
+class Decision(Dialog):
     """Allow, block or honeypot one or more names: for how long, how wide, and why."""
 
     def __init__(self, page: Page, decided: Callable[[], None] | None = None) -> None:
+        super().__init__()
         self._page, self._decided = page, decided
         self._names: list[str] = []
-        self.place = pn.Column(margin=0)
-        self.dialog: Any = None  # made when it is first asked for: most visits to a page never open it
         self.force = InForce(page.context)
 
-    def _make(self) -> None:
+    def _make_inputs(self) -> None:
         """The dialog and its inputs."""
         self.subject = Notice(status=READY)
         self.kind = Choice(VERBS, value="benign", heading="Decision")
@@ -49,35 +45,21 @@ class Decision:
         )
         self.note = TextInput(label="Why (kept in the history)", max_length=500)
         go = Button(label="Decide", color="primary", variant="contained", on_click=self._submit)
-        cancel = Button(label="Cancel", variant="text", on_click=self._close)
-        self.dialog = pmui.Dialog(
-            Inner(Sheet(stack(self.subject, self.kind, self.scope, self.duration, self.note, toolbar(go, cancel)))),
-            title="Decide",
-            width_option="sm",
-            close_on_click=True,
-            title_variant="h5",
-        )
+        self._make("Decide", go, self.subject, self.kind, self.scope, self.duration, self.note)
 
     def ask(self, chosen: list[str], kind: str = "benign") -> None:
         """Open the dialog for these names."""
         if self.dialog is None:
-            self._make()
+            self._make_inputs()
         self._names = chosen
         self.kind.value = kind
         self.note.value = ""
         text = chosen[0] if len(chosen) == 1 else f"{len(chosen)} names: {', '.join(chosen[:5])}"
         self.subject.text = text if len(text) < 400 else text[:400] + "\u2026"
-        self.dialog.open = True
-        if not self.place.objects:
-            self.place.append(self.dialog)  # open already: a browser that still makes it would miss the change
-
-    def _close(self, _: Any) -> None:
-        self.dialog.open = False
+        self._open()
 
     def _submit(self, _: Any) -> None:
-        if self.dialog.open:  # a button pressed twice decides once
-            self.dialog.open = False
-            schedule(self.submit)
+        self._done(self.submit)
 
     async def submit(self) -> None:
         """Put the entries on the list and follow the decision to the resolvers."""

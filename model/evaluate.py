@@ -19,19 +19,15 @@ from model.parts import parts
 from model.protocol import Judged, Progress, Score, calibration, judge, measure, robustness
 from model.report import as_text, plot
 from model.scorer import Scorer
-from model.sources import load_sources
+from model.sources import sources_of
 
 TUNED_FEEDS = 60_000
 HELD_OUT = 0  # the fold of families that a network never sees in training, unless told otherwise
 
 
 def load_corpus(data: str | Path, progress: Progress, held_out: int = HELD_OUT) -> Corpus:
-    """Read all lists below `data` and build the corpus; raises OSError for a missing list, `BadRow`.
-
-    A folder with a `sources.toml` of its own brings other lists than those of this release.
-    """
-    own = None if "://" in str(data) else Path(data) / "sources.toml"
-    sources = load_sources(own) if own is not None and own.exists() else load_sources()
+    """Read all lists below `data` and build the corpus; raises OSError for a missing list, `BadRow`."""
+    sources = sources_of(data)
     found = collect(sources, data, progress)
     progress({"names": len(found), "contested": sum(entry is None for entry in found.values())})
     return build(found, sources, read_plan(), held_out)

@@ -14,7 +14,7 @@ from model.dataset import DGA, TEACH, Corpus, build, collect, members
 from model.evaluate import HELD_OUT
 from model.explain import write_profiles
 from model.families import plan, read_plan, write_plan
-from model.sources import load_sources
+from model.sources import sources_of
 
 PROFILED = 100  # names of a family that make a profile
 MOST = 5000  # names of a family that are looked at
@@ -25,8 +25,7 @@ MOST = 5000  # names of a family that are looked at
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for both files.")
 def main(data: Path, out: Path) -> None:
     """Make families.json and profiles.json from the lists below DATA."""
-    own = data / "sources.toml"
-    sources = load_sources(own) if own.exists() else load_sources()
+    sources = sources_of(data)
     out.mkdir(parents=True, exist_ok=True)
     families = out / "families.json"
     write_plan(plan(members(sources, data)), families)

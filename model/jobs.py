@@ -211,12 +211,13 @@ def _segments(settings: JobSettings, path: Path, run: Path, progress: Progress, 
         plan = msgspec.structs.replace(plan, batch_size=settings.batch_size)
     start = load_named(settings.start) if settings.start else None
     if start is not None:
+        wrong = BadSettings(f"training settings: start {settings.start}, expected a trained `segments`")
+        if start.manifest.network != "segments":
+            raise wrong
         try:
-            if start.manifest.network != "segments":
-                raise KeyError(start.manifest.network)
             shape = msgspec.convert(start.manifest.metrics["plan"]["shape"], Shape)
         except (KeyError, msgspec.ValidationError) as error:
-            raise BadSettings(f"training settings: start {settings.start}, expected a trained `segments`") from error
+            raise wrong from error
         plan = msgspec.structs.replace(plan, shape=shape)
         _never_saw(start, "start", settings.held_out)
     teachers = [load_named(teacher) for teacher in settings.teachers]

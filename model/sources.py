@@ -29,6 +29,13 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stratum: Literal["", "umbrella", "rdns", "university-bank", "china"] = ""
 
 
+def sources_of(data: str | Path) -> list[Source]:
+    """The sources of a folder or URL of data: a folder with a `sources.toml` of its own brings other lists than those
+    of this release. Raises `BadSources`."""
+    own = None if "://" in str(data) else Path(data) / SOURCES.name
+    return load_sources(own) if own is not None and own.exists() else load_sources()
+
+
 def load_sources(file: str | Path = SOURCES) -> list[Source]:
     """The sources in file order; raises `BadSources`."""
     try:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import httpx
 
-from verdicts.arguments import DAY_MS, DAYS, Number
+from verdicts.arguments import DAY_MS, DAYS, Number, cluster_or_store
 from verdicts.list_holders import Refused, answer_of, no_cluster, token_in
 from verdicts.names import shown
 from verdicts.store import Conflict, Misconfigured, Unavailable, open_store
@@ -27,14 +27,7 @@ def tokens(context: click.Context, url: str | None, token_file: Path | None, sto
 
     Without options: the cluster of `verdict up` in this folder.
     """
-    if url is None and store_url is None:
-        url, token_file = "http://127.0.0.1:8053", token_file or Path(".verdict/tokens/admin")
-        if not token_file.exists():
-            raise click.UsageError(
-                f"{token_file} is not there: name a cluster with --url and --token-file, or a --store"
-            )
-    if url is not None and (token_file is None or store_url is not None):
-        raise click.UsageError("expected --url with --token-file, or --store alone")
+    url, token_file = cluster_or_store(url, token_file, store_url)
     with _told():
         context.obj = _Remote(url, token_in(token_file)) if url and token_file else _Direct(store_url or "")
     context.call_on_close(context.obj.close)

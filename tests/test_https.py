@@ -56,9 +56,10 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
             process.terminate()
 
 
-def context_of(site: Site, of: trustme.CA | None) -> ssl.SSLContext:
+def context_of(authority: trustme.CA, of: trustme.CA | None) -> ssl.SSLContext:
+    """Trusts the authority, and shows a certificate of the other one, or none."""
     context = ssl.create_default_context()
-    site.authority.configure_trust(context)
+    authority.configure_trust(context)
     if of is not None:
         of.issue_cert("resolver.example.org").configure_cert(context)
     return context
@@ -66,7 +67,7 @@ def context_of(site: Site, of: trustme.CA | None) -> ssl.SSLContext:
 
 def ask(site: Site, of: trustme.CA | None) -> bool:
     """Whether a client with a certificate of this authority, or without one, is answered."""
-    context = context_of(site, of)
+    context = context_of(site.authority, of)
     try:
         return httpx.get(f"https://127.0.0.1:{site.port}/", verify=context, timeout=60.0).status_code == 200
     except httpx.TransportError:
@@ -101,7 +102,7 @@ WHOLE = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 )
 def test_who_stalls_in_the_headers_is_hung_up_on(site: Site, answered: int, begins: bytes, drips: bytes) -> None:
     with socket.create_connection(("127.0.0.1", site.port), 60.0) as plain:
-        with context_of(site, site.authority).wrap_socket(plain, server_hostname="127.0.0.1") as caller:
+        with context_of(site.authority, site.authority).wrap_socket(plain, server_hostname="127.0.0.1") as caller:
             for _ in range(answered):
                 caller.sendall(WHOLE)
                 reply = b""
@@ -128,7 +129,7 @@ def hung_up(caller: ssl.SSLSocket, drips: bytes) -> bool:
 
 @pytest.mark.parametrize("site", ["hardened"], indirect=True)
 def test_who_has_sent_the_headers_may_take_longer(site: Site) -> None:
-    with httpx.Client(verify=context_of(site, site.authority), timeout=60.0) as caller:
+    with httpx.Client(verify=context_of(site.authority, site.authority), timeout=60.0) as caller:
         ports = set()
         for _ in range(2):
             reply = caller.get(f"https://127.0.0.1:{site.port}/")

@@ -1,7 +1,6 @@
 """A cluster that speaks TLS itself, and lets nobody in who has no certificate of its authority."""
 
 import socket
-import ssl
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ import trustme
 from serve_app.descendants import descendants
 from tests.cluster_fixture import Cluster, started
 from tests.listening import listeners
+from tests.test_https import context_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
@@ -36,17 +36,9 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
         yield Secured(found, authority, trustme.CA())
 
 
-def context_of(secured: Secured, of: trustme.CA | None) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    secured.authority.configure_trust(context)
-    if of is not None:
-        of.issue_cert("resolver.example.org").configure_cert(context)
-    return context
-
-
 def ask(secured: Secured, of: trustme.CA | None) -> httpx.Response:
     """A question with a client certificate of this authority, or none."""
-    context = context_of(secured, of)
+    context = context_of(secured.authority, of)
     url = f"https://127.0.0.1:{secured.cluster.port}/v1/verdicts"
     bearer = {"Authorization": f"Bearer {secured.cluster.resolver}"}
     return httpx.post(url, json={"names": ["a.org"]}, headers=bearer, verify=context, timeout=60.0)
@@ -65,7 +57,7 @@ def test_a_client_without_a_certificate_of_the_authority_is_refused(secured: Sec
 
 def test_a_client_that_stalls_in_its_headers_is_hung_up_on(secured: Secured) -> None:
     with socket.create_connection(("127.0.0.1", secured.cluster.port), 60.0) as plain:
-        with context_of(secured, secured.authority).wrap_socket(plain, server_hostname="127.0.0.1") as client:
+        with context_of(secured.authority, secured.authority).wrap_socket(plain, server_hostname="127.0.0.1") as client:
             client.sendall(b"POST /v1/verdicts HTTP/1.1\r\nHost: ")
             try:
                 assert client.recv(4096) == b""

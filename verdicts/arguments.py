@@ -1,5 +1,6 @@
-"""Numbers on the command line of `verdict`."""
+"""What several commands of `verdict` take: numbers, and where what they change is kept."""
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -18,3 +19,20 @@ class Number(click.FloatRange):
 
 
 DAYS = Number(0, 36_500, min_open=True)  # what lies further ahead no calendar here can print
+HOME_URL, HOME_TOKEN = "http://127.0.0.1:8053", Path(".verdict/tokens/admin")  # of `verdict up` in this folder
+
+
+def cluster_or_store(url: str | None, token_file: Path | None, store_url: str | None) -> tuple[str | None, Path | None]:
+    """The cluster's URL and token file, by default those of `verdict up`; a store alone leaves them as they are.
+
+    Raises `click.UsageError` where they are not one of the two.
+    """
+    if url is not None and (token_file is None or store_url is not None):
+        raise click.UsageError("expected --url with --token-file, or --store alone")
+    if url is None and store_url is None:
+        url, token_file = HOME_URL, token_file or HOME_TOKEN
+        if not token_file.exists():
+            raise click.UsageError(
+                f"{token_file} is not there: name a cluster with --url and --token-file, or a --store"
+            )
+    return url, token_file

@@ -9,14 +9,13 @@ from typing import IO
 import click
 
 from verdicts import list_formats
-from verdicts.arguments import DAY_MS, DAYS
+from verdicts.arguments import DAY_MS, DAYS, cluster_or_store
 from verdicts.list_holders import CHUNK, Direct, Holder, Refused, Remote, token_in
 from verdicts.policy import LIST_NAMES
 from verdicts.progress import bar, interruptible, told_of
 from verdicts.store import Conflict, Misconfigured, Unavailable
 from verdicts.store_commands import told
 
-HOME_URL, HOME_TOKEN = "http://127.0.0.1:8053", Path(".verdict/tokens/admin")
 ALLOWED = "benign"  # the list whose names pass, also in the forms that can say so
 TOLD = 20  # rows that were left out, on the terminal
 
@@ -31,14 +30,7 @@ def lists(context: click.Context, url: str | None, token_file: Path | None, stor
 
     Without options: the cluster of `verdict up` in this folder.
     """
-    if url is not None and (token_file is None or store_url is not None):
-        raise click.UsageError("expected --url with --token-file, or --store alone")
-    if url is None and store_url is None:
-        url, token_file = HOME_URL, token_file or HOME_TOKEN
-        if not token_file.exists():
-            raise click.UsageError(
-                f"{token_file} is not there: name a cluster with --url and --token-file, or a --store"
-            )
+    url, token_file = cluster_or_store(url, token_file, store_url)
     with told():
         if url is not None and token_file is not None:
             context.obj = Remote(url, token_in(token_file))
