@@ -2,8 +2,7 @@
 
 import ipaddress
 import re
-
-import idna
+from contextlib import suppress
 
 from verdicts import names
 
@@ -34,11 +33,8 @@ def name_of(text: str) -> str:
     """
     host = host_of(text)
     host = host.rstrip(".") or host[:1]
-    if not host.isascii():
-        try:
-            host = idna.encode(host, uts46=True).decode()
-        except (idna.IDNAError, UnicodeError):
-            pass  # no host name, but a name that a client may ask for all the same
+    with suppress(names.BadName):  # no host name, but a name that a client may ask for all the same
+        host = names.asked(host)
     return names.normalise(host)
 
 

@@ -1,14 +1,16 @@
 """Offline classification: names in, one line each out, in input order, in flat memory."""
 
 import json
+import select
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from queue import Queue
 from typing import IO, Any, NamedTuple
 
 from model.explain import explain
 from model.scorer import Scorer
-from verdicts.names import BadName, ineligible, normalise, strip_service
+from verdicts.names import BadName, asked, ineligible, normalise, strip_service
 from verdicts.policy import Policy, Verdict, decide
 
 CHUNK = 32_768  # names scored together at most
@@ -18,9 +20,10 @@ LONGEST = 4096  # octets of a line that are looked at; the longest name has 1,01
 
 
 class Judged(NamedTuple):
-    """A name as it came, and its verdict (None: it is no domain name)."""
+    """A name as it came, as it was judged, and its verdict (None: it is no domain name)."""
 
     name: str
+    qname: str
     verdict: Verdict | None
 
 
@@ -33,20 +36,21 @@ def judge(chunk: Sequence[str], scorer: Scorer) -> Iterator[Judged]:
     scores = iter(scorer(scorer.encoding(asked)).tolist())
     for name, qname, reason in zip(chunk, qnames, reasons, strict=True):
         if qname is None:
-            yield Judged(name, None)
+            yield Judged(name, "", None)
         elif reason is not None:
-            yield Judged(name, decide(policy, thresholds, None, reason))
+            yield Judged(name, qname, decide(policy, thresholds, None, reason))
         else:
             generated, score = next(scores)
-            yield Judged(name, decide(policy, thresholds, None, None, generated, score))
+            yield Judged(name, qname, decide(policy, thresholds, None, None, generated, score))
 
 
 def arriving(stream: IO[bytes]) -> Iterator[list[str]]:
     """The names of a stream, one a line, as they come: few at once where lines trickle, many where they pour.
 
     Blank lines are passed over, blanks around a name taken off. Octets that are no UTF-8 are written as `\\DDD`. Of a
-    line without end only the beginning is kept. A thread reads ahead, within a bound. Raises OSError, after the whole
-    lines before it, where the stream cannot be read to its end.
+    line without end only the beginning is kept. A thread reads ahead, within a bound; `stream` must be unbuffered,
+    for a buffer that the thread holds ends Python with an abort. Raises OSError, after the whole lines before it, where
+    the stream cannot be read to its end.
     """
     blocks: Queue[bytes] = Queue(WAITING)
     failed: list[OSError] = []
@@ -61,7 +65,7 @@ def arriving(stream: IO[bytes]) -> Iterator[list[str]]:
         rest = rest[:LONGEST]
         if not more and not failed:
             lines.append(rest)
-        names = [_text(name) for line in lines if (name := line.strip())]
+        names = [as_text(name) for line in lines if (name := line.strip())]
         for start in range(0, len(names), CHUNK):
             yield names[start : start + CHUNK]
     if failed:
@@ -73,7 +77,10 @@ def _read(stream: IO[bytes], blocks: Queue[bytes], failed: list[OSError]) -> Non
     block = b"more"
     while block:
         try:
-            block = stream.read1(BLOCK)  # type: ignore[attr-defined]
+            block = stream.read(BLOCK)
+            while block is None:  # whoever has the other end made it one that does not wait
+                select.select([stream], [], [])
+                block = stream.read(BLOCK)
         except OSError as error:
             failed.append(error)
             block = b""
@@ -82,7 +89,8 @@ def _read(stream: IO[bytes], blocks: Queue[bytes], failed: list[OSError]) -> Non
         blocks.put(block)
 
 
-def _text(name: bytes) -> str:
+def as_text(name: bytes) -> str:
+    """A name's octets as text, those that are no UTF-8 as `\\DDD`."""
     try:
         return name.decode()
     except UnicodeDecodeError:
@@ -108,7 +116,7 @@ def as_json(judged: Judged, scorer: Scorer, explained: bool) -> str:
         "tier": verdict.tier, "rule": verdict.rule,
     }  # fmt: skip
     if explained and verdict.source == "model":
-        found["explanation"] = explain(scorer, judged.name)
+        found["explanation"] = explain(scorer, judged.qname)
     return json.dumps(found)
 
 
@@ -136,7 +144,9 @@ def _printable(character: str) -> str:
 
 
 def _normalised(name: str) -> str | None:
-    try:
+    """The name as resolvers are asked for it; its octets as they are where IDNA cannot write it."""
+    with suppress(BadName):
+        return normalise(asked(name))
+    with suppress(BadName):
         return normalise(name)
-    except BadName:
-        return None
+    return None

@@ -31,7 +31,11 @@ def classify(names: tuple[str, ...], model: str | None, as_objects: bool, explai
     """
     if not names:
         raise click.UsageError("no names: give some, or - to read them from standard input")
-    from model.classify import arriving, as_json, as_line, as_picture, judge
+    if "-" in names and len(names) > 1:
+        raise click.UsageError("-: expected alone, or names without it")
+    if names == ("-",) and sys.stdin is None:
+        raise click.UsageError("-: standard input is closed, expected names there")
+    from model.classify import arriving, as_json, as_line, as_picture, as_text, judge
     from model.explain import explain
     from model.scorer import Scorer, set_threads
 
@@ -44,14 +48,15 @@ def classify(names: tuple[str, ...], model: str | None, as_objects: bool, explai
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without the character is no reason to end
     try:
-        for chunk in arriving(sys.stdin.buffer) if names == ("-",) else [names]:
+        given = [[as_text(os.fsencode(name)) for name in names]]
+        for chunk in arriving(getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)) if names == ("-",) else given:
             for judged in judge(chunk, scorer):
                 if as_objects:
                     _write(as_json(judged, scorer, explained))
                     continue
                 _write(as_line(judged))
                 if explained and judged.verdict is not None and judged.verdict.source == "model":
-                    _write(as_picture(explain(scorer, judged.name)))
+                    _write(as_picture(explain(scorer, judged.qname)))
             sys.stdout.flush()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python tries again at its end

@@ -92,7 +92,10 @@ def test_a_trickle_is_answered_as_it_comes(piped: Callable[..., subprocess.Popen
     assert process.communicate()[1] == b"" and process.returncode == 0
 
 
-def test_a_reader_that_goes_away_ends_it_without_a_word(piped: Callable[..., subprocess.Popen[bytes]]) -> None:
+@pytest.mark.parametrize("more_may_come", [False, True])
+def test_a_reader_that_goes_away_ends_it_without_a_word(
+    piped: Callable[..., subprocess.Popen[bytes]], more_may_come: bool
+) -> None:
     process = piped("-")
     assert process.stdin is not None and process.stdout is not None
     process.stdin.write(b"wikipedia.org\n")
@@ -100,15 +103,30 @@ def test_a_reader_that_goes_away_ends_it_without_a_word(piped: Callable[..., sub
     process.stdout.readline()
     process.stdout.close()
     process.stdin.write(b"wikipedia.org\n" * 5000)
-    process.stdin.close()
+    process.stdin.flush()
+    if not more_may_come:
+        process.stdin.close()
     assert process.stderr is not None and process.stderr.read() == b"" and process.wait(60) == 0
+
+
+def test_an_end_that_does_not_wait_is_no_end() -> None:
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    with open(read, "rb", 0) as stream, open(write, "wb", 0) as other:
+        came = arriving(stream)
+        other.write(b"one.org\n")
+        assert next(came) == ["one.org"]
+        other.write(b"two.org\n")
+        assert next(came) == ["two.org"]
+        other.close()
+        assert list(came) == []
 
 
 def test_a_line_without_end_takes_no_memory() -> None:
     class Endless(io.RawIOBase):
         left = 400
 
-        def read1(self, size: int) -> bytes:
+        def read(self, size: int = -1) -> bytes:
             self.left -= 1
             return b"x" * size if self.left > 0 else b"\nlast.org\n" if self.left == 0 else b""
 
@@ -123,7 +141,7 @@ def test_names_that_cannot_be_read_are_told_after_those_before() -> None:
     class Torn(io.RawIOBase):
         blocks = [b"one.org\ntwo.org\nthr"]
 
-        def read1(self, size: int) -> bytes:
+        def read(self, size: int = -1) -> bytes:
             if not self.blocks:
                 raise OSError(5, "Input/output error")
             return self.blocks.pop()
@@ -143,6 +161,23 @@ def test_a_full_disk_under_what_is_printed_is_an_error() -> None:
         1,
         b"Error: not all names were judged: [Errno 28] No space left on device\n",
     )
+
+
+@pytest.mark.parametrize(
+    ("written", "asked"),
+    [(("b\u00fccher.de",), "xn--bcher-kva.de"), ((os.fsdecode(b"\xff\xfe.com"),), "\\255\\254.com"),
+     (("\u2615-\u00df_.de",), "\\226\\152\\149-\\195\\159_.de")],
+)  # fmt: skip
+def test_a_name_is_judged_as_resolvers_are_asked_for_it(written: tuple[str, ...], asked: str) -> None:
+    code, output = run(classify, "--model", "seed-2020", "--json", "--explain", *written, asked)
+    one, other = map(json.loads, output.splitlines())
+    assert code == 0 and one["explanation"]["name"] == asked
+    assert one["explanation"] == other["explanation"] and one["score"] == other["score"]
+
+
+def test_standard_input_stands_alone() -> None:
+    code, output = run(classify, "-", "wikipedia.org")
+    assert code == 2 and "-: expected alone" in output
 
 
 def test_classify_explains_as_json() -> None:

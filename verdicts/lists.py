@@ -9,8 +9,6 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import idna
-
 from verdicts import names
 from verdicts.policy import LIST_NAMES, ListHit, ListName
 from verdicts.store import Document, StateStore
@@ -174,7 +172,7 @@ def checked_suffix(name: str) -> str:
     registered below it.
     """
     try:
-        normalised = names.normalise(_asked(name))
+        normalised = names.normalise(names.asked(name))
     except names.BadName as error:
         raise BadEntry(str(error)) from error
     if "\\" in normalised and not _WRITTEN(name):
@@ -186,20 +184,10 @@ def checked_suffix(name: str) -> str:
     return normalised
 
 
-def _asked(name: str) -> str:
-    """A name as resolvers are asked for it: one in another script by IDNA."""
-    if name.isascii():
-        return name
-    try:
-        return idna.encode(name, uts46=True).decode()
-    except UnicodeError as error:  # IDNAError is one
-        raise names.BadName(f"name {names.shown(name)}: no name that IDNA can write") from error
-
-
 def removal(list_name: str, suffix: str) -> Document:
     """The document that removes one entry, whatever its name looks like."""
     try:
-        suffix = names.normalise(_asked(suffix))
+        suffix = names.normalise(names.asked(suffix))
     except names.BadName:
         pass  # an entry that should not be there must be removable
     split_key(f"{list_name}/{suffix}")

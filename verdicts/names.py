@@ -10,6 +10,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
+import idna
 from publicsuffixlist import PublicSuffixList
 
 MAX_WIRE_OCTETS = 255  # RFC 1035 section 2.3.4: with length octets and the root
@@ -55,6 +56,16 @@ def normalise(name: str) -> str:
     if sum(map(len, labels)) + len(labels) + 1 > MAX_WIRE_OCTETS:
         raise BadName(f"name {shown(name)}: longer than {MAX_WIRE_OCTETS} octets on the wire")
     return ".".join(map(_label_text, labels))
+
+
+def asked(name: str) -> str:
+    """A name in presentation form as resolvers are asked for it: one in another script by IDNA. Raises `BadName`."""
+    if name.isascii():
+        return name
+    try:
+        return idna.encode(name, uts46=True).decode()
+    except UnicodeError as error:  # IDNAError is one
+        raise BadName(f"name {shown(name)}: no name that IDNA can write") from error
 
 
 def labels_of(name: str) -> list[str]:
