@@ -28,6 +28,12 @@ def count(text: str) -> int:
     return int(_within(text, value >= 1 and value == math.floor(value) < math.inf, value, "a whole number from 1"))
 
 
+def count_or_none(text: str) -> int:
+    """A whole number from 0."""
+    value = _number(text)
+    return int(_within(text, value >= 0 and value == math.floor(value) < math.inf, value, "a whole number from 0"))
+
+
 def port(text: str) -> int:
     """A port, or 0 for any that is free."""
     value = _number(text)

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from loadtest.arguments import positive
+from loadtest.arguments import positive, writable
 from loadtest.driver import Driver, Tally
 from loadtest.faults import FAIL_OPEN, FAULTS, NOTHING, Fault, NotPossible, chosen
 from loadtest.judging import Expectation
@@ -244,7 +244,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", default="", metavar="WORDS", help="failures whose names hold one of these words")
     parser.add_argument("--seconds", type=positive, help="how long each failure lasts (5; 1.5 in the short form)")
     parser.add_argument("--seed", type=int, default=0, help="of the load (%(default)s)")
-    parser.add_argument("--out", metavar="FILE", help="where the table goes (docs/chaos.md for all failures)")
+    parser.add_argument(
+        "--out", type=writable, metavar="FILE", help="where the table goes (docs/chaos.md for all failures)"
+    )
     parser.add_argument("--list", action="store_true", help="name the failures")
     options = parser.parse_args(arguments)
     if options.list:
@@ -266,9 +268,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     text = document(rows, form)
     out = options.out or ("docs/chaos.md" if len(faults) == len(FAULTS) else "")
+    print(text)
     if out:
         Path(out).write_text(text, encoding="utf-8")
-    print(text)
     return 1 if any(row["kept"].startswith("no:") for row in rows) else 0
 
 

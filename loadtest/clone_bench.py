@@ -18,6 +18,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from loadtest.arguments import writable
 from loadtest.judging import blocked
 from loadtest.prober import ask
 from loadtest.rig import NotRunning, wait_until
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and report."""
     parser = argparse.ArgumentParser(prog="python -m loadtest.clone_bench", description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="no second start")
-    parser.add_argument("--out", metavar="FILE", help="where the report goes, as JSON")
+    parser.add_argument("--out", type=writable, metavar="FILE", help="where the report goes, as JSON")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="vclone-") as folder:
         clone, home = Path(folder) / "verdict", Path(folder) / "home"
@@ -85,8 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results = [Result(f"first verdict, {name}", "s", [run[0]]) for name, run in zip(names, runs, strict=False)]
     results += [Result(f"Ctrl-C, {name}", "s to stop", [run[1]]) for name, run in zip(names, runs, strict=False)]
     report = Report("From a fresh clone to the first verdict", command_line(), results, describe_machine())
-    report.save(options.out)
     print(report.text())
+    report.save(options.out)
     return 0
 
 

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from loadtest.arguments import writable
 from loadtest.clusters import Running, running
 from loadtest.frames import Outcome, closed_loop, requests
 from loadtest.populations import benign_names
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark and print its report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one short round")
-    parser.add_argument("--out", type=Path, help="where the report goes, as JSON")
+    parser.add_argument("--out", type=writable, metavar="FILE", help="where the report goes, as JSON")
     args = parser.parse_args(arguments)
     rounds, seconds = (1, 2.0) if args.quick else (6, 3.0)
     frames = {size: list(bodies(size)) for size in SIZES}
@@ -47,8 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     machine = describe_machine("ray", "tensorflow")
     notes = [f"Frames of {size:,} came on {count} connections at one time." for size, count in CONNECTIONS.items()]
     report = Report("Names through the cluster", command_line(), results, machine, notes)
-    report.save(args.out)
     print(report.text())
+    report.save(args.out)
 
 
 def bodies(size: int) -> Iterator[bytes]:

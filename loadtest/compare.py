@@ -31,7 +31,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from loadtest.arguments import count, positive
+from loadtest.arguments import count, positive, writable
 from loadtest.dns_load import write_queries
 from loadtest.processes import cpu_seconds, resident_bytes
 from loadtest.profiles import Profile, flat
@@ -301,7 +301,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=positive, default=5.0, help="of each run (%(default)s)")
     parser.add_argument("--rate", type=count, default=2000, help="queries a second of the latency run (%(default)s)")
     parser.add_argument("--queries", metavar="FILE", help="in dnsperf's form (made traffic if not given)")
-    parser.add_argument("--out", metavar="FILE", help="also write the report as JSON")
+    parser.add_argument("--out", type=writable, metavar="FILE", help="also write the report as JSON")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(options.queries) if options.queries else Path(scratch) / "queries.txt"
@@ -317,8 +317,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 130
     names = (Path(options.a).name, Path(options.b).name)
     report = Report(" against ".join(names), command_line(), results(names, a, b), describe_machine())
-    report.save(options.out)
     print(report.text())
+    report.save(options.out)
     return 0
 
 

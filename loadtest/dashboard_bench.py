@@ -22,6 +22,7 @@ from pathlib import Path
 
 import httpx
 
+from loadtest.arguments import count, writable
 from loadtest.panel_session import Visitor
 from loadtest.processes import cpu_seconds, resident_bytes
 from loadtest.rig import NotRunning, wait_until
@@ -215,11 +216,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m loadtest.dashboard_bench", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("--store", default="", metavar="URL", help="a filled store; without it made-up traffic")
-    parser.add_argument("--processes", type=int, default=1, metavar="N", help="measure `together` with so many as well")
+    parser.add_argument("--processes", type=count, default=1, metavar="N", help="measure `together` with N as well")
     parser.add_argument("--part", choices=PARTS, action="append", help="only this; without it all")
     parser.add_argument("--note", default="", help="said in the report, such as how many rows the store has")
     parser.add_argument("--quick", action="store_true", help="each page once, three analysts, 100 views")
-    parser.add_argument("--out", metavar="FILE", help="where the report goes, as JSON")
+    parser.add_argument("--out", type=writable, metavar="FILE", help="where the report goes, as JSON")
     options = parser.parse_args(arguments)
     quick, wanted = options.quick, options.part or PARTS
     found: list[Result] = []
@@ -238,8 +239,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = command_line().replace(options.store, where) if options.store else command_line()
     notes = [f"Store: {where or 'made-up traffic'}.", *([options.note] if options.note else [])]
     report = Report("The dashboard's pages", command, found, describe_machine("panel", "bokeh"), notes)
-    report.save(options.out)
     print(report.text())
+    report.save(options.out)
     return 0
 
 

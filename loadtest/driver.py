@@ -92,6 +92,8 @@ def server_address(text: str, remote: bool = False) -> tuple[str, int]:
     try:
         address = ipaddress.ip_address(host.strip("[]"))
         number = int(port)
+        if not 0 < number <= 65535:
+            raise ValueError
     except ValueError:
         raise NotLoopback(f"server {text!r}: expected ADDRESS:PORT, such as 127.0.0.1:1053") from None
     if not address.is_loopback and not remote:

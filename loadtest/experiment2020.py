@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from loadtest.arguments import writable
 from loadtest.stats import Report, Result, describe_machine
 from model.experiment2020 import load, repeat
 
@@ -20,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Train eight small networks and report."""
     parser = argparse.ArgumentParser(prog="python -m loadtest.experiment2020", description=__doc__.split("\n")[0])
     parser.add_argument("--data", required=True, metavar="DIR", help="folder or URL of the two lists")
-    parser.add_argument("--out", metavar="FILE", help="where the report goes, as JSON")
+    parser.add_argument("--out", type=writable, metavar="FILE", help="where the report goes, as JSON")
     options = parser.parse_args(arguments)
     lists = load(options.data)
     first = repeat(lists, 500, seeds=5, epochs=30, progress=_show)
@@ -30,8 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Result("all rows, split at random", "% accuracy", [round(100 * run.test, 1) for run in whole]),
     ]
     report = Report("The experiment of 2020", COMMAND, results, describe_machine("tensorflow"))
-    report.save(options.out)
     print(report.text())
+    report.save(options.out)
     return 0
 
 

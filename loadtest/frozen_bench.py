@@ -21,6 +21,7 @@ import msgspec
 import numpy as np
 
 from deployments.messages import Scored
+from loadtest.arguments import count
 from loadtest.log_bench import batch_of
 from serve_app.context import Context
 from serve_app.routes import application
@@ -137,7 +138,7 @@ async def measure(turns: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--turns", type=int, default=4, help="pairs of a healthy and a frozen turn")
+    parser.add_argument("--turns", type=count, default=4, help="pairs of a healthy and a frozen turn")
     sys.exit(0 if asyncio.run(measure(parser.parse_args().turns)) <= GOAL else 1)
 
 

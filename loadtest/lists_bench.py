@@ -24,6 +24,8 @@ from typing import NamedTuple
 import msgspec
 from elasticsearch import Elasticsearch, helpers
 
+from loadtest.arguments import count as whole_number
+from loadtest.arguments import writable
 from loadtest.log_bench import elastic_url, store_at
 from loadtest.stats import Report, Result, command_line, compare, describe_machine
 from verdicts.follower import Follower
@@ -251,11 +253,11 @@ def opened(kind: str, elastic: str) -> Iterator[tuple[str, Callable[[list[Docume
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and report."""
     parser = argparse.ArgumentParser(prog="python -m loadtest.lists_bench", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--entries", type=int, default=1_000_000)
+    parser.add_argument("--entries", type=whole_number, default=1_000_000)
     parser.add_argument("--store", default=",".join(STORES), help="of sqlite, elastic; comma-separated (%(default)s)")
     parser.add_argument("--url", default=os.environ.get("VERDICT_TEST_ELASTIC_URL", ""))
     parser.add_argument("--quick", action="store_true", help="few entries, one run")
-    parser.add_argument("--out", metavar="FILE", help="where the report goes, as JSON")
+    parser.add_argument("--out", type=writable, metavar="FILE", help="where the report goes, as JSON")
     parser.add_argument("--start", nargs=2, metavar=("URL", "SNAPSHOT"), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.start:
@@ -280,8 +282,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             found += following(STORES[kind], url, folder)
     machine = describe_machine("elasticsearch", "msgspec")
     report = Report(f"Vetted lists of {entries:,} names", command_line(), found, machine)
-    report.save(options.out)
     print(report.text())
+    report.save(options.out)
     return 0
 
 

@@ -16,7 +16,7 @@ import gevent
 from locust import events
 from locust.runners import STATE_RUNNING, MasterRunner, WorkerRunner
 
-from loadtest.arguments import count, first_word, not_negative, positive, share
+from loadtest.arguments import count, count_or_none, first_word, not_negative, positive, share
 from loadtest.driver import server_address
 from loadtest.judging import Expectation
 from loadtest.populations import read_names
@@ -78,10 +78,10 @@ def _options(parser: Any) -> None:
     )
     option("--max-failed", type=share, default=0.01, help="share of failed requests that ends the run")
     option("--max-p99-ms", type=positive, default=1000.0, help="99th percentile that ends the run")
-    option("--shape-users", type=int, default=0, help="most users of a shape, instead of its own number")
+    option("--shape-users", type=count_or_none, default=0, help="most users of a shape, instead of its own number")
     option("--shape-seconds", type=not_negative, default=0.0, help="how long a shape lasts, instead of its own time")
     fixed("--remote", action="store_true", help="the resolver is elsewhere, and its owner agrees")
-    option("--max-requests", type=int, default=0, help="end the run when so many were made (0: never)")
+    option("--max-requests", type=count_or_none, default=0, help="end the run when so many were made (0: never)")
     option("--min-rps", type=not_negative, default=0.0, help="requests a second the run must reach")
 
 

@@ -25,6 +25,7 @@ import msgspec
 from elasticsearch import helpers
 
 from loadtest.arguments import count as whole
+from loadtest.arguments import writable
 from loadtest.stats import Report, Result, command_line, compare, describe_machine
 from loadtest.store_bench import population
 from verdicts.ecs import document_of
@@ -184,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--rows", type=whole, default=20_000, help="of a turn; five times as many for their size on disk"
     )
     parser.add_argument("--quick", action="store_true", help="few rows, one pair")
-    parser.add_argument("--out", metavar="FILE", help="where the report goes, as JSON")
+    parser.add_argument("--out", type=writable, metavar="FILE", help="where the report goes, as JSON")
     options = parser.parse_args(arguments)
     if options.rows < BATCH_ROWS:
         parser.error(f"--rows {options.rows}: expected {BATCH_ROWS} or more")
@@ -196,8 +197,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--url {url}: {error}")
     machine = describe_machine("elasticsearch", "msgspec")
     report = Report("The log against a bare bulk write", command_line(), found, machine)
-    report.save(options.out)
     print(report.text())
+    report.save(options.out)
     return 0 if options.quick or kept(found) else 1
 
 

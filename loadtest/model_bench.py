@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from loadtest.arguments import writable
 from loadtest.populations import Dga, benign_names
 from loadtest.stats import Report, Result, command_line, describe_machine
 from model.artifact import Artifact
@@ -88,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and report."""
     parser = argparse.ArgumentParser(prog="python -m loadtest.model_bench", description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="one short repetition")
-    parser.add_argument("--out", metavar="FILE", help="where the report goes, as JSON")
+    parser.add_argument("--out", type=writable, metavar="FILE", help="where the report goes, as JSON")
     options = parser.parse_args(arguments)
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     set_threads(1)
@@ -106,8 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     results += explained(names[:: COUNT // (8 if options.quick else EXPLAINED)], rounds)
     report = Report("Encoding and network, one core", command_line(), results, describe_machine("numpy", "tensorflow"))
-    report.save(options.out)
     print(report.text())
+    report.save(options.out)
     return 0
 
 

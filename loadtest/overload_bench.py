@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from loadtest.arguments import writable
 from loadtest.cluster_bench import bodies
 from loadtest.clusters import Running, running
 from loadtest.frames import Outcome, closed_loop, requests
@@ -36,14 +37,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark and print its report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one short round")
-    parser.add_argument("--out", type=Path, help="where the report goes, as JSON")
+    parser.add_argument("--out", type=writable, metavar="FILE", help="where the report goes, as JSON")
     args = parser.parse_args(arguments)
     rounds, seconds = (1, 5.0) if args.quick else (6, 12.0)
     with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as cluster:
         results = measure(cluster, rounds, seconds)
     report = Report("Ten times too much", command_line(), results, describe_machine("ray", "tensorflow"))
-    report.save(args.out)
     print(report.text())
+    report.save(args.out)
 
 
 class Seen(NamedTuple):

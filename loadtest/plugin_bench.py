@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from loadtest.arguments import writable
 from loadtest.compare import PER_CPU_SECOND, SLICE_S, CannotCompare, Plan, compare, results
 from loadtest.dns_load import write_queries
 from loadtest.profiles import Profile, flat
@@ -142,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and report."""
     parser = argparse.ArgumentParser(prog="python -m loadtest.plugin_bench", description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="one short pair")
-    parser.add_argument("--out", metavar="FILE", help="where the report goes, as JSON")
+    parser.add_argument("--out", type=writable, metavar="FILE", help="where the report goes, as JSON")
     options = parser.parse_args(arguments)
     seconds = 1.0 if options.quick else 2.0
     found: list[Result] = []
@@ -154,8 +155,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"{name}: {error}", file=sys.stderr)
                 return 1
     report = Report("CoreDNS with and without the plugin", command_line(), found, describe_machine())
-    report.save(options.out)
     print(report.text())
+    report.save(options.out)
     return 0
 
 

@@ -26,6 +26,7 @@ import urllib.request
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
+from loadtest.arguments import writable
 from loadtest.compare import CannotCompare, ask_once, command_of, running
 from loadtest.plugin_stub import Client, StubCluster, Upstream
 from loadtest.stats import Report, Result, abba, command_line, describe_machine, quantiles
@@ -256,7 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and report."""
     parser = argparse.ArgumentParser(prog="python -m loadtest.plugin_waits_bench", description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="one short pair")
-    parser.add_argument("--out", metavar="FILE", help="where the report goes, as JSON")
+    parser.add_argument("--out", type=writable, metavar="FILE", help="where the report goes, as JSON")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as scratch:
         try:
@@ -267,8 +268,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report = Report(
         "The plugin when the cluster is asked, gone, or asked again", command_line(), found, describe_machine()
     )
-    report.save(options.out)
     print(report.text())
+    report.save(options.out)
     return 0
 
 

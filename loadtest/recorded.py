@@ -24,7 +24,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from loadtest.arguments import first_word, port
+from loadtest.arguments import first_word, port, writable
 from loadtest.populations import BadPopulation, read_names
 
 FRAME = 256  # names
@@ -209,7 +209,7 @@ def _parser() -> argparse.ArgumentParser:
         part.add_argument("--token-file", type=Path, required=True, help="of a resolver")
         if name == "take":
             part.add_argument("--names", type=Path, required=True, help="one a line, or a CSV")
-            part.add_argument("--out", type=Path, required=True)
+            part.add_argument("--out", type=writable, required=True)
         else:
             part.add_argument("--observations", type=Path, required=True, help="what `serve` wrote down")
     return parser

@@ -152,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=positive, default=3600.0, help="rounded to rounds of four spells")
     parser.add_argument("--names", type=count, default=16, help="in a frame")
-    parser.add_argument("--out", type=writable, help="where the report goes, as JSON")
+    parser.add_argument("--out", type=writable, metavar="FILE", help="where the report goes, as JSON")
     given = parser.parse_args(arguments)
     rounds = round(given.seconds / SPELL_S / len(ORDER))
     if rounds < LEAST_ROUNDS:
@@ -169,8 +169,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         describe_machine("ray", "tensorflow"),
         ["Growth: the middle, and between which bounds it lies."],
     )
-    report.save(given.out)
     print(report.text())
+    report.save(given.out)
     return 1 if failed or growth(counted).whole.low > 0 else 0
 
 

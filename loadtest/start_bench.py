@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from loadtest.arguments import writable
 from loadtest.judging import blocked
 from loadtest.prober import ask
 from loadtest.processes import resident_bytes
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and report."""
     parser = argparse.ArgumentParser(prog="python -m loadtest.start_bench", description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="one home instead of three")
-    parser.add_argument("--out", metavar="FILE", help="where the report goes, as JSON")
+    parser.add_argument("--out", type=writable, metavar="FILE", help="where the report goes, as JSON")
     options = parser.parse_args(arguments)
     golang.build()
     runs: dict[str, list[tuple[float, float, float]]] = {"new home": [], "same home again": []}
@@ -75,8 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         results += [Result(f"{what}, {name}", unit, [row[column] for row in rows]) for name, rows in runs.items()]
     machine = describe_machine("ray", "tensorflow", "panel")
     report = Report("From `verdict up` to the first verdict", command_line(), results, machine)
-    report.save(options.out)
     print(report.text())
+    report.save(options.out)
     return 0
 
 

@@ -8,7 +8,7 @@ minute at most), `--out FILE` (where the report goes) and prints `report.text()`
 
     results = [Result("frames of 256", "names/s", runs, pair="as Ray Serve comes")]
     report = Report("Names through the cluster", command_line(), results, describe_machine("ray", "tensorflow"))
-    report.save(args.out); print(report.text())
+    print(report.text()); report.save(args.out)
 
 `Result.values` holds one value a repetition, in the order of measurement. Two configurations are compared in ABBA
 order (`abba`) and reported as the median of the paired ratios with a bootstrap interval (`ratio_interval`), so that
@@ -102,9 +102,14 @@ class Report:
             object.__setattr__(self, "measured", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
 
     def save(self, path: str | os.PathLike[str] | None) -> None:
-        """Write the report as JSON; None writes nothing."""
-        if path is not None:
+        """Write the report as JSON; None writes nothing. What a full disk cut is removed: half a report is none."""
+        if path is None:
+            return
+        try:
             Path(path).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        except OSError:
+            Path(path).unlink(missing_ok=True)
+            raise
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Report":

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from loadtest.arguments import count
+from loadtest.arguments import count, writable
 from loadtest.cold import ask_cold
 from loadtest.stats import Report, Result, command_line, describe_machine
 from verdicts.observations import Batch, Observation
@@ -279,7 +279,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="only questions whose title holds this text")
     parser.add_argument("--today", action="store_true", help="fill an empty store up to now, not to the last midnight")
     parser.add_argument("--quick", action="store_true", help="100,000 rows in a store of their own")
-    parser.add_argument("--out", type=Path, help="where the report goes, as JSON")
+    parser.add_argument("--out", type=writable, metavar="FILE", help="where the report goes, as JSON")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         place = str(Path(folder) / "quick.db") if arguments.quick else arguments.store

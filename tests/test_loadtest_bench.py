@@ -1,5 +1,6 @@
 """The document of benchmarks: parts run with a limit, reports kept, nothing shown that was not measured."""
 
+import importlib
 import importlib.util
 import subprocess
 import sys
@@ -54,6 +55,17 @@ def test_a_part_that_fails_is_named_and_keeps_its_former_report(place: Path, pro
     REPORT.save(place / "probe.json")
     assert reason in measure(part(place, program), quick=False)
     assert Report.load(place / "probe.json") == REPORT
+
+
+@pytest.mark.parametrize("module", sorted({part.module for part in PARTS} | {"loadtest.compare", "loadtest.soak"}))
+def test_a_report_that_cannot_be_written_is_refused_before_anything_is_measured(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = importlib.import_module(f"{module}.__main__" if module.endswith(".peers") else module)
+    monkeypatch.setattr(sys, "argv", [module, "--out", str(tmp_path / "none" / "report.json"), "--unknown"])
+    with pytest.raises(SystemExit, match="2"):
+        program.main()
+    assert "none/report.json: expected a file in a folder that can be written to" in capsys.readouterr().err
 
 
 def test_a_part_that_hangs_is_ended_with_what_it_started(place: Path) -> None:

@@ -159,7 +159,7 @@ def test_an_answer_is_judged_by_what_was_expected(
     assert problem(query, reply, Expectation(frozenset({"bad.org"}), enforcing)) == expected
 
 
-@pytest.mark.parametrize("server", ["192.0.2.1:53", "example.org:53", "127.0.0.1", "127.0.0.1:x"])
+@pytest.mark.parametrize("server", ["192.0.2.1:53", "example.org:53", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:99999"])
 def test_a_load_goes_to_this_machine_or_nowhere(server: str) -> None:
     with pytest.raises(NotLoopback):
         server_address(server)

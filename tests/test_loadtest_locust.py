@@ -188,6 +188,7 @@ def test_a_run_lasts_as_long_as_it_is_told_however_long_its_names_take_to_read(t
         (["--listed", "/dev/null"], "/dev/null: expected names"),
         (["--dns", "localhost:1053"], "server 'localhost:1053': expected ADDRESS:PORT"),
         (["--frame", "0"], "--frame: 0: expected a whole number from 1"),
+        (["--max-requests", "-5"], "--max-requests: -5: expected a whole number from 0"),
         (["--max-failed", "2"], "--max-failed: 2: expected a share from 0 to 1"),
     ],
 )

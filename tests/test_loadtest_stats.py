@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -109,6 +110,17 @@ def test_a_report_survives_the_disk(tmp_path) -> None:  # type: ignore[no-untype
     report = Report("T", "python -m x", [Result("r", "s", [1.0, 2.0], "base", [2.0, 2.0])], {"cores": "2"}, ["n"])
     report.save(tmp_path / "r.json")
     assert Report.load(tmp_path / "r.json") == report
+
+
+def test_of_a_report_that_no_disk_has_room_for_nothing_is_left(tmp_path: Path) -> None:
+    program = f"""
+import resource
+from loadtest.stats import Report, Result
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))  # octets a file may have
+Report("T", "c", [Result("a", "q/s", [1.0] * 100)], {{}}).save("{tmp_path / "report.json"}")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "File too large" in done.stderr and not list(tmp_path.iterdir())
 
 
 def test_a_report_shows_value_unit_and_ratio() -> None:

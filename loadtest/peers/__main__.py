@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from loadtest.arguments import writable
 from loadtest.cluster_bench import CONNECTIONS, bodies
 from loadtest.frames import closed_loop, requests
 from loadtest.peers.servers import PEERS, Peer, python, serving
@@ -51,8 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure everything and print the two tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one short run each")
-    parser.add_argument("--out", type=Path, help="where the report goes, as JSON")
-    parser.add_argument("--plot", type=Path, help="where the plot goes (SVG or PNG)")
+    parser.add_argument("--out", type=writable, metavar="FILE", help="where the report goes, as JSON")
+    parser.add_argument("--plot", type=writable, metavar="FILE", help="where the plot goes (SVG or PNG)")
     args = parser.parse_args(arguments)
     passes, rounds, seconds = (1, 1, 3.0) if args.quick else (PASSES, ROUNDS, 6.0)
     python()
@@ -72,8 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ]
     machine = describe_machine("ray", "tensorflow")
     report = Report("Beside other servers", command_line(), results, machine, notes, plots)
-    report.save(args.out)
     print(report.text())
+    report.save(args.out)
 
 
 def in_turn(servers: Sequence[T], passes: int) -> Iterator[T]:
