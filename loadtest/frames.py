@@ -13,6 +13,7 @@ from operator import itemgetter
 from loadtest.stats import quantile
 
 TIMEOUT_S = 30.0
+LOST_S = 10.0
 
 
 @dataclass
@@ -25,7 +26,7 @@ class Outcome:
     latencies: list[float] = field(default_factory=list)
     refusals: list[float] = field(default_factory=list)  # seconds until a 429 or 503, ascending after the run
     unguided: int = 0  # of these without Retry-After
-    lost: int = 0  # connections that broke with a question open
+    lost: int = 0  # questions whose connection broke, or that were open for LOST_S and more at the end
 
     @property
     def names_a_second(self) -> float:
@@ -130,8 +131,11 @@ def closed_loop(
                     insort(waiting, (now + wait, connection), key=itemgetter(0))
                 else:
                     connection.ask(next(source))
-        outcome.seconds = time.perf_counter() - began
+        ended = time.perf_counter()
+        outcome.seconds = ended - began
+        resting = {connection for _, connection in waiting}  # refused, and not to ask yet
         for key in list(selector.get_map().values()):
+            outcome.lost += key.data not in resting and ended - key.data.asked >= LOST_S
             key.data.socket.close()
     outcome.latencies.sort()
     outcome.refusals.sort()

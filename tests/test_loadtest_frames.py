@@ -6,16 +6,18 @@ from threading import Thread
 
 import pytest
 
+from loadtest import frames
 from loadtest.frames import closed_loop, requests
 
 SECONDS = 1.0  # on a busy machine enough for some answers
 
 
 class Answers(BaseHTTPRequestHandler):
-    """Every third answer of a connection is its last; `says` whether the answer tells so."""
+    """The third answer of a connection is its last; `says` whether the answer tells so. None comes after `answers`."""
 
     protocol_version = "HTTP/1.1"
     says = True
+    answers = 3
 
     def setup(self) -> None:
         super().setup()
@@ -23,6 +25,10 @@ class Answers(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
+        if self.given == self.answers:
+            self.rfile.read(1)  # until the caller leaves
+            self.close_connection = True
+            return
         self.given += 1
         self.send_response(200)
         self.send_header("Content-Length", "2")
@@ -55,3 +61,12 @@ def test_a_connection_that_closes_as_announced_loses_nothing(
     outcome = closed_loop(("127.0.0.1", server.server_port), requests([b"{}"]), 1, 2, SECONDS)
     assert set(outcome.statuses) == {200} and outcome.statuses[200] > 6
     assert (outcome.lost == 0) is says
+
+
+def test_a_question_that_is_never_answered_is_lost(
+    server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Answers, "answers", 1)
+    monkeypatch.setattr(frames, "LOST_S", SECONDS / 4)
+    outcome = closed_loop(("127.0.0.1", server.server_port), requests([b"{}"]), 1, 2, SECONDS)
+    assert (outcome.statuses[200], outcome.lost) == (2, 2)
