@@ -9,7 +9,7 @@ from typing import Any
 import click
 import httpx
 
-from verdicts.arguments import DAY_MS, DAYS, Number, cluster_or_store
+from verdicts.arguments import DAY_MS, DAYS, Group, Number, cluster_or_store
 from verdicts.list_holders import Refused, answer_of, no_cluster, token_in
 from verdicts.names import shown
 from verdicts.store import Conflict, Misconfigured, Unavailable, open_store
@@ -17,7 +17,7 @@ from verdicts.tokens import KIND, ROLES, BadToken, described, issue, revoke, rot
 from verdicts.trust import authorities
 
 
-@click.group()
+@click.group(cls=Group)
 @click.option("--url", help="The cluster, for instance http://127.0.0.1:8053; needs --token-file.")
 @click.option("--token-file", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="An admin's token.")
 @click.option("--store", "store_url", help="A store that no cluster writes to: sqlite:///PATH or http://HOST:9200.")

@@ -35,6 +35,15 @@ def test_every_command_has_help(name: str) -> None:
         assert result.exit_code == 0 and result.output.startswith("Usage: ")
 
 
+@pytest.mark.parametrize("arguments", [["tokens", "issue"], ["lists", "import"], ["store", "init"], ["models", "list"]])
+def test_a_command_of_a_group_tells_its_help_where_nothing_is_set_up(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, [*arguments, "--help"])
+    assert result.exit_code == 0 and f"{' '.join(arguments)} [OPTIONS]" in result.output, result.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -18,6 +18,18 @@ class Number(click.FloatRange):
         return found
 
 
+class Group(click.Group):
+    """A group whose commands tell their help also where what the group needs is not there."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None and set(rest) & set(ctx.help_option_names):
+            command.make_context(name, rest, parent=ctx)  # tells its help and ends, before the group's own code
+        return name, command, rest
+
+
 DAYS = Number(0, 36_500, min_open=True)  # what lies further ahead no calendar here can print
 HOME_URL, HOME_TOKEN = "http://127.0.0.1:8053", Path(".verdict/tokens/admin")  # of `verdict up` in this folder
 

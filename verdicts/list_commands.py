@@ -9,7 +9,7 @@ from typing import IO
 import click
 
 from verdicts import list_formats
-from verdicts.arguments import DAY_MS, DAYS, cluster_or_store
+from verdicts.arguments import DAY_MS, DAYS, Group, cluster_or_store
 from verdicts.list_holders import CHUNK, Direct, Holder, Refused, Remote, token_in
 from verdicts.policy import LIST_NAMES
 from verdicts.progress import bar, interruptible, told_of
@@ -20,7 +20,7 @@ ALLOWED = "benign"  # the list whose names pass, also in the forms that can say 
 TOLD = 20  # rows that were left out, on the terminal
 
 
-@click.group()
+@click.group(cls=Group)
 @click.option("--url", help="The cluster, for instance http://127.0.0.1:8053; needs --token-file.")
 @click.option("--token-file", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="An analyst's token.")
 @click.option("--store", "store_url", help="A store that no cluster writes to: sqlite:///PATH or http://HOST:9200.")
