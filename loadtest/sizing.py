@@ -5,7 +5,7 @@
     python -m loadtest.sizing --write          the table of docs/sizing.md anew, from the present benchmarks
 
 Every cost comes from the reports in docs/benchmarks/, measured on the machine that they name; where yours differs,
-measure there (`make bench ARGS="--only cluster,plugin,model"`) and ask again. docs/sizing.md has the other sources.
+measure there (`make bench ARGS="--only cluster,plugin,model,log"`) and ask again. docs/sizing.md has the other sources.
 """
 
 import argparse
@@ -33,10 +33,10 @@ REPEATED = (
 )
 BURST = 1.5  # seconds above the busiest hour's mean
 BUSY = 0.6  # of a core or a GPU that may be used at the peak; the rest is for the loss of a part
-ROW_BYTES = 142  # of a record in Elasticsearch, docs/store.md
 MODEL, MEASURED = "segments-2026-11f", "seed-2020"  # what serves, and what the cluster's benchmark ran
 TRAFFIC = "5 % new"  # of the plugin's benchmark: as many new names as NEW
 SIZES = (1, 64, 256)  # names in a frame; the plugin's default holds no more than the last
+NEEDED = ("cluster", "plugin", "model", "log")  # reports
 WAIT_S = 0.005  # that a frame waits for names while another is on its way, the plugin's default
 RESOLVER_CORES = 8  # of one CoreDNS, whose frames hold its own names alone
 SPARE = 1  # replicas more than the load needs, so that one may die
@@ -52,11 +52,12 @@ class Load(NamedTuple):
 
 class Costs(NamedTuple):
     """Core seconds of one query in CoreDNS, of a frame on its way through the cluster by its number of names, and of a
-    name in the network."""
+    name in the network; octets of a record in Elasticsearch."""
 
     query: float
     frames: dict[int, float]
     network: float
+    record: float
 
     def path(self, names: float) -> float:
         """Of one name in a frame of so many."""
@@ -76,6 +77,7 @@ class Need(NamedTuple):
     cores: int
     gpus: int
     rows_a_day: float
+    octets_a_day: float  # of one copy
 
     def row(self, name: str) -> dict[str, str]:
         return {
@@ -87,7 +89,7 @@ class Need(NamedTuple):
             "cores of resolvers": f"{self.resolver_cores:,}",
             "cores of the cluster": f"{self.cores:,}",
             "GPUs": f"{self.gpus:,}" if self.gpus else "none",
-            "log a day, at most": f"{number(self.rows_a_day)} rows, {number(self.rows_a_day * ROW_BYTES / 1e9)} GB",
+            "log a day, at most": f"{number(self.rows_a_day)} rows, {number(self.octets_a_day / 1e9)} GB",
         }
 
 
@@ -102,7 +104,7 @@ def load_of(
 
 def costs(reports: Path = REPORTS) -> Costs:
     """What the reports measured. The cluster's shares its cores with the load driver, so this is on the safe side."""
-    cluster, plugin, model = (Report.load(reports / f"{name}.json") for name in ("cluster", "plugin", "model"))
+    cluster, plugin, model, log = (Report.load(reports / f"{name}.json") for name in NEEDED)
     measured = 1 / _median(model, f"{MEASURED}, batch of {SIZES[-1]}", "names/s")
     served = 1 / _median(model, f"{MODEL}, batch of {SIZES[-1]}", "names/s")
     cores = int(cluster.machine["cores"])  # all of them worked on it
@@ -110,7 +112,8 @@ def costs(reports: Path = REPORTS) -> Costs:
     for size in SIZES:
         whole = cores / _median(cluster, f"frames of {size}: the cluster", "names/s")
         frames[size] = size * max(0.0, whole - measured)
-    return Costs(_median(plugin, f"{TRAFFIC}, with verdict", "CPU us/query") / 1e6, frames, served)
+    query = _median(plugin, f"{TRAFFIC}, with verdict", "CPU us/query") / 1e6
+    return Costs(query, frames, served, _median(log, "the log's mapping", "octets/row"))
 
 
 def need(load: Load, cost: Costs, gpu_names: float = 0.0, resolvers: int = 0) -> Need:
@@ -128,6 +131,7 @@ def need(load: Load, cost: Costs, gpu_names: float = 0.0, resolvers: int = 0) ->
         max(2, math.ceil(load.names * a_name / BUSY) + SPARE),
         gpus,
         load.queries * DAY_S,
+        load.queries * DAY_S * cost.record,
     )
 
 
@@ -141,7 +145,7 @@ def page_table(cost: Costs) -> str:
     ]
     costed = (
         f"Costs: {cost.query * 1e6:.0f} us of a core a query in CoreDNS; {_costs(cost.frames)} on its way through the "
-        f"cluster; {cost.network * 1e6:.0f} us a name in `{MODEL}` on a CPU.\n"
+        f"cluster; {cost.network * 1e6:.0f} us a name in `{MODEL}` on a CPU; {cost.record:.0f} octets a record.\n"
     )
     return table([need(load, cost).row(name) for name, load in networks]) + "\n\n" + costed
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from loadtest.sizing import BEGIN, END, PAGE, REPORTS, Costs, Load, costs, load_of, need, page_table
+from loadtest.sizing import BEGIN, END, NEEDED, PAGE, REPORTS, Costs, Load, costs, load_of, need, page_table
 from loadtest.stats import Report
 from serve_app.cli import main
 
-COST = Costs(query=50e-6, frames={1: 50e-6, 256: 256 * 50e-6}, network=50e-6)  # 50 us a name in frames of any size
+# 50 us a name in frames of any size
+COST = Costs(query=50e-6, frames={1: 50e-6, 256: 256 * 50e-6}, network=50e-6, record=100)
 
 
 def test_a_load_grows_with_its_clients_and_with_what_caches_do_not_have() -> None:
@@ -29,7 +30,7 @@ def test_cores_are_those_of_the_peak_with_reserve_and_one_more() -> None:
 def test_a_frame_costs_more_than_its_names_where_few_come_at_a_time() -> None:
     """Frames of 256 were counted, which a resolver gathers in its 5 ms only of 51,200 names a second."""
     load = Load(queries=20_000, peak=40_000, names=4000)
-    cost = Costs(query=50e-6, frames={1: 2e-3, 64: 4e-3, 256: 10e-3}, network=0.0)
+    cost = Costs(query=50e-6, frames={1: 2e-3, 64: 4e-3, 256: 10e-3}, network=0.0, record=100)
     one, many = need(load, cost, resolvers=1), need(load, cost, resolvers=20)
     assert (one.frame, many.frame) == (20, 1) and (one.cores, many.cores) == (2, 15)
     assert cost.path(160) == pytest.approx(7e-3 / 160) and cost.path(1000) == cost.path(256)
@@ -39,7 +40,7 @@ def test_the_cores_are_those_of_the_machine_that_was_measured(tmp_path: Path) ->
     """Where somebody measured on sixteen cores two were counted: an eighth of what it takes."""
     paths = []
     for cores in (2, 4, 16):
-        for name in ("cluster", "plugin", "model"):
+        for name in NEEDED:
             report = Report.load(REPORTS / f"{name}.json")
             replace(report, machine={**report.machine, "cores": str(cores)}).save(tmp_path / f"{name}.json")
         paths.append(costs(tmp_path).path(64))
@@ -52,6 +53,13 @@ def test_a_query_costs_what_it_does_where_as_many_names_are_new() -> None:
     plugin = Report.load(REPORTS / "plugin.json")
     known = next(r for r in plugin.results if (r.name, r.unit) == ("warm, with verdict", "CPU us/query"))
     assert costs().query > statistics.median(known.values) / 1e6
+
+
+def test_a_record_is_as_large_as_the_last_report_of_the_log_says() -> None:
+    """142 octets were counted when the mapping had long made 82 of them."""
+    log = Report.load(REPORTS / "log.json")
+    (measured,) = next(r.values for r in log.results if (r.name, r.unit) == ("the log's mapping", "octets/row"))
+    assert need(load_of(queries_a_second=1.0), costs()).octets_a_day == pytest.approx(86_400 * measured)
 
 
 def test_gpus_take_the_networks_work_from_the_cores() -> None:
