@@ -28,11 +28,12 @@ LEAST_FILES = 10_500  # open at one time: HAProxy, by Ray's configuration, ends 
 OPEN_FILES = 65_536
 LOGICAL_CPUS = 4  # at least: the deployments' shares must fit on a machine of one core too, and a training beside them
 SESSIONS = 9  # of Ray before, whose logs are kept
+FAILED = ("DEPLOY_FAILED", "UNHEALTHY")
 DRAIN_S = 35.0  # the longest `graceful_shutdown_timeout_s` of serve.yaml, and a little
 
 
 class NotDeployed(RuntimeError):
-    """The application did not come up; the message is Serve's own, by deployment."""
+    """The application did not come up; the message is one line: which deployment, and what its replica said last."""
 
 
 def configuration(
@@ -208,14 +209,28 @@ def wait_until_running(
         report({name: str(state.status.value) for name, state in states.items()})
         if all(name in found and found[name].status == "RUNNING" for name in applications):
             return
-        failed = [
-            name for name in applications if name in found and found[name].status in ("DEPLOY_FAILED", "UNHEALTHY")
-        ]
+        failed = [name for name in applications if name in found and found[name].status in FAILED]
         if failed or time.monotonic() > end:
-            reasons = [f"{name}: {state.status.value} {state.message}" for name, state in states.items()]
-            reasons += [f"{name}: {found[name].status} {found[name].message}" for name in applications if name in found]
-            raise NotDeployed("; ".join(reasons) or f"no application within {patience_s:.0f} s")
+            raise NotDeployed(reason(found, f"no application within {patience_s:.0f} s"))
         time.sleep(0.2)
+
+
+def reason(applications: Mapping[str, Any], otherwise: str) -> str:
+    """Why these applications do not run, by Serve's status of each: what those say that failed, else all that have
+    something to say."""
+    states = {name: state for app in applications.values() for name, state in app.deployments.items()} | applications
+    failed = {name: state for name, state in states.items() if state.status in FAILED and state.message}
+    if len(failed) > 1:  # the application's own message names the deployment that failed, and not why
+        failed = {name: state for name, state in failed.items() if name not in applications}
+    said = [f"{name}: {last_words(state.message)}" for name, state in (failed or states).items() if state.message]
+    return "; ".join(said) or otherwise
+
+
+def last_words(message: str) -> str:
+    """A message in one line; of a trace the error alone, which comes after the last of its indented lines."""
+    lines = message.strip().splitlines()
+    indented = [number for number, line in enumerate(lines) if line[:1].isspace()]
+    return " ".join(" ".join(lines[indented[-1] + 1 if indented else 0 :] or lines).split())
 
 
 def stop(ingress: Ingress, drain_s: float = 0.0) -> None:

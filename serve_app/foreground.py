@@ -28,7 +28,8 @@ from serve_app.environment import PORT_BLOCK, BadEnvironment, apart, private
 from serve_app.existing import ADDRESS, joined
 from serve_app.local import ports
 from serve_app.patience import TooBusy, afresh
-from serve_app.settings import BadSettings
+from serve_app.places import check_places
+from serve_app.settings import BadSettings, settings_of
 from verdicts.locks import held
 
 
@@ -122,6 +123,7 @@ def alone(found: Mapping[str, Any], folder: Path, metrics_port: int) -> Iterator
         check_values(found)
         check_tls(options)
         ports.check(wanted(options, metrics_port))
+        check_places(settings_of(found["applications"][0]["args"]))
         try:
             with unbroken():
                 start(ingress)

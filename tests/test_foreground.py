@@ -23,6 +23,7 @@ from serve_app.cluster import (
     configuration,
     forget_sessions,
     ingress_requests,
+    reason,
 )
 from serve_app.commands import serve
 from serve_app.environment import MAX_DIRECTORY, MAX_REQUESTS
@@ -160,6 +161,66 @@ def test_a_file_of_tls_that_does_not_fit_is_named(tls: dict[str, Any], tmp_path:
         check_tls({**tls, key: str(other)})
 
 
+def state_in(folder: Path, **more: Any) -> Path:
+    """A configuration whose state is in this folder, on a port of its own."""
+    state = {
+        "store_url": f"sqlite://{folder}/verdict.db",
+        "registry": f"{folder}/m",
+        "spool_dir": f"{folder}/s",
+        **more,
+    }
+    (folder / "serve.yaml").write_text(yaml.safe_dump(configuration(state, ports.free_port())))
+    return folder / "serve.yaml"
+
+
+def test_what_a_setting_names_and_is_not_there_stops_it_before_ray_starts(short: Path, tmp_path: Path) -> None:
+    file = state_in(tmp_path, alerts_file="/no/alerts")
+    done = subprocess.run(
+        [sys.executable, "-m", "serve_app.cli", "serve", str(file), "--run", str(short)],
+        env=os.environ | {"RAY_ADDRESS": ""}, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == f"Error: {file}: args: alerts_file /no/alerts: No such file or directory, {URLS}\n"
+    assert not (short / "r").exists()
+
+
+URLS = "expected a file with a URL a line"
+TRACE = """The deployment failed to start 3 times in a row. See controller logs for details. Error:
+ray::ServeReplica:verdict:VerdictLog.initialize_and_get_metadata() (pid=13763, ip=127.0.0.1)
+  File "serve/_private/replica.py", line 1928, in initialize
+    raise RuntimeError(traceback.format_exc()) from None
+RuntimeError: Traceback (most recent call last):
+  File "verdicts/sinks.py", line 81, in read_sinks
+    raise ValueError(f"alerts_file {path}: {error}") from None
+ValueError: alerts_file /no/alerts: No such file,
+expected one"""
+
+
+def test_a_replica_that_does_not_start_is_told_in_one_line_without_a_trace() -> None:
+    deployments = {"VerdictLog": ("DEPLOY_FAILED", TRACE), "Ingress": ("HEALTHY", ""), "Classifier": ("UPDATING", "?")}
+    found = told("DEPLOY_FAILED", "Failed to update the deployments ['VerdictLog'].", **deployments)
+    assert reason(found, "?") == "VerdictLog: ValueError: alerts_file /no/alerts: No such file, expected one"
+
+
+def test_an_application_that_fails_by_itself_or_not_at_all_is_told_too() -> None:
+    said = "verdict: Importing 'serve_app.app:biuld' failed: no such thing"
+    assert reason(told("DEPLOY_FAILED", "Importing 'serve_app.app:biuld' failed:\n\nno such thing"), "?") == said
+    slow = told("DEPLOYING", "", Classifier=("UPDATING", "1 replica waits\nfor a GPU."), Ingress=("HEALTHY", ""))
+    assert reason(slow, "?") == "Classifier: 1 replica waits for a GPU."
+    assert reason(told("DEPLOYING", ""), "no application within 3 s") == "no application within 3 s"
+
+
+def told(state: str, message: str, **deployments: tuple[str, str]) -> dict[str, Any]:
+    """What Serve tells of one application whose deployments are in a state and say something."""
+    from ray.serve import schema
+
+    found = {
+        name: schema.DeploymentStatusOverview(schema.DeploymentStatus(its), "UNSPECIFIED", {}, said)  # type: ignore[arg-type]
+        for name, (its, said) in deployments.items()
+    }
+    return {"verdict": schema.ApplicationStatusOverview(schema.ApplicationStatus(state), message, 0.0, found)}
+
+
 def test_a_busy_port_stops_it_before_ray_starts(short: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -173,8 +234,8 @@ def test_a_busy_port_stops_it_before_ray_starts(short: Path) -> None:
     assert not (short / "r").exists()
 
 
-def test_too_few_open_files_stop_it_before_ray_starts(short: Path) -> None:
-    serve = f"ulimit -n 1024; exec {sys.executable} -m serve_app.cli serve --port {ports.free_port()} --run {short}"
+def test_too_few_open_files_stop_it_before_ray_starts(short: Path, tmp_path: Path) -> None:
+    serve = f"ulimit -n 1024; exec {sys.executable} -m serve_app.cli serve {state_in(tmp_path)} --run {short}"
     done = subprocess.run(
         ["bash", "-c", serve], env=os.environ | {"RAY_ADDRESS": ""}, capture_output=True, text=True, timeout=240
     )

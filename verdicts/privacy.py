@@ -58,7 +58,9 @@ def read_key(path: Path) -> bytes:
     try:
         key = path.read_bytes().strip()
     except OSError as error:
-        raise BadKey(f"client key {path}: {error.strerror}") from error
+        raise BadKey(
+            f"client key {path}: {error.strerror}, expected a file of {MIN_KEY_OCTETS} octets or more"
+        ) from error
     if len(key) < MIN_KEY_OCTETS:
         raise BadKey(f"client key {path}: {len(key)} octets, expected {MIN_KEY_OCTETS} or more")
     return key

@@ -78,7 +78,9 @@ def read_sinks(path: Path) -> list[Sink]:
     try:
         lines = [line.strip() for line in path.read_text().splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"alerts_file {path}: {error}") from None
+        raise ValueError(
+            f"alerts_file {path}: {getattr(error, 'strerror', error)}, expected a file with a URL a line"
+        ) from None
     found: list[Sink] = []
     taken: Counter[str] = Counter()
     for number, line in enumerate(lines, 1):

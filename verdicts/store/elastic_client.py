@@ -79,7 +79,11 @@ def settings_of(url: str) -> ElasticSettings:
     if not settings.hosts and not settings.cloud_id:
         raise ValueError(f"store {parts.scheme}://{hosts}: expected HOST:PORT")
     for host in settings.hosts:
-        if urlsplit(host).port is None:
+        try:
+            port = urlsplit(host).port
+        except ValueError as error:
+            raise ValueError(f"store host {host}: {error}") from None
+        if port is None:
             raise ValueError(f"store host {host}: expected a port, such as {host}:9200")
     if settings.per not in ROTATIONS:
         raise ValueError(f"store per={settings.per}: expected one of {', '.join(ROTATIONS)}")
