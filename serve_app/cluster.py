@@ -215,7 +215,7 @@ def wait_until_running(
         time.sleep(0.2)
 
 
-def reason(applications: Mapping[str, Any], otherwise: str) -> str:
+def reason(applications: dict[str, Any], otherwise: str) -> str:
     """Why these applications do not run, by Serve's status of each: what those say that failed, else all that have
     something to say."""
     states = {name: state for app in applications.values() for name, state in app.deployments.items()} | applications
