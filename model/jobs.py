@@ -46,8 +46,9 @@ class JobSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     labels: list[dict[str, str]] = []  # [{"name", "label": generated|malicious|benign|unsure}]
     seen: list[str] = []
     held_out: int = 0  # train: the fold of families that does not teach; -1: all teach
-    start: str = ""  # train: an artifact folder or version to go on from, by `model.train.tuning`
-    teachers: list[str] = []  # train: artifact folders or versions that teach the network, by `model.train.distilling`
+    # Of a train, artifacts by version (of the registry, or released) or folder:
+    start: str = ""  # to go on from, by `model.train.tuning`
+    teachers: list[str] = []  # that teach the network, by `model.train.distilling`
 
 
 USED = {  # by kind, or by network where a kind's networks differ
@@ -149,7 +150,7 @@ def work(
         run.mkdir(parents=True, exist_ok=True)
         busy = BadSettings(f"{run}: another training runs there, expected to wait for it, or another folder")
         with held(run / "lock", busy):  # two would write each other's checkpoints
-            _segments(settings, path, run, told, cancelled)
+            _segments(settings, models, path, run, told, cancelled)
     if cancelled():
         raise Cancelled("cancelled before the artifact was added")
     return models.add(path)
@@ -190,14 +191,16 @@ def _seed(settings: JobSettings, path: Path, progress: Progress) -> None:
     release(lists, path, settings.epochs or 15, settings.seed, progress)
 
 
-def _segments(settings: JobSettings, path: Path, run: Path, progress: Progress, cancelled: Callable[[], bool]) -> None:
+def _segments(
+    settings: JobSettings, models: Any, path: Path, run: Path, progress: Progress, cancelled: Callable[[], bool]
+) -> None:
     from model.dataset import ENCODING
     from model.network import Shape
     from model.registry import load_named
     from model.release import release
     from model.train import Plan, distilling, reading, tuning
 
-    _same_as_before(settings, run / "settings.json")
+    _same_as_before(settings, run)
     plan = Plan(seed=settings.seed)
     if settings.network == "attention":
         plan = reading(plan)
@@ -209,7 +212,7 @@ def _segments(settings: JobSettings, path: Path, run: Path, progress: Progress, 
         plan = msgspec.structs.replace(plan, epochs=settings.epochs or plan.epochs, minutes=settings.minutes)
     if settings.batch_size:
         plan = msgspec.structs.replace(plan, batch_size=settings.batch_size)
-    start = load_named(settings.start) if settings.start else None
+    start = load_named(settings.start, models) if settings.start else None
     if start is not None:
         wrong = BadSettings(f"training settings: start {settings.start}, expected a trained `segments`")
         if start.manifest.network != "segments":
@@ -220,7 +223,7 @@ def _segments(settings: JobSettings, path: Path, run: Path, progress: Progress, 
             raise wrong from error
         plan = msgspec.structs.replace(plan, shape=shape)
         _never_saw(start, "start", settings.held_out)
-    teachers = [load_named(teacher) for teacher in settings.teachers]
+    teachers = [load_named(teacher, models) for teacher in settings.teachers]
     for teacher in teachers:
         if teacher.manifest.encoding != ENCODING:
             raise BadSettings(f"training settings: teacher {teacher.version}, expected a trained `segments`")
@@ -233,28 +236,33 @@ def _segments(settings: JobSettings, path: Path, run: Path, progress: Progress, 
 
 def _never_saw(found: Artifact, what: str, held_out: int) -> None:
     """Raise `BadSettings` where this artifact would hand on families that the new network is said not to know."""
-    saw = found.manifest.held_out
+    saw, labels = found.manifest.held_out, found.manifest.metrics.get("labels", 0)
     if held_out != saw and held_out >= 0:
         raise BadSettings(
             f"training settings: {what} {found.version}, whose held_out is {saw}, saw the families of fold {held_out}; "
             f"expected one that did not, or held_out {saw}"
         )
+    if labels and held_out >= 0:
+        raise BadSettings(
+            f"training settings: {what} {found.version}, fine-tuned with {labels} labels, which may be of any family; "
+            "expected one that was not, or held_out -1"
+        )
 
 
-def _same_as_before(settings: JobSettings, file: Path) -> None:
-    """Note the settings of a run, or raise `BadSettings` where it was begun with others.
+def _same_as_before(settings: JobSettings, run: Path) -> None:
+    """Note the settings of a run, or raise `BadSettings` where it goes on from a checkpoint of others.
 
     A checkpoint does not show which families taught it. The data may lie elsewhere by now.
     """
+    file = run / "settings.json"
     given = {key: value for key, value in msgspec.to_builtins(settings).items() if key != "data"}
-    before = json.loads(file.read_text()) if file.exists() else given
+    before = json.loads(file.read_text()) if file.exists() and (run / "checkpoint" / "state.json").exists() else given
     for key, value in given.items():
         if before.get(key) != value:
             raise BadSettings(
-                f"{file.parent}: was begun with {key} {before.get(key)!r}, now it is {value!r}; expected the same "
-                "settings, or a new folder"
+                f"{run}: was begun with {key} {before.get(key)!r}, now it is {value!r}; expected the same settings, or "
+                "a new folder"
             )
-    file.parent.mkdir(parents=True, exist_ok=True)
     new = file.with_suffix(".new")
     new.write_text(json.dumps(given))
     os.replace(new, file)

@@ -51,14 +51,18 @@ class Registry:
 
     def list(self) -> Manifests:
         """The manifests of all artifacts, by version; one that cannot be read is left out."""
-        names = self._remote.folders() if self._remote else [p.name for p in self.root.iterdir() if p.is_dir()]
         manifests = []
-        for name in sorted(filter(is_version, names)):
+        for name in self.versions():
             try:
                 manifests.append(read_manifest(self.path(name)))
             except (BadArtifact, UnknownVersion):
                 continue
         return manifests
+
+    def versions(self) -> Versions:
+        """All versions, sorted, no artifact looked into."""
+        names = self._remote.folders() if self._remote else [p.name for p in self.root.iterdir() if p.is_dir()]
+        return sorted(filter(is_version, names))
 
     def path(self, version: str) -> Path:
         """The local directory of this version's artifact; raises `UnknownVersion`."""
@@ -66,7 +70,7 @@ class Registry:
         if is_version(version) and not path.is_dir() and self._remote is not None and version in self._remote.folders():
             self._remote.download(version, path)
         if not is_version(version) or not path.is_dir():
-            raise UnknownVersion(f"model {version!r}: expected one of {', '.join(self._versions()) or 'none yet'}")
+            raise UnknownVersion(f"model {version!r}: expected one of {', '.join(self.versions()) or 'none yet'}")
         return path
 
     def get(self, version: str) -> Artifact:
@@ -82,7 +86,7 @@ class Registry:
         directory = Path(directory)
         manifest = read_manifest(directory)
         check_digests(directory, manifest)
-        if manifest.version in self._versions():
+        if manifest.version in self.versions():
             if not _judges_alike(read_manifest(self.path(manifest.version)), manifest):
                 raise FileExistsError(f"model {manifest.version}: the registry holds another of this version")
             return manifest.version
@@ -95,7 +99,7 @@ class Registry:
                 staging.chmod(0o755)
                 os.replace(staging, self.root / manifest.version)
             except OSError:
-                if manifest.version not in self._versions():  # else somebody added it meanwhile
+                if manifest.version not in self.versions():  # else somebody added it meanwhile
                     raise
             finally:
                 shutil.rmtree(staging, ignore_errors=True)  # gone already, unless the disk is full
@@ -159,11 +163,7 @@ class Registry:
     def point(self, versions: Versions) -> None:
         """Set the whole pointer, as a backup had it. Raises `UnknownVersion` where its first is not there."""
         self.path(versions[0])
-        self._point([version for version in versions if version in self._versions()])
-
-    def _versions(self) -> Versions:
-        names = self._remote.folders() if self._remote else [p.name for p in self.root.iterdir() if p.is_dir()]
-        return sorted(filter(is_version, names))
+        self._point([version for version in versions if version in self.versions()])
 
     def _point(self, versions: Versions) -> None:
         text = "".join(f"{version}\n" for version in versions[: KEPT + 1]).encode()
@@ -196,9 +196,18 @@ def newest(versions: Versions) -> str:
     return max(versions, key=lambda version: (not version.startswith("seed"), version))
 
 
-def load_named(name: str | None) -> Artifact:
-    """An artifact by its folder or its released version (None: the newest release); raises `BadArtifact`."""
-    released = [path.name for path in RELEASED.iterdir() if path.is_dir()]
+def released() -> Versions:
+    """The versions of this release."""
+    return sorted(path.name for path in RELEASED.iterdir() if path.is_dir())
+
+
+def load_named(name: str | None, registry: Registry | None = None) -> Artifact:
+    """An artifact by its version in the registry, its released version (None: the newest release) or its folder.
+
+    Raises `BadArtifact`.
+    """
     if name is None:
-        name = newest(released)
-    return Artifact.load(RELEASED / name if name in released else Path(name))
+        name = newest(released())
+    if registry is not None and name in registry.versions():
+        return registry.get(name)
+    return Artifact.load(RELEASED / name if name in released() else Path(name))

@@ -122,10 +122,11 @@ def manifest_of(parent: Manifest, version: str, labels: int, metrics: dict[str, 
         return Threshold(limit.value, note=f"threshold of {parent.version}, not measured anew")
 
     old = parent.thresholds
+    plan = {"plan": parent.metrics["plan"]} if "plan" in parent.metrics else {}  # by which a training may go on from it
     limits = Limits(unmeasured(old.block), unmeasured(old.alert_generated), unmeasured(old.alert_score))
     return msgspec.structs.replace(
         parent, version=version, parent=parent.version, thresholds=limits,
-        metrics={"parent": parent.version, "labels": labels, **metrics}, digests={},
+        metrics={"parent": parent.version, "labels": labels, **plan, **metrics}, digests={},
         notes=f"{parent.version} fine-tuned with {labels} labels.",
     )  # fmt: skip
 

@@ -62,7 +62,10 @@ async def start(call: Call, body: Start) -> Started:
     check_note(body.note)
     settings = {**body.settings, "kind": body.kind}
     if call.role != "admin":
-        check_places(settings, call.context.settings.training_data)
+        versions: list[str] = []
+        if settings.get("start") or settings.get("teachers"):
+            versions = await call.desk.long(versions_of, call.context.settings.registry)
+        check_places(settings, call.context.settings.training_data, versions)
     if body.kind == "retrain":
         given = {key: value for key, value in settings.items() if value or key not in ("labels", "seen")}
         settings = await call.desk.long(lambda: taught(call.desk.store, call.desk.now())) | given
@@ -84,21 +87,25 @@ async def cancel(call: Call) -> Job:
     return found
 
 
-def check_places(settings: dict[str, Any], data: Sequence[str]) -> None:
+def check_places(settings: dict[str, Any], data: Sequence[str], versions: Sequence[str]) -> None:
     """Refuse what would have the head node read a file or URL of the caller's choice. Raises `Forbidden`."""
-    from model.registry import RELEASED
-
-    released = sorted(path.name for path in RELEASED.iterdir() if path.is_dir())
     teachers = settings.get("teachers") or []
     for name, given, which, known in (
         ("data", [settings.get("data")], "the operator's `training_data`", data),
-        ("start", [settings.get("start")], "the released versions", released),
-        ("teachers", teachers if isinstance(teachers, list) else [teachers], "the released versions", released),
+        ("start", [settings.get("start")], "the versions", versions),
+        ("teachers", teachers if isinstance(teachers, list) else [teachers], "the versions", versions),
     ):
         for place in given:
             if place and place not in known:
                 expected = f"expected one of {which} ({', '.join(known) or 'none'}), or role admin"
                 raise Forbidden(f"{name} {shown(str(place))}: {expected}")
+
+
+def versions_of(registry: str) -> list[str]:
+    """The versions that a training may name: those of the registry and the released ones."""
+    from model.registry import Registry, released
+
+    return sorted({*Registry(registry).versions(), *released()})
 
 
 def taught(store: Any, now: int) -> dict[str, Any]:

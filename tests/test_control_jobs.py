@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from tests.control_setup import Setup
+from tests.model_fixtures import write
 
 pytestmark = pytest.mark.anyio
 
@@ -37,8 +38,9 @@ async def test_the_history_calls_no_job_cancelled_that_had_ended(
         ),
         ({"data": "/srv/lists/../keys"}, "data '/srv/lists/../keys': expected"),
         ({"data": "http://169.254.169.254/"}, "data 'http://169.254.169.254/': expected"),
-        ({"data": "/srv/lists", "start": "/etc"}, "start '/etc': expected one of the released versions (seed-2020, "),
-        ({"data": "/srv/lists", "teachers": ["seed-2020", "../x"]}, "teachers '../x': expected one of the released"),
+        ({"data": "/srv/lists", "start": "/etc"}, "start '/etc': expected one of the versions (b-1, seed-2020, "),
+        ({"data": "/srv/lists", "start": ["b-1"]}, "start \"['b-1']\": expected one of the versions"),
+        ({"data": "/srv/lists", "teachers": ["seed-2020", "../x"]}, "teachers '../x': expected one of the versions"),
         ({"data": ["/etc"]}, "data \"['/etc']\": expected"),
         ({"data": "/srv/lists", "teachers": "/etc"}, "teachers '/etc': expected"),
     ],
@@ -49,13 +51,14 @@ async def test_an_analysts_training_reads_no_place_of_their_choice(
     began: list[dict[str, Any]] = []
     monkeypatch.setattr("deployments.trainer.start", lambda asked, *_: (began.append(asked), "j1")[1])
     setup = Setup(tmp_path)
+    write(tmp_path / "models", "b-1")
     context = setup.contexts[0]
     context.settings = msgspec.structs.replace(context.settings, training_data=("/srv/lists",))
     refused = await setup.ask("POST", "/v1/jobs", {"kind": "train", "settings": settings}, "analyst")
     assert refused.status_code == 403 and says in refused.json()["message"] and began == []
     as_analyst = await setup.ask("POST", "/v1/jobs", {"kind": "train", "settings": settings}, Verdict_Role="analyst")
     assert as_analyst.status_code == 403 and began == []
-    known = {"data": "/srv/lists", "start": "seed-2020", "teachers": ["seed-2020"]}
+    known = {"data": "/srv/lists", "start": "b-1", "teachers": ["seed-2020", "b-1"]}
     await setup.good("POST", "/v1/jobs", {"kind": "train", "settings": known}, "analyst")
     await setup.good("POST", "/v1/jobs", {"kind": "train", "settings": settings})
     assert [job["data"] for job in began] == ["/srv/lists", settings["data"]]

@@ -106,10 +106,17 @@ def test_training_makes_a_calibrated_judged_artifact(
     version = work(settings, registry, tmp_path / "run", "segments-1", lambda line: None, lambda: False)
     first = Registry(registry).get(version).manifest
     assert (first.held_out, first.parent) == (0, "")
-    on = msgspec.structs.replace(settings, start=f"{registry}/{version}", held_out=-1)
+    Registry(registry).promote(version, force=True)
+    work(
+        parse({"labels": LABELS, "epochs": 1}), registry, tmp_path / "tune", "tuned-1", lambda line: None, lambda: False
+    )
+    begun = msgspec.structs.replace(settings, start="tuned-1")
+    with pytest.raises(BadSettings, match="start tuned-1, fine-tuned with 1 labels, which may be of any family; "):
+        work(begun, registry, tmp_path / "on", "segments-2", lambda line: None, lambda: False)
+    on = msgspec.structs.replace(begun, held_out=-1)  # nothing was trained in the folder yet
     version = work(on, registry, tmp_path / "on", "segments-2", lambda line: None, lambda: False)
     manifest = Registry(registry).get(version).manifest
-    teacher = f"{registry}/{version}"
+    teacher = version  # of the registry
     for handing in ({"teachers": [teacher]}, {"start": teacher}):
         what, now = next(iter(handing)).rstrip("s"), msgspec.structs.replace(settings, **handing)  # type: ignore[arg-type]
         with pytest.raises(BadSettings, match=f"{what} segments-2, whose held_out is -1, saw the families of fold 0; "):
@@ -124,7 +131,7 @@ def test_training_makes_a_calibrated_judged_artifact(
     assert set(judged["parts"]) == {"train", "validation", "test"}
     assert all(sum(part["confusion"].values()) == part["names"] > 0 for part in judged["parts"].values())
     assert "highest" not in json.dumps(judged["hard_benign"])
-    assert (manifest.held_out, manifest.parent, manifest.metrics["plan"]["rate"]) == (-1, "segments-1", Plan().rate / 5)
+    assert (manifest.held_out, manifest.parent, manifest.metrics["plan"]["rate"]) == (-1, "tuned-1", Plan().rate / 5)
     assert set(manifest.splits) == {"teach", "tune", "judge"} and manifest.calibration["generated"].slope > 0
     assert manifest.thresholds.block.benign == manifest.thresholds.alert_score.benign
     assert [source.use for source in manifest.sources] == ["teach"] * 3
@@ -157,9 +164,12 @@ def test_a_run_goes_on_with_the_settings_it_was_begun_with(
     registry: str, data: Path, tmp_path: Path, key: str, value: Any
 ) -> None:
     settings = parse({"kind": "train", "data": str(data)})
-    for moved in (settings, msgspec.structs.replace(settings, data=f"{data}/")):
+    mistyped = msgspec.structs.replace(settings, seed=7)  # and corrected before anything was trained
+    for moved in (mistyped, settings, msgspec.structs.replace(settings, data=f"{data}/")):
         with pytest.raises(Cancelled):
             work(moved, registry, tmp_path / "run", "segments-1", lambda line: None, lambda: True)
+    (tmp_path / "run" / "checkpoint").mkdir()
+    (tmp_path / "run" / "checkpoint" / "state.json").touch()
     other = msgspec.structs.replace(settings, **{key: value})
     with pytest.raises(BadSettings, match=f"run: was begun with {key} .*, now it is {value!r}; expected"):
         work(other, registry, tmp_path / "run", "segments-1", lambda line: None, lambda: True)
