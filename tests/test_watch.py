@@ -1,5 +1,7 @@
 """Incidents opened from the log of a real store, either of them, and told to sinks."""
 
+from typing import Any, cast
+
 import msgspec
 import pytest
 
@@ -147,6 +149,62 @@ def test_the_rate_is_that_of_all_replicas_and_outlives_them(
     infected(store, clock, 4, "192.0.2.4")
     Watch([other.sink], clock=clock)(store)
     assert len(ear.heard) == 2 and other.heard == []
+
+
+class Reads:
+    """A store that counts the incidents that are read of it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.read = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def scan(self, kind: str, prefix: str = "") -> list[Document]:
+        found = list(self._store.scan(kind, prefix))
+        self.read += len(found)
+        return found
+
+    def changes(self, kind: str, since: int, limit: int = 1000) -> list[Document] | None:
+        found = self._store.changes(kind, since, limit)
+        self.read += len(found or ())
+        return found
+
+
+def test_a_visit_reads_no_incident_of_which_nothing_is_to_be_told(store: Store, clock: Clock) -> None:
+    ear = Ear()
+    old = {"rule": "generated-names", "client": "192.0.2.9", "domain": "", "start": 1, "end": 2, "names": []}
+    sent = {"state": "sent", "tries": 1, "next": 0, "time": 1}
+    body = {**old, "count": 1, "nxdomain": 1, "reason": "", "records": [], "notified": {"ear": sent}}
+    store.commit([Document(KIND, f"192.0.2.9-{number}", body) for number in range(1100)], "verdict")
+    settled(store)
+    reads = Reads(store)
+    watch = Watch([ear.sink], clock=clock)
+    watch(cast(Store, reads))
+    assert reads.read == 1100
+    for number in range(1, 4):
+        infected(store, clock, number, f"192.0.2.{number}")
+        reads.read = 0
+        watch(cast(Store, reads))
+        assert len(ear.heard) == number and reads.read <= 2  # the one that was opened, and that it was told
+    watch(cast(Store, reads))
+    reads.read = 0
+    watch(cast(Store, reads))
+    assert reads.read == 0
+
+
+def test_an_incident_whose_time_is_over_is_neither_told_nor_written_again(store: Store, clock: Clock) -> None:
+    ear = Ear()
+    ear.refuses = True
+    watch = Watch([ear.sink], clock=clock)
+    infected(store, clock)
+    watch(store)
+    store.forget(KIND, 1 << 50)
+    settled(store)
+    ear.refuses, clock.now = False, clock.now + 2 * 3600
+    watch(store)
+    assert ear.heard == [] and incidents(store) == []
 
 
 def test_a_sink_that_fails_is_tried_once_a_visit_however_many_incidents_wait(store: Store, clock: Clock) -> None:

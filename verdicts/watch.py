@@ -7,8 +7,8 @@ another replica goes on where one died, and all of them together keep to the rat
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Container, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -43,6 +43,47 @@ class Visit(NamedTuple):
     failed: set[str]
 
 
+class Alerts:
+    """Of all incidents those whose alerts may still be to send, or count for the rate; in step with a store, of which
+    each visit reads what was written since the last one."""
+
+    def __init__(self, sinks: Container[str]) -> None:
+        self._sinks = sinks
+        self._generation = ""  # of the store that was read
+        self._read_to = 0  # the newest commit of an incident that was read
+        self._found: dict[str, dict[str, dict[str, Any]]] = {}  # key -> the states of these sinks, see `Incident`
+
+    def follow(self, store: Store, now: int) -> None:
+        """Read what was written since; `now` in Unix milliseconds."""
+        generation = store.epoch().generation
+        if generation != self._generation:
+            self._generation, self._read_to, self._found = generation, 0, {}
+        changed = store.changes(KIND, self._read_to)
+        for document in store.scan(KIND) if changed is None else changed:
+            self._read_to = max(self._read_to, document.epoch)
+            incident = _incident(document)
+            notified = incident.notified if incident is not None else {}
+            self._found[document.key] = {name: state for name, state in notified.items() if name in self._sinks}
+        self._found = {
+            key: states
+            for key, states in self._found.items()
+            if any(state.get("state") == "pending" or _time(state) > now - HOUR for state in states.values())
+        }
+
+    def due(self, now: int) -> list[str]:
+        """The keys of the incidents of which a sink is to be told now."""
+        return [key for key, states in self._found.items() if any(_due(state, now) for state in states.values())]
+
+    def sent(self, name: str, now: int) -> list[int]:
+        """When alerts went to a sink within the last hour, whichever replica sent them."""
+        times = (_time(states.get(name, {})) for states in self._found.values())
+        return sorted(time for time in times if time > now - HOUR)
+
+    def drop(self, key: str) -> None:
+        """Forget an incident that the store does not have any more."""
+        del self._found[key]
+
+
 class Watch:
     """A chore of the verdict log: called with the store every few seconds."""
 
@@ -55,6 +96,7 @@ class Watch:
         # Client and hour -> malicious queries when last looked at, and until when as many need no other look.
         self._seen: dict[tuple[str, int], tuple[int, int]] = {}
         self._mine: set[str] = set()  # incidents that this replica opened
+        self._alerts = Alerts(self._sinks)
 
     def __call__(self, store: Store) -> None:
         now = int(self._clock() * 1000)
@@ -101,10 +143,13 @@ class Watch:
         """Send what is pending and due."""
         if not self._sinks:
             return
-        found = [(d, incident) for d in store.scan(KIND) if (incident := _incident(d)) is not None]
-        visit = Visit(now, {name: _sent(name, [incident for _, incident in found], now) for name in self._sinks}, set())
-        for document, incident in found:
-            if not any(_due(state, now) for state in incident.notified.values()):
+        self._alerts.follow(store, now)
+        visit = Visit(now, {name: self._alerts.sent(name, now) for name in self._sinks}, set())
+        for key in self._alerts.due(now):
+            document = store.get(KIND, key)
+            incident = _incident(document) if document is not None else None
+            if document is None or incident is None:  # its time was over: nothing of it is kept
+                self._alerts.drop(key)
                 continue
             if document.key not in self._mine and now - incident.updated < CLAIM:
                 continue  # the replica that opened it is at it
@@ -163,10 +208,9 @@ class Watch:
         return True
 
 
-def _sent(name: str, incidents: Sequence[Incident], now: int) -> list[int]:
-    """When alerts went to a sink within the last hour, whichever replica sent them."""
-    times = (int(incident.notified.get(name, {}).get("time", 0)) for incident in incidents)
-    return sorted(time for time in times if time > now - HOUR)
+def _time(state: dict[str, Any]) -> int:
+    """When an alert was sent; 0 where none was."""
+    return int(state.get("time", 0))
 
 
 def _due(state: dict[str, object], now: int) -> bool:

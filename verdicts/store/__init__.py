@@ -252,8 +252,8 @@ class StateStore(Protocol):
         that did so first."""
 
     def changes(self, kind: str, since: int, limit: int = 1000) -> list[Document] | None:
-        """The documents of a decision kind changed after epoch `since`, removed ones with body None; None
-        when there are more than `limit`."""
+        """The documents of a kind changed after commit `since` (which an epoch is too), removed ones with body None;
+        None when there are more than `limit`."""
 
     def history(self, kind: str = "", key: str = "", limit: int = 100, before: int | None = None) -> list[Document]:
         """Past changes, newest first, each with the body it replaced; the audit trail and the source of undo.

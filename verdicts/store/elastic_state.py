@@ -111,7 +111,7 @@ class State(Commits, Forgets):
         return [document_of(hit["_source"]) for hit in hits]
 
     def changes(self, kind: str, since: int, limit: int = 1000) -> list[Document] | None:
-        """Documents of a kind changed after epoch `since`; None when there are more than `limit`."""
+        """Documents of a kind changed after commit `since`; None when there are more than `limit`."""
         terms: list[dict[str, Any]] = [{"term": {"kind": kind}}, {"range": {"epoch": {"gt": since}}}]
         hits: list[dict[str, Any]] = []
         while len(hits) <= limit:

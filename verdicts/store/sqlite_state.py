@@ -120,7 +120,7 @@ class State:
         return self._documents(f"expires < ? AND body IS NOT NULL ORDER BY expires LIMIT {EXPIRED}", (before,))
 
     def changes(self, kind: str, since: int, limit: int = 1000) -> list[Document] | None:
-        """Documents of a kind changed after epoch `since`; None when there are more than `limit`."""
+        """Documents of a kind changed after commit `since`; None when there are more than `limit`."""
         found = self._documents("kind = ? AND epoch > ? ORDER BY epoch, key LIMIT ?", (kind, since, limit + 1))
         return found if len(found) <= limit else None
 
