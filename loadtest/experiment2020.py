@@ -23,7 +23,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", required=True, metavar="DIR", help="folder or URL of the two lists")
     parser.add_argument("--out", type=writable, metavar="FILE", help="where the report goes, as JSON")
     options = parser.parse_args(arguments)
-    lists = load(options.data)
+    try:
+        lists = load(options.data)
+    except OSError as error:
+        parser.error(f"argument --data: {error}")
     first = repeat(lists, 500, seeds=5, epochs=30, progress=_show)
     whole = repeat(lists, None, seeds=3, epochs=15, progress=_show)
     results = [

@@ -30,7 +30,7 @@ def cpu_seconds(pid: int) -> float:
 
     A process that ended and was waited for counts with its parent.
     """
-    return sum(_own_cpu(p) for p in [pid, *descendants(pid)])
+    return sum(own_cpu_seconds(p) for p in [pid, *descendants(pid)])
 
 
 def resident_bytes(pid: int) -> int:
@@ -56,7 +56,8 @@ def _resident(pids: Iterable[int]) -> dict[str, int]:
     return found
 
 
-def _own_cpu(pid: int) -> float:
+def own_cpu_seconds(pid: int) -> float:
+    """CPU time of one process, with its children that ended and were waited for."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

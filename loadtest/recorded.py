@@ -145,13 +145,23 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-def send(cluster: str, token: str, batches: Iterator[str]) -> int:
+def send(cluster: str, token: str, batches: Iterable[Any]) -> int:
     """Report recorded batches to a real cluster; how many it acknowledged."""
     count = 0
-    for line in batches:
-        _post(f"{cluster}/v1/observations", token, json.loads(line))
+    for batch in batches:
+        _post(f"{cluster}/v1/observations", token, batch)
         count += 1
     return count
+
+
+def written_down(path: Path) -> Iterator[Any]:
+    """The batches that `serve` wrote, one a line; raises `BadRecording`."""
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise BadRecording(f"{path}:{number}: {error}, expected what `serve` writes") from error
 
 
 def _post(url: str, token: str, document: Any) -> dict[str, Any]:
@@ -178,8 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             taken.save(options.out)
             print(f"{options.out}: {len(taken.verdicts)} verdicts of {taken.head['model']}")
         else:
-            with options.observations.open(encoding="utf-8") as lines:
-                print(f"{send(options.cluster, token, lines)} batches acknowledged")
+            print(f"{send(options.cluster, token, written_down(options.observations))} batches acknowledged")
     except KeyboardInterrupt:
         return 0
     except urllib.error.HTTPError as error:

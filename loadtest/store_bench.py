@@ -285,7 +285,10 @@ def main() -> None:
         place = str(Path(folder) / "quick.db") if arguments.quick else arguments.store
         if "://" not in place:
             Path(place).parent.mkdir(parents=True, exist_ok=True)
-        store = open_store(place if "://" in place else f"sqlite://{Path(place).absolute()}")
+        try:
+            store = open_store(place if "://" in place else f"sqlite://{Path(place).absolute()}")
+        except ValueError as error:
+            parser.error(f"argument --store: {error}")
         store.initialise()
         fill(store, 100_000 if arguments.quick else arguments.rows, arguments.today)
         size = f"{place}: {described(store)}"

@@ -70,9 +70,8 @@ def test_reported_batches_are_written_down_and_can_be_sent_again(cluster: str, t
     batch = {"resolver": "r", "boot": "0" * 32, "batch": 1, "seen": 0, "discarded": 0, "rows": []}
     reply = recorded._post(f"{cluster}/v1/observations", "token", batch)
     assert msgspec.convert(reply, Acknowledgement).epoch == 7
-    lines = (tmp_path / "reported.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == [batch]
-    assert recorded.send(cluster, "token", iter(lines)) == 1
+    written = list(recorded.written_down(tmp_path / "reported.jsonl"))
+    assert written == [batch] and recorded.send(cluster, "token", written) == 1
 
 
 @pytest.mark.parametrize("document", [[], {"names": 3}, {}])
@@ -95,6 +94,7 @@ def test_the_command_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFi
             ["send", "--cluster", "http://127.0.0.1:1", "--token-file", "good", "--observations", "good"],
             "http://127.0.0.1:1: no cluster answers there",
         ),
+        (["send", "--token-file", "good", "--observations", "words"], "words:1: Expecting value"),
     ],
 )
 def test_what_is_wrong_is_named(
@@ -102,8 +102,12 @@ def test_what_is_wrong_is_named(
 ) -> None:
     RECORDING.save(tmp_path / "good")
     (tmp_path / "empty").write_text("")
+    (tmp_path / "words").write_text("no batch")
     with contextlib.suppress(SystemExit):
-        assert recorded.main([str(tmp_path / part) if part in ("good", "empty") else part for part in arguments]) == 1
+        assert (
+            recorded.main([str(tmp_path / part) if part in ("good", "empty", "words") else part for part in arguments])
+            == 1
+        )
     assert said in capsys.readouterr().err
 
 
