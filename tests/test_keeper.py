@@ -9,7 +9,7 @@ import pytest
 from tests.stores import around, now, observation, promise, records, settled
 from verdicts.follower import Follower
 from verdicts.keeper import DAY_MS, Clock, Keeper
-from verdicts.lists import entry
+from verdicts.lists import entry, prevalence
 from verdicts.policy import ListHit
 from verdicts.store import Document, Misconfigured, Store, Unavailable
 from verdicts.store.elastic import ElasticStore
@@ -54,6 +54,21 @@ def test_a_feed_whose_entries_expire_together_goes_at_once(
     assert len(store.expiring(at + 10)) == 10
     keeper.do_chores(at + 10)
     assert list(store.keys("list")) == []
+    keeper.close()
+
+
+def test_the_past_of_the_prevalence_list_goes_after_a_week_and_the_list_stays(store: Store, keeper: Keeper) -> None:
+    store.commit(list(prevalence(["a.org", "b.org"])), "feed")
+    store.commit([Document("policy", "policy", {})], "root")
+    settled(store)
+    at = now()
+    keeper.do_chores(at)
+    assert len(store.history()) == 2
+    keeper._retained_at, keeper._clock = 0.0, Clock()  # as after a restart
+    keeper.do_chores(at + 8 * DAY_MS)
+    settled(store)
+    assert [change.kind for change in store.history()] == ["policy"]
+    assert [run.body for run in store.scan("prevalence")] == [{"first": 1, "names": "a.org\nb.org"}]
     keeper.close()
 
 

@@ -637,6 +637,27 @@ def test_a_folder_that_cannot_be_is_unavailable(store: Store, tmp_path: Path) ->
         open_store(sqlite_url(tmp_path / "file")).initialise()
 
 
+def test_the_past_of_a_list_that_is_replaced_goes_and_the_list_stays(store: Store) -> None:
+    runs = [Document("prevalence", f"{number:05d}", {"first": 1, "names": "a.org"}) for number in range(3)]
+    store.commit([Document("list", "benign/a.org", {})], "ann")
+    for author in ("feed", "feed again"):
+        store.commit(runs, author)
+    settled(store)
+    epoch = store.epoch()
+    store.forget_history("prevalence", now() - 3_600_000)
+    settled(store)
+    assert len(store.history("prevalence")) == 6
+    store.forget_history("prevalence", now() + 1)
+    settled(store)
+    assert [document.key for document in store.history()] == ["benign/a.org"] and store.epoch() == epoch
+    assert [document.body for document in store.scan("prevalence")] == [run.body for run in runs]
+    store.commit(runs[:1], "feed, a third time")
+    [change] = store.history("prevalence")
+    assert change.previous == runs[0].body  # what undo would write back
+
+
 def test_a_decision_is_never_forgotten(store: Store) -> None:
+    with pytest.raises(ValueError, match="history of a decision"):
+        store.forget_history("list", now())
     with pytest.raises(ValueError, match="decision"):
         store.forget("list", now())

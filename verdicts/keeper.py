@@ -14,6 +14,7 @@ import msgspec
 from verdicts import privacy
 from verdicts.drain import Drain, entry
 from verdicts.incidents import KIND as INCIDENT
+from verdicts.lists import PREVALENCE_KIND
 from verdicts.observations import Batch
 from verdicts.reporters import Reporters
 from verdicts.spool import new_spool
@@ -23,6 +24,7 @@ CHORES_EVERY_S = 10.0
 RETAIN_EVERY_S = 600.0
 ROLL_UP_EVERY_S = 60.0
 DAY_MS = 86_400_000
+PREVALENCE_PAST_MS = 7 * DAY_MS  # of a list that is another one each day; a change weighs as much as two of it
 DOUBT_S = 3600.0  # for NTP or a person to set it right
 
 log = logging.getLogger(__name__)
@@ -153,6 +155,7 @@ class Keeper:
         if believed and (time.monotonic() - self._retained_at > RETAIN_EVERY_S or not self._retained_at):
             self._retained_at = time.monotonic()
             do(self.store.forget, INCIDENT, now - self._retention_ms)  # their evidence is rows of the log
+            do(self.store.forget_history, PREVALENCE_KIND, now - PREVALENCE_PAST_MS)
             do(self.store.retain, now - self._retention_ms)
         for chore in self._chores:
             do(chore, self.store)

@@ -200,6 +200,8 @@ class Document(msgspec.Struct, frozen=True, gc=False):  # a million of them are 
 
 # Kinds that every ingress replica follows: their change moves the epoch.
 DECISION_KINDS = frozenset({"list", "policy", "model", "prevalence", "token"})
+# Of these, such as are replaced as a whole day by day: of their past only the last change can be undone.
+REPLACED_KINDS = frozenset({"prevalence"})
 EXPIRED = 10_000  # list entries that are told at once
 # Of a list entry: who wrote it and when, which by itself is no change.
 SIGNATURE = ("created", "author")
@@ -265,6 +267,10 @@ class StateStore(Protocol):
         """Remove the documents of a kind that were last written before a time (Unix milliseconds), and what its
         history holds from before it; return how many documents went. Leaves no trace and moves no epoch: it is for
         kinds that hold what the log held, never for a decision."""
+
+    def forget_history(self, kind: str, before: int) -> None:
+        """Remove what the history holds of a kind from before a time (Unix milliseconds); the documents stay. For the
+        REPLACED_KINDS among the decisions alone."""
 
 
 class Store(LogStore, StateStore, Protocol):

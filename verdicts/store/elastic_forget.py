@@ -1,18 +1,19 @@
-"""Documents of Elasticsearch that go for good, with their history: what privacy asks of incidents."""
+"""What goes for good of Elasticsearch's documents and of their history: what privacy asks of incidents, and what a list
+that is replaced each day would have grow for ever."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from elasticsearch import Elasticsearch
 
-from verdicts.store import DECISION_KINDS, Misconfigured
+from verdicts.store import DECISION_KINDS, REPLACED_KINDS, Misconfigured
 from verdicts.store.elastic_client import ElasticSettings, translated
 
 PAGE = 1000  # documents in one request
 
 
 class Forgets:
-    """`forget` of `ElasticStore`."""
+    """`forget` and `forget_history` of `ElasticStore`."""
 
     client: Elasticsearch
     settings: ElasticSettings
@@ -24,12 +25,19 @@ class Forgets:
             raise ValueError(f"kind {kind!r}: a decision is not forgotten")
         if self.readonly:
             raise Misconfigured("store: opened for reading only")
-        old = {"range": {"time": {"lt": before}}}
-        gone = self._delete(f"{self.settings.prefix}-state", [{"term": {"kind": kind}}, old])
-        # A commit of several kinds stays: it is a person's.
-        others: list[dict[str, Any]] = [{"term": {"kinds": other}} for other in sorted(DECISION_KINDS)]
-        self._delete(f"{self.settings.prefix}-history", [{"term": {"kinds": kind}}, old], others)
+        gone = self._delete(f"{self.settings.prefix}-state", [{"term": {"kind": kind}}, _older_than(before)])
+        self.forget_history(kind, before)
         return gone
+
+    def forget_history(self, kind: str, before: int) -> None:
+        """Remove a kind's history from before a time; see `StateStore.forget_history`."""
+        if kind in DECISION_KINDS - REPLACED_KINDS:
+            raise ValueError(f"kind {kind!r}: the history of a decision is kept")
+        if self.readonly:
+            raise Misconfigured("store: opened for reading only")
+        # A commit of several kinds stays: it is a person's.
+        others: list[dict[str, Any]] = [{"term": {"kinds": other}} for other in sorted(DECISION_KINDS - {kind})]
+        self._delete(f"{self.settings.prefix}-history", [{"term": {"kinds": kind}}, _older_than(before)], others)
 
     def _delete(self, index: str, terms: list[dict[str, Any]], unless: Sequence[dict[str, Any]] = ()) -> int:
         """Delete what matches, page by page, and spare what somebody writes meanwhile."""
@@ -57,3 +65,7 @@ class Forgets:
             gone += removed
             if not removed:  # others write all of them, or the server is busy: another time
                 return gone
+
+
+def _older_than(time: int) -> dict[str, Any]:
+    return {"range": {"time": {"lt": time}}}

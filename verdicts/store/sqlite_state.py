@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from verdicts.store import DECISION_KINDS, EXPIRED, SIGNATURE, Conflict, Document, Epoch
+from verdicts.store import DECISION_KINDS, EXPIRED, REPLACED_KINDS, SIGNATURE, Conflict, Document, Epoch
 from verdicts.store.sqlite_schema import told_of
 
 SCAN_PAGE = 10_000
@@ -146,10 +146,17 @@ class State:
             raise ValueError(f"kind {kind!r}: a decision is not forgotten")
         with self._transaction() as db:
             gone = db.execute("DELETE FROM documents WHERE kind = ? AND time < ?", (kind, before)).rowcount
+        self.forget_history(kind, before)
+        return gone
+
+    def forget_history(self, kind: str, before: int) -> None:
+        """Remove a kind's history from before a time; see `StateStore.forget_history`."""
+        if kind in DECISION_KINDS - REPLACED_KINDS:
+            raise ValueError(f"kind {kind!r}: the history of a decision is kept")
+        with self._transaction() as db:
             db.execute(
                 "DELETE FROM changes WHERE kind = ? AND id IN (SELECT id FROM commits WHERE time < ?)", (kind, before)
             )
-        return gone
 
     def _documents(self, where: str, values: tuple[Any, ...]) -> list[Document]:
         rows = self._read(
