@@ -46,7 +46,7 @@ class Row(NamedTuple):
 
     @property
     def family(self) -> str:
-        return self.columns.get("family", "")
+        return self.columns.get("family", "").strip().lower()  # as the fixed folds write them
 
     @property
     def date(self) -> str:

@@ -1,5 +1,6 @@
 """Which lists teach and which only judge: `sources.toml`, typed."""
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,6 +11,9 @@ from model.formats import FORMS
 
 SOURCES = Path(__file__).parent / "sources.toml"
 KINDS = ("benign", "dga", "feed")
+_BARRED = re.compile(
+    r"\b(none|no licen[cs]e|unlicen[cs]ed|not stated|research|non[- ]?commercial|nc)\b", re.IGNORECASE
+).search
 
 
 class BadSources(ValueError):
@@ -47,7 +51,6 @@ def load_sources(file: str | Path = SOURCES) -> list[Source]:
     for source in found["source"]:
         if source.form not in FORMS:
             raise BadSources(f"{file}: {source.path}: form {source.form!r}, expected one of {', '.join(FORMS)}")
-        barred = any(word in source.licence for word in ("none", "research", "non-commercial", "NC"))
-        if source.use == "teach" and (barred or not source.licence.strip()):
+        if source.use == "teach" and (_BARRED(source.licence) or not source.licence.strip()):
             raise BadSources(f"{file}: {source.path}: licence {source.licence!r} may only judge")
     return found["source"]

@@ -102,10 +102,9 @@ def train(
         sampler.renew(plan.grammars, epoch)
         total, batches, rows = 0.0, 0, 0
         for block in range(plan.blocks):
-            if cancelled():
-                raise Cancelled(f"cancelled in epoch {epoch + 1}")
+            _heed(cancelled, epoch)
             done = _done(plan, epoch + block / plan.blocks, clock() - began)
-            if done >= 1:
+            if done >= 1 and batches:  # of however little time: a network that learnt nothing is none
                 break
             if reads and not _reads(plan, done):
                 reads = False
@@ -116,6 +115,7 @@ def train(
                 widths = COMPARED_WIDTHS
             network.optimizer.learning_rate.assign(rate_at(plan, done))
             for batch in sampler.batches(BLOCK, plan.batch_size, widths, plan.crossed):
+                _heed(cancelled, epoch)  # a teacher's block takes minutes without a GPU
                 truth = asked.tell(batch.x, batch.y) if teachers else batch.y
                 if plan.attention is None:
                     total += float(network.train_on_batch(batch.x, truth))
@@ -135,6 +135,11 @@ def train(
     if start is not None and not teachers:
         blend(average, start, 0.5)
     return judges
+
+
+def _heed(cancelled: Callable[[], bool], epoch: int) -> None:
+    if cancelled():
+        raise Cancelled(f"cancelled in epoch {epoch + 1}")
 
 
 def reading(plan: Plan) -> Plan:

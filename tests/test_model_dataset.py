@@ -209,7 +209,16 @@ def test_the_sources_of_this_release_follow_their_rules() -> None:
     assert {source.use for source in load_sources()} == {"teach", "judge"}
 
 
-@pytest.mark.parametrize("licence", ["none", "", " "])
+@pytest.mark.parametrize("licence", ["MIT", "NCSA", "Unlicense", "CC0-1.0"])
+def test_a_source_that_anybody_may_use_teaches(tmp_path: Path, licence: str) -> None:
+    text = f'[[source]]\npath="a"\nform="plain"\nkind="benign"\nuse="teach"\nlicence="{licence}"\nreason="-"\n'
+    (tmp_path / "s.toml").write_text(text)
+    assert [source.use for source in load_sources(tmp_path / "s.toml")] == ["teach"]
+
+
+@pytest.mark.parametrize(
+    "licence", ["none", "", " ", "None", "Research only", "Non-commercial", "cc-by-nc-4.0", "unlicensed", "No licence"]
+)
 def test_a_source_without_a_licence_must_not_teach(tmp_path: Path, licence: str) -> None:
     text = f'[[source]]\npath="a"\nform="plain"\nkind="benign"\nuse="teach"\nlicence="{licence}"\nreason="-"\n'
     (tmp_path / "s.toml").write_text(text)

@@ -39,6 +39,11 @@ def test_family_and_date_come_with_a_csv_row(tmp_path: Path) -> None:
     assert (row.family, row.date) == ("tiny", "2026-01-02")
 
 
+def test_a_family_is_one_however_a_list_writes_it(tmp_path: Path) -> None:
+    (tmp_path / "list").write_text("name,family\na.example, Qakbot\nb.example,qakbot\n")
+    assert [row.family for row in read(tmp_path / "list", "csv")] == ["qakbot", "qakbot"]
+
+
 @pytest.mark.parametrize(
     ("form", "text", "message"),
     [
