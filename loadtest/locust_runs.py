@@ -5,9 +5,11 @@ follows another: a broken limit stops the run, and its verdict stands in the ter
 broken, among the exceptions of its report.
 """
 
+import argparse
 import logging
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,10 @@ WORKER_SEEDS = 1_000_003  # between the seeds of two workers
 WATCH_S = 0.5
 GRACE_S = 5  # before limits are judged: the first requests compile and connect
 
+TYPES = (count, count_or_none, not_negative, positive, share)
+
 log = logging.getLogger("locust.verdict")  # below locust's own, which the page shows
+checks: dict[str, Callable[[str], object]] = {}  # by option; what is typed into the page comes past argparse
 
 
 def listen() -> None:
@@ -45,6 +50,8 @@ def _options(parser: Any) -> None:
 
     def option(*names: str, on_page: bool = True, **more: Any) -> None:
         action = group.add_argument(*names, **more)
+        if more.get("type") in TYPES:
+            checks[action.dest] = more["type"]
         # A group's own add_argument knows nothing of the page, and leaves the option out of it.
         action.include_in_web_ui, action.is_secret, action.is_required, action.is_multiple = (
             on_page,
@@ -113,13 +120,28 @@ def _secret(file: str) -> str:
     return first_word(Path(file)) if file else ""
 
 
+def _wrong(options: Any) -> str:
+    """What of the options cannot be used, with what was expected; empty when nothing is wrong."""
+    try:
+        for name, check in checks.items():
+            try:
+                check(str(getattr(options, name)))
+            except argparse.ArgumentTypeError as error:
+                raise ValueError(f"{name}: {error}") from None
+        server_address(options.dns, options.remote)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def _begin(environment: Any, **_: Any) -> None:
     environment.expected = Expectation(environment.listed, environment.parsed_options.enforcing)
     if isinstance(environment.runner, WorkerRunner):  # the same names, but no worker's one-time names are another's
         made, number = environment.world, environment.runner.worker_index + 1
         environment.traffic = queries(made.profile, made=replace(made, seed=made.seed + WORKER_SEEDS * number))
     else:
-        environment.line, environment.watched = "", object()
+        wrong = _wrong(environment.parsed_options)
+        environment.line, environment.watched = f"BROKEN: {wrong}" if wrong else "", object()
         gevent.spawn(_watch_limits, environment, environment.watched)
 
 
@@ -131,6 +153,8 @@ def _watch_limits(environment: Any, run: object) -> None:
         gevent.sleep(WATCH_S)
         if environment.watched is not run:
             return
+        if environment.line:
+            break
         runner = environment.runner
         manned = environment.crew.look(
             runner.worker_count, runner.user_count, runner.state == STATE_RUNNING, time.monotonic()
@@ -159,7 +183,8 @@ def _brief(environment: Any) -> bool:
 def _end(environment: Any, **_: Any) -> None:
     if environment.watched is None or isinstance(environment.runner, WorkerRunner):
         return
-    environment.watched, environment.line = None, verdict(_limits(environment), _figures(environment))
+    environment.watched = None
+    environment.line = environment.line or verdict(_limits(environment), _figures(environment))
     if not environment.web_ui:
         return
     if environment.line.startswith("BROKEN"):

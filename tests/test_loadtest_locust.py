@@ -304,7 +304,9 @@ def test_on_the_page_runs_follow_each_other_and_each_has_its_verdict() -> None:
             assert "token_file" not in form, "what is read from a file is said at the start alone"
             assert "BROKEN: p99 is" in run(max_p99_ms=0.001)
             assert "BROKEN: p99 is" in web.get("/exceptions").text and "BROKEN" in web.get("/stats/report").text
-            assert "HELD: " in run(max_p99_ms=9000, max_requests=100)
+            assert "BROKEN: max_failed: 2.0: expected a share from 0 to 1" in run(max_p99_ms=9000, max_failed=2)
+            assert "BROKEN: server 192.0.2.1:53: not this machine" in run(max_failed=0.01, dns="192.0.2.1:53")
+            assert "HELD: " in run(dns="127.0.0.1:1053", max_requests=100)
             assert "HELD: " in run(shape_class="Ramp", shape_users=2, shape_seconds=2)
             page.send_signal(signal.SIGINT)
             said, _ = page.communicate(timeout=60)
