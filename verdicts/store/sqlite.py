@@ -24,6 +24,8 @@ from verdicts.store.sqlite_state import State
 LOCK_WAIT_S = 5.0
 CACHE_KIB = 64 * 1024
 
+Still = tuple[int, int, int]  # inode, octets, time of the last change in ns
+
 
 class SqliteStore(LogWrites, LogReads, State):
     """`Store` in one file. `initialise` creates it; until then reads raise `Unavailable`."""
@@ -49,9 +51,9 @@ class SqliteStore(LogWrites, LogReads, State):
 
     def check(self) -> list[str]:
         """What is wrong with the file, one sentence each."""
-        if not self.path.exists():
-            return [f"store {self.path}: no such file; `verdict store init` creates it"]
         try:
+            if not self._exists():
+                return [f"store {self.path}: no such file; `verdict store init` creates it"]
             reader = self._reader()
             version = reader.execute("PRAGMA user_version").fetchone()[0]
             if version > len(MIGRATIONS):
@@ -83,9 +85,15 @@ class SqliteStore(LogWrites, LogReads, State):
     def _reader(self) -> sqlite3.Connection:
         """This thread's reading connection."""
         found: sqlite3.Connection | None = getattr(self._readers, "connection", None)
+        still: Still | None = getattr(self._readers, "still", None)
+        if found is not None and still is not None and still != _still(self.path):  # somebody writes to it now
+            self._opened.remove(found)
+            found.close()
+            found = None
         if found is None:
-            if not self.path.exists():
+            if not self._exists():
                 raise Unavailable(f"store {self.path}: no such file")
+            self._readers.still = _still(self.path)
             # Opened for writing where it can be: a WAL reader must be able to write the shared index.
             found = self._connect(create=False)
             found.execute("PRAGMA query_only = ON")
@@ -135,21 +143,49 @@ class SqliteStore(LogWrites, LogReads, State):
             self._writer_connection = connection
         return self._writer_connection
 
-    def _connect(self, create: bool) -> sqlite3.Connection:
+    def _exists(self) -> bool:
+        """Whether the file is there. Raises `Unavailable` where this user may not read it."""
         try:
-            mode = "rwc" if create else "rw"
+            there = self.path.exists()
+        except OSError as error:
+            raise Unavailable(f"store {self.path}: {error.strerror}") from error
+        if there and not os.access(self.path, os.R_OK):
+            raise Unavailable(f"store {self.path}: this user may not read it")
+        return there
+
+    def _connect(self, create: bool) -> sqlite3.Connection:
+        still = None if create else _still(self.path)
+        mode = "rwc" if create else "rw" if still is None else "ro&immutable=1"
+        try:
             connection = sqlite3.connect(
                 f"file:{_quoted(self.path)}?mode={mode}", uri=True, timeout=LOCK_WAIT_S, isolation_level=None,
                 check_same_thread=False,
             )  # fmt: skip
-            connection.execute("PRAGMA journal_mode = WAL")
+            if still is None:
+                connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
             connection.execute("PRAGMA temp_store = MEMORY")
             connection.create_function("in_network", 2, in_network, deterministic=True)
         except sqlite3.Error as error:
-            raise Unavailable(f"store {self.path}: {error}") from error
+            kept = (
+                "" if create or _may_write(self.path) else "; what is in its -wal only a user who may write here reads"
+            )
+            raise Unavailable(f"store {self.path}: {error}{kept}") from error
         self._opened.append(connection)
         return connection
+
+
+def _may_write(path: Path) -> bool:
+    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK | os.X_OK)
+
+
+def _still(path: Path) -> Still | None:
+    """What tells one state of a file from the next that this user may not write and nobody writes to: it is read as it
+    stands, for the files that SQLite shares with a writer cannot be made. None for any other."""
+    if _may_write(path) or Path(f"{path}-wal").exists() or not path.exists():
+        return None
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _quoted(path: Path) -> str:
