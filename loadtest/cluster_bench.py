@@ -13,7 +13,7 @@ import multiprocessing
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -140,7 +140,8 @@ def network_alone() -> Iterator[Callable[[str, int, float], float]]:
     try:
         yield rate
     finally:
-        here.send(None)
+        with suppress(OSError):  # Ctrl-C has ended it too
+            here.send(None)
         process.join(10)
 
 

@@ -69,7 +69,12 @@ def _options(parser: Any) -> None:
     option("--dns", default="127.0.0.1:1053", env_var="VERDICT_DNS", help="ADDRESS:PORT of the resolver")
     option("--frame", type=count, default=256, help="names a frame")
     option("--budget-ms", type=count, default=1000, help="how long a frame may take")
-    option("--pace", type=not_negative, default=0.0, help="seconds between the starts of a user's requests")
+    option(
+        "--pace",
+        type=not_negative,
+        default=0.0,
+        help="seconds between the starts of a user's requests (0: as soon as answered; Resolver: 0.02)",
+    )
     fixed("--names", type=count, default=20_000, help="benign names in the population")
     fixed("--benign", default="", help="file of benign names to use instead of made ones")
     fixed("--malicious", default="", help="file of malicious names to use instead of made ones")
