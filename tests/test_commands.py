@@ -160,6 +160,22 @@ def test_reconcile_ends_with_1_when_a_row_is_missing(tmp_path: Path) -> None:
     assert "1 batches complete, 0 pending, 1 missing" in result.output
 
 
+def test_reconcile_takes_nothing_for_missing_that_the_retention_cut(tmp_path: Path) -> None:
+    run(tmp_path, "store", "check")
+    opened = open_store(sqlite_url(tmp_path))
+    at = now()
+    kept_from = at - 2 * 86_400_000
+    for number, time, told in ((1, kept_from + 1000, kept_from - 1000), (2, at - 600_000, at - 600_000)):
+        rows = [observation("a.org", told), observation("b.org", time)]
+        opened.append(records(rows, number), [promise(rows, number, time)])
+    assert opened.retain(kept_from) == 1
+    opened.close()
+    result = run(tmp_path, "store", "reconcile", "--days", "9")
+    assert result.exit_code == 0 and "1 batches complete, 0 pending, 0 missing" in result.output
+    assert result.output.splitlines()[-1].startswith("looked at since ")
+    assert "looked at" not in run(tmp_path, "store", "reconcile", "--days", "1").output
+
+
 def test_reconcile_tells_of_batches_that_never_came(tmp_path: Path) -> None:
     run(tmp_path, "store", "check")
     opened = open_store(sqlite_url(tmp_path))

@@ -389,7 +389,10 @@ def test_retention_removes_what_is_older_and_leaves_the_rest(store: Store) -> No
     store.append(records([observation("old.example.com", old)], 1), [promise([], 1, old)])
     store.append(records([observation("new.example.com", at)], 2), [promise([], 2, at)])
     settled(store)
+    assert store.retained_to() == 0
     assert store.retain(at - 5 * 86_400_000) > 0
+    store.retain(at - 6 * 86_400_000)  # a retention that was made longer brings nothing back
+    assert store.retained_to() == at - 5 * 86_400_000
     everything = Filter(old - 86_400_000, at + 1)
     assert [record.qname for record in store.search(everything).records] == ["new.example.com"]
     assert [top.key for top in store.top(everything, "qname")] == ["new.example.com"]

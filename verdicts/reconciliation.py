@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 from verdicts.store import BatchState
 
 PENDING_MS = 60_000  # what was reported within this may still be in a spool
+LATE_MS = 3_600_000  # that a batch may come after what it tells of, of which the retention cuts the older rows
 EDGE_MS = 60_000  # numbers and times rise together but for less than this; so much more is read than is judged
 
 State = Literal["complete", "pending", "missing", "dead-lettered"]

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -12,7 +13,7 @@ import click
 from verdicts.arguments import DAY_MS, DAYS
 from verdicts.list_holders import Refused
 from verdicts.lists import BadEntry
-from verdicts.reconciliation import EDGE_MS, gaps_of, state_of
+from verdicts.reconciliation import EDGE_MS, LATE_MS, gaps_of, state_of
 from verdicts.store import BatchState, Conflict, Misconfigured, Store, Unavailable, open_store
 
 HOME_STORE = Path(".verdict/verdict.db")
@@ -57,7 +58,8 @@ def reconcile(url: str, days: float, every: bool) -> None:
     """Compare what resolvers reported with what is stored, batch by batch; exit 1 when a row or a batch is missing.
 
     A line each: state, resolver, boot, batch, rows promised, stored, dead-lettered; tab separated. Batches that were
-    acknowledged and of which the store knows nothing stand as FIRST-LAST, their rows as `-`.
+    acknowledged and of which the store knows nothing stand as FIRST-LAST, their rows as `-`. What the retention cut is
+    not looked at, and a last line says so.
     """
     now = int(time.time() * 1000)
     since = now - int(days * DAY_MS)
@@ -79,6 +81,7 @@ def reconcile(url: str, days: float, every: bool) -> None:
             tell(state, batch.resolver, batch.boot, batch.batch, batch.rows, batch.stored, batch.dead)
 
     with opening(url, readonly=True) as opened:
+        asked, since = since, max(since, opened.retained_to() + LATE_MS)
         gaps = gaps_of(judged(opened.reconcile(since - EDGE_MS, now + DAY_MS)), since)
     for gap in gaps:
         state = state_of(gap, now)
@@ -90,6 +93,9 @@ def reconcile(url: str, days: float, every: bool) -> None:
         f" {totals['dead-lettered']:,} dead-lettered; {totals['stored']:,} of {totals['rows']:,} rows stored;"
         f" {totals['seen']:,} queries, {totals['discarded']:,} discarded by resolvers"
     )
+    if since > asked:
+        kept = datetime.fromtimestamp(since / 1000, UTC)
+        click.echo(f"looked at since {kept:%Y-%m-%d %H:%M} UTC alone: the retention has cut what is older")
     if totals["missing"]:
         sys.exit(1)
 

@@ -180,6 +180,9 @@ class LogStore(Protocol):
         """Remove records older than `before` (Unix milliseconds), whole indices where the store has them;
         return how many records or indices went."""
 
+    def retained_to(self) -> int:
+        """Up to when `retain` has removed so far (Unix milliseconds); 0 where it never did."""
+
 
 class Document(msgspec.Struct, frozen=True, gc=False):  # a million of them are alive at once, and hold no cycles
     """One versioned document. `body` None: removed.

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-from elasticsearch import ApiError, BadRequestError, Elasticsearch
+from elasticsearch import ApiError, BadRequestError, Elasticsearch, NotFoundError
 
 from verdicts.ecs import document_of
 from verdicts.records import Record
@@ -20,6 +20,7 @@ from verdicts.store.admission import parse_id, refusal
 from verdicts.store.elastic_client import ElasticSettings, translated, trouble
 from verdicts.store.elastic_schema import ROTATED, end_of, index_body, index_of
 
+RETAINED = "retained"  # beside the documents: up to when the retention has removed
 BULK_BYTES = 4 << 20
 RESENDS = 3  # of the items that were put off, before the whole call is given back to the caller
 RESEND_S = 0.1
@@ -89,7 +90,18 @@ class LogWrites:
             for index in old:  # one by one: a long list would not fit into a URL
                 self.client.indices.delete(index=index, ignore_unavailable=True)
                 self._known_indices.discard(index)
+            state = f"{self.settings.prefix}-state"
+            if before > self.retained_to():
+                self.client.index(index=state, id=RETAINED, document={"kind": RETAINED, "time": before})
         return len(old)
+
+    def retained_to(self) -> int:
+        """Up to when the retention has removed so far; 0: it never did."""
+        with translated():
+            try:
+                return int(self.client.get(index=f"{self.settings.prefix}-state", id=RETAINED).body["_source"]["time"])
+            except NotFoundError:
+                return 0
 
     def _create(self, items: list[Item]) -> list[tuple[Item, str]]:
         """Create every item; return the refused ones with the reason. Raises `Unavailable` or `Misconfigured`."""

@@ -92,6 +92,10 @@ class LogWrites:
             # The last one's number stays taken: the next batch would get the dead letters that still have it.
             db.execute("DELETE FROM batches WHERE time < ? AND id < (SELECT max(id) FROM batches)", (before,))
             db.execute("UPDATE batches SET time = NULL, rows = NULL WHERE time < ?", (before,))
+            db.execute(
+                "INSERT INTO meta VALUES ('retained_to', ?) ON CONFLICT (name) DO UPDATE SET value = max(value, ?)",
+                (before, before),
+            )
         return removed
 
 

@@ -161,6 +161,11 @@ class LogReads(Tops):
             if len(rows) < PAGE_BATCHES:
                 return
 
+    def retained_to(self) -> int:
+        """Up to when the retention has removed so far; 0: it never did."""
+        found = self._all("SELECT value FROM meta WHERE name = 'retained_to'")
+        return int(found[0][0]) if found else 0
+
     def discarded(self, start: int, end: int) -> int:
         """How many queries the reports of the range had to leave out."""
         sql = "SELECT coalesce(sum(discarded), 0) FROM batches WHERE discarded > 0 AND time >= ? AND time < ?"
