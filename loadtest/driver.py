@@ -14,6 +14,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from zlib import crc32
@@ -125,27 +126,32 @@ class Driver:
         self._stopping = True
 
     def run(self, queries: Iterable[Query], seconds: float = math.inf) -> Tally:
-        """Send all queries at their times, for `seconds` at most; return when all are accounted for."""
-        start = time.monotonic()
+        """Send all queries at their times, for `seconds` at most; return when all are accounted for. Ctrl-C ends the
+        sending as `stop` does; a second one raises."""
         try:
-            for query in self._until(queries, seconds):
-                while (wait := start + query.time - time.monotonic()) > 0 and not self._stopping:
-                    self._receive(min(wait, POLL_S))
-                if self._stopping:
-                    break
-                self.tally.late = -wait
-                self.tally.behind = max(self.tally.behind, -wait)
-                self._send(query)
-                self.tally.seconds = time.monotonic() - start
-                if self.tally.sent % BURST == 0:
-                    if wait < -BURST_S:
-                        time.sleep(BURST_S)
-                    self._receive(0)
+            with suppress(KeyboardInterrupt):
+                self._send_all(self._until(queries, seconds))
             while self._in_flight:
                 self._receive(POLL_S)
         finally:
             self._close()
         return self.tally
+
+    def _send_all(self, queries: Iterable[Query]) -> None:
+        start = time.monotonic()
+        for query in queries:
+            while (wait := start + query.time - time.monotonic()) > 0 and not self._stopping:
+                self._receive(min(wait, POLL_S))
+            if self._stopping:
+                break
+            self.tally.late = -wait
+            self.tally.behind = max(self.tally.behind, -wait)
+            self._send(query)
+            self.tally.seconds = time.monotonic() - start
+            if self.tally.sent % BURST == 0:
+                if wait < -BURST_S:
+                    time.sleep(BURST_S)
+                self._receive(0)
 
     def _until(self, queries: Iterable[Query], seconds: float) -> Iterator[Query]:
         for query in queries:

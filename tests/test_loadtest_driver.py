@@ -91,6 +91,18 @@ def test_a_query_without_reply_is_one_failure(resolver: Resolver) -> None:
     assert (tally.sent, tally.answered, dict(tally.problems)) == (50, 49, {"no answer": 1})
 
 
+def test_what_is_on_its_way_at_a_ctrl_c_is_accounted_for(resolver: Resolver) -> None:
+    """It was neither answered nor failed: a server that stood still was called good."""
+    resolver.behaviour = lambda *_: []
+
+    def interrupted() -> Iterator[Query]:
+        yield from (Query(0.0, "10.0.0.1", f"n{number}.example.com", "A", "benign") for number in range(5))
+        raise KeyboardInterrupt
+
+    tally = Driver(resolver.address, timeout=0.2).run(interrupted())
+    assert (tally.sent, tally.failed) == (5, 5)
+
+
 def test_a_closed_port_fails_every_query() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
         free.bind(("127.0.0.1", 0))
