@@ -30,6 +30,9 @@ log = logging.getLogger("ray.serve")
 NAME = "verdict-trainer"
 CALL_S = 30.0  # deadline of one call to the actor
 POLL_S = 0.5  # how often a task asks whether it was cancelled
+PATIENCE_S = (
+    5.0  # that a cancelled task has for its end: reading lists asks nobody for minutes, and a URL may be silent
+)
 NICE = 10  # of a training: beside one as urgent as itself a classifier on a processor takes twice as long for a batch
 
 
@@ -180,9 +183,13 @@ def _run(jobs: Any, job: str, settings: JobSettings, registry: str, folder: str)
             stop.set()
 
     def watch() -> None:
-        while not ended.wait(POLL_S):
+        while not ended.wait(POLL_S) and not stop.is_set():
             with contextlib.suppress(ray.exceptions.RayError):
                 report({})
+        if not ended.wait(PATIENCE_S):
+            with contextlib.suppress(ray.exceptions.RayError):
+                report({"state": "cancelled", "ended": _now()})
+            os._exit(0)
 
     version = new_version(settings)
     report({"state": "running", "version": version})

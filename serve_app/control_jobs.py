@@ -91,13 +91,13 @@ def check_places(settings: dict[str, Any], data: Sequence[str], versions: Sequen
     """Refuse what would have the head node read a file or URL of the caller's choice. Raises `Forbidden`."""
     teachers = settings.get("teachers") or []
     for name, given, which, known in (
-        ("data", [settings.get("data")], "the operator's `training_data`", data),
+        ("data", [settings.get("data")], "the `training_data` among the args of serve.yaml", data),
         ("start", [settings.get("start")], "the versions", versions),
         ("teachers", teachers if isinstance(teachers, list) else [teachers], "the versions", versions),
     ):
         for place in given:
             if place and place not in known:
-                expected = f"expected one of {which} ({', '.join(known) or 'none'}), or role admin"
+                expected = f"expected one of {which} ({', '.join(known) or 'none yet'}), or role admin"
                 raise Forbidden(f"{name} {shown(str(place))}: {expected}")
 
 

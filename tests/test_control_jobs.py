@@ -34,7 +34,7 @@ async def test_the_history_calls_no_job_cancelled_that_had_ended(
     [
         (
             {"data": "/etc"},
-            "data '/etc': expected one of the operator's `training_data` (/srv/lists), or role admin",
+            "data '/etc': expected one of the `training_data` among the args of serve.yaml (/srv/lists), or role admin",
         ),
         ({"data": "/srv/lists/../keys"}, "data '/srv/lists/../keys': expected"),
         ({"data": "http://169.254.169.254/"}, "data 'http://169.254.169.254/': expected"),

@@ -5,6 +5,7 @@ import json
 import os
 import random
 import signal
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -350,6 +351,24 @@ def test_a_job_on_the_cluster_ends_in_the_registry(cluster: None, registry: str,
     assert lost["state"] == "failed" and "its process was lost" in lost["error"] and lost["ended"]
     with pytest.raises(BadSettings):
         trainer.start({"kind": "retrain"}, registry, runs)
+
+
+@pytest.mark.cluster
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")  # Ray's own
+def test_a_job_that_waits_for_a_silent_server_is_cancelled(cluster: None, registry: str, tmp_path: Path) -> None:
+    from deployments import trainer
+
+    runs = str(tmp_path / "runs")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        data = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        job = trainer.start({"kind": "train", "data": data}, registry, runs)
+        asker, _ = silent.accept()
+        with asker:  # it would fail once its own patience with the server ends
+            trainer.cancel(job, runs)
+            assert wait(job, runs, ("done", "failed", "cancelled"))["state"] == "cancelled"
+            while asker.recv(4096):  # until the process is gone
+                pass
+    assert [found["state"] for found in trainer.jobs(runs)] == ["cancelled"]
 
 
 @pytest.mark.cluster
