@@ -164,7 +164,7 @@ def new_version(settings: JobSettings, now: float | None = None) -> str:
 
 def _retrain(settings: JobSettings, models: Any, path: Path, progress: Progress, cancelled: Callable[[], bool]) -> None:
     from model.artifact import save
-    from model.retrain import Tuning, manifest_of, retrain
+    from model.retrain import Tuning, manifest_of, retrain, teaching_of
 
     parent = models.get(models.serving())
     tuning = Tuning(seed=settings.seed)
@@ -175,10 +175,9 @@ def _retrain(settings: JobSettings, models: Any, path: Path, progress: Progress,
     if settings.epochs:
         tuning = msgspec.structs.replace(tuning, steps=100 * settings.epochs)
     history: list[dict[str, Any]] = []
-    network = retrain(
-        parent, labels_of(settings), seen_of(settings), tuning, _both(history.append, progress), cancelled
-    )  # fmt: skip
-    save(path, network, manifest_of(parent.manifest, path.name, len(settings.labels), {}), history)
+    labels = labels_of(settings)
+    network = retrain(parent, labels, seen_of(settings), tuning, _both(history.append, progress), cancelled)
+    save(path, network, manifest_of(parent.manifest, path.name, len(teaching_of(labels)), {}), history)
 
 
 def _seed(settings: JobSettings, path: Path, progress: Progress) -> None:

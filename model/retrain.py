@@ -67,7 +67,7 @@ def retrain(
 
     if artifact.manifest.heads != ["generated", "malicious"]:
         raise ValueError(f"model {artifact.version}: has one head, expected one with generated and malicious")
-    teaching = [label for label in labels if label.label in TRUTH and ineligible(strip_service(label.name)) is None]
+    teaching = teaching_of(labels)
     if not teaching:
         raise NothingToLearn(f"{len(labels)} labels, none of them generated, malicious or benign")
     keras.utils.set_random_seed(tuning.seed)
@@ -97,6 +97,11 @@ def retrain(
             break
     network.compile()  # the optimizer is no part of an artifact
     return network
+
+
+def teaching_of(labels: Sequence[Label]) -> list[Label]:
+    """The labels that teach: not `unsure`, and of names that the model is asked about."""
+    return [label for label in labels if label.label in TRUTH and ineligible(strip_service(label.name)) is None]
 
 
 def soft_loss(truth: Any, logits: Any) -> Any:

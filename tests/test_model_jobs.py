@@ -91,10 +91,12 @@ def test_bad_settings_are_named(settings: dict[str, Any], message: str) -> None:
 
 
 def test_retraining_adds_a_child_of_the_serving_model(registry: str, tmp_path: Path) -> None:
-    settings = parse({"kind": "retrain", "labels": LABELS, "epochs": 1, "batch_size": 64})
+    idle = [{"name": "a.de", "label": "unsure"}, {"name": "printer", "label": "benign"}]  # these teach nothing
+    settings = parse({"kind": "retrain", "labels": LABELS + idle, "epochs": 1, "batch_size": 64})
     lines: list[dict[str, Any]] = []
     version = work(settings, registry, tmp_path / "run", "tuned-1", lines.append, lambda: False)
     found = Registry(registry).get(version).manifest
+    assert (found.metrics["labels"], found.notes) == (1, "b-1 fine-tuned with 1 labels.")
     assert (version, found.parent) == ("tuned-1", "b-1") and lines and Registry(registry).serving() == "b-1"
 
 
