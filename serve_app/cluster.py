@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from serve_app import https, patience
+from serve_app import haproxy_revival, https, patience
 from serve_app.environment import MAX_REQUESTS, BadEnvironment, Ingress, end_haproxy, variables
 from serve_app.keys import check_keys
 from serve_app.local.options import LOOPBACK
@@ -86,7 +86,7 @@ def ingress_requests(found: Mapping[str, Any]) -> int:
 
 def set_variables(ingress: Ingress) -> None:
     """Set the variables of Ray, whose modules read them when they are imported: before any of them is."""
-    hook = https.ALONE if ingress.tls else {}
+    hook = https.ALONE if ingress.tls else haproxy_revival.ALONE
     os.environ.update(variables(ingress) | ALONE | hook | patience.VARIABLES)
 
 

@@ -195,7 +195,7 @@ def end_haproxy(directory: Path, patience_s: float = 3.0) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the variables as a shell takes them; those that are set already stay as they are."""
-    from serve_app import https, patience
+    from serve_app import haproxy_revival, https, patience
     from serve_app.loopback import HOOK
 
     parser = argparse.ArgumentParser(prog="python -m serve_app.environment", description=main.__doc__)
@@ -204,8 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--metrics-port", type=int, default=0, help="as in ray start --metrics-export-port; 0: closed")
     given = parser.parse_args(arguments)
     found = variables(Ingress(given.directory, tls=given.tls, metrics_port=given.metrics_port)) | patience.VARIABLES
-    if given.tls:
-        found[HOOK] = f"{https.__name__}.{https.harden.__name__}"
+    found[HOOK] = https.EVERYWHERE if given.tls else haproxy_revival.EVERYWHERE
     for name, value in found.items():
         print(f"export {name}={shlex.quote(value)}")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from serve_app import https
+from serve_app import haproxy_revival, https
 from serve_app.environment import HAPROXY, NO_TLS, BadEnvironment
 from serve_app.loopback import HOOK
 
@@ -63,13 +63,16 @@ def joined(
 
 def missing_of(there: Mapping[str, str | None], http_options: Mapping[str, Any]) -> list[str]:
     """What a cluster with these variables lacks that it can do without. Raises `BadEnvironment` for what it cannot."""
-    wanted, hardens = dict(WANTED), (there[HOOK] or "").startswith(https.__name__ + ".")
+    wanted, hook = dict(WANTED), there[HOOK] or ""
+    hardens = hook.startswith(https.__name__ + ".")
     if http_options.get("ssl_certfile"):
         if there[HAPROXY] == "1":  # it would take the questions in clear
             raise BadEnvironment(NO_TLS)
         del wanted[HAPROXY]
         if not hardens:
-            wanted[HOOK] = f"{https.__name__}.{https.harden.__name__}"
+            wanted[HOOK] = https.EVERYWHERE
+    elif not hook.startswith(haproxy_revival.__name__ + "."):
+        wanted[HOOK] = haproxy_revival.EVERYWHERE
     if http_options.get("ssl_ca_certs") and not hardens:
         raise BadEnvironment(
             "ssl_ca_certs: this cluster would ask no client for a certificate; expected the variables of "

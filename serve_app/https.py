@@ -12,6 +12,7 @@ from typing import Any
 from serve_app.haproxy import HEADERS_S
 from serve_app.loopback import HOOK, bind
 
+EVERYWHERE = "serve_app.https.harden"
 ALONE = {HOOK: "serve_app.https.harden_alone"}
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from serve_app.environment import HAPROXY, BadEnvironment
 from serve_app.existing import WANTED, missing_of
+from serve_app.haproxy_revival import EVERYWHERE as REVIVES
 from serve_app.https import ALONE as HARDENED
 from serve_app.loopback import HOOK
 
@@ -14,7 +15,7 @@ ASKS = HARDENED[HOOK]
 
 
 def there(**changes: str | None) -> dict[str, str | None]:
-    return {**WANTED, HOOK: None, **changes}
+    return {**WANTED, HOOK: REVIVES, **changes}
 
 
 def test_nothing_is_missing_where_all_is_set() -> None:
@@ -24,6 +25,7 @@ def test_nothing_is_missing_where_all_is_set() -> None:
 
 def test_what_is_missing_is_named() -> None:
     assert missing_of(there(RAY_AUTH_MODE=None), {}) == ["RAY_AUTH_MODE=token"]
+    assert missing_of(there(**{HOOK: None}), {}) == [f"{HOOK}=serve_app.haproxy_revival.watch"]
     assert missing_of(there(**{HAPROXY: "0"}), TLS) == [f"{HOOK}=serve_app.https.harden"]
 
 
