@@ -8,6 +8,7 @@ until then, and if it never does, its predecessor is the one that counts. The so
 there, or is about to. Standard library alone, and run as a file.
 """
 
+import csv
 import json
 import os
 import re
@@ -29,7 +30,7 @@ LOOK_S = 0.1  # between two looks at HAProxy
 ANSWER_S = 0.2  # its time to answer one
 AGAIN_S = 0.02  # between two looks while it is silent
 SILENT_S = 0.6
-STARTED_S = 10.0  # from a registration on, while the machine is busy with the start: silence then says nothing
+STARTED_S = 10.0  # for one that registers to come up, and for the first one to register
 SUCCESSION_S = 0.1  # between two looks whether the successor serves
 EMPTY_S = 1.0  # without any replica, after which nobody needs a stand-in
 TELL_S = 5.0  # for a HAProxy to say what it is about to serve
@@ -196,15 +197,17 @@ class Guard:
 
     def _look(self) -> None:
         """End a HAProxy that stands still: each question that it is given waits until its budget is over."""
-        newest = self._coming or self._current
-        if newest is None or time.monotonic() - newest.since < STARTED_S:
+        late = self._coming and time.monotonic() - self._coming.since > STARTED_S
+        newest = self._coming if late else self._current
+        if newest is None:
             return
         began = time.monotonic()
         try:
             _asked(newest.admin, "show info")
             self._silent_since = None
         except (TimeoutError, BlockingIOError):  # the second one: those who asked before fill its queue
-            self._silent_since = self._silent_since or began
+            # One that waits for a processor, or for its memory, would go on; another one would wait as well.
+            self._silent_since = None if _waits(newest.pid) else self._silent_since or began
         except OSError:
             self._silent_since = None  # no socket at present: it is reloaded, or about to end
         if self._silent_since is not None and time.monotonic() - self._silent_since >= SILENT_S:
@@ -298,6 +301,14 @@ def _reading(file: Path) -> list[int]:
     return found
 
 
+def _waits(pid: int) -> bool:
+    """Whether this process is ready to run, or waits for a disk: neither stopped nor asleep."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] in "RD"
+    except OSError:
+        return False
+
+
 def _asked(path: str, command: str) -> str:
     """What HAProxy says to this at its admin socket. Raises OSError, TimeoutError among them."""
     with socket.socket(socket.AF_UNIX) as line:
@@ -320,12 +331,14 @@ def _pid(path: str) -> int | None:
 
 
 def _replicas(path: str) -> bool:
-    """Whether the HAProxy at this admin socket has somebody to send questions to."""
+    """Whether the HAProxy at this admin socket has somebody to send questions to: on a busy machine also one whose
+    checks fail, as long as a process listens there."""
     try:
-        rows = [line.split(",") for line in _asked(path, "show stat").splitlines() if line and line[0] != "#"]
+        rows = list(csv.DictReader(_asked(path, "show stat").removeprefix("# ").splitlines()))
     except OSError:  # it is not up yet
         return True
-    return any(row[1] not in ("FRONTEND", "BACKEND") and row[17].startswith("UP") for row in rows if len(row) > 17)
+    servers = [row for row in rows if row["svname"] not in ("FRONTEND", "BACKEND")]
+    return any(row["status"].startswith("UP") or "L7" in row["check_status"] for row in servers)
 
 
 def _say(line: str) -> None:

@@ -22,7 +22,7 @@ from serve_app.local.ports import free_port
 from tests.test_haproxy import here, rays
 
 __all__ = ["rays"]
-SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
+SLEEP = "import time; time.sleep(600)"
 
 
 class Replica(BaseHTTPRequestHandler):
@@ -90,8 +90,9 @@ class Node:
         assert said == b"serves" and len(found) == 1
         os.close(found[0])
 
-    def sleeper(self) -> subprocess.Popen[bytes]:
-        self.started.append(subprocess.Popen(SLEEP))
+    def sleeper(self, code: str = SLEEP) -> subprocess.Popen[bytes]:
+        """A process that is no HAProxy."""
+        self.started.append(subprocess.Popen([sys.executable, "-c", code]))
         return self.started[-1]
 
     def status(self) -> int:

@@ -2,6 +2,7 @@ import json
 import os
 import re
 import signal
+import socket
 import time
 
 import pytest
@@ -66,8 +67,26 @@ def test_where_nobody_can_stand_in_the_guard_says_so_and_ends(node: Node) -> Non
 def test_one_that_stands_still_is_replaced(node: Node) -> None:
     frozen = node.start()
     os.kill(frozen, signal.SIGSTOP)
-    until(lambda: node.started[0].poll() is not None, haproxy_guard.STARTED_S + 10)
+    until(lambda: node.started[0].poll() is not None)
     assert node.status() == 200 and "stands still" in node.said()
+
+
+def test_one_that_stands_still_is_ended_while_its_successor_starts(node: Node) -> None:
+    frozen, coming = node.start(), node.sleeper()
+    until(lambda: node.status() == 200)
+    node.register(coming.pid, os.getpid())
+    os.kill(frozen, signal.SIGSTOP)
+    until(lambda: node.started[0].poll() is not None)
+    assert node.status() == 200 and coming.poll() is None
+
+
+def test_only_one_that_could_run_waits_for_a_processor(node: Node) -> None:
+    node.start()
+    busy, stopped, asleep = node.sleeper("while True: pass"), node.sleeper("while True: pass"), node.sleeper()
+    until(lambda: haproxy_guard._waits(busy.pid) and haproxy_guard._waits(stopped.pid))
+    os.kill(stopped.pid, signal.SIGSTOP)
+    until(lambda: not haproxy_guard._waits(stopped.pid) and not haproxy_guard._waits(asleep.pid))
+    assert haproxy_guard._waits(busy.pid)
 
 
 def test_a_reload_needs_no_stand_in(node: Node) -> None:
@@ -87,6 +106,20 @@ def test_without_replicas_nobody_stands_in_for_long(rays: str) -> None:
         until(lambda: not haproxies(node.folder))  # the guard has nothing to guard any more
     finally:
         node.end()
+
+
+def test_a_replica_that_is_slow_to_answer_checks_is_not_gone(rays: str) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=1000) as silent:
+        node = Node(rays, silent.getsockname()[1])
+        try:
+            os.kill(node.start(), signal.SIGKILL)
+            node.started[0].wait()
+            until((node.folder / "b.sock").exists)
+            until(lambda: ",DOWN," in haproxy_guard._asked(f"{node.folder}/b.sock", "show stat"))
+            time.sleep(2 * haproxy_guard.EMPTY_S)
+            assert node.status() == 503 and node.standing_in()
+        finally:
+            node.end()
 
 
 def test_it_ends_with_its_guard_and_at_once(node: Node) -> None:
