@@ -63,12 +63,13 @@ class AccountsFile:
 
 def load(path: Path) -> list[Account]:
     """The accounts of a password file."""
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip() and line[0] != "#"]
-    if len(lines) == 1 and len(lines[0].split()) == 1:
-        return [bare(lines[0].strip())]
+    every = enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+    lines = {number: line for number, line in every if line.strip() and line[0] != "#"}
+    if [len(line.split()) for line in lines.values()] == [1]:
+        return [bare(line.strip()) for line in lines.values()]
     if not lines:
         raise BadAccounts(f"{path}: empty; expected a password, or lines of NAME ROLE scrypt:SALT:HASH")
-    return [_account(path, number, line) for number, line in enumerate(lines, 1)]
+    return [_account(path, number, line) for number, line in lines.items()]
 
 
 def load_or_generate(path: Path) -> list[Account]:

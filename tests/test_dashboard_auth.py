@@ -161,6 +161,14 @@ def test_a_password_file_is_read_again_when_it_changes(tmp_path: Path, caplog: p
     assert [account.name for account in accounts()] == ["ada"]
 
 
+def test_a_bad_line_is_named_by_its_place_in_the_file(tmp_path: Path) -> None:
+    """Lines without an account were not counted."""
+    path = tmp_path / "accounts"
+    path.write_text(f"# who may enter\n\nada analyst {hashed('secret')}\neve analyst\n")
+    with pytest.raises(BadAccounts, match="accounts, line 4: expected NAME ROLE"):
+        load(path)
+
+
 @pytest.mark.parametrize("line", ["ada boss scrypt:00:00", "ada analyst plain", "ada analyst scrypt:zz:00", ""])
 def test_a_bad_account_is_told_with_its_line(tmp_path: Path, line: str) -> None:
     file = tmp_path / "accounts"
