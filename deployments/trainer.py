@@ -30,9 +30,7 @@ log = logging.getLogger("ray.serve")
 NAME = "verdict-trainer"
 CALL_S = 30.0  # deadline of one call to the actor
 POLL_S = 0.5  # how often a task asks whether it was cancelled
-PATIENCE_S = (
-    5.0  # that a cancelled task has for its end: reading lists asks nobody for minutes, and a URL may be silent
-)
+PATIENCE_S = 5.0  # that a cancelled task has for its end: it may be making a corpus, or waiting for a silent server
 NICE = 10  # of a training: beside one as urgent as itself a classifier on a processor takes twice as long for a batch
 
 

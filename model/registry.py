@@ -99,8 +99,9 @@ class Registry:
                 staging.chmod(0o755)
                 os.replace(staging, self.root / manifest.version)
             except OSError:
-                if manifest.version not in self.versions():  # else somebody added it meanwhile
+                if manifest.version not in self.versions():
                     raise
+                return self.add(directory)  # somebody added it meanwhile, or another of this version
             finally:
                 shutil.rmtree(staging, ignore_errors=True)  # gone already, unless the disk is full
         return manifest.version

@@ -7,9 +7,10 @@ import msgspec
 import pytest
 
 from model.artifact import Artifact, BadArtifact, digest, read_manifest
+from model.manifest import Threshold
 from model.registry import GuardFailed, Registry, UnknownVersion, newest
 from model.remote import NoRemote, Remote, cache_of
-from tests.model_fixtures import full_disk, write
+from tests.model_fixtures import full_disk, manifest, write
 from tests.requires import need
 
 
@@ -37,6 +38,31 @@ def test_seeding_again_changes_nothing_that_serves(registry: Registry, released:
     registry.promote("b-2")
     registry.seed_from_released(released)
     assert registry.serving() == "b-2"
+
+
+@pytest.mark.parametrize("another", [False, True])
+def test_of_two_that_are_added_at_once_one_stays_and_the_other_is_told(
+    released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, another: bool
+) -> None:
+    registry, second = Registry(tmp_path / "models"), released / "b-2"
+    if another:
+        changed = msgspec.structs.replace(manifest().thresholds, alert_score=Threshold(0.123))
+        second = write(tmp_path, "b-2", thresholds=changed)
+    copied = shutil.copytree
+
+    def overtaken(source: Path, to: Path, dirs_exist_ok: bool) -> None:
+        copied(source, to, dirs_exist_ok=dirs_exist_ok)
+        monkeypatch.setattr(shutil, "copytree", copied)
+        registry.add(second)
+
+    monkeypatch.setattr(shutil, "copytree", overtaken)
+    if another:
+        with pytest.raises(FileExistsError, match="holds another of this version"):
+            registry.add(released / "b-2")
+    else:
+        assert registry.add(released / "b-2") == "b-2"
+    assert read_manifest(registry.path("b-2")) == read_manifest(second)
+    assert [path.name for path in registry.root.iterdir()] == ["b-2"]
 
 
 def test_an_evaluation_written_anew_is_no_other_model(registry: Registry, released: Path, tmp_path: Path) -> None:
