@@ -26,6 +26,7 @@ class Dialog:
             width_option="sm",
             close_on_click=True,
             title_variant="h5",
+            sx={"& .MuiDialogTitle-root": {"paddingInline": "16px"}},  # the title begins where the text does
         )
 
     def _open(self) -> None:

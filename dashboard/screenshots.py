@@ -1,4 +1,4 @@
-"""`python -m dashboard.screenshots --out DIR`: all pages, light and dark, wide and narrow, of made-up traffic.
+"""`python -m dashboard.screenshots --out DIR`: pages and dialogs, light and dark, wide and narrow, of made-up traffic.
 
 Needs Chromium and the package playwright (development extras).
 """
@@ -39,6 +39,13 @@ PAGES = {
     "models": "/models",
     "health": "/health",
     "audit": "/audit",
+}
+# Dialogs that ask before anything is done: the page, and the button that opens each.
+DIALOGS = {
+    "decide": ("lookup", "Block\u2026"),
+    "enforce": ("enforcement", "Enforce"),
+    "promote": ("models", "Promote"),
+    "roll-back": ("models", "Roll back"),
 }
 PATIENCE_MS = 90_000  # a busy machine draws slowly
 SIZES = {"wide": (1440, 900), "narrow": (390, 844)}
@@ -84,7 +91,7 @@ STILL = """() => {
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True)
-@click.option("--only", multiple=True, type=click.Choice(sorted(PAGES)), help="These pages; without it all.")
+@click.option("--only", multiple=True, type=click.Choice(sorted({**PAGES, **DIALOGS})), help="These; without it all.")
 @click.option("--scheme", "schemes", multiple=True, type=click.Choice(["light", "dark"]), default=["light", "dark"])
 @click.option("--size", "sizes", multiple=True, type=click.Choice(sorted(SIZES)), default=sorted(SIZES))
 def main(out: Path, only: tuple[str, ...], schemes: tuple[str, ...], sizes: tuple[str, ...]) -> None:
@@ -103,9 +110,14 @@ def main(out: Path, only: tuple[str, ...], schemes: tuple[str, ...], sizes: tupl
                 context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
                 page = context.new_page()
                 log_in(page, address, "root")
-                for name in only or PAGES:
-                    page.goto(address + PAGES[name])
+                for name in only or (*PAGES, *DIALOGS):
+                    on, button = DIALOGS.get(name, (name, ""))
+                    page.goto(address + PAGES[on])
                     settle(page)
+                    if button:
+                        page.get_by_role("button", name=button, exact=True).first.click()
+                        page.get_by_role("dialog").wait_for(timeout=PATIENCE_MS)
+                        settle(page)
                     file = out / f"{name}-{scheme}{'' if size == 'wide' else '-narrow'}.png"
                     page.screenshot(path=file)
                     shrink(file)

@@ -8,6 +8,8 @@ import pytest
 
 from dashboard.pages import PAGES
 from dashboard.sample import HOSTILE
+from dashboard.screenshots import DIALOGS
+from dashboard.screenshots import PAGES as SHOWN
 from tests.dashboard_browser import ALL, DEMO, Visit, served
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
@@ -36,10 +38,11 @@ def test_every_page_is_accessible_and_asks_nobody_else(browser: Any, demo: str, 
     for path in PAGES:
         visit.go(WITH_DATA.get(path, path))
         found[path] = visit.axe()
-    visit.go(WITH_DATA["/lookup"])
-    visit.page.get_by_role("button", name="Block\u2026").click()
-    visit.page.get_by_role("dialog").wait_for()
-    found["the dialog of a decision"] = visit.axe()
+    for name, (path, button) in DIALOGS.items():
+        visit.go(SHOWN[path])
+        visit.page.get_by_role("button", name=button, exact=True).first.click()
+        visit.page.get_by_role("dialog").wait_for()
+        found[f"dialog {name}"] = visit.axe()
     assert {path: rules for path, rules in found.items() if rules} == {} and visit.wrong == []
     visit.context.close()
 
