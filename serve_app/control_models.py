@@ -91,13 +91,14 @@ async def roll_back(call: Call, body: RollBack) -> Served:
 
 
 async def replay(call: Call, body: Range) -> Replayed:
-    """The verdicts that this version would change, over logged names that no list decided."""
+    """The verdicts that this version would change, over logged names that no list decided, or decides by now."""
     end = body.end or call.desk.now()
     start = body.start if body.start is not None else end - DAY_MS
     where = Filter(start=start, end=end, source=("model",))
     tops = [await call.desk.long(call.desk.store.top, where, "qname", REPLAYED, order) for order in ("count", "score")]
-    names = {row.key: row.count for top in tops for row in top}
     view = call.context.follower.view
+    logged = {row.key: row.count for top in tops for row in top}
+    names = await call.desk.long(lambda: {name: logged[name] for name in logged if view.lists.match(name) is None})
     popular = await call.desk.long(lambda: {name for name in names if is_popular(view, name)})
     asked = list(names.items())
     report = await _registry(call, analyst.ask, "replay", call.path("version"), asked, view.policy, popular)

@@ -21,6 +21,7 @@ from verdicts.records import records_of
 from verdicts.store import Unavailable
 
 pytestmark = pytest.mark.anyio
+UNDECIDED = [("popular", 90), ("rare", 1), ("ordinary", 5)]  # by any list
 
 
 async def test_a_replay_asks_what_is_asked_most_and_what_scored_highest(
@@ -32,7 +33,8 @@ async def test_a_replay_asks_what_is_asked_most_and_what_scored_highest(
                     score=score, generated=score)
         for name, label, source, count, score in [
             ("popular", "benign", "model", 90, 0.001), ("ordinary", "benign", "model", 5, 0.002),
-            ("rare", "malicious", "model", 1, 0.9), ("listed", "benign", "benign-list", 99, 0.0)]
+            ("rare", "malicious", "model", 1, 0.9), ("vetted", "benign", "model", 99, 0.0),
+            ("listed", "benign", "benign-list", 99, 0.0)]
     ]  # fmt: skip
     setup.store.append(list(records_of(Batch("the-resolver", "0" * 32, 1, rows=rows))))
     await setup.good("POST", "/v1/lists/import", {"list": "prevalence", "form": "top", "text": "1,example-shop.com\n"})
@@ -43,12 +45,14 @@ async def test_a_replay_asks_what_is_asked_most_and_what_scored_highest(
         return report
 
     monkeypatch.setattr(analyst, "ask", ask)
-    monkeypatch.setattr(control_models, "REPLAYED", 1)
+    monkeypatch.setattr(control_models, "REPLAYED", 2)
+    await setup.good("POST", "/v1/lists/import", {"list": "benign", "text": "vetted.example-shop.com"})
+    setup.follow()
     await setup.good("POST", "/v1/models/v1/replay", {})
     [(what, version, names, policy, popular)] = asked
     assert (what, version, policy) == ("replay", "v1", setup.contexts[0].follower.view.policy)
-    assert names == [("popular.example-shop.com", 90), ("rare.example-shop.com", 1)]
-    assert popular == {"popular.example-shop.com", "rare.example-shop.com"}
+    assert names == [(f"{name}.example-shop.com", count) for name, count in UNDECIDED]
+    assert popular == {name for name, _ in names}
 
 
 async def test_who_promotes_or_replays_a_model_that_never_blocks_is_told(
