@@ -18,7 +18,7 @@ from deployments.logs import keep_written
 from deployments.messages import PackedScored, Recode, Scored
 from deployments.scaling import BUSY, METRIC, Busy
 from deployments.serving import Loaded, Serving
-from model.encoding import encoder
+from model.encoding import joined
 from verdicts.policy import Thresholds
 
 log = logging.getLogger("ray.serve")
@@ -91,8 +91,9 @@ class Classifier:
     async def predict(
         self, octets: bytes | None, encoding: str, shares: Sequence[tuple[int, float]]
     ) -> list[PackedScored | None] | Recode:
-        """Score rows of this encoding, the octets of uint8 (N, W), which belong in turn to frames: `shares` are each
-        one's number of names and deadline (Unix seconds). None for a frame whose deadline passed before its turn.
+        """Score rows of this encoding, the octets of uint8 (N, w) without columns that are zero in all, which belong in
+        turn to frames: `shares` are each one's number of names and deadline (Unix seconds). None for a frame whose
+        deadline passed before its turn.
 
         `Recode` when no model in memory takes the encoding; `octets` None asks for the encoding alone.
         """
@@ -100,7 +101,7 @@ class Classifier:
         loaded = self._serving.for_encoding(encoding)
         if loaded is None or octets is None:
             return Recode(self._serving.current.encoding)
-        rows = np.frombuffer(octets, np.uint8).reshape(-1, encoder(encoding).width)
+        rows = np.frombuffer(octets, np.uint8).reshape(sum(names for names, _ in shares), -1)
         asked, start = [], 0
         for names, deadline in shares:
             asked.append(((loaded, rows[start : start + names]), names, deadline))
@@ -168,7 +169,7 @@ def score_batch(batch: Sequence[tuple[Loaded, Rows]]) -> list[Scored]:
     for loaded in {id(loaded): loaded for loaded, _ in batch}.values():
         mine = [number for number, (owner, _) in enumerate(batch) if owner is loaded]
         frames = [batch[number][1] for number in mine]
-        scores = loaded.score(frames[0] if len(frames) == 1 else np.concatenate(frames))
+        scores = loaded.score(joined(frames))
         if not np.isfinite(scores).all():
             raise ArithmeticError(f"model {loaded.version} gave scores that are no numbers")
         start = 0

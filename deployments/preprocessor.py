@@ -49,7 +49,7 @@ class Preprocessor:
         shares = [(frame.size, frame.deadline) for frame in frames]
         middle = median_high(deadline for _, deadline in shares)  # one in a hurry must not spend what all have
         for _ in range(MAX_TURNS):
-            rows = encoder(self._encoding).encode_frame(names).tobytes() if self._encoding else None
+            rows = encoder(self._encoding).encode_narrow(names).tobytes() if self._encoding else None
             answer = await self._second.ask(self._predict.remote, rows, self._encoding, shares, deadline=middle)
             if not isinstance(answer, Recode):
                 return answer  # type: ignore[no-any-return]

@@ -34,7 +34,16 @@ class Encoding(NamedTuple):
     name: str
     width: int
     widths: tuple[int, ...]
-    encode_frame: Callable[[bytes], Rows]  # newline-joined normalised names -> (N, W)
+    # Newline-joined normalised names -> rows (N, w), as wide as the longest but at least so wide, and at most `width`.
+    encode: Callable[[bytes, int], Rows]
+
+    def encode_frame(self, frame: bytes) -> Rows:
+        """Encode newline-joined normalised names, (N, W)."""
+        return self.encode(frame, self.width)
+
+    def encode_narrow(self, frame: bytes) -> Rows:
+        """The same without the columns that are zero in every row, (N, w): a quarter of the octets to send."""
+        return self.encode(frame, 1)
 
     def __call__(self, batch: Sequence[str]) -> Rows:
         """Encode normalised names, (N, W)."""
@@ -53,6 +62,18 @@ def encoder(name: str) -> Encoding:
 def encode_frame(frame: bytes, encoding: str) -> Rows:
     """Encode newline-joined normalised names, (N, W); an empty frame is one empty name."""
     return encoder(encoding).encode_frame(frame)
+
+
+def joined(frames: Sequence[Rows]) -> Rows:
+    """The rows of all frames, as wide as the widest."""
+    width = max(frame.shape[1] for frame in frames)
+    if all(frame.shape[1] == width for frame in frames):
+        return frames[0] if len(frames) == 1 else np.concatenate(frames)
+    rows, start = np.zeros((sum(map(len, frames)), width), np.uint8), 0
+    for frame in frames:
+        rows[start : start + len(frame), : frame.shape[1]] = frame
+        start += len(frame)
+    return rows
 
 
 class Frame(NamedTuple):
@@ -76,9 +97,8 @@ def locate(frame: bytes) -> Frame:
     return Frame(octets, starts, ends)
 
 
-def _scatter(frame: Frame, starts: NDArray[np.int64], width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Flat positions in a (N, width) array and in the octets, of every character from `starts` on."""
-    lengths = np.minimum(frame.ends - starts, width)
+def _scatter(lengths: NDArray[np.int64], starts: NDArray[np.int64], width: int) -> tuple[NDArray[np.int64], ...]:
+    """Flat positions in a (N, width) array and in the octets, of every character of the `lengths` from `starts` on."""
     if len(lengths) == 1:  # an idle question, for which each step of numpy counts
         running = np.arange(lengths[0])
         return running, running + starts[0]
@@ -90,22 +110,22 @@ def _scatter(frame: Frame, starts: NDArray[np.int64], width: int) -> tuple[NDArr
     return target, source
 
 
-def _codepoints(frame: bytes) -> Rows:
+def _codepoints(frame: bytes, least: int) -> Rows:
     located = locate(frame)
-    rows = np.zeros((len(located.starts), 256), np.uint8)
-    target, source = _scatter(located, located.starts, 256)
+    lengths = np.minimum(located.ends - located.starts, 256)
+    rows = np.zeros((len(lengths), max(least, int(lengths.max()))), np.uint8)
+    target, source = _scatter(lengths, located.starts, rows.shape[1])
     rows.ravel()[target] = located.octets[source]
     return rows
 
 
-def _segments(frame: bytes) -> Rows:
+def _segments(frame: bytes, least: int) -> Rows:
     located = locate(frame)
-    width = 96
     label, suffix = _boundaries(frame, located)
-    starts = np.maximum(located.starts, located.ends - width)  # of a long name the end matters
-    rows = np.zeros((len(starts), width), np.uint8)
-    target, source = _scatter(located, starts, width)
-    lengths = np.minimum(located.ends - starts, width)
+    lengths = np.minimum(located.ends - located.starts, 96)
+    starts = located.ends - lengths  # of a long name the end matters
+    rows = np.zeros((len(starts), max(least, int(lengths.max()))), np.uint8)
+    target, source = _scatter(lengths, starts, rows.shape[1])
     segment = (source >= np.repeat(label, lengths)).astype(np.uint8) + (source >= np.repeat(suffix, lengths))
     rows.ravel()[target] = classes()[located.octets[source]] + SEGMENT * segment
     return rows

@@ -33,13 +33,16 @@ class LiteNetwork:
         self._model = _converted(network)
         self._idle: dict[tuple[int, ...], list[_Interpreter]] = {}
 
-    def __call__(self, x: NDArray[Any]) -> Floats:
-        """The outputs for rows of the network's own form and type."""
-        idle = self._idle.setdefault(x.shape, [])
+    def __call__(self, x: NDArray[Any], shape: tuple[int, ...] | None = None) -> Floats:
+        """The outputs for rows of the network's own form or, flat and perhaps too few and too short, for a batch of
+        this `shape`: zeros stand for the rest.
+        """
+        shape = shape or x.shape
+        idle = self._idle.setdefault(shape, [])
         try:
             interpreter = idle.pop()
         except IndexError:
-            interpreter = _Interpreter(self._model, x.shape)
+            interpreter = _Interpreter(self._model, shape)
         out = interpreter(x)
         idle.append(interpreter)
         return out
@@ -58,7 +61,15 @@ class _Interpreter:
         self._made = made
 
     def __call__(self, x: NDArray[Any]) -> Floats:
-        self._made.set_tensor(self._input, x)
+        # Written where LiteRT reads it: as an array of its own it would be memory that the system has to clear first.
+        cells = self._made.tensor(self._input)()
+        cells = cells.reshape(len(cells), -1)
+        rows = x.reshape(len(x), -1)
+        count, width = rows.shape
+        cells[:count, :width] = rows
+        cells[:count, width:] = 0
+        cells[count:] = 0
+        del cells  # LiteRT does not run while it is looked at
         self._made.invoke()
         out: Floats = self._made.get_tensor(self._output)
         return out

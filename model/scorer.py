@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,28 +67,27 @@ class Scorer:
     def warm_up(self) -> None:
         """Compile and run every graph once, so that no question pays for it."""
         for graph in self._runs.graphs:
-            self._run(np.zeros(graph, np.uint8))
+            self._run(np.zeros(graph, np.uint8), *graph)
 
     def __call__(self, x: Rows) -> Scores:
-        """Score encoded names: uint8 (N, W) -> float32 (N, 2), generated and score, calibrated."""
-        if x.ndim != 2 or x.shape[1] != self.encoding.width or x.dtype != np.uint8:
-            raise ValueError(f"rows {x.dtype} {x.shape}: expected uint8 (N, {self.encoding.width})")
+        """Score encoded names: uint8 (N, w) -> float32 (N, 2), generated and score, calibrated. Beyond w is zero."""
+        if x.ndim != 2 or not 0 < x.shape[1] <= self.encoding.width or x.dtype != np.uint8:
+            raise ValueError(f"rows {x.dtype} {x.shape}: expected uint8 (N, {self.encoding.width}) or narrower")
         return self.calibrated(self.logits(x))
 
     def logits(self, x: Rows) -> NDArray[np.float32]:
         """The network's raw outputs, float32 (N, heads)."""
         if len(x) == 1 and self.batch_sizes[0] == 1:  # an idle question: there is nothing to plan
-            return self._run(x[:, : self._runs.width(1, self._narrowest(x[0]))])
+            return self._run(x, 1, self._runs.width(1, self._narrowest(x[0])))
         out = np.empty((len(x), len(self.artifact.manifest.heads)), np.float32)
         group = self._by_width(x)
-        order = np.argsort(group, kind="stable")
-        for run in self._runs.plan(np.bincount(group, minlength=len(self._widths)).tolist()):
-            if run.size == len(x) and run.width == x.shape[1]:
-                return self._run(x)  # a full frame: nothing to sort, nothing to pad
-            rows = order[run.first : run.last]
-            padded = np.zeros((run.size, run.width), np.uint8)
-            padded[: len(rows)] = x[rows, : run.width]
-            out[rows] = self._run(padded)[: len(rows)]
+        order = None if group is None else np.argsort(group, kind="stable")
+        counts = [len(x)] if group is None else np.bincount(group, minlength=len(self._widths)).tolist()
+        for run in self._runs.plan(counts):
+            if run.last - run.first == len(x):
+                return self._run(x, run.size, run.width)  # nothing to sort
+            rows = slice(run.first, run.last) if order is None else order[run.first : run.last]
+            out[rows] = self._run(x[rows], run.size, run.width)
         return out
 
     def calibrated(self, logits: NDArray[np.float32]) -> Scores:
@@ -99,8 +98,10 @@ class Scorer:
             scores[:, ("generated", "malicious").index(head)] = manifest.calibration[head](logits[:, column])
         return scores
 
-    def _by_width(self, x: Rows) -> NDArray[np.int64]:
-        """For each row the number of the narrowest width that holds it, (N,)."""
+    def _by_width(self, x: Rows) -> NDArray[np.int64] | None:
+        """For each row the number of the narrowest width that holds it, (N,); None where there is one width."""
+        if len(self._widths) == 1:
+            return None
         group = np.zeros(len(x), np.int64)
         for narrow in self._widths[:-1]:
             group += x[:, narrow:].any(axis=1)
@@ -108,24 +109,27 @@ class Scorer:
 
     def _narrowest(self, row: NDArray[np.uint8]) -> int:
         """The narrowest width that holds this row."""
-        return next((narrow for narrow in self._widths[:-1] if not row[narrow:].any()), len(row))
+        return next((narrow for narrow in self._widths[:-1] if not row[narrow:].any()), self._widths[-1])
 
-    def _run(self, x: Rows) -> NDArray[np.float32]:
-        graph = self._graphs.get(x.shape)
+    def _run(self, x: Rows, size: int, width: int) -> NDArray[np.float32]:
+        """The outputs of rows (n, w) on the graph of this size, n or more, and width, beyond which they are zero."""
+        graph = self._graphs.get((size, width))
         if graph is None:
             with self._compiling:
-                graph = self._graphs.get(x.shape) or self._made(x.shape)
-                self._graphs[x.shape] = graph
-        return np.asarray(graph(x))
+                graph = self._graphs.get((size, width)) or self._made((size, width))
+                self._graphs[size, width] = graph
+        return np.asarray(graph(x[:, :width]))[: len(x)]
 
     def _made(self, shape: tuple[int, int]) -> Any:
-        """A function uint8 (B, W) -> logits (B, heads) for this shape."""
-        if self._lite and shape[0] <= self._lite_rows:
-            return _by(self._lite, self.artifact, shape)
-        if _served_by_tensorflow():
-            return _compiled(self.artifact, shape)
+        """A function uint8 (n, w) -> logits (B, heads) for this shape (B, W); what is missing of it are zeros."""
         network = self.artifact.network
-        return _by(lambda x: network(x, training=False), self.artifact, shape)  # right, and slower
+        form = (shape[0], *cells_of(network.input_shape[1:], shape[1]))
+        if (small := self._lite) and shape[0] <= self._lite_rows:
+            return _by(lambda x: small(x, form), self.artifact)
+        if _served_by_tensorflow():
+            return _padded(_compiled(self.artifact, form, shape), shape)
+        dtype = np.dtype(str(network.inputs[0].dtype))  # right, and slower
+        return _padded(_by(lambda x: network(x.astype(dtype).reshape(form), training=False), self.artifact), shape)
 
 
 def set_threads(threads: int) -> None:
@@ -142,19 +146,34 @@ def set_threads(threads: int) -> None:
         tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
-def _compiled(artifact: Artifact, shape: tuple[int, ...]) -> Any:
-    """A function uint8 (B, W) -> logits (B, heads), traced for this shape alone, weights as constants."""
+def _padded(graph: Callable[[Rows], Any], shape: tuple[int, int]) -> Callable[[Rows], Any]:
+    """The graph of rows of this shape, called with fewer and shorter ones."""
+
+    def forward(x: Rows) -> Any:
+        if x.shape != shape:
+            padded = np.zeros(shape, np.uint8)
+            padded[: len(x), : x.shape[1]] = x
+            x = padded
+        return graph(x)
+
+    return forward
+
+
+def _compiled(artifact: Artifact, form: tuple[int, ...], shape: tuple[int, int]) -> Any:
+    """A function uint8 (B, W) -> logits (B, heads), traced for this shape alone, weights as constants.
+
+    `form` is that of the network's input.
+    """
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     network = artifact.network
     probabilities = _gives_probabilities(artifact)
-    cells = cells_of(network.input_shape[1:], shape[1])
 
     # AutoGraph would write what it rewrites into the folder for temporary files, and leave it there if we are killed.
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def forward(x: Any) -> Any:
-        out = network(tf.reshape(tf.cast(x, network.inputs[0].dtype), (shape[0], *cells)))
+        out = network(tf.reshape(tf.cast(x, network.inputs[0].dtype), form))
         if probabilities:
             out = tf.clip_by_value(out, LEAST, 1 - LEAST)
             out = tf.math.log(out) - tf.math.log1p(-out)
@@ -167,16 +186,14 @@ def _compiled(artifact: Artifact, shape: tuple[int, ...]) -> Any:
     return lambda x: concrete.inference_fn.call_preflattened([tf.constant(x), *captured])[0]
 
 
-def _by(network: Any, artifact: Artifact, shape: tuple[int, ...]) -> Any:
-    """The same by a network that is called with rows of its own form and type."""
+def _by(network: Callable[[Rows], Any], artifact: Artifact) -> Callable[[Rows], NDArray[np.float32]]:
+    """The logits by a call of the artifact's network."""
     from keras import ops
 
-    dtype = np.dtype(str(artifact.network.inputs[0].dtype))
-    cells = cells_of(artifact.network.input_shape[1:], shape[1])
     probabilities = _gives_probabilities(artifact)
 
     def forward(x: Rows) -> NDArray[np.float32]:
-        out: NDArray[np.float32] = network(x.astype(dtype).reshape(len(x), *cells))
+        out: NDArray[np.float32] = network(x)
         if not isinstance(out, np.ndarray):
             out = np.asarray(ops.convert_to_numpy(out), np.float32)
         if probabilities:

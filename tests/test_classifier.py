@@ -1,3 +1,4 @@
+import asyncio
 import itertools
 import threading
 from collections.abc import Callable, Sequence
@@ -113,6 +114,21 @@ async def test_each_frame_of_a_call_has_its_own_scores_and_its_own_deadline(regi
     [whole] = scores_of(await one.predict(rows.tobytes(), "codepoints-256", [(6, LATER)]))
     assert whole is not None
     np.testing.assert_allclose(np.concatenate((first, last)), whole[[0, 3, 4, 5]], atol=1e-5)
+
+
+async def test_frames_of_several_widths_go_in_one_batch(registry: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = noted(monkeypatch)
+    one, rows = made(registry), np.random.default_rng(1).integers(97, 123, (40, 60), np.uint8)
+    calls = [rows[:20, :30], rows[20:], rows[:20, :30]]
+    answers = await asyncio.gather(
+        *(one.predict(call.tobytes(), "codepoints-256", [(len(call), LATER)]) for call in calls)
+    )
+    (first,), (second,), (third,) = (scores_of(answer) for answer in answers)
+    assert first is not None and second is not None and third is not None and len(seen) == 1
+    np.testing.assert_allclose(first, third, atol=1e-6)
+    [alone] = scores_of(await one.predict(rows[20:].tobytes(), "codepoints-256", [(20, LATER)]))
+    assert alone is not None
+    np.testing.assert_allclose(second, alone, atol=1e-6)
 
 
 async def test_a_replica_whose_batches_all_fail_is_exchanged(registry: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from model.encoding import CLASSES, SEGMENT, UnknownEncoding, classes, encode_frame, encoder
+from model.encoding import CLASSES, SEGMENT, UnknownEncoding, classes, encode_frame, encoder, joined
 from verdicts import names
 from verdicts.suffix import suffix_length
 
@@ -26,6 +26,23 @@ def test_each_row_is_that_of_its_name_alone() -> None:
     for name in ("codepoints-256", "segments-96"):
         together = encoder(name)(NAMES)
         assert (together == np.concatenate([encoder(name)([n]) for n in NAMES])).all()
+
+
+@pytest.mark.parametrize("name", ["codepoints-256", "segments-96"])
+def test_narrow_rows_are_the_rows_without_what_is_zero_in_all(name: str) -> None:
+    encoding = encoder(name)
+    for frame in (NAMES, NAMES[3:4], [*NAMES, ".".join(["a" * 60] * 4)]):
+        whole, narrow = encoding(frame), encoding.encode_narrow("\n".join(frame).encode())
+        assert narrow.shape == (len(frame), min(max(map(len, frame)), encoding.width))
+        assert (whole[:, : narrow.shape[1]] == narrow).all() and not whole[:, narrow.shape[1] :].any()
+
+
+def test_frames_of_several_widths_are_joined() -> None:
+    encoding = encoder("segments-96")
+    frames = [encoding.encode_narrow(frame.encode()) for frame in ("com", "\n".join(NAMES), "a.b.github.io")]
+    rows = joined(frames)
+    assert rows.shape == (len(NAMES) + 2, 17) and (rows == encoding(["com", *NAMES, "a.b.github.io"])[:, :17]).all()
+    assert (joined(frames[1:2]) == frames[1]).all()
 
 
 def test_segments_mark_subdomain_registered_label_and_suffix() -> None:

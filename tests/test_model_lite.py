@@ -40,6 +40,13 @@ def test_it_gives_what_the_network_gives(artifact: Artifact, small: LiteNetwork,
     assert np.allclose(small(x), np.asarray(artifact.network(x)), atol=1e-6)
 
 
+def test_what_is_missing_of_a_batch_is_zero_whatever_was_there_before(artifact: Artifact, small: LiteNetwork) -> None:
+    whole = rows_of(artifact, [*NAMES, "", ""])
+    small(np.full_like(whole, 99))
+    given = artifact.encoding(NAMES)[:, : len(NAMES[2])]
+    assert np.allclose(small(given, whole.shape), np.asarray(artifact.network(whole)), atol=1e-6)
+
+
 def test_threads_do_not_share_what_they_compute_with(artifact: Artifact, small: LiteNetwork) -> None:
     inputs = [rows_of(artifact, [f"{number}.example.org"] * 200) for number in range(16)]
     alone = [small(x) for x in inputs]

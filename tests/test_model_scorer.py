@@ -53,6 +53,16 @@ def test_the_served_graph_is_the_network(scorer: Scorer) -> None:
     assert np.allclose(scorer.logits(x), np.asarray(scorer.artifact.network(x.astype(np.int32))), atol=1e-4)
 
 
+@pytest.mark.parametrize("by_lite", [True, False])
+@pytest.mark.parametrize("version", ["seed-2020", "segments-2026-11f"])
+def test_rows_without_the_columns_that_are_zero_have_the_same_scores(version: str, by_lite: bool) -> None:
+    made = Scorer(Artifact.load(RELEASED / version), batch_sizes=(1, 16, 64), by_lite=by_lite)
+    for names in (NAMES[:1], NAMES[:3], NAMES * 5, NAMES[:3] * 30):  # padded, exact and several runs
+        narrow = made.encoding.encode_narrow("\n".join(names).encode())
+        assert narrow.shape[1] < made.encoding.width
+        assert np.allclose(made(narrow), made(made.encoding(names)), atol=1e-6)
+
+
 def test_no_call_goes_by_way_of_an_error(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
     tf = pytest.importorskip("tensorflow")
 
@@ -82,8 +92,9 @@ def test_no_rows_are_no_scores(scorer: Scorer) -> None:
 
 
 def test_rows_of_another_encoding_are_refused(scorer: Scorer) -> None:
-    with pytest.raises(ValueError, match="expected uint8"):
-        scorer(np.zeros((2, 256), np.uint8))
+    for width in (0, 256):
+        with pytest.raises(ValueError, match="expected uint8"):
+            scorer(np.zeros((2, width), np.uint8))
 
 
 def test_warming_up_compiles_every_graph(scorer: Scorer) -> None:
