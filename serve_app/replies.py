@@ -106,7 +106,8 @@ class ReplyWriter:
             cells = rows.view(self._plain.numbers)
         millionths = np.rint(scores.astype(np.float64) * 1e6).astype(np.int32)
         head = millionths // 10_000
-        halves = np.stack((_HEADS[head], _TAILS[millionths - head * 10_000]), axis=-1)  # (N, 2, 2)
+        halves = np.empty((len(scores), 2, 2), np.uint32)
+        halves[:, :, 0], halves[:, :, 1] = _HEADS[head], _TAILS[millionths - head * 10_000]
         cells["generated"], cells["score"] = halves[:, 0], halves[:, 1]
         return rows.tobytes(), cells.dtype.itemsize
 
