@@ -141,8 +141,8 @@ def _haproxy(ingress: Ingress, directory: Path) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(directory / CONFIG),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(directory / "a.sock"),
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(directory / "d.sock"),
-        # It would send its log to whoever listens at the port of syslog; nobody does at this path.
-        "RAY_SERVE_HAPROXY_LOG_TARGET": str(directory / "no-log"),
+        # Else the port of syslog, whoever listens there; with this one `serve_app/haproxy.py` leaves the log out.
+        "RAY_SERVE_HAPROXY_LOG_TARGET": str(directory / haproxy.NO_LOG),
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(directory),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(directory / "server-state"),
         "RAY_SERVE_HAPROXY_NBTHREAD": str(ingress.threads),

@@ -33,7 +33,8 @@ METHODS = "GET HEAD POST PUT DELETE OPTIONS PATCH TRACE"
 CONTROL = "!METH_GET !{ path_beg /v1/verdict /v1/observations }"  # what changes or replays something
 CONTROL_S = 150  # that it may take: a replay reads the log, and then has two minutes
 GUARD_S = 10.0  # for the guard to answer, and to start
-GUARD = "g.sock"  # in HAProxy's folder, and
+NO_LOG = "no-log"  # where it would log to unless told otherwise, in its folder, and
+GUARD = "g.sock"
 STAND_IN = "stand-in.cfg"
 
 _MARK = "# Closed up by Verdict.\n"
@@ -68,6 +69,8 @@ def closed(text: str, directory: str, max_body: int, max_requests: int) -> str:
     """
     if _MARK in text:
         return text
+    # A line that nobody reads: with it each request is put into words, and sent in vain.
+    text = re.sub(rf"(?m)^\s*log \S+/{NO_LOG} local0 info\n", "", text)
     text = _replaced(r"mode 666 level admin", "mode 600 level admin", text)
     text = _replaced(r"(?m)^(\s*)bind :\d+$", rf"\1bind unix@{directory}/m.sock mode 600", text)
     text = _replaced(r"(?m)^(\s*)bind \*:\d+$(?=\n\s*stats enable)", rf"\1bind unix@{directory}/s.sock mode 600", text)

@@ -15,6 +15,7 @@ def test_a_lone_frame_always_enters() -> None:
 def test_a_frame_beyond_the_limit_is_refused_with_when_to_come_back() -> None:
     admission = Admission(10, 100, 0)
     admission.enter(60)
+    admission.enter(60)  # HAProxy may be a little behind
     with pytest.raises(WireError) as caught:
         admission.enter(60)
     assert (caught.value.status, caught.value.retry_after) == (503, 1)

@@ -19,7 +19,7 @@ import uvicorn
 from dashboard.client import LONG_S
 from deployments import analyst
 from serve_app.admission import FRAME_NAMES
-from serve_app.haproxy import CONTROL_S, OWN, TAKES, TAKES_S, UnknownForm, closed
+from serve_app.haproxy import CONTROL_S, NO_LOG, OWN, TAKES, TAKES_S, UnknownForm, closed
 from serve_app.local.ports import free_port
 from serve_app.routes import application
 from serve_app.wire import STATUS_OF
@@ -69,6 +69,14 @@ def test_statistics_and_metrics_leave_the_network(rays: str) -> None:
 
 def test_the_admin_socket_is_the_users_own(rays: str) -> None:
     assert "mode 666" not in closed(rays, "/run/v", 1000, 8)
+
+
+def test_it_writes_no_log_unless_somebody_named_where(rays: str) -> None:
+    ours, theirs = (
+        closed(re.sub(r"(?m)^( *log )\S+( local0 info)$", rf"\1{to}\2", rays), "/run/v", 1000, 8)
+        for to in (f"/run/v/{NO_LOG}", "/dev/log")
+    )
+    assert "local0" not in ours and "log /dev/log local0 info\n" in theirs
 
 
 def test_haproxys_own_errors_keep_their_status(rays: str) -> None:
