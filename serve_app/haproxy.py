@@ -36,6 +36,8 @@ GUARD_S = 10.0  # for the guard to answer, and to start
 NO_LOG = "no-log"  # where it would log to unless told otherwise, in its folder, and
 GUARD = "g.sock"
 STAND_IN = "stand-in.cfg"
+# Its program, after which come where this package lies, the path of its socket, `STAND_IN`, the socket's file number.
+_GUARD = "import sys; sys.path.insert(0, sys.argv[1]); from serve_app.haproxy_guard import main; main(*sys.argv[2:])"
 
 _MARK = "# Closed up by Verdict.\n"
 _BUSY = '{\\"code\\":\\"unavailable\\",\\"message\\":\\"the cluster is full\\"}'
@@ -215,8 +217,8 @@ def _become_guard(path: Path, door: socket.socket) -> None:
     for number in (1, 2):
         os.dup2(log, number)
     os.set_inheritable(door.fileno(), True)
-    program = str(Path(__file__).with_name("haproxy_guard.py"))
-    os.execv(sys.executable, [sys.executable, "-I", program, str(path), STAND_IN, str(door.fileno())])
+    root = str(Path(__file__).absolute().parent.parent)
+    os.execv(sys.executable, [sys.executable, "-I", "-c", _GUARD, root, str(path), STAND_IN, str(door.fileno())])
 
 
 def _parent(pid: int) -> int:

@@ -1,14 +1,13 @@
 """What stands in for HAProxy from its death until Ray Serve has started another one, some ten seconds later.
 
-`serve_app/haproxy.py` starts this file as a process beside HAProxy, one in each folder. It holds the listening socket,
+`serve_app/haproxy.py` starts it as a process beside HAProxy, one in each folder. It holds the listening socket,
 which every HAProxy of the folder inherits from it, so that nobody is refused while there is none: callers wait in the
 socket's queue. When the HAProxy that serves dies, or stands still, another one is started with the same configuration
 on the same socket. It stands in until its successor serves. One that registers serves once its admin socket answers:
 until then, and if it never does, its predecessor is the one that counts. The socket is open only while somebody answers
-there, or is about to. Standard library alone, and run as a file.
+there, or is about to. Standard library alone, for it is small.
 """
 
-import csv
 import json
 import os
 import re
@@ -16,7 +15,6 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -24,10 +22,11 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from serve_app.haproxy_seen import asked, could_run, pid_at, reading, replicas
+
 # A HAProxy that answers no look for SILENT_S is taken for dead: early enough that who was asking it can ask again
 # within a second, and late enough for a machine at a load of many times its processors.
 LOOK_S = 0.1  # between two looks at HAProxy
-ANSWER_S = 0.2  # its time to answer one
 AGAIN_S = 0.02  # between two looks while it is silent
 SILENT_S = 0.6
 STARTED_S = 10.0  # for one that registers to come up, and for the first one to register
@@ -151,7 +150,7 @@ class Guard:
 
     def _taken_over(self) -> bool:
         """Whether the one that registered last has the admin socket for itself. It is the current one from then on."""
-        if self._coming is None or _pid(self._coming.admin) != self._coming.pid:
+        if self._coming is None or pid_at(self._coming.admin) != self._coming.pid:
             return False
         if self._current:
             os.close(self._current.pidfd)
@@ -165,7 +164,7 @@ class Guard:
         os.close(one.pidfd)
         if one is self._coming:
             self._coming = None
-            if self._current and _pid(self._current.admin) == self._current.pid:
+            if self._current and pid_at(self._current.admin) == self._current.pid:
                 return _say(f"HAProxy {one.pid} did not come up: {self._current.pid} goes on")
         else:
             self._current = None
@@ -203,11 +202,11 @@ class Guard:
             return
         began = time.monotonic()
         try:
-            _asked(newest.admin, "show info")
+            asked(newest.admin, "show info")
             self._silent_since = None
         except (TimeoutError, BlockingIOError):  # the second one: those who asked before fill its queue
             # One that waits for a processor, or for its memory, would go on; another one would wait as well.
-            self._silent_since = None if _waits(newest.pid) else self._silent_since or began
+            self._silent_since = None if could_run(newest.pid) else self._silent_since or began
         except OSError:
             self._silent_since = None  # no socket at present: it is reloaded, or about to end
         if self._silent_since is not None and time.monotonic() - self._silent_since >= SILENT_S:
@@ -222,14 +221,14 @@ class Guard:
             self._stand_in = None
             if time.monotonic() - self._stand_in_since > LASTED_S:
                 self._start_stand_in()
-        elif self._current and self._current.routed and _pid(self._current.admin) == self._current.pid:
+        elif self._current and self._current.routed and pid_at(self._current.admin) == self._current.pid:
             self._end_stand_in(f"HAProxy {self._current.pid} serves", signal.SIGUSR1)
         elif self._waiting():  # Serve lives, and starts one with routes as soon as there is a replica
             self._empty, self._stand_in_until = 0, time.monotonic() + STAND_IN_S
         elif time.monotonic() > self._stand_in_until:
             self._end_stand_in(f"nobody else came within {STAND_IN_S:.0f} s", signal.SIGUSR1)
         else:
-            self._empty = 0 if _replicas(self._admin) else self._empty + 1
+            self._empty = 0 if replicas(self._admin) else self._empty + 1
             if self._empty * SUCCESSION_S > EMPTY_S:
                 self._end_stand_in("no replica is left", signal.SIGUSR1)
 
@@ -248,7 +247,7 @@ class Guard:
     def _end_stand_in(self, why: str, number: signal.Signals) -> None:
         """Also one that has outlived its guard."""
         leaving = {one.pid for one in self._leaving}
-        for pid in _reading(self._file):
+        for pid in reading(self._file):
             if pid not in leaving:
                 _say(f"{why}: the stand-in ends")
                 with suppress(ProcessLookupError):
@@ -291,68 +290,14 @@ def _kill(one: Registered) -> None:
         signal.pidfd_send_signal(one.pidfd, signal.SIGKILL)
 
 
-def _reading(file: Path) -> list[int]:
-    """The HAProxy processes whose configuration this is."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        with suppress(OSError):  # it has ended meanwhile
-            if entry.name.isdigit() and os.fsencode(file) in (entry / "cmdline").read_bytes().split(b"\0"):
-                found.append(int(entry.name))
-    return found
-
-
-def _waits(pid: int) -> bool:
-    """Whether this process is ready to run, or waits for a disk: neither stopped nor asleep."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] in "RD"
-    except OSError:
-        return False
-
-
-def _asked(path: str, command: str) -> str:
-    """What HAProxy says to this at its admin socket. Raises OSError, TimeoutError among them."""
-    with socket.socket(socket.AF_UNIX) as line:
-        line.settimeout(ANSWER_S)
-        line.connect(path)
-        line.sendall(f"{command}\n".encode())
-        said = b""
-        while more := line.recv(1 << 16):
-            said += more
-    return said.decode(errors="replace")
-
-
-def _pid(path: str) -> int | None:
-    """The process that answers at this admin socket."""
-    try:
-        found = re.search(r"(?m)^Pid: (\d+)$", _asked(path, "show info"))
-    except OSError:
-        return None
-    return int(found[1]) if found else None
-
-
-def _replicas(path: str) -> bool:
-    """Whether the HAProxy at this admin socket has somebody to send questions to: on a busy machine also one whose
-    checks fail, as long as a process listens there."""
-    try:
-        rows = list(csv.DictReader(_asked(path, "show stat").removeprefix("# ").splitlines()))
-    except OSError:  # it is not up yet
-        return True
-    servers = [row for row in rows if row["svname"] not in ("FRONTEND", "BACKEND")]
-    return any(row["status"].startswith("UP") or "L7" in row["check_status"] for row in servers)
-
-
 def _say(line: str) -> None:
     with suppress(OSError):  # a full disk
         print(time.strftime("%Y-%m-%dT%H:%M:%S"), line, flush=True)
 
 
-def main(path: Path, stand_in: str, door: int) -> None:
+def main(path: str, stand_in: str, door: str) -> None:
     """Guard the folder in which the Unix socket `path` lies, whose file number is `door`, inherited. `stand_in` names
     the configuration in it."""
-    with socket.socket(fileno=door) as listening:
-        Guard(listening, path.with_name(stand_in)).run()
-        path.unlink(missing_ok=True)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+    with socket.socket(fileno=int(door)) as listening:
+        Guard(listening, Path(path).with_name(stand_in)).run()
+        Path(path).unlink(missing_ok=True)

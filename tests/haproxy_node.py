@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from serve_app import haproxy, haproxy_guard
+from serve_app import haproxy, haproxy_seen
 from serve_app.environment import end_haproxy, haproxies, short_directory
 from serve_app.local.ports import free_port
 from tests.test_haproxy import here, rays
@@ -69,7 +69,7 @@ class Node:
         process = self.begin(
             "\n".join(line for line in lines if routed or not line.lstrip().startswith("use_")), *before
         )
-        until(lambda: haproxy_guard._pid(f"{self.folder}/a.sock") == process.pid)
+        until(lambda: haproxy_seen.pid_at(f"{self.folder}/a.sock") == process.pid)
         return process.pid
 
     def tell(self, said: bytes) -> tuple[bytes, list[int]]:

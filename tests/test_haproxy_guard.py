@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from serve_app import haproxy, haproxy_guard
+from serve_app import haproxy, haproxy_guard, haproxy_seen
 from serve_app.environment import end_haproxy, haproxies
 from serve_app.local.ports import free_port
 from tests.haproxy_node import Node, node, rays, replica, until
@@ -27,7 +27,7 @@ def test_nobody_is_refused_when_haproxy_dies(node: Node) -> None:
 def test_the_stand_in_leaves_the_admin_socket_and_the_statistics_closed(node: Node) -> None:
     os.kill(node.start(), signal.SIGKILL)
     until(lambda: node.status() == 200 and node.standing_in())
-    assert haproxy_guard._pid(f"{node.folder}/a.sock") is None  # Serve would believe that its own still runs
+    assert haproxy_seen.pid_at(f"{node.folder}/a.sock") is None  # Serve would believe that its own still runs
     text = (node.folder / haproxy.STAND_IN).read_text()
     binds = re.findall(r"(?m)^\s*bind (\S+)", text)
     assert all(bind.startswith((f"unix@{node.folder}/", "fd@")) for bind in binds)
@@ -43,7 +43,7 @@ def test_the_stand_in_goes_when_one_with_routes_serves(node: Node) -> None:
         old.kill()
     until(lambda: not node.standing_in())
     assert {node.status() for _ in range(50)} == {200}
-    assert haproxy_guard._pid(f"{node.folder}/a.sock") == last
+    assert haproxy_seen.pid_at(f"{node.folder}/a.sock") == last
 
 
 def test_a_stand_in_that_dies_is_replaced_as_well(node: Node) -> None:
@@ -83,10 +83,10 @@ def test_one_that_stands_still_is_ended_while_its_successor_starts(node: Node) -
 def test_only_one_that_could_run_waits_for_a_processor(node: Node) -> None:
     node.start()
     busy, stopped, asleep = node.sleeper("while True: pass"), node.sleeper("while True: pass"), node.sleeper()
-    until(lambda: haproxy_guard._waits(busy.pid) and haproxy_guard._waits(stopped.pid))
+    until(lambda: haproxy_seen.could_run(busy.pid) and haproxy_seen.could_run(stopped.pid))
     os.kill(stopped.pid, signal.SIGSTOP)
-    until(lambda: not haproxy_guard._waits(stopped.pid) and not haproxy_guard._waits(asleep.pid))
-    assert haproxy_guard._waits(busy.pid)
+    until(lambda: not haproxy_seen.could_run(stopped.pid) and not haproxy_seen.could_run(asleep.pid))
+    assert haproxy_seen.could_run(busy.pid)
 
 
 def test_a_reload_needs_no_stand_in(node: Node) -> None:
@@ -115,7 +115,7 @@ def test_a_replica_that_is_slow_to_answer_checks_is_not_gone(rays: str) -> None:
             os.kill(node.start(), signal.SIGKILL)
             node.started[0].wait()
             until((node.folder / "b.sock").exists)
-            until(lambda: ",DOWN," in haproxy_guard._asked(f"{node.folder}/b.sock", "show stat"))
+            until(lambda: ",DOWN," in haproxy_seen.asked(f"{node.folder}/b.sock", "show stat"))
             time.sleep(2 * haproxy_guard.EMPTY_S)
             assert node.status() == 503 and node.standing_in()
         finally:
@@ -159,7 +159,7 @@ def test_a_dead_cluster_has_no_stand_in(node: Node) -> None:
     raylet.wait()
     os.kill(killed, signal.SIGKILL)
     node.started[0].wait()
-    time.sleep(2 * (haproxy_guard.LOOK_S + haproxy_guard.ANSWER_S))
+    time.sleep(2 * (haproxy_guard.LOOK_S + haproxy_seen.ANSWER_S))
     assert not node.standing_in() and "stands in" not in node.said()
 
 
