@@ -16,7 +16,7 @@ import msgspec
 
 from model.artifact import Artifact
 from model.families import FOLDS
-from model.retrain import MAX_MINUTES, SMALLEST_BATCH, Label
+from model.retrain import LARGEST_BATCH, MAX_MINUTES, SMALLEST_BATCH, Label
 from verdicts.locks import held
 from verdicts.names import BadName, normalise
 
@@ -91,7 +91,8 @@ def check(found: JobSettings) -> None:
         raise BadSettings(
             "training settings: no name has a label, expected at least one; the dashboard's vetting page gives them"
         )
-    most = {"seed": 2**32 - 1, "held_out": FOLDS - 1} | ({"minutes": MAX_MINUTES} if retrain else {})
+    most: dict[str, float] = {"seed": 2**32 - 1, "held_out": FOLDS - 1, "batch_size": LARGEST_BATCH}
+    most |= {"minutes": MAX_MINUTES} if retrain else {}
     for name in ("epochs", "minutes", "batch_size", "rows", "seed", "held_out"):
         low, high = -1 if name == "held_out" else 0, most.get(name, math.inf)
         if not low <= getattr(found, name) <= high or not math.isfinite(getattr(found, name)):

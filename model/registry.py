@@ -155,9 +155,9 @@ class Registry:
     def pointer(self) -> Versions:
         """The version that serves, then those that served before, latest first; empty when none does yet."""
         if self._remote is not None:
-            return (self._remote.read(POINTER) or b"").decode().split()
+            return (self._remote.read(POINTER) or b"").decode(errors="replace").split()
         try:
-            return (self.root / POINTER).read_text().split()
+            return (self.root / POINTER).read_text(errors="replace").split()
         except FileNotFoundError:
             return []
 

@@ -26,6 +26,7 @@ Kind = Literal["generated", "malicious", "benign", "unsure"]
 TRUTH: dict[Kind, tuple[int, int]] = {"generated": (1, 1), "malicious": (-1, 1), "benign": (0, 0)}  # -1: no loss
 LABEL_SHARE = 0.05  # of a batch's loss, at most
 SMALLEST_BATCH = 20  # in a smaller one a single label would be more
+LARGEST_BATCH = 16_384  # rows; a training draws so many at once
 MAX_MINUTES = 10.0
 
 

@@ -92,8 +92,12 @@ async def roll_back(call: Call, body: RollBack) -> Served:
 
 async def replay(call: Call, body: Range) -> Replayed:
     """The verdicts that this version would change, over logged names that no list decided, or decides by now."""
-    end = body.end or call.desk.now()
+    end = body.end if body.end is not None else call.desk.now()
     start = body.start if body.start is not None else end - DAY_MS
+    if start >= end:
+        raise WireError(
+            "malformed", f"start {start}, end {end}: expected the start before the end, in Unix milliseconds"
+        )
     where = Filter(start=start, end=end, source=("model",))
     tops = [await call.desk.long(call.desk.store.top, where, "qname", REPLAYED, order) for order in ("count", "score")]
     view = call.context.follower.view

@@ -229,3 +229,10 @@ def test_a_registry_that_is_not_there_is_named_and_not_made(tmp_path: Path, comm
     registry = tmp_path / "modles"
     result = CliRunner().invoke(main, ["models", *command, "--registry", str(registry)])
     assert result.exit_code == 1 and f"{registry}: no such folder" in result.output and not registry.exists()
+
+
+def test_a_model_that_cannot_be_read_is_told_of(tmp_path: Path) -> None:
+    (tmp_path / "broken-1").mkdir()
+    (tmp_path / "serving").write_bytes(b"\xff\n")
+    result = CliRunner().invoke(main, ["models", "list", "--registry", str(tmp_path)])
+    assert result.exit_code == 0 and "broken-1\tcannot be read: " in result.stderr

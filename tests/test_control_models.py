@@ -55,6 +55,12 @@ async def test_a_replay_asks_what_is_asked_most_and_what_scored_highest(
     assert popular == {name for name, _ in names}
 
 
+@pytest.mark.parametrize("times", [{"start": 5, "end": 5}, {"start": 2**52}, {"end": 0, "start": 1}])
+async def test_a_replay_of_no_time_is_refused(tmp_path: Path, times: dict[str, int]) -> None:
+    reply = await Setup(tmp_path).ask("POST", "/v1/models/v1/replay", times)
+    assert reply.status_code == 400 and "expected the start before the end" in reply.json()["message"]
+
+
 async def test_who_promotes_or_replays_a_model_that_never_blocks_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

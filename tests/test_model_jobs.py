@@ -63,6 +63,7 @@ def data(tmp_path: Path) -> Path:
         ({"kind": "retrain", "labels": [{"name": "a.de", "label": "odd"}]}, "odd"),
         ({"kind": "train", "data": "x", "epochs": -1}, "epochs -1, expected 0 or more"),
         ({"labels": LABELS, "batch_size": 19}, "batch_size 19, expected 20 or more"),
+        ({"labels": LABELS, "batch_size": 16_385}, "batch_size 16385, expected 0 to 16384"),
         ({"labels": LABELS, "minutes": 30}, "minutes 30.0, expected 0 to 10"),
         ({"kind": "train", "data": "x", "minutes": float("nan")}, "minutes nan, expected 0 or more"),
         ({"kind": "train", "data": "x", "minutes": float("inf")}, "minutes inf, expected 0 or more"),
