@@ -112,8 +112,8 @@ def _address(text: str, family: int) -> str:
 
 def _owner(pid: int) -> str:
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").split()
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
     except OSError:
         return "?"
-    names = [Path(word).name for word in words if not word.startswith("-")]
+    names = [Path(word).name for word in words if word and not word.startswith("-")]
     return " ".join(names[:3])

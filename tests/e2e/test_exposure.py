@@ -39,7 +39,7 @@ GRPC = {  # Ray's own servers; its token is asked for
 }
 RAY_HTTP = r"ray::DashboardAgent.*|ray::RuntimeEnvAgent.*"  # ask for Ray's token as well
 # The application, which asks for its own.
-SERVE_HTTP = r"haproxy.*|.*haproxy_guard\.py.*|ray::ProxyActor.*|ray::ServeReplica.*"
+SERVE_HTTP = r"haproxy.*|.*serve_app\.haproxy_guard.*|ray::ProxyActor.*|ray::ServeReplica.*"
 
 
 class Exposed(NamedTuple):
