@@ -1,19 +1,17 @@
 """A store file that this user may not write: read all the same, or told why not."""
 
-import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.nobody import by_nobody
 from verdicts.store import Document, Unavailable
 from verdicts.store.sqlite import SqliteStore
-
-NOBODY = 65534
 
 
 @pytest.fixture
@@ -40,28 +38,6 @@ def closed_to_writers(folder: Path) -> Path:
         file.chmod(0o444)
     folder.chmod(0o555)
     return folder / "verdict.db"
-
-
-def by_nobody(act: Callable[[], Any]) -> Any:
-    """What `act` returns where nothing may be written: the administrator, who may write everything, is another user
-    for it."""
-    if os.getuid():
-        return act()
-    out, into = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.setgid(NOBODY)
-            os.setuid(NOBODY)
-            os.write(into, json.dumps(act()).encode())
-        except BaseException as error:
-            os.write(into, json.dumps(f"{type(error).__name__}: {error}").encode())
-        finally:
-            os._exit(0)
-    os.close(into)
-    os.waitpid(child, 0)
-    with os.fdopen(out, "rb") as pipe:
-        return json.loads(pipe.read())
 
 
 def read(store: SqliteStore) -> list[Any]:
