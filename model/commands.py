@@ -12,7 +12,6 @@ import click
 
 REFERENCES = ("woodbridge", "yu", "drichel", "ngrams")  # of model.references, which takes seconds to import
 REGISTRY = ".verdict/models"  # that of `verdict up`
-NO_MODEL = "no model yet; the first start of a cluster puts the released ones there"
 registry_option = click.option(
     "--registry", envvar="VERDICT_REGISTRY", default=REGISTRY, show_default=True, help="Folder or URI of the registry."
 )
@@ -192,26 +191,25 @@ def models() -> None:
 @registry_option
 def list_models(registry: str) -> None:
     """Versions, the serving one marked with *."""
+    if absent(registry) or not _told(_registry(registry)):
+        click.echo(f"{registry}: no model yet; the first start of a cluster puts the released ones there", err=True)
+
+
+def _told(found: Any) -> bool:
+    """Print each version of a registry; whether one of them can be read."""
     from model.artifact import BadArtifact, read_manifest
     from model.registry import UnknownVersion
 
-    if absent(registry):
-        click.echo(f"{registry}: {NO_MODEL}", err=True)
-        return
-    found = _registry(registry)
-    manifests = {manifest.version: manifest for manifest in found.list()}
-    if not manifests:
-        click.echo(f"{registry}: {NO_MODEL}", err=True)
-    serving = next(iter(found.pointer()), "")
+    serving, readable = next(iter(found.pointer()), ""), False
     for version in found.versions():
-        if version in manifests:
-            mark = "*" if version == serving else " "
-            click.echo(f"{mark} {version}\t{manifests[version].network}\t{manifests[version].notes}")
-            continue
         try:
-            read_manifest(found.path(version))
+            manifest = read_manifest(found.path(version))
         except (BadArtifact, UnknownVersion) as error:
             click.echo(f"  {version}\tcannot be read: {error}", err=True)
+            continue
+        readable = True
+        click.echo(f"{'*' if version == serving else ' '} {version}\t{manifest.network}\t{manifest.notes}")
+    return readable
 
 
 @models.command()
