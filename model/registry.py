@@ -1,20 +1,26 @@
 """A registry: a folder of artifacts and one pointer, `serving` (contract 5).
 
 The pointer is a text file: the serving version on its first line, those that served before below it, latest first.
-It is replaced, never edited, so a reader sees the old or the new one. Artifacts are never changed once added.
+It is replaced, never edited, so a reader sees the old or the new one; who moves it waits for whoever else does, but for
+those who move that of a URI from another machine, where the later one has its way. Artifacts are never changed once
+added.
 """
 
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from model.artifact import MANIFEST, NETWORK, Artifact, BadArtifact, check_digests, is_version, read_manifest
 from model.manifest import Manifest
 from model.remote import Remote, cache_of
+from verdicts.locks import held
 
 POINTER = "serving"
+LOCK = ".moving"
+WAIT_S = 30.0  # for who else moves the pointer: a roll-back loads a model meanwhile
 KEPT = 50  # earlier versions the pointer remembers
 RELEASED = Path(__file__).parent / "released"
 
@@ -110,7 +116,9 @@ class Registry:
         """Add the artifacts of this release; if nothing serves yet, the newest of them does. Returns the versions."""
         versions = [self.add(path) for path in sorted(released.iterdir()) if path.is_dir()]
         if not self.pointer() and versions:
-            self._point([newest(versions)])
+            with self._moving():
+                if not self.pointer():
+                    self._point([newest(versions)])
         return versions
 
     def seed_if_empty(self) -> None:
@@ -130,26 +138,29 @@ class Registry:
     ) -> None:
         """Let this version serve. It must load; and `guard` must find nothing wrong with it, unless forced.
 
-        `last` is called before the pointer is moved: what it raises leaves it as it is.
+        `last` is called before the pointer is moved: what it raises leaves it as it is. Raises `BlockingIOError` where
+        another process moves it for too long.
         """
         artifact = self.get(version)
         failures = guard(artifact) if guard is not None and not force else []
         if failures:
             raise GuardFailed(f"model {version}: {len(failures)} of the guard set fail: {'; '.join(failures[:5])}")
-        last()
-        self._point([version, *(earlier for earlier in self.pointer() if earlier != version)])
+        with self._moving():
+            last()
+            self._point([version, *(earlier for earlier in self.pointer() if earlier != version)])
 
     def rollback(self, last: Callable[[], None] = lambda: None) -> str:
         """Let the version serve that served before; it is returned. Raises `UnknownVersion` when there is none.
 
-        `last` as of `promote`.
+        `last` and `BlockingIOError` as of `promote`.
         """
-        pointer = self.pointer()
-        if len(pointer) < 2:
-            raise UnknownVersion("no earlier model to roll back to")
-        self.get(pointer[1])
-        last()
-        self._point(pointer[1:])
+        with self._moving():
+            pointer = self.pointer()
+            if len(pointer) < 2:
+                raise UnknownVersion("no earlier model to roll back to")
+            self.get(pointer[1])
+            last()
+            self._point(pointer[1:])
         return pointer[1]
 
     def pointer(self) -> Versions:
@@ -164,7 +175,18 @@ class Registry:
     def point(self, versions: Versions) -> None:
         """Set the whole pointer, as a backup had it. Raises `UnknownVersion` where its first is not there."""
         self.path(versions[0])
-        self._point([version for version in versions if version in self.versions()])
+        with self._moving():
+            self._point([version for version in versions if version in self.versions()])
+
+    @contextmanager
+    def _moving(self) -> Iterator[None]:
+        """The pointer for this process alone. Raises `BlockingIOError`."""
+        lock = self.root / LOCK
+        with held(lock, BlockingIOError(f"{self.root}: another process moves the pointer"), WAIT_S):
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)  # else another user's process could not take it
 
     def _point(self, versions: Versions) -> None:
         text = "".join(f"{version}\n" for version in versions[: KEPT + 1]).encode()

@@ -1,11 +1,14 @@
 """One pointer says which artifact serves."""
 
+import os
 import shutil
+import threading
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from model import registry as module
 from model.artifact import Artifact, BadArtifact, digest, read_manifest
 from model.manifest import Threshold
 from model.registry import GuardFailed, Registry, UnknownVersion, newest
@@ -101,6 +104,38 @@ def test_an_empty_registry_is_seeded_once(tmp_path: Path) -> None:
 def test_rolling_back_serves_what_served_before(registry: Registry) -> None:
     registry.promote("b-2")
     assert registry.rollback() == "b-3" == registry.serving()
+
+
+def test_of_two_promotions_at_one_time_the_history_keeps_both(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written, others = os.fsync, []
+
+    def overtaken(file: int) -> None:
+        monkeypatch.setattr(os, "fsync", written)
+        others.append(threading.Thread(target=Registry(registry.root).promote, args=("seed-1",)))
+        others[0].start()
+        others[0].join(1)  # where nothing holds it back it is over by then, and is overwritten
+        written(file)
+
+    monkeypatch.setattr(os, "fsync", overtaken)
+    registry.promote("b-2")
+    others[0].join()
+    assert registry.pointer() == ["seed-1", "b-2", "b-3"]
+
+
+def test_a_pointer_that_another_moves_for_too_long_is_left_alone(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WAIT_S", 0.0)
+
+    def meanwhile() -> None:
+        for move in (Registry(registry.root).rollback, lambda: Registry(registry.root).promote("seed-1")):
+            with pytest.raises(BlockingIOError, match="another process moves the pointer"):
+                move()
+
+    registry.promote("b-2", last=meanwhile)
+    assert registry.pointer() == ["b-2", "b-3"]
 
 
 def test_nothing_to_roll_back_to_is_an_error(registry: Registry) -> None:
