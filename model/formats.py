@@ -27,7 +27,7 @@ from typing import IO, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from verdicts import list_formats
-from verdicts.names import BadName, normalise, shown
+from verdicts.names import BadName, asked, normalise, shown
 
 URL_DEADLINE = 60  # seconds without a byte
 CUT = (EOFError, zlib.error, zipfile.BadZipFile, HTTPException)  # what files that are not whole raise
@@ -78,8 +78,8 @@ def read(place: str | Path, form: str) -> Iterator[Row]:
 def _name(text: str, form: str, place: str) -> str:
     """A list's name, normalised; raises `BadRow`."""
     try:
-        name = normalise(text if text.isascii() else text.encode("idna").decode())
-    except (BadName, UnicodeError) as error:
+        name = normalise(asked(text))
+    except BadName as error:
         raise BadRow(f"{place}: {error}, expected a {form} row") from error
     if "\\" in name:
         raise BadRow(f"{place}: {shown(text)}: expected letters, digits, - and _ alone in a {form} row")

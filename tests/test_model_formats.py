@@ -69,8 +69,8 @@ def test_a_bad_row_is_named(form: str, text: str, message: str, tmp_path: Path) 
 
 
 def test_an_idn_is_read_as_it_is_asked_for(tmp_path: Path) -> None:
-    (tmp_path / "list").write_text("b\u00fccher.example\n")
-    assert [row.name for row in read(tmp_path / "list", "plain")] == ["xn--bcher-kva.example"]
+    (tmp_path / "list").write_text("b\u00fccher.example\nstra\u00dfe.example\n")
+    assert [row.name for row in read(tmp_path / "list", "plain")] == ["xn--bcher-kva.example", "xn--strae-oqa.example"]
 
 
 @pytest.mark.parametrize(
