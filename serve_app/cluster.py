@@ -47,7 +47,9 @@ def configuration(
     check_keys(found)
     application = found["applications"][0]
     application["args"] = {**application.get("args", {}), **args}
-    check_writers(application, settings_of(application["args"]).store_url)
+    settings = settings_of(application["args"])
+    check_writers(application, settings.store_url)
+    check_device(application, settings.device)
     http_options = found["http_options"]
     for key, default in (("host", LOOPBACK), ("port", HTTP_PORT)):  # Serve's own, said
         http_options.setdefault(key, default)
@@ -69,6 +71,14 @@ def check_writers(application: Mapping[str, Any], store_url: str) -> None:
                     raise BadSettings(
                         f"deployment VerdictLog: {key} {value!r}: expected 1, for {store_url} has one writer"
                     )
+
+
+def check_device(application: Mapping[str, Any], device: str) -> None:
+    """Raise `BadSettings` for a GPU that nothing would compute on: each replica would refuse to start."""
+    for deployment in application.get("deployments") or ():
+        gpus = (deployment.get("ray_actor_options") or {}).get("num_gpus")
+        if deployment["name"] == "Classifier" and device == "cpu" and gpus:
+            raise BadSettings(f"deployment Classifier: num_gpus {gpus!r}: expected 0, for device is 'cpu'")
 
 
 def ingress_requests(found: Mapping[str, Any]) -> int:

@@ -92,6 +92,16 @@ def test_several_writers_of_an_sqlite_store_are_refused(tmp_path: Path, more: di
     configuration({"store_url": "http://127.0.0.1:9200"}, path=tmp_path / "serve.yaml")
 
 
+def test_a_gpu_for_a_classifier_that_computes_on_a_cpu_is_refused(tmp_path: Path) -> None:
+    found = yaml.safe_load(SERVE_YAML.read_text())
+    classifier = next(one for one in found["applications"][0]["deployments"] if one["name"] == "Classifier")
+    classifier["ray_actor_options"]["num_gpus"] = 0.5
+    (tmp_path / "serve.yaml").write_text(yaml.safe_dump(found))
+    with pytest.raises(BadSettings, match="deployment Classifier: num_gpus 0.5: expected 0, for device is 'cpu'"):
+        configuration({"device": "cpu"}, path=tmp_path / "serve.yaml")
+    configuration({"device": "auto"}, path=tmp_path / "serve.yaml")
+
+
 def test_deployments_that_are_no_list_are_named() -> None:
     found = configuration()
     found["applications"][0]["deployments"] = None  # a key with nothing behind it

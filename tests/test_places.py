@@ -50,6 +50,8 @@ def test_a_home_that_was_used_is_taken(tmp_path: Path) -> None:
             "client_key_file: client key DIR/file: 2 octets, expected 16 or more",
         ),
         ({"store_url": "https://h:9200/?api_key_file=DIR/none"}, "store_url: API key DIR/none: No such file"),
+        ({"store_url": "https://h:9200/?ca=DIR/none"}, "store_url: ca DIR/none: No such file or directory, expected"),
+        ({"store_url": "https://h:9200/?ca=DIR/file"}, "store_url: ca DIR/file: "),
         ({"store_url": "https://h:9200/?per=week"}, "store_url: store https://h:9200: Invalid enum value 'week'"),
         ({"store_url": "https://u:SECRET@h:x/"}, "store_url: store host https://h:x: Port could not be cast"),
         ({"spool_dir": "DIR/file/spool"}, "spool_dir 'DIR/file/spool': expected a folder that this user can write"),

@@ -1,5 +1,6 @@
 """How Elasticsearch is reached: the store's URL as settings, one client, and its errors as ours."""
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -91,7 +92,7 @@ def settings_of(url: str) -> ElasticSettings:
 
 
 def connect(settings: ElasticSettings) -> Elasticsearch:
-    """A client; nothing is sent yet. Raises `Misconfigured` when the key file cannot be read."""
+    """A client; nothing is sent yet. Raises `Misconfigured` when a file that the settings name cannot be used."""
     more: dict[str, Any] = {}
     if settings.api_key_file:
         try:
@@ -101,8 +102,10 @@ def connect(settings: ElasticSettings) -> Elasticsearch:
     elif settings.user:
         more["basic_auth"] = (settings.user, settings.password)
     if settings.ca:
-        if not Path(settings.ca).is_file():
-            raise Misconfigured(f"ca {settings.ca}: no such file")
+        try:
+            ssl.create_default_context(cafile=settings.ca)
+        except OSError as error:
+            raise Misconfigured(f"ca {settings.ca}: {error.strerror}, expected a file of certificates") from error
         more["ca_certs"] = settings.ca
     where: dict[str, Any] = {"cloud_id": settings.cloud_id} if settings.cloud_id else {"hosts": list(settings.hosts)}
     return Elasticsearch(
