@@ -1,4 +1,8 @@
-"""Contract 7, the control API: mounted beside the resolvers' routes, one module a resource."""
+"""Contract 7, the control API: mounted beside the resolvers' routes, one module a resource.
+
+A module has its answers as types too: handlers return them, and the OpenAPI document is made of them. Times in them are
+Unix milliseconds unless a field says otherwise.
+"""
 
 from starlette.routing import BaseRoute
 

@@ -1,12 +1,11 @@
 """`/v1/audit`: the history of everything that people decided, and undo."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, TypedDict
 
 import msgspec
 from msgspec import Meta
 
-from serve_app.control_calls import Call
-from serve_app.control_replies import Changes, Undone
+from serve_app.control_calls import Call, Committed
 from serve_app.operations import Number, Operation
 from serve_app.wire import WireError
 from verdicts import tokens
@@ -40,6 +39,18 @@ class Past(msgspec.Struct):
 
 class PastOfKind(Past):
     kind: str = ""
+
+
+class Changes(TypedDict):
+    """Who changed what, newest first."""
+
+    changes: list[Document]
+
+
+class Undone(Committed):
+    """`undone`: how many changes were taken back."""
+
+    undone: int
 
 
 def operations() -> list[Operation]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context as Variables
 from functools import cached_property, partial
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 from urllib.parse import unquote
 
 from starlette.requests import ClientDisconnect, Request
@@ -15,7 +15,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from serve_app.context import Context
-from serve_app.control_replies import Committed
 from serve_app.operations import Operation
 from serve_app.wire import WireError, error_response, json_response
 from verdicts.lists import BadEntry
@@ -33,6 +32,13 @@ MAX_AUTHOR = 120  # characters
 MAX_NOTE = 500
 LONG_CALLS = 8  # at work at one time: replays, training and promotions
 RANK = {"viewer": 0, "analyst": 1, "admin": 2}
+
+
+class Committed(TypedDict):
+    """From which epoch on a change is in force, and of which store."""
+
+    epoch: int
+    generation: str
 
 
 class Desk:

@@ -1,12 +1,12 @@
 """`/v1/incidents`: what analysts do with incidents; of two who decide on one at once, the later is told."""
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any, TypedDict
 
 import msgspec
+from msgspec import Meta
 
-from serve_app.control_calls import MAX_AUTHOR, Call, failure_of
-from serve_app.control_replies import Committed, Incident, Incidents
+from serve_app.control_calls import MAX_AUTHOR, Call, Committed, failure_of
 from serve_app.control_vetting import Page, fields_of, page_of
 from serve_app.operations import Number, Operation, one_of
 from serve_app.wire import WireError
@@ -29,6 +29,27 @@ class IncidentChange(msgspec.Struct, forbid_unknown_fields=True):
     assignee: str | None = None
     note: str = ""
     expect: Number | None = None
+
+
+# The fields of `verdicts.incidents.Incident` beside its key and its epoch; one written by an earlier release may lack
+# some.
+Incident = Annotated[
+    dict[str, Any],
+    Meta(
+        extra_json_schema={
+            "$ref": "#/components/schemas/Incident",
+            "properties": {"key": {"type": "string"}, "epoch": {"type": "integer"}},
+            "required": ["key", "epoch"],
+        }
+    ),
+]
+
+
+class Incidents(TypedDict):
+    """A page; `after` leads to the next, null on the last."""
+
+    incidents: list[Incident]
+    after: str | None
 
 
 def operations() -> list[Operation]:

@@ -3,13 +3,12 @@
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypedDict
 
 import msgspec
 from msgspec import Meta
 
-from serve_app.control_calls import Call, check_note
-from serve_app.control_replies import Job, Jobs, JobWithHistory, Started
+from serve_app.control_calls import Call, Committed, check_note
 from serve_app.operations import Operation, one_of
 from serve_app.wire import WireError
 from verdicts.names import shown
@@ -35,6 +34,39 @@ class HistoryAfter(msgspec.Struct):
     """From which line of its history on."""
 
     after: Annotated[int, Meta(ge=0, le=1 << 31)] = 0
+
+
+class Job(TypedDict):
+    """A training job, as `deployments.trainer` tells it; `ended` 0: not yet."""
+
+    id: str
+    kind: str
+    state: Annotated[str, Meta(extra_json_schema={"enum": ["queued", "running", "done", "failed", "cancelled"]})]
+    settings: dict[str, Any]
+    version: str
+    device: str
+    started: int
+    ended: int
+    progress: dict[str, Any]
+    error: str
+
+
+class JobWithHistory(Job):
+    """`history`: its lines from the asked one on."""
+
+    history: list[dict[str, Any]]
+
+
+class Jobs(TypedDict):
+    """All training jobs, newest first."""
+
+    jobs: list[Job]
+
+
+class Started(Committed):
+    """The job that began."""
+
+    id: str
 
 
 def operations() -> list[Operation]:
@@ -65,7 +97,7 @@ async def start(call: Call, body: Start) -> Started:
         versions: list[str] = []
         if settings.get("start") or settings.get("teachers"):
             versions = await call.desk.long(versions_of, call.context.settings.registry)
-        check_places(settings, call.context.settings.training_data, versions)
+        refuse_elsewhere(settings, call.context.settings.training_data, versions)
     if body.kind == "retrain":
         given = {key: value for key, value in settings.items() if value or key not in ("labels", "seen")}
         settings = await call.desk.long(lambda: taught(call.desk.store, call.desk.now())) | given
@@ -87,7 +119,7 @@ async def cancel(call: Call) -> Job:
     return found
 
 
-def check_places(settings: dict[str, Any], data: Sequence[str], versions: Sequence[str]) -> None:
+def refuse_elsewhere(settings: dict[str, Any], data: Sequence[str], versions: Sequence[str]) -> None:
     """Refuse what would have the head node read a file or URL of the caller's choice. Raises `Forbidden`."""
     teachers = settings.get("teachers") or []
     for name, given, which, known in (

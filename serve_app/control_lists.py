@@ -3,19 +3,18 @@
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, TypedDict
 
 import msgspec
 from msgspec import Meta
 
-from serve_app.control_calls import Call
-from serve_app.control_replies import Changed, Entries, Entry, Exported, Imported, Problem, Removed
+from serve_app.control_calls import Call, Committed
 from serve_app.operations import Number, Operation, one_of
 from serve_app.wire import WireError
 from verdicts import list_formats
 from verdicts.lists import LIST_KIND, PREVALENCE_KIND, absent_of, entry, ranked, ranking, removal, split_key
 from verdicts.names import shown
-from verdicts.policy import LIST_NAMES
+from verdicts.policy import LIST_NAMES, ListName
 from verdicts.store import Document, Store
 
 MAX_ENTRIES = 100_000  # in one commit
@@ -78,6 +77,59 @@ class Which(msgspec.Struct):
 
 class Why(msgspec.Struct):
     note: str = ""
+
+
+class Changed(Committed):
+    """`entries`: how many were added or removed."""
+
+    entries: int
+
+
+class Removed(Changed):
+    """`absent`: the suffixes that were on no such list."""
+
+    absent: list[str]
+
+
+class Problem(TypedDict):
+    """A line of an import that was left out."""
+
+    line: int
+    reason: str
+
+
+class Imported(Committed):
+    """`left_out`: how many lines were; `problems` tells the first of them."""
+
+    entries: int
+    left_out: int
+    problems: list[Problem]
+
+
+class Entry(TypedDict):
+    """A vetted entry; `expires` null: never."""
+
+    list: ListName
+    suffix: str
+    note: str
+    expires: int | None
+    author: str
+    time: int
+    epoch: int
+
+
+class Entries(TypedDict):
+    """A page; `after` leads to the next, null on the last."""
+
+    entries: list[Entry]
+    after: str | None
+
+
+class Exported(TypedDict):
+    """A list as text, a name a line."""
+
+    list: str
+    text: str
 
 
 def operations() -> list[Operation]:

@@ -2,17 +2,19 @@
 
 import time
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 
 import msgspec
 
 from deployments import analyst
-from serve_app.control_calls import Call, check_note
-from serve_app.control_replies import Alone, Committed, Explained, Model, Models, Replayed, Served
+from model.manifest import Manifest
+from model.replay import Change
+from serve_app.control_calls import Call, Committed, check_note
 from serve_app.judge import is_popular, judge_one
 from serve_app.operations import Number, Operation
 from serve_app.wire import WireError
 from verdicts.names import normalise
+from verdicts.policy import ListHit, Tier, Verdict
 from verdicts.store import Document, Filter
 
 REPLAYED = 20_000  # of the most asked names, and of the highest scores: what is rare is where generated names are
@@ -45,6 +47,79 @@ class NameToExplain(msgspec.Struct, forbid_unknown_fields=True):
     """One name, as it would be asked."""
 
     name: str
+
+
+class Models(TypedDict):
+    """Every model that may serve, and the version that does ("" for none)."""
+
+    serving: str
+    models: list[Manifest]
+
+
+class Model(TypedDict):
+    """One model; `history` as its training wrote it, a line an object."""
+
+    manifest: Manifest
+    history: list[dict[str, Any]]
+    evaluation: dict[str, Any]
+    serving: bool
+
+
+class Served(Committed):
+    """The version that serves from now on; `notices` says what to know of it, such as that it never blocks."""
+
+    serving: str
+    notices: list[str]
+
+
+class Replayed(TypedDict):
+    """What a candidate would change: `names` and their `queries` asked again, queries by tier before and after."""
+
+    names: int
+    queries: int
+    before: dict[Tier, int]
+    after: dict[Tier, int]
+    changes: list[Change]  # the first of them
+    changed: int  # all of them
+    start: int
+    end: int
+    notices: list[str]  # what to know of the candidate, such as that it never blocks
+
+
+class Character(TypedDict):
+    """How much the explained head's logit falls when this character is hidden."""
+
+    character: str
+    weight: float
+
+
+class Family(TypedDict):
+    """The known family that a name resembles most, with its share of the likelihood over all of them."""
+
+    family: str
+    share: float
+
+
+class Alone(TypedDict):
+    """What the model says of a name without the lists."""
+
+    tier: Tier
+    rule: str
+    score: float
+    generated: float
+
+
+class Explained(TypedDict):
+    """Why a name has its verdict: the entry that decides, else what moved the model."""
+
+    name: str
+    verdict: Verdict
+    model: str
+    entry: ListHit | None
+    characters: list[Character]
+    head: str
+    nearest: Family | None
+    alone: Alone | None
 
 
 def operations() -> list[Operation]:

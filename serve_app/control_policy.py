@@ -1,13 +1,12 @@
 """`/v1/policy`: thresholds, actions, overrides, and the switch that pauses every resolver."""
 
 import ipaddress
-from typing import Annotated, Any
+from typing import Annotated, Any, TypedDict
 
 import msgspec
 from msgspec import Meta
 
-from serve_app.control_calls import Call
-from serve_app.control_replies import Committed, PolicyState
+from serve_app.control_calls import Call, Committed
 from serve_app.operations import Number, Operation
 from serve_app.wire import WireError
 from verdicts.names import shown
@@ -36,6 +35,15 @@ class Pause(msgspec.Struct, forbid_unknown_fields=True):
 
     paused: bool
     note: str = ""
+
+
+class PolicyState(TypedDict):
+    """The policy in the store, and its last change; epoch 0: none was made."""
+
+    policy: Policy
+    epoch: int
+    author: str
+    time: int
 
 
 def operations() -> list[Operation]:

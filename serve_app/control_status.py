@@ -2,15 +2,53 @@
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, TypedDict
 
 from serve_app.control_calls import Call
-from serve_app.control_replies import Status
 from serve_app.operations import Operation
 
 log = logging.getLogger("ray.serve")
 
 PATIENCE_S = 3.0
+
+
+class Resolver(TypedDict):
+    """The last report of a resolver's engine."""
+
+    time: int
+    resolver: str
+    boot: str
+    batch: int
+    epoch: int
+    generation: str
+    mode: str
+    version: str
+    seen: int
+    discarded: int
+
+
+class Deployment(TypedDict):
+    """A deployment's state and its replicas by state, as Serve has them."""
+
+    status: str
+    replicas: dict[str, int]
+
+
+class Status(TypedDict):
+    """What runs, and how well. `stale_since` null: decisions are followed; `spool` and `store` of one replica."""
+
+    epoch: int
+    generation: str
+    paused: bool
+    stale_since: int | None
+    error: str
+    model: dict[str, Any]
+    resolvers: list[Resolver]
+    spool: dict[str, Any]
+    store: dict[str, Any]
+    deployments: dict[str, Deployment]
+    in_flight: int
+    limit: float
 
 
 def operations() -> list[Operation]:

@@ -1,12 +1,11 @@
 """`/v1/tokens`: issued, listed, rotated and revoked without a restart; for admins."""
 
-from typing import Annotated, cast
+from typing import Annotated, NotRequired, TypedDict, cast
 
 import msgspec
 from msgspec import Meta
 
-from serve_app.control_calls import Call
-from serve_app.control_replies import Committed, Issued, Token, Tokens
+from serve_app.control_calls import Call, Committed
 from serve_app.operations import Number, Operation, one_of
 from serve_app.wire import WireError
 from verdicts import tokens
@@ -29,6 +28,30 @@ class Rotation(msgspec.Struct, forbid_unknown_fields=True):
     """`grace`: milliseconds that the old token stays good."""
 
     grace: Annotated[int, Meta(ge=0, le=LONGEST_GRACE_MS)] = 0
+
+
+class Token(TypedDict):
+    """A token without its secret."""
+
+    id: str
+    role: str
+    name: str
+    created: int
+    expires: int | None
+    note: str
+    author: str
+    successor: NotRequired[str]
+
+
+class Tokens(TypedDict):
+    tokens: list[Token]
+
+
+class Issued(Committed):
+    """`token`: the text to hand over, told this once."""
+
+    id: str
+    token: str
 
 
 def operations() -> list[Operation]:

@@ -2,21 +2,22 @@
 
 import asyncio
 import itertools
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, TypedDict, cast
 
 import msgspec
 from msgspec import Meta
 
-from serve_app.control_calls import Call
+from serve_app.control_calls import Call, Committed
 from serve_app.control_lists import Item, entry_of
-from serve_app.control_replies import Committed, Label, Labels, Settled, Taught, Vetting
 from serve_app.operations import Number, Operation, one_of
 from serve_app.wire import WireError
 from verdicts.names import normalise
-from verdicts.policy import LIST_NAMES
+from verdicts.policy import LIST_NAMES, ListName
 from verdicts.store import Document
 
 MAX_DECISIONS = 10_000
+
+Label = Literal["generated", "malicious", "benign", "unsure"]  # of an analyst
 
 
 class Decision(msgspec.Struct, forbid_unknown_fields=True):
@@ -59,6 +60,43 @@ class Page(msgspec.Struct):
     limit: Annotated[int, Meta(ge=1, le=100_000)] = 1000
     prefix: str = ""
     after: str = ""
+
+
+class Settled(TypedDict):
+    """What was decided on a name of the queue."""
+
+    key: str
+    name: str
+    list: ListName | None
+    label: Label | None
+    note: str
+    author: str
+    time: int
+    expires: int | None
+
+
+class Vetting(TypedDict):
+    """A page; `after` leads to the next, null on the last."""
+
+    decisions: list[Settled]
+    after: str | None
+
+
+class Taught(TypedDict):
+    """A label that teaches."""
+
+    key: str
+    name: str
+    label: Label
+    author: str
+    time: int
+
+
+class Labels(TypedDict):
+    """A page; `after` leads to the next, null on the last."""
+
+    labels: list[Taught]
+    after: str | None
 
 
 def operations() -> list[Operation]:

@@ -1,11 +1,10 @@
 """`/v1/views`: pages of the dashboard with their filters, kept by a person under a name and seen by everybody."""
 
-from typing import cast
+from typing import TypedDict, cast
 
 import msgspec
 
-from serve_app.control_calls import Call
-from serve_app.control_replies import Committed, KeptView, Views
+from serve_app.control_calls import Call, Committed
 from serve_app.operations import Operation
 from serve_app.wire import WireError
 from verdicts.names import shown
@@ -19,6 +18,19 @@ class View(msgspec.Struct, forbid_unknown_fields=True):
     """Where the view leads: a path of the dashboard and its query."""
 
     address: str
+
+
+class KeptView(TypedDict):
+    """A page of the dashboard that somebody keeps."""
+
+    name: str
+    address: str
+    author: str
+    time: int
+
+
+class Views(TypedDict):
+    views: list[KeptView]
 
 
 def operations() -> list[Operation]:
