@@ -54,6 +54,11 @@ type stanza struct {
 	except    []string // zones whose names are not judged
 }
 
+// excepts tells whether a name is in a zone whose names are not judged.
+func (s *stanza) excepts(name string) bool {
+	return len(s.except) > 0 && plugin.Zones(s.except).Contains(name)
+}
+
 type settings struct {
 	engine  engineConfig
 	stanza  stanza

@@ -84,7 +84,7 @@ func FuzzAnswer(f *testing.F) {
 		q := newQuery(context.Background(), w, question)
 		defer q.release()
 		q.own.name = "www.example.org"
-		h.engine.read(q, reply)
+		h.engine.read(q, reply, &h.stanza)
 		if addresses := q.found.appendAddresses(nil); len(addresses) > maxAddresses || len(q.found.targets) > maxTargets {
 			t.Fatalf("%d addresses, %d targets", len(addresses), len(q.found.targets))
 		}

@@ -52,7 +52,7 @@ const undecided = -1
 //
 //go:noinline
 func (h *Handler) begin(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) *query {
-	if !judged(r) || ctx.Value(captureKey{}) != nil || len(h.except) > 0 && plugin.Zones(h.except).Matches(r.Question[0].Name) != "" {
+	if !judged(r) || ctx.Value(captureKey{}) != nil || h.excepts(r.Question[0].Name) {
 		return nil
 	}
 	q := newQuery(ctx, w, r)
@@ -181,7 +181,7 @@ func (h *Handler) read(q *query, c *capture, rcode int) int {
 	case c.reply == nil:
 		return rcode
 	}
-	h.engine.read(q, c.reply)
+	h.engine.read(q, c.reply, &h.stanza)
 	return c.reply.Rcode
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin/pkg/proxyproto"
+	"github.com/coredns/coredns/plugin/test"
 	"github.com/miekg/dns"
 )
 
@@ -193,6 +194,22 @@ func TestUntouched(t *testing.T) {
 			t.Errorf("got %s", summary(m))
 		}
 	})
+}
+
+// TestAnExceptedAliasTargetIsLeftAlone: a zone of one's own is told to nobody, also where a name of others leads into it.
+func TestAnExceptedAliasTargetIsLeftAlone(t *testing.T) {
+	for _, m := range []mode{modeMonitor, modeEnforce} {
+		h := newHarness(t, stanza{mode: m, targetAll: true, except: []string{"except.blocked.example."}})
+		h.chain.aliases["www.example.org."] = test.CNAME("www.example.org. 60 IN CNAME www.EXCEPT.blocked.example.")
+		got, _ := h.ask(t, query1("www.example.org", dns.TypeA))
+		if got.Rcode != dns.RcodeSuccess {
+			t.Errorf("%s: got %s", m, summary(got))
+		}
+		eventually(t, "the row of the name that was asked for", func() bool { return len(h.stub.rows("www.example.org")) == 1 })
+		if rows := h.stub.rows("www.except.blocked.example"); h.stub.count("www.except.blocked.example") > 0 || len(rows) > 0 {
+			t.Errorf("%s: the target was asked of the cluster, reported %q", m, rows)
+		}
+	}
 }
 
 func TestNothingCapturedLeavesRcodeAndErrorAlone(t *testing.T) {

@@ -32,11 +32,11 @@ func (c *contents) appendAddresses(dst []netip.Addr) []netip.Addr {
 	return appendAddresses(dst, c.reply)
 }
 
-// read finds the alias targets of a query's reply, and asks for those that the cache has not.
-func (e *engine) read(q *query, reply *dns.Msg) {
+// read finds the alias targets of a query's reply, but for those that its stanza excepts, and asks for those that the cache has not.
+func (e *engine) read(q *query, reply *dns.Msg, s *stanza) {
 	q.found.reply = reply
 	for _, rr := range reply.Answer {
-		if name := targetOf(rr); name != "" && len(q.found.targets) < maxJudged {
+		if name := targetOf(rr); name != "" && len(q.found.targets) < maxJudged && !s.excepts(name) {
 			e.addTarget(q, name)
 		}
 	}
