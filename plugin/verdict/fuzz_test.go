@@ -2,6 +2,7 @@ package verdict
 
 import (
 	"context"
+	"fmt"
 	"testing"
 
 	"github.com/coredns/coredns/plugin"
@@ -62,6 +63,11 @@ func FuzzAnswer(f *testing.F) {
 	add("www.example.org. 60 IN CNAME x.blocked.example.", "x.blocked.example. 60 IN A 192.0.2.1")
 	add("example.org. 60 IN DNAME honey.example.", `www.example.org. 60 IN HTTPS 1 \000\..X-y.nodata.example. alpn="h2" ipv4hint="192.0.2.1"`)
 	add("www.example.org. 60 IN HTTPS 0 .", "www.example.org. 60 IN SVCB 1 drop.example. port=853", "www.example.org. 60 IN AAAA ::ffff:192.0.2.1")
+	var chain []string
+	for i := range maxJudged + 1 {
+		chain = append(chain, fmt.Sprintf("www.example.org. 60 IN CNAME n%d.example.net.", i))
+	}
+	add(chain...)
 	h := newHarness(f, stanza{mode: modeEnforce, targetAll: true})
 	warm(f, h, question)
 	f.Fuzz(func(t *testing.T, packet []byte) {
@@ -85,7 +91,7 @@ func FuzzAnswer(f *testing.F) {
 		defer q.release()
 		q.own.name = "www.example.org"
 		h.engine.read(q, reply, &h.stanza)
-		if addresses := q.found.appendAddresses(nil); len(addresses) > maxAddresses || len(q.found.targets) > maxTargets {
+		if addresses := q.found.appendAddresses(nil); len(addresses) > maxAddresses || len(q.found.targets) > maxJudged {
 			t.Fatalf("%d addresses, %d targets", len(addresses), len(q.found.targets))
 		}
 		for _, target := range q.found.targets {
