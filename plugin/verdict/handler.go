@@ -83,9 +83,14 @@ func (h *Handler) before(q *query) (*dns.Msg, int, error) {
 		return nil, undecided, nil
 	}
 	if h.hold {
+		asked := q.own.flight
 		h.await(q, q.deadline)
-		if q.own.verdict == nil && h.servfail {
+		switch {
+		case q.own.verdict != nil:
+		case h.servfail:
 			return h.fail(q, decide(&q.own, nil, false))
+		default:
+			q.own.flight = asked // the verdict may come while the answer is looked up
 		}
 	}
 	if v := q.own.verdict; v != nil && v.action != passthru {
