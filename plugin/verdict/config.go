@@ -89,7 +89,7 @@ func parse(c *caddy.Controller) (*settings, error) {
 	}}
 	for i := 0; c.Next(); i++ {
 		if i > 0 {
-			return nil, plugin.ErrOnce
+			return nil, c.Err(plugin.ErrOnce.Error())
 		}
 		if err := parseEndpoints(c, s); err != nil {
 			return nil, err

@@ -2,6 +2,7 @@ package verdict
 
 import (
 	"crypto/tls"
+	"fmt"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -32,6 +33,7 @@ func setup(c *caddy.Controller) error {
 	if err != nil {
 		return plugin.Error(pluginName, err)
 	}
+	wrong := func(err error) error { return plugin.Error(pluginName, c.Err(err.Error())) } // of the stanza whose last line is read
 	block := dnsserver.GetConfig(c)
 	s.below(block.Root)
 	all, ok := c.Get(corefileKey{}).(*corefile)
@@ -42,17 +44,17 @@ func setup(c *caddy.Controller) error {
 	}
 	for _, other := range all.configs {
 		if err := conflict(s.engine, other); err != nil {
-			return plugin.Error(pluginName, err)
+			return wrong(err)
 		}
 	}
 	all.configs = append(all.configs, s.engine)
 	tlsConfig, err := tlsOf(s)
 	if err != nil {
-		return plugin.Error(pluginName, err)
+		return wrong(err)
 	}
 	// What would stop the start is found now, while the former configuration still serves.
 	if _, err := readToken(s.engine.tokenFile); err != nil {
-		return plugin.Error(pluginName, err)
+		return wrong(err)
 	}
 	warnOfPlainToken(s.engine.urls())
 
@@ -95,7 +97,11 @@ func tlsOf(s *settings) (*tls.Config, error) {
 	if !strings.Contains(s.engine.endpoints, "https://") {
 		return nil, nil
 	}
-	return pkgtls.NewTLSConfigFromArgs(s.tlsArgs...)
+	config, err := pkgtls.NewTLSConfigFromArgs(s.tlsArgs...)
+	if err != nil {
+		return nil, fmt.Errorf("tls %s: %w: expected [CERT KEY] [CA], each a file in PEM", s.engine.tls, err)
+	}
+	return config, nil
 }
 
 // warnOfPlainToken tells of a token that would cross a network in clear.

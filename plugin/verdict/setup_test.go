@@ -92,8 +92,8 @@ func TestParse(t *testing.T) {
 				t.Fatal(err)
 			case c.err == "" && !c.check(s):
 				t.Errorf("got %+v", s)
-			case c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)):
-				t.Errorf("error %v, expected one with %q", err, c.err)
+			case c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err) || !strings.HasPrefix(err.Error(), "Testfile:")):
+				t.Errorf("error %v, expected one with a line and %q", err, c.err)
 			}
 		})
 	}
@@ -132,10 +132,30 @@ func TestTheManualHasEveryOptionAndItsDefault(t *testing.T) {
 	}
 }
 
-func TestSetupFindsAMissingTokenBeforeTheStart(t *testing.T) {
-	c := caddy.NewTestController("dns", "verdict http://127.0.0.1:8000 {\n token /nowhere/token\n}")
-	if err := setup(c); err == nil || !strings.Contains(err.Error(), "/nowhere/token") {
-		t.Errorf("error %v, expected one that names the file", err)
+// What would stop the start is found before it, and the error names line and file.
+func TestSetupNamesLineAndFile(t *testing.T) {
+	token := tokenFile(t)
+	one := "verdict http://127.0.0.1:8000 {\n token " + token + "\n resolver r\n"
+	for name, c := range map[string]struct{ first, second, want string }{
+		"an authority that is none":    {"", "verdict https://127.0.0.1 {\n token " + token + "\n tls " + token + "\n}", "tls " + token + ": "},
+		"a certificate that is absent": {"", "verdict https://127.0.0.1 {\n token " + token + "\n tls /nowhere " + token + "\n}", "expected [CERT KEY] [CA]"},
+		"a token that is absent":       {"", "verdict http://127.0.0.1 {\n token /nowhere/token\n}", "/nowhere/token"},
+		"a token that is a folder":     {"", "verdict http://127.0.0.1 {\n token /\n}", "token file: read /"},
+		"stanzas that disagree":        {one + "}", one + " frame 7\n}", "share one engine"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c1 := caddy.NewTestController("dns", c.second)
+			if c.first != "" {
+				c0 := caddy.NewTestController("dns", c.first)
+				if err := setup(c0); err != nil {
+					t.Fatal(err)
+				}
+				c1.Set(corefileKey{}, c0.Get(corefileKey{}))
+			}
+			if err := setup(c1); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "Testfile:") {
+				t.Errorf("error %v, expected one with a line and %q", err, c.want)
+			}
+		})
 	}
 }
 
