@@ -18,6 +18,7 @@ func TestTheOldestReportsAreDiscardedAndCounted(t *testing.T) {
 	for i := range 3 {
 		noteFive(r, i)
 		r.cut()
+		shut(r)
 	}
 	first := r.kept[0]
 	full(r)
@@ -31,6 +32,44 @@ func TestTheOldestReportsAreDiscardedAndCounted(t *testing.T) {
 	}
 	if seen+r.carried != 15 {
 		t.Errorf("%d queries accounted for, expected 15", seen+r.carried)
+	}
+}
+
+// However long the cluster was away, it is not sent a report for each second of it.
+func TestAnOutageIsToldInFewReports(t *testing.T) {
+	const seconds = 1000
+	s := newStub(t)
+	e := newTestEngine(t, testConfig(t, s.URL))
+	r := another(e)
+	var took, seen atomic.Uint64
+	away := true
+	s.set(func() {
+		s.reports = func(w http.ResponseWriter, request *http.Request) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if b := sentBatch(t, request); b.Boot == r.boot && !away {
+				took.Add(1)
+				seen.Add(b.Seen)
+			} else if b.Boot == r.boot {
+				http.Error(w, "", http.StatusServiceUnavailable)
+				return
+			}
+			fmt.Fprint(w, `{"epoch":1,"generation":"g1"}`)
+		}
+	})
+	for i := range seconds {
+		noteFive(r, i)
+		r.cut()
+		if i == 0 && r.flush(t.Context()) == nil {
+			t.Fatal("taken")
+		}
+	}
+	s.set(func() { away = false })
+	if err := r.flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if octets, batches := r.pending(); took.Load() > 3 || seen.Load() != 5*seconds || octets != 0 || batches != 0 {
+		t.Errorf("%d reports of %d queries, %d octets in %d batches left; expected two of %d", took.Load(), seen.Load(), octets, batches, 5*seconds)
 	}
 }
 
@@ -130,6 +169,7 @@ func TestABatchWhoseAcknowledgementWasLostIsNotDiscardedToo(t *testing.T) {
 	for i := range 4 {
 		noteFive(r, i)
 		r.cut()
+		shut(r)
 	}
 	if err := r.flush(context.Background()); err == nil {
 		t.Fatal("acknowledged")
@@ -180,6 +220,7 @@ func TestARefusedBatchIsGivenUpAndCounted(t *testing.T) {
 		for i := range 2 {
 			noteFive(r, i)
 			r.cut()
+			shut(r)
 		}
 		if err := r.flush(context.Background()); err != nil {
 			t.Fatal(err)

@@ -58,13 +58,14 @@ func newReporter(c *cluster, head func() head, told func(*acknowledgement)) *rep
 	}
 }
 
-// cut makes batches of what was noted since the last cut and drops the oldest beyond the bound.
+// cut makes batches of what was noted since the last cut, or lets the newest grow, and drops the oldest beyond the bound.
 func (r *reporter) cut() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := r.fresh()
-	now.discarded = min(r.carried, maxDiscarded)
-	r.carried -= now.discarded
+	now := r.open()
+	told := min(r.carried, maxDiscarded)
+	now.discarded += told
+	r.carried -= told
 	var hits uint64
 	r.notes.cut(func(noted *rows, discarded uint64) {
 		now.discarded += discarded
@@ -98,6 +99,18 @@ func (r *reporter) cut() {
 	case r.wake <- struct{}{}:
 	default:
 	}
+}
+
+// open is the batch to be filled: the newest, where it was never sent and is not full, else a fresh one; the caller holds the lock. So
+// what was kept in a day without the cluster is not 86,400 reports, which each resolver would send as fast as it can once the cluster is back.
+func (r *reporter) open() *batch {
+	if last := len(r.kept) - 1; last >= 0 {
+		if b := r.kept[last]; !b.sent && b.count < maxRows && len(b.rows) < maxBatchOctets && b.queries+b.discarded < maxDiscarded/2 {
+			r.drop(b)
+			return b
+		}
+	}
+	return r.fresh()
 }
 
 // fresh is an empty batch, with a buffer that was used before if there is one; the caller holds the lock.
@@ -136,7 +149,7 @@ func (r *reporter) spare() *batch {
 // drop forgets a batch; the caller holds the lock.
 func (r *reporter) drop(b *batch) {
 	if i := slices.Index(r.kept, b); i >= 0 {
-		r.kept = slices.Delete(r.kept, i, i+1) // in place: after a day without the cluster there are 86,400
+		r.kept = slices.Delete(r.kept, i, i+1)
 		r.octets -= len(b.rows)
 	}
 }

@@ -49,6 +49,9 @@ func full(r *reporter) {
 	r.octets = maxKeptOctets + 1
 }
 
+// shut has the newest batch take nothing more, as one that is full.
+func shut(r *reporter) { r.kept[len(r.kept)-1].count = maxRows }
+
 // another is a second reporter beside the engine's, for a test to cut and to flush.
 func another(e *engine) *reporter {
 	r := newReporter(e.cluster, nil, e.told)
@@ -101,11 +104,13 @@ func TestNumbersOfBatchesThatSaySomethingHaveNoGap(t *testing.T) {
 	send()
 	noteFive(r, 2)
 	r.cut()
+	shut(r)
 	noteFive(r, 3)
 	full(r) // the batch of 2 is discarded before it was sent, and counted in a later one
 	r.cut()
 	r.octets = 0
 	send(4)
+	send(5)
 	send()
 	for i, number := range said {
 		if number != said[0]+uint64(i) {
