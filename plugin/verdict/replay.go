@@ -51,6 +51,7 @@ func NewReplay(file string, corefile io.Reader, wait time.Duration, url, token s
 		return nil, plugin.Error(pluginName, err)
 	}
 	s.engine.timeout, s.engine.frame, s.engine.silent = wait, maxFrame, true
+	s.engine.maxConcurrent = 1 + maxJudged // of a query: its own name and its reply's alias targets
 	s.stanza.mode = modeEnforce
 	tlsConfig, err := tlsOf(s)
 	if err != nil {

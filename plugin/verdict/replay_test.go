@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coredns/coredns/plugin/test"
 	"github.com/miekg/dns"
 )
 
@@ -33,21 +34,35 @@ func TestAReplayTellsTheRCodeOfAServer(t *testing.T) {
 
 // TestAReplayIsNeverBusy: what a replay asks at one time has room, whatever the stanza bounds a resolver to.
 func TestAReplayIsNeverBusy(t *testing.T) {
+	const queries = 1024
 	s := newStub(t)
-	text := ". {\n verdict " + s.URL + " {\n token " + tokenFile(t) + "\n frame 2\n max_concurrent 1\n }\n}"
+	release := make(chan struct{})
+	judge := sync.OnceFunc(func() { close(release) })
+	t.Cleanup(judge)
+	s.set(func() {
+		s.fault = func(_ http.ResponseWriter, _ *http.Request, answer func()) { <-release; answer() }
+	})
+	text := ". {\n verdict " + s.URL + " {\n token " + tokenFile(t) + "\n frame 2 1s\n max_concurrent 1\n }\n}"
 	replay, err := NewReplay("Corefile", strings.NewReader(text), 10*time.Second, "", "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer replay.Close()
 	var deciding sync.WaitGroup
-	for i := range 1024 {
+	for i := range queries {
 		deciding.Go(func() {
-			d, err := replay.Decide(Recorded{Query: query1(fmt.Sprintf("n%d.example.org", i), dns.TypeA)})
+			q := Recorded{Query: query1(fmt.Sprintf("n%d.example.org", i), dns.TypeA)}
+			q.Reply = new(dns.Msg).SetReply(q.Query)
+			for j := range 4 {
+				q.Reply.Answer = append(q.Reply.Answer, test.CNAME(fmt.Sprintf("x.example. 60 IN CNAME c%d-%d.example.net.", i, j)))
+			}
+			d, err := replay.Decide(q)
 			if err != nil || d.Reason != "" {
 				t.Errorf("n%d: no verdict because of %s, %v", i, d.Reason, err)
 			}
 		})
 	}
+	eventually(t, "all wait", func() bool { return replay.handler.engine.waiting.Load() == queries })
+	judge()
 	deciding.Wait()
 }
