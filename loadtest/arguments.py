@@ -1,5 +1,5 @@
-"""What the command lines of the load tools name: numbers, ports, files with a token. What is none, or out of bounds, is
-refused by name. Standard library only."""
+"""What the command lines of the load tools name: numbers, ports, reports, files with a token. What is none, or out of
+bounds, is refused by name. Standard library only."""
 
 import argparse
 import math
@@ -46,6 +46,17 @@ def writable(text: str) -> Path:
     if path.is_dir() or not os.access(path.absolute().parent, os.W_OK):
         raise argparse.ArgumentTypeError(f"{text}: expected a file in a folder that can be written to")
     return path
+
+
+def report_parser(module: str, doc: str, quick: str = "") -> argparse.ArgumentParser:
+    """The command line of a module that makes a report: `--out FILE`, and `--quick` where `quick` says what it does."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m loadtest.{module}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    if quick:
+        parser.add_argument("--quick", action="store_true", help=quick)
+    parser.add_argument("--out", type=writable, metavar="FILE", help="where the report goes, as JSON")
+    return parser
 
 
 def first_word(path: Path) -> str:

@@ -24,7 +24,7 @@ from typing import NamedTuple
 from loadtest import sizing
 from loadtest.figures import rendered
 from loadtest.plots import draw
-from loadtest.processes import terminable
+from loadtest.processes import program, terminable
 from loadtest.stats import Report
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -182,4 +182,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program(main)

@@ -10,7 +10,6 @@ when a promise was broken. The first row is no failure at all: what the machine 
 """
 
 import argparse
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -26,7 +25,7 @@ from loadtest.driver import Driver, Tally
 from loadtest.faults import FAIL_OPEN, FAULTS, NOTHING, Fault, NotPossible, chosen
 from loadtest.judging import Expectation
 from loadtest.prober import Prober, Times, times
-from loadtest.processes import resident_bytes
+from loadtest.processes import program, resident_bytes
 from loadtest.profiles import Flood, Profile, flat
 from loadtest.promises import tried
 from loadtest.rig import Books, NotRunning, Rig, rig
@@ -256,7 +255,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         faults = chosen(options.only, options.short)
     except ValueError as error:
         parser.error(str(error))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster, a CoreDNS and a mounted disk go first
     form = SHORT if options.short else Form()
     form = form._replace(seconds=options.seconds or form.seconds)
     try:
@@ -264,8 +262,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NotRunning as error:
         print(error, file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130
     text = document(rows, form)
     out = options.out or ("docs/chaos.md" if len(faults) == len(FAULTS) else "")
     print(text)
@@ -275,4 +271,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program(main)

@@ -6,7 +6,6 @@ What is committed is cloned. Nothing but Python, make and git is used of this ma
 those that reach a package registry (a proxy, an index, a certificate authority). It fetches about 700 MB each time.
 """
 
-import argparse
 import contextlib
 import os
 import re
@@ -18,9 +17,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from loadtest.arguments import writable
+from loadtest.arguments import report_parser
 from loadtest.judging import blocked
 from loadtest.prober import ask
+from loadtest.processes import program
 from loadtest.rig import NotRunning, wait_until
 from loadtest.stats import Report, Result, command_line, describe_machine
 from serve_app.local.ports import free_port
@@ -71,9 +71,7 @@ def first_verdict(clone: Path, home: Path, log: Path) -> tuple[float, float]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and report."""
-    parser = argparse.ArgumentParser(prog="python -m loadtest.clone_bench", description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="no second start")
-    parser.add_argument("--out", type=writable, metavar="FILE", help="where the report goes, as JSON")
+    parser = report_parser("clone_bench", __doc__, quick="no second start")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="vclone-") as folder:
         clone, home = Path(folder) / "verdict", Path(folder) / "home"
@@ -92,4 +90,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program(main)

@@ -7,9 +7,9 @@ it, and by the scorer, which has LiteRT compute what that does faster, on one co
 turn, and the next round in the other order.
 """
 
-import argparse
 import json
 import multiprocessing
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,10 +17,11 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from loadtest.arguments import writable
+from loadtest.arguments import report_parser
 from loadtest.clusters import Running, running
 from loadtest.frames import Outcome, closed_loop, requests
 from loadtest.populations import benign_names
+from loadtest.processes import program
 from loadtest.stats import Report, Result, command_line, describe_machine
 
 SIZES = (1, 64, 256, 1024)
@@ -36,9 +37,7 @@ SEED_WIDTH = 256  # octets of a row of the seed network
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark and print its report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one short round")
-    parser.add_argument("--out", type=writable, metavar="FILE", help="where the report goes, as JSON")
+    parser = report_parser("cluster_bench", __doc__, quick="one short round")
     args = parser.parse_args(arguments)
     rounds, seconds = (1, 2.0) if args.quick else (6, 3.0)
     frames = {size: list(bodies(size)) for size in SIZES}
@@ -140,12 +139,13 @@ def network_alone() -> Iterator[Callable[[str, int, float], float]]:
     try:
         yield rate
     finally:
-        with suppress(OSError):  # Ctrl-C has ended it too
+        with suppress(OSError):  # it is gone
             here.send(None)
         process.join(10)
 
 
 def _alone(pipe: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal's Ctrl-C the parent's word comes
     from model.artifact import Artifact
     from model.registry import RELEASED
     from model.scorer import Scorer
@@ -167,4 +167,4 @@ def _alone(pipe: Connection) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    program(main)

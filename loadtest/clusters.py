@@ -7,13 +7,13 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from shutil import rmtree
 from typing import Any, NamedTuple
 
-from loadtest.processes import terminable
+from loadtest.processes import program, terminable
 from serve_app import cluster
 from serve_app.environment import Ingress, short_directory
 from serve_app.local.ports import free_block
@@ -139,14 +139,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--options", default="{}", help="keyword arguments of `running`, as JSON")
     given = parser.parse_args(arguments)
-    with afresh(partial(print, file=sys.stderr)), running(given.folder, **json.loads(given.options)) as cluster:
-        said = {**cluster._asdict(), "folder": str(given.folder), "ingress": None, "configuration": None}
-        print(json.dumps(said), flush=True)
-        for line in sys.stdin:
-            if line.strip():
-                cluster.redeploy(json.loads(line))
-            print(json.dumps(replicas()), flush=True)
+    # Ctrl-C, which a terminal tells this process as well as the one at the other end of its input, ends it likewise.
+    with suppress(KeyboardInterrupt), afresh(partial(print, file=sys.stderr)):
+        with running(given.folder, **json.loads(given.options)) as cluster:
+            said = {**cluster._asdict(), "folder": str(given.folder), "ingress": None, "configuration": None}
+            print(json.dumps(said), flush=True)
+            for line in sys.stdin:
+                if line.strip():
+                    cluster.redeploy(json.loads(line))
+                print(json.dumps(replicas()), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    program(main)

@@ -11,7 +11,6 @@ The servers run on one core and dnsperf on another, so that neither takes from t
 at a time. Printed are medians, and B/A with a bootstrap interval over pairs.
 """
 
-import argparse
 import itertools
 import math
 import os
@@ -31,9 +30,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from loadtest.arguments import count, positive, writable
+from loadtest.arguments import count, positive, report_parser
 from loadtest.dns_load import write_queries
-from loadtest.processes import cpu_seconds, resident_bytes
+from loadtest.processes import cpu_seconds, program, resident_bytes
 from loadtest.profiles import Profile, flat
 from loadtest.stats import Report, Result, abba, command_line, describe_machine, quantiles
 from loadtest.traffic import queries
@@ -293,7 +292,7 @@ def _answers(port: int, process: "subprocess.Popen[bytes]") -> bool:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compare the two servers of the command line."""
-    parser = argparse.ArgumentParser(prog="python -m loadtest.compare", description=__doc__.split("\n")[0])
+    parser = report_parser("compare", __doc__)
     parser.add_argument("a", help="a Corefile, or a command with {port}")
     parser.add_argument("b", help="likewise")
     parser.add_argument("--coredns", default="coredns", help="the CoreDNS that runs Corefiles (%(default)s)")
@@ -301,7 +300,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=positive, default=5.0, help="of each run (%(default)s)")
     parser.add_argument("--rate", type=count, default=2000, help="queries a second of the latency run (%(default)s)")
     parser.add_argument("--queries", metavar="FILE", help="in dnsperf's form (made traffic if not given)")
-    parser.add_argument("--out", type=writable, metavar="FILE", help="also write the report as JSON")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(options.queries) if options.queries else Path(scratch) / "queries.txt"
@@ -313,8 +311,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except CannotCompare as error:
             print(error, file=sys.stderr)
             return 2
-        except KeyboardInterrupt:
-            return 130
     names = (Path(options.a).name, Path(options.b).name)
     report = Report(" against ".join(names), command_line(), results(names, a, b), describe_machine())
     print(report.text())
@@ -323,4 +319,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program(main)

@@ -8,7 +8,6 @@ its parts over the websocket (`loadtest.panel_session`); what a browser then dra
 `pages`, `filters`, `together`, `memory`.
 """
 
-import argparse
 import contextlib
 import re
 import subprocess
@@ -22,9 +21,9 @@ from pathlib import Path
 
 import httpx
 
-from loadtest.arguments import count, writable
+from loadtest.arguments import count, report_parser
 from loadtest.panel_session import Visitor
-from loadtest.processes import cpu_seconds, resident_bytes
+from loadtest.processes import cpu_seconds, program, resident_bytes
 from loadtest.rig import NotRunning, wait_until
 from loadtest.stats import Report, Result, command_line, describe_machine
 from serve_app.local.ports import free_port
@@ -212,15 +211,11 @@ def shown(store: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and report."""
-    parser = argparse.ArgumentParser(
-        prog="python -m loadtest.dashboard_bench", description=(__doc__ or "").split("\n")[0]
-    )
+    parser = report_parser("dashboard_bench", __doc__, quick="each page once, three analysts, 100 views")
     parser.add_argument("--store", default="", metavar="URL", help="a filled store; without it made-up traffic")
     parser.add_argument("--processes", type=count, default=1, metavar="N", help="measure `together` with N as well")
     parser.add_argument("--part", choices=PARTS, action="append", help="only this; without it all")
     parser.add_argument("--note", default="", help="said in the report, such as how many rows the store has")
-    parser.add_argument("--quick", action="store_true", help="each page once, three analysts, 100 views")
-    parser.add_argument("--out", type=writable, metavar="FILE", help="where the report goes, as JSON")
     options = parser.parse_args(arguments)
     quick, wanted = options.quick, options.part or PARTS
     found: list[Result] = []
@@ -245,4 +240,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program(main)

@@ -21,6 +21,7 @@ from loadtest.arguments import count, not_negative, positive, share
 from loadtest.driver import Driver, NotLoopback, Tally, server_address
 from loadtest.judging import Expectation
 from loadtest.populations import BadPopulation, read_names
+from loadtest.processes import program
 from loadtest.profiles import BadProfile, Flood, Profile, flat
 from loadtest.traffic import Query, queries, replay
 from verdicts.captures import BadCapture
@@ -48,8 +49,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (NotLoopback, BadPopulation, BadProfile, BadCapture, OSError) as error:
         print(error, file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130
     tally = driver.tally
     print(json.dumps(tally.summary(), indent=1))
     found = broken(tally, options)
@@ -150,4 +149,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program(main)

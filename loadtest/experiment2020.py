@@ -6,11 +6,11 @@ The same as `verdict train --network seed --rows 500 --data DIR` and `verdict ev
 --seeds 3`, as one report. No part of `make bench`, because the lists are not in the repository.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 
-from loadtest.arguments import writable
+from loadtest.arguments import report_parser
+from loadtest.processes import program
 from loadtest.stats import Report, Result, describe_machine
 from model.experiment2020 import load, repeat
 
@@ -19,9 +19,8 @@ COMMAND = "python -m loadtest.experiment2020 --data DIR"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train eight small networks and report."""
-    parser = argparse.ArgumentParser(prog="python -m loadtest.experiment2020", description=__doc__.split("\n")[0])
+    parser = report_parser("experiment2020", __doc__)
     parser.add_argument("--data", required=True, metavar="DIR", help="folder or URL of the two lists")
-    parser.add_argument("--out", type=writable, metavar="FILE", help="where the report goes, as JSON")
     options = parser.parse_args(arguments)
     try:
         lists = load(options.data)
@@ -45,4 +44,4 @@ def _show(line: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program(main)

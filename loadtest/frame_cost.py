@@ -7,18 +7,17 @@ is taken off. Each size of frame comes from few callers, so that a call between 
 many. docs/tuning.md shows what comes of it.
 """
 
-import argparse
 import os
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from loadtest.arguments import writable
+from loadtest.arguments import report_parser
 from loadtest.cluster_bench import SEED_WIDTH, bodies, run
 from loadtest.clusters import Running, running
 from loadtest.frames import requests
-from loadtest.processes import own_cpu_seconds
+from loadtest.processes import own_cpu_seconds, program
 from loadtest.rig import command_of
 from loadtest.stats import Report, Result, command_line, describe_machine
 from serve_app.descendants import descendants
@@ -33,9 +32,7 @@ REST_S = 5.0
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print the report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one short round")
-    parser.add_argument("--out", type=writable, metavar="FILE", help="where the report goes, as JSON")
+    parser = report_parser("frame_cost", __doc__, quick="one short round")
     args = parser.parse_args(arguments)
     rounds, seconds = (1, 2.0) if args.quick else (5, 6.0)
     with tempfile.TemporaryDirectory() as folder, running(Path(folder), noop_width=SEED_WIDTH) as cluster:
@@ -93,4 +90,4 @@ def kind_of(command: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    program(main)

@@ -23,6 +23,7 @@ import numpy as np
 from deployments.messages import Scored
 from loadtest.arguments import count
 from loadtest.log_bench import batch_of
+from loadtest.processes import program
 from serve_app.context import Context
 from serve_app.routes import application
 from serve_app.settings import settings_of
@@ -143,4 +144,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    program(main)

@@ -25,8 +25,9 @@ import msgspec
 from elasticsearch import Elasticsearch, helpers
 
 from loadtest.arguments import count as whole_number
-from loadtest.arguments import writable
+from loadtest.arguments import report_parser
 from loadtest.log_bench import elastic_url, store_at
+from loadtest.processes import program
 from loadtest.stats import Report, Result, command_line, compare, describe_machine
 from verdicts.follower import Follower
 from verdicts.list_formats import Row, parse
@@ -153,7 +154,8 @@ class Started(msgspec.Struct):
 def start(url: str, snapshot: Path) -> Started:
     """Follow a store once from nothing, or from a snapshot that is there; what an ingress replica does first."""
     command = [sys.executable, "-m", "loadtest.lists_bench", "--start", url, str(snapshot)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=300)
+    # In a session of its own Ctrl-C does not reach it, which would say so a second time: `run` ends it.
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=300, start_new_session=True)
     return msgspec.json.decode(done.stdout, type=Started)
 
 
@@ -252,12 +254,10 @@ def opened(kind: str, elastic: str) -> Iterator[tuple[str, Callable[[list[Docume
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and report."""
-    parser = argparse.ArgumentParser(prog="python -m loadtest.lists_bench", description=(__doc__ or "").splitlines()[0])
+    parser = report_parser("lists_bench", __doc__, quick="few entries, one run")
     parser.add_argument("--entries", type=whole_number, default=1_000_000)
     parser.add_argument("--store", default=",".join(STORES), help="of sqlite, elastic; comma-separated (%(default)s)")
     parser.add_argument("--url", default=os.environ.get("VERDICT_TEST_ELASTIC_URL", ""))
-    parser.add_argument("--quick", action="store_true", help="few entries, one run")
-    parser.add_argument("--out", type=writable, metavar="FILE", help="where the report goes, as JSON")
     parser.add_argument("--start", nargs=2, metavar=("URL", "SNAPSHOT"), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.start:
@@ -288,4 +288,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program(main)

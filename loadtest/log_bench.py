@@ -9,11 +9,9 @@ default dynamic mapping:
 and removes its indices at the end. Exits 1 when a goal is missed.
 """
 
-import argparse
 import os
 import random
 import statistics
-import sys
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -25,7 +23,8 @@ import msgspec
 from elasticsearch import helpers
 
 from loadtest.arguments import count as whole
-from loadtest.arguments import writable
+from loadtest.arguments import report_parser
+from loadtest.processes import program
 from loadtest.stats import Report, Result, command_line, compare, describe_machine
 from loadtest.store_bench import population
 from verdicts.ecs import document_of
@@ -179,13 +178,11 @@ def kept(results: Sequence[Result]) -> bool:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and report."""
-    parser = argparse.ArgumentParser(prog="python -m loadtest.log_bench", description=(__doc__ or "").splitlines()[0])
+    parser = report_parser("log_bench", __doc__, quick="few rows, one pair")
     parser.add_argument("--url", default=os.environ.get("VERDICT_TEST_ELASTIC_URL", ""))
     parser.add_argument(
         "--rows", type=whole, default=20_000, help="of a turn; five times as many for their size on disk"
     )
-    parser.add_argument("--quick", action="store_true", help="few rows, one pair")
-    parser.add_argument("--out", type=writable, metavar="FILE", help="where the report goes, as JSON")
     options = parser.parse_args(arguments)
     if options.rows < BATCH_ROWS:
         parser.error(f"--rows {options.rows}: expected {BATCH_ROWS} or more")
@@ -203,4 +200,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program(main)

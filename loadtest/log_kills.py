@@ -21,6 +21,7 @@ import msgspec
 
 from loadtest.arguments import count
 from loadtest.log_bench import BATCH_ROWS, batch_of, elastic_url, store_at
+from loadtest.processes import program
 from verdicts.keeper import Keeper
 from verdicts.store import Misconfigured, Unavailable
 
@@ -125,4 +126,4 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program(main)

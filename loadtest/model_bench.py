@@ -6,16 +6,15 @@ No cluster is involved: this is the ceiling that the cluster's figures are held 
 model/released.
 """
 
-import argparse
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from loadtest.arguments import writable
+from loadtest.arguments import report_parser
 from loadtest.populations import Dga, benign_names
+from loadtest.processes import program
 from loadtest.stats import Report, Result, command_line, describe_machine
 from model.artifact import Artifact
 from model.classify import judge
@@ -87,9 +86,7 @@ def milliseconds(work: Callable[[str], object], name: str) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and report."""
-    parser = argparse.ArgumentParser(prog="python -m loadtest.model_bench", description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="one short repetition")
-    parser.add_argument("--out", type=writable, metavar="FILE", help="where the report goes, as JSON")
+    parser = report_parser("model_bench", __doc__, quick="one short repetition")
     options = parser.parse_args(arguments)
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     set_threads(1)
@@ -113,4 +110,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program(main)

@@ -8,7 +8,6 @@ Retry-After asks of them, as the plugin does, or after a tenth of a second, whic
 the cluster can answer. These and their refusals cost the machine as well; CPU seconds say what is left to the cluster.
 """
 
-import argparse
 import os
 import tempfile
 import time
@@ -17,11 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from loadtest.arguments import writable
+from loadtest.arguments import report_parser
 from loadtest.cluster_bench import bodies
 from loadtest.clusters import Running, running
 from loadtest.frames import Outcome, closed_loop, requests
-from loadtest.processes import cpu_seconds, resident_below
+from loadtest.processes import cpu_seconds, program, resident_below
 from loadtest.stats import Report, Result, command_line, describe_machine, quantile
 
 SIZE = 256  # names in a frame, the plugin's default
@@ -35,9 +34,7 @@ TOLD = {200, 429, 503, 504}
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark and print its report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one short round")
-    parser.add_argument("--out", type=writable, metavar="FILE", help="where the report goes, as JSON")
+    parser = report_parser("overload_bench", __doc__, quick="one short round")
     args = parser.parse_args(arguments)
     rounds, seconds = (1, 5.0) if args.quick else (6, 12.0)
     with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as cluster:
@@ -141,4 +138,4 @@ def check(outcome: Outcome) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    program(main)

@@ -10,7 +10,6 @@ The cluster is a recorded one (`loadtest.recorded`), so that what is measured is
 own, beside dnsperf.
 """
 
-import argparse
 import itertools
 import os
 import subprocess
@@ -21,9 +20,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from loadtest.arguments import writable
+from loadtest.arguments import report_parser
 from loadtest.compare import PER_CPU_SECOND, SLICE_S, CannotCompare, Plan, compare, results
 from loadtest.dns_load import write_queries
+from loadtest.processes import program
 from loadtest.profiles import Profile, flat
 from loadtest.recorded import Recording
 from loadtest.stats import Report, Result, command_line, describe_machine
@@ -141,9 +141,7 @@ def split(file: Path, counts: Sequence[int]) -> tuple[Path, ...]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and report."""
-    parser = argparse.ArgumentParser(prog="python -m loadtest.plugin_bench", description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="one short pair")
-    parser.add_argument("--out", type=writable, metavar="FILE", help="where the report goes, as JSON")
+    parser = report_parser("plugin_bench", __doc__, quick="one short pair")
     options = parser.parse_args(arguments)
     seconds = 1.0 if options.quick else 2.0
     found: list[Result] = []
@@ -161,4 +159,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program(main)

@@ -12,7 +12,6 @@ So the goal of 20 is one of the steady state, last, when verdicts are asked agai
 traffic through the plugin's cache alone, on a clock of its own (BenchmarkSteadyState).
 """
 
-import argparse
 import asyncio
 import itertools
 import random
@@ -26,9 +25,10 @@ import urllib.request
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from loadtest.arguments import writable
+from loadtest.arguments import report_parser
 from loadtest.compare import CannotCompare, ask_once, command_of, running
 from loadtest.plugin_stub import Client, StubCluster, Upstream
+from loadtest.processes import program
 from loadtest.stats import Report, Result, abba, command_line, describe_machine, quantiles
 from serve_app import golang
 from serve_app.local.ports import free_port
@@ -255,9 +255,7 @@ async def everything(folder: Path, quick: bool) -> list[Result]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and report."""
-    parser = argparse.ArgumentParser(prog="python -m loadtest.plugin_waits_bench", description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="one short pair")
-    parser.add_argument("--out", type=writable, metavar="FILE", help="where the report goes, as JSON")
+    parser = report_parser("plugin_waits_bench", __doc__, quick="one short pair")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as scratch:
         try:
@@ -274,4 +272,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program(main)

@@ -1,13 +1,15 @@
-"""What processes use, read from /proc: CPU seconds and resident memory of a process with all it started; and their end
-by SIGTERM."""
+"""What processes use, read from /proc: CPU seconds and resident memory of a process with all it started; and how a
+load tool ends."""
 
 import os
 import signal
+import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from serve_app.descendants import descendants
 
@@ -23,6 +25,19 @@ def terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, former)
+
+
+def program(main: Callable[[], int | None]) -> NoReturn:
+    """Run the `main` of a program and exit with its status; at Ctrl-C and SIGTERM with 130 and one line, no trace.
+
+    `main` has put its things away by then.
+    """
+    with terminable():
+        try:
+            sys.exit(main())
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            sys.exit(130)
 
 
 def cpu_seconds(pid: int) -> float:

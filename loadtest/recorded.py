@@ -20,12 +20,14 @@ import urllib.error
 import urllib.request
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from loadtest.arguments import first_word, port, writable
 from loadtest.populations import BadPopulation, read_names
+from loadtest.processes import program
 
 FRAME = 256  # names
 BENIGN: dict[str, Any] = {
@@ -180,7 +182,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             recording = Recording.load(options.verdicts)
             with RecordedCluster(recording, options.port, options.observations) as server:
                 print(f"http://127.0.0.1:{server.server_address[1]}: {len(recording.verdicts)} verdicts", flush=True)
-                server.serve_forever()
+                with suppress(KeyboardInterrupt):
+                    server.serve_forever()
             return 0
         token = first_word(options.token_file)
         if options.what == "take":
@@ -189,8 +192,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{options.out}: {len(taken.verdicts)} verdicts of {taken.head['model']}")
         else:
             print(f"{send(options.cluster, token, written_down(options.observations))} batches acknowledged")
-    except KeyboardInterrupt:
-        return 0
     except urllib.error.HTTPError as error:
         print(f"{error.url}: {error} {error.read().decode(errors='replace')}", file=sys.stderr)
         return 1
@@ -225,4 +226,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program(main)

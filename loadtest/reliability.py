@@ -16,7 +16,6 @@ import json
 import math
 import os
 import signal
-import sys
 import tempfile
 import threading
 import time
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loadtest.arguments import positive
+from loadtest.processes import program
 from loadtest.stats import command_line, describe_machine, table
 from serve_app.descendants import descendants
 
@@ -230,4 +230,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program(main)

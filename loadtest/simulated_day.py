@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadtest.arguments import count, positive, writable
+from loadtest.processes import program
 from loadtest.profiles import HOURLY
 
 DAY_S = 86_400
@@ -191,4 +192,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    program(main)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loadtest.arguments import count, positive, share
+from loadtest.processes import program
 from loadtest.profiles import HOURLY
 from loadtest.stats import Report, number, table
 
@@ -193,4 +194,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    program(main)

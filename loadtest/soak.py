@@ -10,21 +10,19 @@ first quarter, in which buffers and pools fill, does not count. Ends with 1 when
 question was not answered.
 """
 
-import argparse
 import os
 import random
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from loadtest.arguments import count, positive, writable
+from loadtest.arguments import count, positive, report_parser
 from loadtest.cluster_bench import bodies
 from loadtest.clusters import running
 from loadtest.frames import closed_loop, requests
-from loadtest.processes import resident_below
+from loadtest.processes import program, resident_below
 from loadtest.stats import CONFIDENCE, Report, Result, command_line, describe_machine, quantile
 
 SPELL_S = 90.0
@@ -149,10 +147,9 @@ def _mib(slope: Slope, times: float) -> list[float]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report_parser("soak", __doc__)
     parser.add_argument("--seconds", type=positive, default=3600.0, help="rounded to rounds of four spells")
     parser.add_argument("--names", type=count, default=16, help="in a frame")
-    parser.add_argument("--out", type=writable, metavar="FILE", help="where the report goes, as JSON")
     given = parser.parse_args(arguments)
     rounds = round(given.seconds / SPELL_S / len(ORDER))
     if rounds < LEAST_ROUNDS:
@@ -175,4 +172,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program(main)

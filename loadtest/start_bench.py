@@ -5,7 +5,6 @@
 `make run` installs the packages and builds CoreDNS before that, once; here both are there already.
 """
 
-import argparse
 import signal
 import subprocess
 import sys
@@ -14,10 +13,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from loadtest.arguments import writable
+from loadtest.arguments import report_parser
 from loadtest.judging import blocked
 from loadtest.prober import ask
-from loadtest.processes import resident_bytes
+from loadtest.processes import program, resident_bytes
 from loadtest.rig import NotRunning, wait_until
 from loadtest.stats import Report, Result, command_line, describe_machine
 from serve_app import golang
@@ -60,9 +59,7 @@ def first_verdict(home: Path) -> tuple[float, float, float]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and report."""
-    parser = argparse.ArgumentParser(prog="python -m loadtest.start_bench", description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="one home instead of three")
-    parser.add_argument("--out", type=writable, metavar="FILE", help="where the report goes, as JSON")
+    parser = report_parser("start_bench", __doc__, quick="one home instead of three")
     options = parser.parse_args(arguments)
     golang.build()
     runs: dict[str, list[tuple[float, float, float]]] = {"new home": [], "same home again": []}
@@ -82,4 +79,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program(main)

@@ -9,7 +9,6 @@ a median is over 300 ms. Of an SQLite store each is asked once before that of a 
 page of the file in memory. A filling that was interrupted is completed by the next run.
 """
 
-import argparse
 import random
 import statistics
 import sys
@@ -19,8 +18,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from loadtest.arguments import count, writable
+from loadtest.arguments import count, report_parser
 from loadtest.cold import ask_cold
+from loadtest.processes import program
 from loadtest.stats import Report, Result, command_line, describe_machine
 from verdicts.observations import Batch, Observation
 from verdicts.records import Record, records_of
@@ -273,13 +273,11 @@ def described(store: Store) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = report_parser("store_bench", __doc__, quick="100,000 rows in a store of their own")
     parser.add_argument("--rows", type=count, default=10_000_000)
     parser.add_argument("--store", default="build/store_bench.db", help="a file, or the URL of an Elasticsearch")
     parser.add_argument("--only", default="", help="only questions whose title holds this text")
     parser.add_argument("--today", action="store_true", help="fill an empty store up to now, not to the last midnight")
-    parser.add_argument("--quick", action="store_true", help="100,000 rows in a store of their own")
-    parser.add_argument("--out", type=writable, metavar="FILE", help="where the report goes, as JSON")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         place = str(Path(folder) / "quick.db") if arguments.quick else arguments.store
@@ -301,4 +299,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    program(main)

@@ -2,8 +2,11 @@
 
 import importlib
 import importlib.util
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -93,6 +96,32 @@ def test_a_signal_ends_the_part_that_runs(place: Path, number: str) -> None:
     assert done.returncode == 130 and "interrupted in probe" in done.stderr and "Traceback" not in done.stderr
     pid = int((place / "pid").read_text())
     assert not Path(f"/proc/{pid}").exists()
+
+
+def test_every_load_tool_ends_at_a_signal_without_a_trace() -> None:
+    """Most had one. `recorded` and `clusters`, which serve until they are told to end, catch it themselves."""
+    ends = {}
+    for path in sorted((ROOT / "loadtest").rglob("*.py")):
+        _, is_program, what = path.read_text().partition('if __name__ == "__main__":\n')
+        if is_program and "peers/litserve" not in str(path):  # a peer's own server
+            ends[path.name] = what.strip()
+    assert len(ends) > 20 and set(ends.values()) == {"program(main)"}, ends
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_benchmark_that_is_told_to_end_puts_its_things_away_and_says_one_line(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    command = [sys.executable, "-m", "loadtest.store_bench", "--quick"]
+    with subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, "TMPDIR": str(tmp_path)}, stderr=subprocess.PIPE, text=True
+    ) as bench:
+        end = time.monotonic() + 60.0
+        while not list(tmp_path.rglob("quick.db")) and time.monotonic() < end:
+            time.sleep(0.05)
+        bench.send_signal(number)
+        said = bench.communicate(timeout=60)[1]
+    assert (bench.returncode, said) == (130, "interrupted\n") and not list(tmp_path.iterdir())
 
 
 def test_a_part_that_is_ended_puts_its_things_away(tmp_path: Path) -> None:

@@ -189,12 +189,14 @@ def test_a_load_that_fails_is_no_kept_promise(monkeypatch: pytest.MonkeyPatch) -
 def test_who_is_told_to_end_puts_its_things_away() -> None:
     """A mounted disk and a cluster stood there after a SIGTERM, as a service manager and `timeout` send it."""
     program = (
-        "import contextlib, os, signal, time\nfrom loadtest import chaos\n@contextlib.contextmanager\ndef rig(say):\n"
+        "import contextlib, os, signal, time\nfrom loadtest import chaos, processes\n"
+        "@contextlib.contextmanager\ndef rig(say):\n"
         "    try:\n        os.kill(os.getpid(), signal.SIGTERM)\n        time.sleep(30)\n        yield\n"
-        "    finally:\n        print('away')\nchaos.rig = rig\nraise SystemExit(chaos.main(['--only', 'none']))"
+        "    finally:\n        print('away')\nchaos.rig = rig\n"
+        "processes.program(lambda: chaos.main(['--only', 'none']))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, cwd=ROOT)
-    assert (done.returncode, done.stdout, done.stderr) == (130, "away\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "away\n", "interrupted\n")
 
 
 class Answers:

@@ -10,7 +10,6 @@ none. All of a server's processes are counted (but HAProxy's guard, a thousandth
 nobody asks (ours: Ray's and Serve's own, which look after replicas), which rows of its own tell.
 """
 
-import argparse
 import json
 import statistics
 import subprocess
@@ -22,11 +21,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from loadtest.arguments import writable
+from loadtest.arguments import report_parser, writable
 from loadtest.cluster_bench import CONNECTIONS, bodies
 from loadtest.frames import closed_loop, requests
 from loadtest.peers.servers import PEERS, Peer, python, serving
-from loadtest.processes import cpu_seconds
+from loadtest.processes import cpu_seconds, program
 from loadtest.stats import Report, Result, command_line, describe_machine
 
 T = TypeVar("T")
@@ -50,9 +49,7 @@ class Rate(NamedTuple):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure everything and print the two tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one short run each")
-    parser.add_argument("--out", type=writable, metavar="FILE", help="where the report goes, as JSON")
+    parser = report_parser("peers", __doc__, quick="one short run each")
     parser.add_argument("--plot", type=writable, metavar="FILE", help="where the plot goes (SVG or PNG)")
     args = parser.parse_args(arguments)
     passes, rounds, seconds = (1, 1, 3.0) if args.quick else (PASSES, ROUNDS, 6.0)
@@ -221,4 +218,4 @@ def plot(found: dict[tuple[str, int], Rate], file: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    program(main)
