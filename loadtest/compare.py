@@ -106,8 +106,10 @@ def measure(servers: tuple[str, str], plan: Plan, coredns: str = "coredns", firs
             port, pid = at[i]
             before = cpu_seconds(pid)
             figures = dnsperf(port, next(runs[i]), seconds=min(SLICE_S, plan.seconds))
-            seconds = figures["completed"] / figures["qps"]
-            closed[i].update(figures | {"cpu": cpu_seconds(pid) - before, "seconds": seconds})
+            closed[i].update(figures | {"cpu": cpu_seconds(pid) - before})
+        for i in order:
+            if not closed[i]["completed"]:
+                raise CannotCompare(f"{servers[i]}: it answered none of {closed[i]['sent']:.0f} queries")
         resident = [resident_bytes(at[i][1]) for i in (0, 1)]
         opened = {i: latencies(at[i][0], next(runs[i])) for i in order}
     spread = {i: quantiles(waits, QUANTILES) for i, waits in opened.items()}
@@ -177,7 +179,7 @@ def running(command: str, environment: dict[str, str] | None = None, core: int =
 
 
 def dnsperf(port: int, plan: Plan, seconds: float) -> dict[str, float]:
-    """A closed-loop run: sent, completed, lost, qps, average latency in seconds."""
+    """A closed-loop run: queries sent, completed and lost, and its seconds."""
     text = _dnsperf(port, plan, ["-l", f"{seconds:g}", "-c", str(plan.clients), "-q", "100"])
     return parse_dnsperf(text)
 
@@ -205,8 +207,7 @@ def parse_dnsperf(text: str) -> dict[str, float]:
         "sent": r"Queries sent:\s+(\d+)",
         "completed": r"Queries completed:\s+(\d+)",
         "lost": r"Queries lost:\s+(\d+)",
-        "qps": r"Queries per second:\s+([0-9.]+)",
-        "latency": r"Average Latency \(s\):\s+([0-9.]+)",
+        "seconds": r"Run time \(s\):\s+([0-9.]+)",
     }
     found = {name: re.search(pattern, text) for name, pattern in wanted.items()}
     missing = [name for name, match in found.items() if match is None]

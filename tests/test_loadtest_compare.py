@@ -42,12 +42,12 @@ def server(tmp_path: Path) -> str:
 
 
 def test_dnsperf_is_read() -> None:
-    assert parse_dnsperf(REPORT) == {"sent": 1000, "completed": 990, "lost": 10, "qps": 990, "latency": 0.000123}
+    assert parse_dnsperf(REPORT) == {"sent": 1000, "completed": 990, "lost": 10, "seconds": 1.0}
 
 
 def test_a_report_that_lacks_a_figure_is_refused() -> None:
-    with pytest.raises(CannotCompare, match="did not say qps"):
-        parse_dnsperf(REPORT.replace("Queries per second", "Speed"))
+    with pytest.raises(CannotCompare, match="did not say seconds"):
+        parse_dnsperf(REPORT.replace("Run time", "Time"))
 
 
 def test_a_corefile_is_run_by_coredns_on_the_port(tmp_path: Path) -> None:
@@ -116,6 +116,17 @@ def test_two_servers_are_measured(server: str, capsys: pytest.CaptureFixture[str
     arguments = ["--pairs", "1", "--seconds", "0.5", "--rate", "200", "--out", str(tmp_path / "r.json")]
     assert compare.main([server, server, *arguments]) == 0
     assert "CPU us/query" in capsys.readouterr().out
+
+
+def test_a_server_that_stands_still_is_named(server: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It was a division by zero."""
+    need(shutil.which("dnsperf"), "dnsperf is not installed")
+    (tmp_path / "mute.py").write_text(
+        SERVER.replace("while True:", "for _ in range(9):") + "import time; time.sleep(60)\n"
+    )
+    mute = server.replace("server.py", "mute.py")
+    assert compare.main([server, mute, "--pairs", "1", "--seconds", "0.5", "--rate", "200"]) == 2
+    assert f"{mute}: it answered none of" in capsys.readouterr().err
 
 
 def test_a_pair_counts_each_ones_own_cpu_and_latencies(server: str, tmp_path: Path) -> None:
