@@ -252,8 +252,10 @@ def command_line() -> str:
     """The command that runs this program again, as it is typed in the repository's root (without `--out`)."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     program = ["-m", spec.name.removesuffix(".__main__")] if spec else [os.path.relpath(sys.argv[0])]
-    arguments = sys.argv[1:]
-    if "--out" in arguments:
-        at = arguments.index("--out")
-        arguments = arguments[:at] + arguments[at + 2 :]
+    arguments, given = [], iter(sys.argv[1:])
+    for word in given:
+        if word == "--out":
+            next(given, None)
+        elif not word.startswith("--out="):
+            arguments.append(word)
     return shlex.join(["python", *program, *arguments])

@@ -14,6 +14,7 @@ from loadtest.stats import (
     Report,
     Result,
     abba,
+    command_line,
     compare,
     describe_machine,
     median_interval,
@@ -136,6 +137,13 @@ def test_a_result_without_values_is_refused() -> None:
 def test_the_machine_is_described_with_versions() -> None:
     machine = describe_machine("msgspec", "no-such-package")
     assert machine["no-such-package"] == "absent" and machine["msgspec"][0].isdigit() and int(machine["cores"]) > 0
+
+
+@pytest.mark.parametrize("out", [["--out", "/tmp/r.json"], ["--out=/tmp/r.json"], []])
+def test_where_a_report_went_is_no_part_of_its_command(out: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--out=FILE` stood in the report, with the path on the machine that made it."""
+    monkeypatch.setattr(sys, "argv", ["x", "--rows", "5", *out, "--quick"])
+    assert command_line().endswith(" --rows 5 --quick")
 
 
 def test_cpu_of_children_counts() -> None:
