@@ -279,6 +279,8 @@ def main() -> None:
     parser.add_argument("--only", default="", help="only questions whose title holds this text")
     parser.add_argument("--today", action="store_true", help="fill an empty store up to now, not to the last midnight")
     arguments = parser.parse_args()
+    if arguments.rows < DAYS * BATCH_ROWS:
+        parser.error(f"argument --rows: {arguments.rows}: expected {DAYS * BATCH_ROWS:,} or more, a batch a day")
     with tempfile.TemporaryDirectory() as folder:
         place = str(Path(folder) / "quick.db") if arguments.quick else arguments.store
         if "://" not in place:
@@ -293,6 +295,8 @@ def main() -> None:
         print(size)
         missed, found = measure(store, questions(store), arguments.only)
         store.close()
+    if not found:
+        parser.error(f"argument --only: {arguments.only}: expected part of a question's title")
     machine = describe_machine()
     Report("The dashboard's questions to a store", command_line(), found, machine, [size]).save(arguments.out)
     sys.exit(1 if missed and not arguments.out else 0)

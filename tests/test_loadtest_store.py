@@ -74,6 +74,28 @@ def test_a_week_is_filled_once_on_either_store(store: Store, monkeypatch: pytest
     assert f"{ROWS} rows" in store_bench.described(store)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        # The first ended with an IndexError once it had filled, the second with a report of nothing.
+        (["--rows", "100", "--store", "x.db"], "--rows: 100: expected 7,000 or more"),
+        (["--quick", "--only", "nonsense"], "--only: nonsense: expected part of a question's title"),
+    ],
+)
+def test_what_could_measure_nothing_is_refused_by_name(
+    arguments: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["store_bench", *arguments, "--out", "report.json"])
+    with pytest.raises(SystemExit, match="2"):
+        store_bench.main()
+    assert said in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="pages are dropped by posix_fadvise")
 def test_a_cold_question_is_asked_by_new_connections_and_answers_the_same(tmp_path: Path) -> None:
     store = open_store(sqlite_url(tmp_path))
