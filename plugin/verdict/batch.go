@@ -14,6 +14,7 @@ const (
 	maxBatchOctets = 2 << 20  // of one batch; the cluster takes more, but a batch is also what is sent again
 	maxKeptOctets  = 64 << 20 // of all batches that are not acknowledged
 	maxAckOctets   = 4 << 20
+	maxAckValues   = 1 << 16 // 10,000 overrides and 1,000 suffixes have 21,000
 	maxDiscarded   = 1 << 31 // that one batch takes over: the cluster refuses one of more than 2^32 queries, and all that come after
 )
 
@@ -154,6 +155,9 @@ type overrideSetting struct {
 
 // decodeAcknowledgement reads the reply to a batch. An absent `changed` is the default, nothing; null is too many.
 func decodeAcknowledgement(body []byte) (*acknowledgement, error) {
+	if err := crowded(body, maxAckValues); err != nil {
+		return nil, err
+	}
 	none := []string{}
 	a := &acknowledgement{Changed: &none}
 	if err := json.Unmarshal(body, a); err != nil {

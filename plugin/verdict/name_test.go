@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 
@@ -124,4 +125,32 @@ func FuzzDecodeAcknowledgement(f *testing.F) {
 			changedSet(*a.Changed)
 		}
 	})
+}
+
+// TestARefusedAnswerCostsWhatItIs: not a hundred times its octets, which eight frames in flight would take at the same time.
+func TestARefusedAnswerCostsWhatItIs(t *testing.T) {
+	const most = 64 << 20
+	many := func(element string) string {
+		return strings.Repeat(element+",", maxReplyOctets/(len(element)+1)-100) + element
+	}
+	for name, decode := range map[string]func() error{
+		"verdicts": func() error {
+			_, err := decodeFrame([]byte(`{"epoch":1,"generation":"g1","verdicts":[`+many("{}")+`]}`), []string{"example.org"})
+			return err
+		},
+		"overrides": func() error {
+			_, err := decodeAcknowledgement([]byte(`{"epoch":1,"generation":"g1","overrides":[` + many("0") + `]}`))
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			err := decode()
+			runtime.ReadMemStats(&after)
+			if took := after.TotalAlloc - before.TotalAlloc; err == nil || took > most {
+				t.Errorf("%d MiB for it, expected at most %d; error %v", took>>20, most>>20, err)
+			}
+		})
+	}
 }

@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/netip"
@@ -10,6 +11,8 @@ const (
 	maxFrame       = 1024    // names a request may hold (contract 1)
 	maxReplyOctets = 4 << 20 // 1,024 verdicts with 16 addresses and long rules are under 2 MiB
 	maxAnswers     = 64
+	maxHead        = 1024      // values of a reply beside its verdicts
+	maxValues      = 128       // of a verdict, unknown fields among them
 	maxText        = maxNormal // octets of a rule, which may be a name, of a model's version and of a generation
 )
 
@@ -19,6 +22,15 @@ type errMalformed struct{ what string }
 func (e errMalformed) Error() string { return "malformed answer: " + e.what }
 
 func malformed(format string, args ...any) error { return errMalformed{fmt.Sprintf(format, args...)} }
+
+// crowded refuses a reply that has more values than any that is valid: decoded, a value takes up to a hundred times the octets that it is
+// sent in. Most names and texts have no comma.
+func crowded(body []byte, most int) error {
+	if n := bytes.Count(body, []byte{','}); n > most {
+		return malformed("%d commas, expected at most %d", n, most)
+	}
+	return nil
+}
 
 // frame is a decoded reply to a frame of names.
 type frame struct {
@@ -89,6 +101,9 @@ type wireVerdict struct {
 
 // decodeFrame reads the reply to a request for names, and believes either all of it or nothing.
 func decodeFrame(body []byte, names []string) (*frame, error) {
+	if err := crowded(body, maxHead+maxValues*len(names)); err != nil {
+		return nil, err
+	}
 	var wire wireFrame
 	if err := json.Unmarshal(body, &wire); err != nil {
 		return nil, malformed("%v", err)
