@@ -570,6 +570,34 @@ async def test_a_list_refuses_what_is_no_name_and_adds_nothing(stage: Stage) -> 
     assert list(stage.store.scan("list")) == []
 
 
+@pytest.mark.parametrize(
+    "pasted", ["*.example.org", ".example.org", "0.0.0.0 example.org", "hxxp://Example[.]org:80/x", "example.org. # x"]
+)
+async def test_a_list_takes_a_name_as_people_paste_it(stage: Stage, pasted: str) -> None:
+    lists = await stage.open(Lists)
+    lists.names.value = pasted
+    await lists.add()
+    assert [d.key for d in stage.store.scan("list")] == ["blocklist/example.org"]
+
+
+@pytest.mark.parametrize("pasted", ["||example.org^", "example.org,", '"example.org"', "a.example.org b.example.org"])
+async def test_a_list_refuses_what_no_client_would_ask_for(stage: Stage, pasted: str) -> None:
+    lists = await stage.open(Lists)
+    lists.names.value = f"fine.example.org\n{pasted}"
+    await lists.add()
+    assert stage.told[-1][1] == "error" and stage.told[-1][0].startswith("Line 2: ")
+    assert lists.names.value and list(stage.store.scan("list")) == []
+
+
+async def test_a_list_entry_that_another_one_overrules_is_told(stage: Stage) -> None:
+    stage.store.commit([Document("list", "benign/tracker.example.net", {"note": "report"})], "ada", "report")
+    lists = await stage.open(Lists)
+    lists.names.value = "fine.example.org\ntracker.example.net"
+    await lists.add()
+    notice = lists.decision.force.notice
+    assert notice.kind == "warn" and "tracker.example.net is still decided by the allowlist" in notice.text
+
+
 async def test_a_file_is_imported_and_what_is_no_name_is_told(stage: Stage) -> None:
     lists = await stage.open(Lists)
     lists.file.value = b"one.example.org\nnot..fine\n"

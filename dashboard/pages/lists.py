@@ -11,9 +11,9 @@ from dashboard.components import LOADING, READY, Choice, Component, Exports, Tab
 from dashboard.decision import Decision, entries_of
 from dashboard.inputs import Button, Select, TextArea, TextInput
 from dashboard.page import Context, Page, panel, schedule, stack, toolbar
-from dashboard.typed import name_of
+from dashboard.typed import host_of, name_of
 from dashboard.vetted import DURATIONS, SHOWN_LIST, entry_row
-from verdicts import names
+from verdicts import list_formats, names
 from verdicts.policy import LIST_NAMES
 from verdicts.store import Document, Store
 
@@ -133,26 +133,23 @@ class Lists(Page):
         )
 
     async def add(self) -> None:
-        """Put the typed names on a list."""
-        lines = [line.split("#")[0].strip() for line in self.names.value.splitlines()]
-        wanted, wrong = [], []
-        for line in filter(None, lines):
-            try:
-                wanted.append(name_of(line))
-            except names.BadName as error:
-                wrong.append(str(error))
+        """Put the typed names on a list: as people paste them, or as they stand in a file."""
+        # Not `name_of`: to it any octets are a name, such as a client may ask for and nobody means to list.
+        wanted, wrong, _ = list_formats.parse(map(host_of, self.names.value.splitlines()), "plain")
         if wrong or not wanted:
-            self.context.tell(wrong[0] if wrong else "Type at least one name, one a line.", "error")
+            first = f"Line {wrong[0].line}: {wrong[0].reason}" if wrong else "Type at least one name, one a line."
+            self.context.tell(first, "error")
             return
-        entries = entries_of(wanted, self.importing.value, self.until.value, False)
+        kind, chosen = self.importing.value, [row.name for row in wanted]
+        entries = entries_of(chosen, kind, self.until.value, False)
         reply = await self.act(
-            self.context.control.add(entries, self.note.value.strip()),
-            f"{len(entries)} on the {SHOWN_LIST[self.importing.value]}",
+            self.context.control.add(entries, self.note.value.strip()), f"{len(entries)} on the {SHOWN_LIST[kind]}"
         )
         if reply is not None:
             self.names.value = ""
             await self.reload()
             await self.decision.force.follow(int(reply.get("epoch", 0)))
+            await self.decision.force.tell_overruled(chosen, kind)
 
     async def import_file(self) -> None:
         """Put every name of a file on the chosen list; what is no name is left out and told."""
