@@ -231,6 +231,13 @@ async def test_look_up_with_all_below_counts_the_siblings(stage: Stage) -> None:
     )
 
 
+async def test_look_up_takes_a_suffix_as_the_log_does(stage: Stage) -> None:
+    page = await stage.open(Lookup, q=".Example[.]net")
+    assert (page.name, page.wide, page.problem) == ("example.net", True, "")
+    assert page.address() == "/lookup?q=Example%5B.%5Dnet&below=1"
+    assert page.entries.status["kind"] == "ready" and page.history.siblings.rows
+
+
 async def test_what_enforcing_would_break_is_what_was_not_enforced(stage: Stage) -> None:
     page = await stage.open(Enforcement, range="1h")
     would = stage.store.histogram(Filter(start=0, end=stage.now + 1, tier=("block",), enforced=False), 86_400_000)

@@ -23,7 +23,7 @@ ENTRY_ACTIONS = [{"id": "remove", "label": "Remove", "style": "danger"}]
 
 
 class Lookup(Page):
-    """One name: `?q=`; `below=1` for all below it as well; a `*` in it makes a wildcard."""
+    """One name: `?q=`; `below=1`, or a dot before it, for all below it as well; a `*` in it makes a wildcard."""
 
     path = "/lookup"
     title = "Look up"
@@ -32,9 +32,11 @@ class Lookup(Page):
 
     def __init__(self, context: Context, query: dict[str, str]) -> None:
         super().__init__(context, query)
-        self.asked = query.get("q", "").strip()
+        text = query.get("q", "").strip()
+        below = text.startswith(".") and text != "." and "*" not in text
+        self.asked = text[1:] if below else text
         self.name, self.problem = self._understood(self.asked)
-        self.wide = query.get("below") == "1"
+        self.wide = below or query.get("below") == "1"
         self.decision = Decision(self, decided=lambda: schedule(self.explain))
         self.why = Facts(heading="Verdict", empty="Nobody asked for this name in this range, and no list holds it.")
         self.characters = Characters(
