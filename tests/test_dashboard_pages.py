@@ -248,14 +248,13 @@ async def test_what_enforcing_would_break_is_what_was_not_enforced(stage: Stage)
 async def test_pausing_and_switching_reach_the_policy(stage: Stage) -> None:
     page = await stage.open(Enforcement)
     await page.pause(True)
-    page.prefix.value = "192.0.2.0/24"
-    await page.switch("enforce")
+    await page.switch("enforce", "192.0.2.0/24")
     policy = stage.store.get("policy", "policy")
     assert policy and policy.body and policy.body["paused"] is True
     assert policy.body["overrides"] == [{"client": "192.0.2.0/24", "mode": "enforce"}]
 
 
-@pytest.mark.parametrize("prefix", ["", " ", "0.0.0.0/0"])
+@pytest.mark.parametrize("prefix", ["", " ", "0.0.0.0/0", "10.0.0.0/0", "2001:db8::/0"])
 async def test_what_reaches_every_resolver_is_asked_once_more(stage: Stage, prefix: str) -> None:
     page = await stage.open(Enforcement, range="1h")
     page.prefix.value = prefix
@@ -263,6 +262,12 @@ async def test_what_reaches_every_resolver_is_asked_once_more(stage: Stage, pref
     assert page.confirm.dialog.open and f"{page.tiles.tiles[0]['value']:,} queries" in page.confirm.says.text
     page.confirm._close(None)
     assert stage.store.get("policy", "policy") is None
+
+
+async def test_before_everybody_is_switched_it_is_told_whose_queries_were_counted(stage: Stage) -> None:
+    page = await stage.open(Enforcement, range="1h", client="192.0.2.31")
+    page.ask("enforce")
+    assert page.confirm.says.text.endswith(f" {page.tiles.tiles[0]['value']:,} queries of 192.0.2.31.")
 
 
 async def test_names_that_come_and_go_do_not_change_what_was_chosen_to_be_allowed(stage: Stage) -> None:
@@ -305,8 +310,7 @@ async def test_two_who_switch_at_once_do_not_undo_each_other(stage: Stage) -> No
         return seen
 
     page.context.control.policy = read_and_be_overtaken
-    page.prefix.value = "192.0.2.0/24"
-    await page.switch("enforce")
+    await page.switch("enforce", "192.0.2.0/24")
     policy = stage.store.get("policy", "policy")
     assert stage.told[-1][1] == "error" and policy and policy.body
     assert policy.body["overrides"] == [{"client": "198.51.100.0/24", "mode": "enforce"}]
@@ -315,13 +319,14 @@ async def test_two_who_switch_at_once_do_not_undo_each_other(stage: Stage) -> No
 async def test_a_prefix_that_is_none_switches_nothing(stage: Stage) -> None:
     page = await stage.open(Enforcement)
     page.prefix.value = "office/1"
-    await page.switch("enforce")
-    assert stage.told[-1][1] == "error" and stage.store.get("policy", "policy") is None
+    page.ask("enforce")
+    assert stage.told[-1][1] == "error" and "office/1" in stage.told[-1][0]
+    assert page.confirm.dialog is None and stage.store.get("policy", "policy") is None
 
 
 async def test_an_analyst_may_pause_and_may_not_switch(stage: Stage) -> None:
     page = await stage.open(Enforcement, "analyst")
-    await page.switch("enforce")
+    await page.switch("enforce", "")
     assert stage.told[-1][1] == "error"
     await page.pause(True)
     assert stage.told[-1][1] == "success"

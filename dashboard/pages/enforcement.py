@@ -216,24 +216,29 @@ class Enforcement(Page):
 
     def ask(self, mode: str) -> None:
         """Enforce or monitor: at once for some clients, asking once more for all."""
-        if self.prefix.value.strip() not in ("", *EVERYONE):
-            schedule(lambda: self.switch(mode))
-            return
-        what = {
-            "enforce": "blocks what is judged so, for all of its clients",
-            "monitor": "blocks nothing any more, for all of its clients",
-        }[mode]
-        would = self.tiles.tiles[0]["value"] if self.tiles.tiles else 0
-        seen = f" In the range shown that would have been {would:,} queries." if mode == "enforce" else ""
-        says = f"Every resolver {what}; prefixes with a mode of their own keep it.{seen}"
-        self.confirm.ask({"enforce": "Enforce", "monitor": "Only monitor"}[mode], says, lambda: self.switch(mode))
-
-    async def switch(self, mode: str) -> None:
-        """Enforce or monitor for a prefix of clients, or for all."""
         try:
             prefix = client_of(self.prefix.value)
+        except BadFilter as error:
+            self.context.tell(str(error), "error")
+            return
+        if prefix not in ("", *EVERYONE):  # 10.0.0.0/0 is everybody as well
+            schedule(lambda: self.switch(mode, prefix))
+            return
+        verb, what = {
+            "enforce": ("Enforce", "blocks what is judged so, for all of its clients"),
+            "monitor": ("Only monitor", "blocks nothing any more, for all of its clients"),
+        }[mode]
+        would = self.tiles.tiles[0]["value"] if self.tiles.tiles else 0
+        of = f" of {self.filters.client}" if self.filters.client else ""
+        seen = f" In the range shown that would have been {would:,} queries{of}." if mode == "enforce" else ""
+        says = f"Every resolver {what}; prefixes with a mode of their own keep it.{seen}"
+        self.confirm.ask(verb, says, lambda: self.switch(mode, prefix))
+
+    async def switch(self, mode: str, prefix: str) -> None:
+        """Enforce or monitor for a prefix of clients, or, where it is empty, for all."""
+        try:
             policy = await self.context.control.policy()
-        except (BadFilter, Refused) as error:
+        except Refused as error:
             self.context.tell(str(error), "error")
             return
         chosen = [prefix] if prefix else list(EVERYONE)
