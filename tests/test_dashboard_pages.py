@@ -682,6 +682,19 @@ async def test_health_adds_up_what_was_promised_and_stored(stage: Stage) -> None
     assert all(row["rows"] == row["stored"] and row["missing"] == 0 for row in rows.values())
 
 
+@pytest.mark.parametrize("length", ["15m", "7d", "30d"])
+async def test_a_resolver_that_reports_is_not_silent_over_a_long_range(
+    tmp_path: Path, length: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage(tmp_path, traffic=False)
+    now = stage.now // 30_000 * 30_000 + 100  # the end of a month's range is up to half a minute ahead
+    stage.store.append([], [Promise("edge-9", "f" * 32, 1, now - 900, 9, 0, 0)])
+    monkeypatch.setattr("time.time", lambda: now / 1000)
+    page = await stage.open(Health, range=length)
+    assert [(row["resolver"], row["state"]) for row in page.resolvers.rows] == [("edge-9", "good")]
+    await stage.close()
+
+
 @pytest.mark.parametrize("path", [path for path in PAGES if path not in ("/models", "/vetting")])
 async def test_a_dead_store_is_told_on_every_page(stage: Stage, path: str) -> None:
     def open_reader() -> Store:
