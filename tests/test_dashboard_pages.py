@@ -567,6 +567,15 @@ async def test_a_prefix_shows_the_incidents_of_all_its_clients(stage: Stage) -> 
     assert {row["client"] for row in page.incidents.rows} == {"192.0.2.31", "192.0.2.32"}
 
 
+async def test_of_many_incidents_of_a_client_the_latest_are_shown(stage: Stage) -> None:
+    ends = {f"i{number:02}": stage.now - 1000 * (50 - number) for number in range(30)}  # their keys tell nothing of it
+    bodies = {key: {"client": "192.0.2.31", "start": end - 9, "end": end} for key, end in ends.items()}
+    stage.store.commit([Document("incident", key, body) for key, body in bodies.items()], "verdict")
+    page = await stage.open(Clients, client="192.0.2.31")
+    assert [row["id"] for row in page.incidents.rows] == sorted(ends, reverse=True)[:12]
+    assert page.incidents.note == "the latest 12 of 30"
+
+
 async def test_verdicts_by_model_tell_unknown_from_passed_as_the_chart_does(stage: Stage) -> None:
     page = await stage.open(Lookup, q="example.net", below="1", range="1h")
     told = {series["key"]: sum(series["values"]) for series in page.history.chart.chart["series"]}

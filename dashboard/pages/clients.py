@@ -12,6 +12,7 @@ from dashboard.page import Context, Page, columns, panel, stack
 from dashboard.rows import LOG_COLUMNS, chart_of, counts_of, log_row, share_rows, top_row
 from dashboard.widgets import range_bar, text
 
+INCIDENTS = 12  # shown
 CLIENT = {"key": "key", "label": "Client", "kind": "client"}
 QUERIES = {"key": "count", "label": "Queries", "kind": "bar"}
 LAST = {"key": "last", "label": "Last", "kind": "ago"}
@@ -138,11 +139,14 @@ class Clients(Page):
         self.missing.rows = [top_row(row) for row in missing]
         self.replies.rows = share_rows(counts_of(now, 1))
         self.log.rows = [log_row(record) for record in page.records]
-        self.incidents.rows = [
+        rows = [
             incident_row(item.key, item.body or {}, item.time)
             for item in incidents
             if within(str((item.body or {}).get("client", "")), where.client)
         ]
+        rows.sort(key=lambda row: -row["last"])
+        note = f"the latest {INCIDENTS} of {len(rows):,}" if len(rows) > INCIDENTS else ""
+        self.incidents.param.update(rows=rows[:INCIDENTS], note=note)
         tiers, tiers_then = counts_of(now), counts_of(then)
         missed, missed_then = (counts_of(cells, 1).get("NXDOMAIN", 0) for cells in (now, then))
         self.tiles.tiles = [
