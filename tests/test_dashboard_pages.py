@@ -677,6 +677,17 @@ async def test_of_many_incidents_the_latest_are_shown_and_the_one_that_is_open(s
     assert next(fact["value"] for fact in page.facts.facts if fact["label"] == "Last") == ends["i229"]
 
 
+async def test_whoever_looks_through_closed_incidents_stays_among_them(stage: Stage) -> None:
+    for key, state in (("one", "open"), ("two", "closed"), ("three", "closed")):
+        stage.store.commit([Document("incident", key, {"client": "192.0.2.31", "state": state})], "verdict")
+    page = await stage.open(Incidents, state="closed")
+    href = page.table.rows[0]["href"]  # of the title, which is a link
+    page._choose({"action": "select", "row": page.table.rows[0]})
+    assert page.address() == href == stage.went[-1]
+    again = await stage.open(Incidents, **dict(parse_qsl(href.partition("?")[2])))
+    assert {row["id"] for row in again.table.rows} == {"two", "three"} and again.id == page.id
+
+
 async def test_a_clients_page_shows_its_incidents(stage: Stage) -> None:
     stage.store.commit([Document("incident", "one", {"client": "192.0.2.31", "names": ["x", "y"]})], "cluster")
     page = await stage.open(Clients, client="192.0.2.31")

@@ -91,7 +91,11 @@ class Incidents(Page):
         self._seen = 0  # the epoch of the incident that the page shows
 
     def address(self) -> str:
-        pairs = {"id": self.id} if self.id else {"state": self.state} if self.state != "open" else {}
+        return self._address_of(self.id)
+
+    def _address_of(self, id: str) -> str:
+        pairs = {"state": self.state} if self.state != "open" else {}
+        pairs |= {"id": id} if id else {}
         return self.path + ("?" + urlencode(pairs) if pairs else "")
 
     def view(self) -> Any:
@@ -114,7 +118,7 @@ class Incidents(Page):
     async def read(self) -> None:
         documents = await self.context.data.documents("incident", keep=KEEP_S)
         rows = [
-            incident_row(item.key, item.body or {}, item.time)
+            {**incident_row(item.key, item.body or {}, item.time), "href": self._address_of(item.key)}
             for item in documents
             if item.key == self.id or self.state in ("all", (item.body or {}).get("state", "open"))
         ]
