@@ -38,12 +38,13 @@ def facts_of_verdict(verdict: dict[str, Any], explained: dict[str, Any] | None =
 def facts_of_record(record: Any) -> list[dict[str, Any]]:
     """The latest record of a name as facts."""
     row = log_row(record)
+    done = row["enforced"] or row["action"] == "passthru"  # what passes is done whatever the mode
     facts = [
         {
             "label": "Last time",
             "value": row["tier"],
             "kind": "tier",
-            "more": f"\u2192 {row['action']}" + ("" if row["enforced"] else " (not enforced)"),
+            "more": f"\u2192 {row['action']}" + ("" if done else " (not enforced)"),
         },
         {"label": "When", "value": row["time"], "kind": "time"},
         {"label": "Decided by", "value": row["source"]},

@@ -10,6 +10,7 @@ import pytest
 import dashboard
 from dashboard import registration as registrations
 from dashboard.decision import entries_of
+from dashboard.facts import facts_of_record
 from dashboard.opening import USED
 from dashboard.pages.audit import which
 from dashboard.pages.health import log_facts, octets, resolver_rows
@@ -20,6 +21,8 @@ from dashboard.training import CURVES, confusion_rows, curves, model_row, progre
 from dashboard.training_form import TrainingForm
 from dashboard.vetted import in_force
 from model.jobs import parse
+from tests.stores import batch_of, observation
+from verdicts.records import records_of
 from verdicts.store import BatchState, Cell, Document, Top
 
 pytestmark = pytest.mark.anyio
@@ -169,6 +172,19 @@ def test_the_verdict_log_is_told_in_words_and_units() -> None:
     ]  # fmt: skip
     assert facts[0]["more"] == "of 1.0 GiB before reports are refused" and "rejected" in facts[3]["more"]
     assert log_facts({}, {}) == [] and [octets(n) for n in (0, 1023, 5 << 20, "?")] == ["0 B", "1023 B", "5.0 MiB", "?"]
+
+
+@pytest.mark.parametrize(
+    ("action", "enforced", "told"),
+    [
+        ("passthru", False, "\u2192 passthru"),  # done, whatever the mode
+        ("nxdomain", False, "\u2192 nxdomain (not enforced)"),
+        ("nxdomain", True, "\u2192 nxdomain"),
+    ],
+)
+def test_a_record_says_what_was_not_done_and_nothing_of_what_was(action: str, enforced: bool, told: str) -> None:
+    (record,) = records_of(batch_of([observation("a.example.org", 1, action=action, enforced=enforced)]))
+    assert facts_of_record(record)[0]["more"] == told
 
 
 def test_an_audited_list_is_called_as_elsewhere() -> None:
