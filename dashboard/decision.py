@@ -54,6 +54,7 @@ class Decision(Dialog):
         self._names = chosen
         self.kind.value = kind
         self.note.value = ""
+        self.scope.value = self.scope.options[0]  # who widened the last decision did not mean the next
         text = chosen[0] if len(chosen) == 1 else f"{len(chosen)} names: {', '.join(chosen[:5])}"
         self.subject.text = text if len(text) < 400 else text[:400] + "\u2026"
         self._open()

@@ -192,6 +192,17 @@ async def test_a_decision_that_another_entry_overrules_is_told(stage: Stage, ent
     assert notice.kind == "warn" and entry.partition("/")[2] in notice.text
 
 
+async def test_a_decision_is_as_wide_as_its_name_whatever_the_one_before_was(stage: Stage) -> None:
+    page = await stage.open(Queries)
+    page.decision.ask(["a.tracker.example.net"], "blocklist")
+    page.decision.scope.value = "its whole registered domain"
+    await page.decision.submit()
+    page.decision.ask(["a.tracker.example.org"], "blocklist")
+    await page.decision.submit()
+    listed = {d.key for d in stage.store.scan("list")}
+    assert listed == {"blocklist/example.net", "blocklist/a.tracker.example.org"}
+
+
 async def test_a_viewer_may_not_decide(stage: Stage) -> None:
     page = await stage.open(Lookup, "viewer", q="tracker.example.net")
     page.decision.ask([page.name], "benign")
