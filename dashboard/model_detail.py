@@ -15,6 +15,7 @@ from dashboard.training import (
 )
 
 RATE = {"kind": "percent"}
+NONE = "None: a job has no such evaluation, nor has every model."
 
 
 class Detail:
@@ -29,12 +30,12 @@ class Detail:
             empty="Choose a job or a model; not every training reports it.",
             status=READY,
         )
-        self.facts = Facts(heading="Model", empty="Choose a model.", status=READY)
+        self.facts = Facts(heading="Model", empty="Choose a model or a job.", status=READY)
         self.confusion = Table(
             heading="Confusion and metrics",
             note="at the model's thresholds",
             caption="confusion matrices",
-            empty="This model has no such evaluation.",
+            empty=NONE,
             status=READY,
             columns=[
                 {"key": "part", "label": "Names", "kind": "word"},
@@ -51,7 +52,7 @@ class Detail:
         self.fixed = Table(
             heading="At fixed false-positive rates",
             caption="metrics at fixed false-positive rates",
-            empty="This model has no such evaluation.",
+            empty=NONE,
             status=READY,
             columns=[
                 {"key": "part", "label": "Names", "kind": "word"},
@@ -60,7 +61,7 @@ class Detail:
                 {"key": "precision", "label": "Precision", **RATE},
             ],
         )
-        self.reliable = Lines.reliability("Reliability", "This model has no such evaluation.")
+        self.reliable = Lines.reliability("Reliability", NONE)
 
     def view(self) -> Any:
         return stack(
@@ -85,8 +86,14 @@ class Detail:
         self.reliable.series = reliability(evaluation)
 
     def show_job(self, number: str, job: dict[str, Any]) -> None:
-        """How a training goes."""
+        """How a training goes, and with what; figures of a model stay with the model."""
         lines = job.get("history") or []
         self.version = ""
+        chosen = {name: value for name, value in (job.get("settings") or {}).items() if value}
+        plain = {"state": job.get("state"), "makes version": job.get("version"), "device": job.get("device")}
+        self.facts.param.update(
+            heading=f"Job {number}", facts=plain_facts({**plain, **chosen, "error": job.get("error")})
+        )
+        self.confusion.rows = self.fixed.rows = self.reliable.series = []
         self.loss.param.update(series=curves(lines, CURVES), heading=f"Loss, {number}")
         self.accuracy.series = curves(lines, ACCURACIES)

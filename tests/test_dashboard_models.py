@@ -51,6 +51,21 @@ async def test_a_job_is_watched_on_after_the_control_api_was_away(control: tuple
     assert not page.trouble.visible and page.jobs.rows[page.jobs.selected]["id"] == number
 
 
+async def test_beside_the_curves_of_a_job_stand_no_figures_of_a_model(control: tuple[Stage, Failing]) -> None:
+    stage, _ = control
+    page = await stage.open(Models)
+    detail = page.detail
+    assert detail.confusion.rows and detail.fixed.rows and detail.reliable.series
+    page.job = "20261122-101500-a1b2c3"
+    await page.reload()
+    told = {(fact["label"], fact["value"]) for fact in detail.facts.facts}
+    assert detail.facts.heading == f"Job {page.job}" and ("State", "running") in told
+    assert (detail.confusion.rows, detail.fixed.rows, detail.reliable.series) == ([], [], [])
+    page.job, page.version = "", "seed"
+    await page.reload()
+    assert detail.facts.heading == "Model seed" and detail.confusion.rows
+
+
 @pytest.mark.parametrize("query", [{"version": "gone"}, {"job": "gone"}, {"compare": "gone,seed"}])
 async def test_what_is_gone_is_told_once_and_not_at_each_beat(
     control: tuple[Stage, Failing], query: dict[str, str]
