@@ -113,12 +113,11 @@ class Router(Component):
     title = param.String(default="Verdict", doc="of the page shown")
     paths = param.List(default=[], item_type=str, doc="what links within the application lead to")
     dark = param.Boolean(default=False)
-    zone = param.String(default="UTC", doc="the viewer's time zone")
     user = param.String(default="")
     role = param.String(default="")
 
     module = "router"
-    given = frozenset({"zone", "url"})
+    given = frozenset({"url"})
 
 
 class Nav(Component):

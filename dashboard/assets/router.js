@@ -1,6 +1,6 @@
 // The top of every page and its address: links change the page without a reload, back and forward work; one field
 // takes a name or a client address, and the key / goes there.
-import { h, styled, typing, visible, zone } from "./base.js"
+import { h, styled, typing, visible } from "./base.js"
 import { watchConnection } from "./lost.js"
 import { here } from "./visit.js"
 
@@ -78,6 +78,5 @@ export async function render({ model, el, view }) {
   model.on("dark", () => colour(model))
   model.on("remove", unwatch)
   model.on("remove", here())
-  model.zone = zone()
   colour(model)
 }
