@@ -437,6 +437,13 @@ async def test_a_name_comes_back_to_the_queue_once_its_list_entry_has_expired(st
         assert (name in [row["key"] for row in page.table.rows]) is there
 
 
+async def test_a_viewer_is_shown_no_key_that_does_nothing(stage: Stage) -> None:
+    for role in ("viewer", "analyst"):
+        page = await stage.open(Vetting, role)
+        shown = {key for key, _ in page.keys.keys if len(key) == 1} - {"x"}  # the table's own
+        assert shown == set(page.table.keys)
+
+
 async def test_several_names_are_decided_at_once(stage: Stage) -> None:
     page = await stage.open(Vetting, alone="1")
     chosen = [row["key"] for row in page.table.rows[:3]]
@@ -585,6 +592,12 @@ async def test_of_many_incidents_of_a_client_the_latest_are_shown(stage: Stage) 
     page = await stage.open(Clients, client="192.0.2.31")
     assert [row["id"] for row in page.incidents.rows] == sorted(ends, reverse=True)[:12]
     assert page.incidents.note == "the latest 12 of 30"
+
+
+async def test_a_client_of_blanks_is_no_client(stage: Stage) -> None:
+    page = await stage.open(Clients, client=" ")
+    assert page.everyone.visible and page.busiest.rows
+    assert {part.status["kind"] for part in (page.busiest, page.riskiest)} == {"ready"}
 
 
 async def test_verdicts_by_model_tell_unknown_from_passed_as_the_chart_does(stage: Stage) -> None:

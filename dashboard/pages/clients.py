@@ -103,13 +103,17 @@ class Clients(Page):
             self.one,
         )
 
+    @property
+    def _single(self) -> bool:
+        return bool(self.filters.client.strip())
+
     def parts(self) -> Iterable[Component]:
-        if self.filters.client:
+        if self._single:
             return self.tiles, self.chart, self.malicious, self.missing, self.incidents, self.replies, self.log
         return self.busiest, self.riskiest
 
     async def read(self) -> None:
-        await (self._read_one() if self.filters.client.strip() else self._read_all())
+        await (self._read_one() if self._single else self._read_all())
 
     async def _read_all(self) -> None:
         top = self.context.data.top
@@ -160,8 +164,7 @@ class Clients(Page):
         ]
 
     def _choose(self) -> None:
-        single = bool(self.filters.client.strip())
-        self.everyone.visible, self.one.visible = not single, single
+        self.everyone.visible, self.one.visible = not self._single, self._single
         self.subject.text = self.filters.client
 
     def _filters_changed(self, *changes: Any) -> None:

@@ -38,6 +38,10 @@ DECISIONS: dict[str, tuple[str, str | None, str | None]] = {
     "B": ("block and label malicious", "blocklist", "malicious"),
 }
 UNDO = "z"
+KEYS = [[key, what] for key, (what, _, _) in DECISIONS.items()] + [
+    ["j k", "next, previous"], ["x", "choose several"], ["l", "list those alike"], [UNDO, "undo"], ["o", "open"],
+]  # fmt: skip
+FOR_ALL = ("j k", "l", "o")  # those that decide nothing
 NOTHING_LEFT = "Nothing left to vet today. New names come as resolvers ask for them."
 USED_UP = "The day's number is reached: {} decided in 24 hours. Choose a larger number above to go on."
 
@@ -96,9 +100,7 @@ class Vetting(Page):
         self.characters = Characters(empty="Choose a name.", status=READY)
         self.force = InForce(context)
         self.keys = Keys(
-            keys=[[key, what] for key, (what, _, _) in DECISIONS.items()]
-            + [["j k", "next, previous"], ["x", "choose several"], ["l", "list those alike"]]
-            + [["z", "undo"], ["o", "open"]],
+            keys=[pair for pair in KEYS if self.may("analyst") or pair[0] in FOR_ALL],
             on_message=self._button,
         )
         self.table.param.watch(lambda _: schedule(self.explain), "selected")
