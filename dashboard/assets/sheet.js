@@ -22,6 +22,19 @@ const PROPERTIES = ["p0", "p1", "p2", "p3", "p4", "p5"]
 
 const same = (a, b) => a === b || JSON.stringify(a) === JSON.stringify(b)
 
+// A click is made of two: what is drawn anew in between takes it away. So nothing is until the button is let go, or for
+// so long: whose release a scroll bar keeps to itself must not stop the page.
+const HELD_MS = 5000
+let released = Promise.resolve()
+document.addEventListener("pointerdown", () => {
+  const over = new AbortController()
+  released = new Promise((resolve) => {
+    const end = () => { over.abort(); setTimeout(resolve) } // the click comes first
+    for (const name of ["pointerup", "pointercancel"]) document.addEventListener(name, end, { capture: true, signal: over.signal })
+    setTimeout(end, HELD_MS)
+  })
+}, { capture: true })
+
 // One component as its module sees it: its values as properties, `on` for changes, `send_msg` to its Python end.
 function component(sheet, number) {
   const values = {}, listeners = {}, chosen = new Set()
@@ -72,7 +85,7 @@ export async function render({ model, el, view }) {
   const take = (property) => { for (const [number, given] of Object.entries(JSON.parse(model[property]))) components[number].take(given) }
   for (const property of PROPERTIES) {
     take(property)
-    model.on(property, () => take(property))
+    model.on(property, () => released.then(() => take(property)))
   }
   el.append(...elements)
   for (const draw of begin) draw()

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -215,6 +216,20 @@ def test_the_log_is_filtered_paused_paged_copied_and_exported(analyst: Visit) ->
     page.locator("tbody tr").first.hover()
     page.locator("tbody .copy").first.click()
     assert page.evaluate("navigator.clipboard.readText()") == name.replace(".", "[.]")
+
+
+def test_a_click_takes_as_long_as_it_takes_while_rows_come(analyst: Visit) -> None:
+    page = analyst.page
+    analyst.go("/queries")
+    link, row = page.locator("tbody .name a").first, page.locator("tbody tr").first
+    link.hover()
+    page.mouse.down()
+    name, before = link.inner_text(), row.text_content()
+    page.wait_for_timeout(3000)  # a second brings rows
+    page.mouse.up()
+    page.wait_for_url(f"**/lookup?{urlencode({'q': name})}")
+    analyst.go("/queries")
+    expect(row).not_to_have_text(before)
 
 
 def test_uncertain_names_are_red_and_carry_a_sign(analyst: Visit) -> None:
