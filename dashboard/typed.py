@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from contextlib import suppress
+from urllib.parse import urlencode
 
 from verdicts import names
 
@@ -76,3 +77,8 @@ def client_in(text: str) -> str:
         except ValueError:
             continue
     return ""
+
+
+def page_of(name: str) -> str:
+    """Where a normalised name is looked up; a dot behind one that looks like an address, which would be a client."""
+    return "/lookup?" + urlencode({"q": f"{name}." if client_in(name) else name})

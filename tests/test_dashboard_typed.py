@@ -1,8 +1,10 @@
 """dashboard/typed.py: what people paste is understood, and what can match nothing is told."""
 
+from urllib.parse import parse_qsl
+
 import pytest
 
-from dashboard.typed import BadFilter, client_of, host_of, name_of, pattern_of
+from dashboard.typed import BadFilter, client_in, client_of, host_of, name_of, page_of, pattern_of
 from verdicts.names import BadName
 
 PASTED = [
@@ -83,3 +85,9 @@ def test_a_prefix_that_is_none_is_told(text: str) -> None:
 )
 def test_an_address_in_a_url_is_found(text: str, host: str) -> None:
     assert host_of(text) == host
+
+
+@pytest.mark.parametrize("name", ["192.0.2.7", "tracker.example.net", "\\042.example.net"])
+def test_a_name_that_looks_like_an_address_has_a_page_of_its_own(name: str) -> None:
+    asked = dict(parse_qsl(page_of(name).partition("?")[2]))["q"]
+    assert (client_in(asked), name_of(asked)) == ("", name)

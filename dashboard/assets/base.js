@@ -98,6 +98,9 @@ export const tierSign = (tier) => {
 export const link = (path, query, text, attributes = {}) =>
   h("a", { href: path + "?" + new URLSearchParams(query).toString(), ...attributes }, h("bdi", {}, visible(text)))
 
+// A link to the page of a name (dashboard/typed.py, `page_of`).
+export const lookup = (name, attributes) => link("/lookup", { q: /^[0-9][0-9.]*$/.test(name) ? name + "." : name }, name, attributes)
+
 export async function copy(text, near) {
   try {
     await navigator.clipboard.writeText(text)

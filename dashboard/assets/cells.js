@@ -1,11 +1,11 @@
 // One value in its kind: how names, clients, times, tiers and counts look wherever they stand.
-import { copy, defanged, exactly, h, iso, link, minute, moment, number, percent, score, tierSign, visible } from "./base.js"
+import { copy, defanged, exactly, h, iso, link, lookup, minute, moment, number, percent, score, tierSign, visible } from "./base.js"
 
 export const NUMERIC = new Set(["count", "score", "percent", "bar", "sure", "best"])
 
 export const CELLS = {
   text: (value) => h("bdi", {}, visible(value)),
-  name: (value) => h("span", { class: "name" }, link("/lookup", { q: value }, value, { title: visible(value) }), defang(value)),
+  name: (value) => h("span", { class: "name" }, lookup(value, { title: visible(value) }), defang(value)),
   client: (value) => (value ? link("/clients", { client: value }, value) : "\u2013"),
   time: (value) => moment("time", value, { datetime: iso(value) }),
   ago: (value) => moment("ago", value),
@@ -22,11 +22,9 @@ export const CELLS = {
   flag: (value) => h("span", { class: value ? "state state-good" : "quiet" }, value ? "yes" : "no"),
   link: (value, row, column) => (value ? h("a", { href: row[column.href || "href"] }, h("bdi", {}, visible(value))) : "\u2013"),
   word: (value) => h("bdi", {}, visible(value)),
-  rule: (value) => h("bdi", { title: visible(value) }, visible(value)),
   best: (value, row, column) => (row.best?.includes(column.key) ? h("strong", { class: "best" }, h("span", { class: "sr" }, "best: "), h("span", { "aria-hidden": "true" }, "\u2605 "), visible(value)) : visible(value)),
   change: (value) => h("bdi", {}, (value || []).map((part) => (typeof part === "number" ? h("time", { title: exactly(part) }, minute(part)) : visible(part)))),
   code: (value) => h("code", {}, visible(value)),
-  names: (value) => h("span", {}, (value || []).map((name, i) => [i ? ", " : "", link("/lookup", { q: name }, name)]).flat()),
 }
 
 function defang(value) {

@@ -1,12 +1,12 @@
 // What changed since the last visit, until the person has read it.
-import { h, link, number, styled, tierSign, time, visible } from "./base.js"
+import { h, lookup, number, styled, tierSign, time, visible } from "./base.js"
 import { caughtUp } from "./visit.js"
 
 function draw(model, root) {
   if (!model.since || model.status.kind !== "ready") return root.replaceChildren()
   const done = h("button", { type: "button", class: "small", onclick: () => { caughtUp(); model.since = 0 } }, "Got it")
   const items = model.items.map((item) => h("li", {}, h("a", { href: item.href }, visible(item.text))))
-  const names = model.names.map((row) => h("li", {}, tierSign(row.tier), " ", link("/lookup", { q: row.key }, row.key), h("span", { class: "quiet" }, ` ${number(row.count)} queries by ${number(row.clients)} ${row.clients === 1 ? "client" : "clients"}`)))
+  const names = model.names.map((row) => h("li", {}, tierSign(row.tier), " ", lookup(row.key), h("span", { class: "quiet" }, ` ${number(row.count)} queries by ${number(row.clients)} ${row.clients === 1 ? "client" : "clients"}`)))
   root.replaceChildren(h("div", { class: "news-head" }, h("h2", { class: "heading" }, "Since your last visit ", h("span", { class: "quiet" }, time(model.since))), done),
     items.length || names.length ? "" : h("p", { class: "quiet" }, "Nothing was changed by others, and no malicious name is new."),
     items.length ? h("ul", { class: "news-items" }, items) : "",

@@ -1,5 +1,5 @@
 // The figures at the top of a page, each with its change against the period before.
-import { h, link, number, percent, short, styled, visible } from "./base.js"
+import { h, number, percent, short, styled, visible } from "./base.js"
 
 function change(tile) {
   if (tile.before === null || tile.before === undefined) return h("span", { class: "quiet" }, visible(tile.hint || "\u00a0"))
@@ -25,5 +25,3 @@ export async function render({ model, el }) {
   for (const property of ["tiles", "status"]) model.on(property, () => draw(model, root))
   draw(model, root)
 }
-
-export { link }

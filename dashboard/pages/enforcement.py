@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import urlencode
 
 from dashboard.client import Refused
 from dashboard.components import READY, Component, Facts, Table, Tiles
@@ -12,7 +11,7 @@ from dashboard.decision import Decision, InForce
 from dashboard.inputs import Button, TextInput
 from dashboard.page import Context, Page, columns, panel, schedule, stack, toolbar
 from dashboard.rows import counts_of, top_row
-from dashboard.typed import BadFilter, client_of
+from dashboard.typed import BadFilter, client_of, page_of
 from dashboard.vetted import allowed
 from dashboard.widgets import range_bar, text
 from verdicts.names import split
@@ -271,4 +270,4 @@ class Enforcement(Page):
         if message.get("action") == "allow":
             self.decision.ask([str(message["row"]["key"])], "benign")
         elif message.get("action") == "allowed":  # by which entry, until when, and the way back
-            self.context.go("/lookup?" + urlencode({"q": str(message["row"]["key"])}))
+            self.context.go(page_of(str(message["row"]["key"])))

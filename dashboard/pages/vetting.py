@@ -19,6 +19,7 @@ from dashboard.facts import facts_of_verdict
 from dashboard.inputs import Select, Switch, TextInput
 from dashboard.page import Context, Page, columns, panel, schedule, stack, toolbar
 from dashboard.queue import CANDIDATES, DAILY, queue
+from dashboard.typed import page_of
 from dashboard.vetted import DURATIONS
 from dashboard.views import person_of
 from verdicts.store import Store
@@ -286,7 +287,7 @@ class Vetting(Page):
         elif key == UNDO:
             schedule(self.undo)
         elif key == "o" and chosen:
-            self.context.go("/lookup?" + urlencode({"q": chosen[0]}))
+            self.context.go(page_of(chosen[0]))
         elif key in DECISIONS and chosen:
             schedule(lambda: self.decide(key, chosen))
 

@@ -10,6 +10,7 @@ from dashboard.pages import PAGES
 from dashboard.sample import HOSTILE
 from dashboard.screenshots import DIALOGS
 from dashboard.screenshots import PAGES as SHOWN
+from dashboard.typed import page_of
 from tests.dashboard_browser import ALL, DEMO, Visit, served
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
@@ -142,6 +143,21 @@ def test_figures_go_when_the_store_gives_no_answer(browser: Any, demo: str) -> N
     """,
     )
     assert shown == [True, True, False, True]
+    visit.context.close()
+
+
+def test_a_link_to_a_name_leads_where_the_server_would(browser: Any, demo: str) -> None:
+    """The module itself: of the names in the log some look like addresses."""
+    visit = Visit(browser, demo)
+    visit.log_in("ada")
+    for name in ("192.0.2.7", "cdn.example.org"):
+        link = visit.page.evaluate(
+            """async (name) => {
+          const { lookup } = await import(new URL("assets/base.js", location.origin).href)
+          return lookup(name).getAttribute("href") }""",
+            name,
+        )
+        assert link == page_of(name)
     visit.context.close()
 
 
