@@ -76,3 +76,8 @@ def in_force(epoch: int, resolvers: Iterable[dict[str, Any]], now: int) -> tuple
     """
     known = [int(r.get("epoch", 0)) >= epoch for r in resolvers if now - int(r.get("time") or now) < SILENT_MS]
     return sum(known), len(known)
+
+
+def enforcing(paused: bool) -> dict[str, str]:
+    """Whether the resolvers may block, as a fact."""
+    return {"label": "Enforcing", "value": "paused" if paused else "as each resolver is set", "kind": "state"}

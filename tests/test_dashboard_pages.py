@@ -726,6 +726,16 @@ async def test_health_adds_up_what_was_promised_and_stored(stage: Stage) -> None
     assert all(row["rows"] == row["stored"] and row["missing"] == 0 for row in rows.values())
 
 
+async def test_health_tells_a_pause_and_nothing_of_it_where_the_cluster_is_away(stage: Stage) -> None:
+    page = await stage.open(Enforcement)
+    await page.pause(True)
+    health = await stage.open(Health)
+    assert [fact["value"] for fact in health.store.facts if fact["label"] == "Enforcing"] == ["paused"]
+    stage.client = Client("", str)
+    health = await stage.open(Health)
+    assert health.trouble.visible and "Enforcing" not in [fact["label"] for fact in health.store.facts]
+
+
 @pytest.mark.parametrize("length", ["15m", "7d", "30d"])
 async def test_a_resolver_that_reports_is_not_silent_over_a_long_range(
     tmp_path: Path, length: str, monkeypatch: pytest.MonkeyPatch

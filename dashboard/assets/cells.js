@@ -19,7 +19,6 @@ export const CELLS = {
   bar: (value, row, column) => h("span", { class: "barcell" }, h("span", { class: `fill fill-${column.tier || row.tier || "none"}`, style: `width:${Math.max(1, (100 * value) / (column.max || 1))}%` }), h("span", { class: "n" }, number(value))),
   state: (value) => h("span", { class: `state state-${String(value).replace(/[^a-z]/g, "")}` }, visible(value)),
   until: (value) => (value ? moment("until", value) : "for good"),
-  flag: (value) => h("span", { class: value ? "state state-good" : "quiet" }, value ? "yes" : "no"),
   link: (value, row, column) => (value ? h("a", { href: row[column.href || "href"] }, h("bdi", {}, visible(value))) : "\u2013"),
   word: (value) => h("bdi", {}, visible(value)),
   best: (value, row, column) => (row.best?.includes(column.key) ? h("strong", { class: "best" }, h("span", { class: "sr" }, "best: "), h("span", { "aria-hidden": "true" }, "\u2605 "), visible(value)) : visible(value)),

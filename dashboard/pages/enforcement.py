@@ -12,7 +12,7 @@ from dashboard.inputs import Button, TextInput
 from dashboard.page import Context, Page, columns, panel, schedule, stack, toolbar
 from dashboard.rows import counts_of, top_row
 from dashboard.typed import BadFilter, client_of, page_of
-from dashboard.vetted import allowed
+from dashboard.vetted import allowed, enforcing
 from dashboard.widgets import range_bar, text
 from verdicts.names import split
 
@@ -199,11 +199,7 @@ class Enforcement(Page):
         policy = policy.get("policy", policy)
         overrides = policy.get("overrides") or []
         self.policy.facts = [
-            {
-                "label": "Enforcing",
-                "value": "paused" if policy.get("paused") else "as each resolver is set",
-                "kind": "text",
-            },
+            enforcing(bool(policy.get("paused"))),
             {"label": "Block tier", "value": policy.get("block_action", "nxdomain")},
             {"label": "Blocklist", "value": policy.get("blocklist_action", "nxdomain")},
             {

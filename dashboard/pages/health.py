@@ -9,6 +9,7 @@ from dashboard.client import Refused
 from dashboard.components import READY, Component, Facts, Notice, Table
 from dashboard.page import Context, Page, columns, panel, stack
 from dashboard.rows import counts_of
+from dashboard.vetted import enforcing
 from dashboard.widgets import range_bar
 from verdicts.reconciliation import EDGE_MS, gaps_of, state_of
 from verdicts.store import BatchState
@@ -88,7 +89,7 @@ class Health(Page):
         status = await self._status()
         facts = [
             {"label": "Model", "value": _model(status.get("model"))},
-            {"label": "Paused", "value": bool(status.get("paused")), "kind": "flag"},
+            *([enforcing(bool(status["paused"]))] if "paused" in status else []),
             *log_facts(status.get("spool") or {}, status.get("store") or {}),
         ]
         try:
@@ -153,7 +154,6 @@ def resolver_rows(batches: Sequence[BatchState], known: dict[str, dict[str, Any]
         late = now - row["last"] > LATE_S * 1000
         lossy = any(row[key] for key in ("discarded", "dead", "missing", "lost"))
         row["state"] = "silent" if late else "lossy" if lossy else "good"
-        row["style"] = "bad" if late else None
     return [rows[name] for name in sorted(rows)]
 
 
