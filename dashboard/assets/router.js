@@ -26,12 +26,15 @@ function go(model, url) {
   window.scrollTo(0, 0)
 }
 
-// The server changed the filters: the same page keeps its history entry, another page gets its own.
+let searched = false // what the server shows next was typed into the field above
+
+// The server changed the filters: the same page keeps its history entry, another page gets its own, and another name.
 function follow(model) {
   const now = location.pathname + location.search
   if (model.url === now) return
-  if (model.url.split("?")[0] === location.pathname) history.replaceState(null, "", model.url)
+  if (!searched && model.url.split("?")[0] === location.pathname) history.replaceState(null, "", model.url)
   else history.pushState(null, "", model.url)
+  searched = false
 }
 
 function colour(model) {
@@ -54,6 +57,7 @@ function bar(model) {
   const form = h("form", { role: "search", action: "/lookup", method: "get", onsubmit: (event) => {
     event.preventDefault()
     const text = field.value.trim()
+    searched = Boolean(text)
     if (text) model.send_msg({ action: "search", text })
   } }, field, h("kbd", { "aria-hidden": "true" }, "/"))
   const jump = (event) => {

@@ -331,6 +331,23 @@ def test_back_returns_to_the_page_before(analyst: Visit) -> None:
     assert page.url.endswith(":" + analyst.address.rsplit(":", 1)[1] + "/")
 
 
+def test_back_returns_to_the_name_that_was_looked_up_before(analyst: Visit) -> None:
+    page = analyst.page
+    analyst.go("/")
+    for name in ("cdn.example.org", "drop-zone.example.net"):
+        page.keyboard.press("/")
+        page.keyboard.type(name)
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"**/lookup?q={name}")
+        page.locator(".notice-title").filter(has_text=name).wait_for()
+        page.locator("input[type=search]").blur()
+    page.get_by_role("button", name="24 hours").click()
+    page.wait_for_url("**range=24h")  # a filter is no place to go back to
+    page.go_back()
+    page.wait_for_url("**/lookup?q=cdn.example.org")
+    page.locator(".notice-title").filter(has_text="cdn.example.org").wait_for()
+
+
 def test_a_lost_connection_is_told_and_the_page_comes_back_by_itself(browser: Any) -> None:
     port = str(free_port())
     with served("dashboard.demo", "--port", port, pattern=DEMO) as address:
