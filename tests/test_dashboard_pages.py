@@ -495,6 +495,18 @@ async def test_any_change_is_undone_from_the_audit(stage: Stage) -> None:
     assert [d.key for d in stage.store.scan("list")] == ["blocklist/two.example.org"]
 
 
+async def test_undoing_a_policy_is_asked_once_more(stage: Stage) -> None:
+    stage.store.commit([Document("policy", "policy", {"overrides": []})], "ada")
+    await asyncio.sleep(0.002)
+    stage.store.commit([Document("policy", "policy", {"overrides": [{"client": "::/0", "mode": "monitor"}]})], "ada")
+    page = await stage.open(Audit)
+    page._row({"action": "undo", "row": page.table.rows[0]})
+    assert page.confirm.dialog.open and ("POST", "/v1/audit/undo") not in stage.transport.calls
+    await page.confirm._do()
+    found = stage.store.get("policy", "policy")
+    assert found and found.body == {"overrides": []}
+
+
 async def test_a_bulk_change_is_undone_at_once_and_no_change_falls_between_two_pages(stage: Stage) -> None:
     for commit in range(3):
         names = [f"n{number}.c{commit}.example.org" for number in range(30)]

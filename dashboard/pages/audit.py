@@ -8,6 +8,7 @@ import msgspec
 
 from dashboard.accounts import Role
 from dashboard.components import LOADING, Choice, Component, Table
+from dashboard.confirm import Confirm
 from dashboard.decision import InForce
 from dashboard.inputs import Button
 from dashboard.page import Context, Page, panel, schedule, stack, toolbar
@@ -60,7 +61,7 @@ class Audit(Page):
                 {"key": "note", "label": "Why", "kind": "text"},
             ],
         )
-        self.force = InForce(context)
+        self.force, self.confirm = InForce(context), Confirm()
         self.before: int | None = None
         self.newest = Button(
             label="Newest", variant="outlined", disabled=True, on_click=lambda _: schedule(self._newest)
@@ -78,6 +79,7 @@ class Audit(Page):
             self.force.notice,
             panel(self.table),
             toolbar(self.newest, self.older),
+            self.confirm.place,
         )
 
     def parts(self) -> Iterable[Component]:
@@ -108,7 +110,12 @@ class Audit(Page):
     def _row(self, message: dict[str, Any]) -> None:
         row = message.get("row", {})
         if message.get("action") == "undo":
-            schedule(lambda: self.undo(row["kind"], row["key"], int(row["epoch"]), int(row["time"])))
+            change = row["kind"], row["key"], int(row["epoch"]), int(row["time"])
+            if row["kind"] == "policy":  # a mode for everybody may be among it
+                says = "Every resolver goes by the policy as it was before this change."
+                self.confirm.ask("Undo", says, lambda: self.undo(*change))
+            else:
+                schedule(lambda: self.undo(*change))
         elif message.get("action") == "undo_all":
             schedule(lambda: self.undo_all(int(row["epoch"]), int(row["time"])))
 
