@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 import param
 
 from dashboard.typed import BadFilter, client_of, pattern_of
+from verdicts.observations import LABELS
 from verdicts.store import Filter
 
 MINUTE, QUARTER, DAY = 60_000, 900_000, 86_400_000  # milliseconds
@@ -78,6 +79,8 @@ class Filters(param.Parameterized):  # type: ignore[misc]
             "enforced": {"": None, "yes": True, "no": False}[self.enforced],
         }
         fields |= {key: tuple(getattr(self, key)) for key in LISTS}
+        if "none" in self.tier and not self.label:  # stored so, and shown as unknown (`dashboard.rows.shown_tier`)
+            fields["label"] = tuple(label for label in LABELS if label != "unknown")
         return Filter(**(fields | changes))
 
     def query(self) -> str:

@@ -574,6 +574,14 @@ async def test_a_list_is_exported_in_parts_with_one_heading(stage: Stage, monkey
         assert rows[0] == "suffix,note,expires" and [row.partition(",")[0] for row in rows[1:]] == names
 
 
+async def test_a_tier_that_is_filtered_by_is_the_one_that_is_shown(stage: Stage) -> None:
+    for tier in ("none", "alert", "block"):
+        page = await stage.open(Queries, tier=tier)
+        assert {row["tier"] for row in page.table.rows} == {tier}
+    page = await stage.open(Queries, tier="none", label="unknown")
+    assert {row["tier"] for row in page.table.rows} == {"unknown"}
+
+
 async def test_a_filter_without_an_input_is_shown_and_taken_away(stage: Stage) -> None:
     page = await stage.open(Queries, enforced="yes", qtype="A,AAAA", tier="block")
     shown = {button.label: button for button in page.narrowed.objects if button.visible}
