@@ -42,11 +42,12 @@ func (by *corefile) follow(c *caddy.Controller) {
 		return nil
 	}
 	c.OnRestart(func() error { by.restarting.Store(true); return nil })
-	c.OnRestartFailed(func() error {
-		by.restarting.Store(false)
-		engines.releaseFailed()
-		return nil
-	})
+	c.OnRestartFailed(func() error { by.restarting.Store(false); return engines.releaseFailed() })
+	for _, serving := range caddy.Instances() {
+		if corefileOf(serving) == nil { // no stanza of its own would hear that this Corefile did not start
+			serving.OnRestartFailed = append(serving.OnRestartFailed, engines.releaseFailed)
+		}
+	}
 	c.OnShutdown(func() error {
 		if by.restarting.Load() {
 			return release()
@@ -104,15 +105,21 @@ func (r *registry) release(ended func(*corefile) bool) {
 }
 
 // releaseFailed ends what a Corefile has begun to use that did not start: caddy discards it without a word.
-func (r *registry) releaseFailed() {
+func (r *registry) releaseFailed() error {
 	var serving []*corefile
 	for _, instance := range caddy.Instances() {
-		instance.StorageMu.RLock()
-		one, _ := instance.Storage[corefileKey{}].(*corefile)
-		instance.StorageMu.RUnlock()
-		serving = append(serving, one)
+		serving = append(serving, corefileOf(instance))
 	}
 	r.release(func(by *corefile) bool { return !slices.Contains(serving, by) })
+	return nil
+}
+
+// corefileOf is the Corefile of a caddy instance, nil where it has no stanza of the plugin.
+func corefileOf(instance *caddy.Instance) *corefile {
+	instance.StorageMu.RLock()
+	defer instance.StorageMu.RUnlock()
+	by, _ := instance.Storage[corefileKey{}].(*corefile)
+	return by
 }
 
 // closeAll ends every engine, for the end of the process.

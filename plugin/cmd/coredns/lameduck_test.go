@@ -3,7 +3,12 @@
 package main
 
 import (
+	"fmt"
+	"net"
+	"net/http"
+	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -34,5 +39,42 @@ func TestALameDuckJudges(t *testing.T) {
 	defer c.mu.Unlock()
 	if c.seen != 3 {
 		t.Errorf("%d queries reported, expected 3\n%s", c.seen, s.out.String())
+	}
+}
+
+// TestAFirstStanzaThatFailsToStartLeavesNothingBehind: also where the Corefile that goes on to serve has no stanza of the plugin.
+func TestAFirstStanzaThatFailsToStartLeavesNothingBehind(t *testing.T) {
+	c := newCluster(t)
+	var reports atomic.Int32
+	judge := c.Config.Handler
+	c.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1/observations" {
+			reports.Add(1)
+		}
+		judge.ServeHTTP(w, r)
+	})
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	before := fmt.Sprintf(".:%s {\n    bind 127.0.0.1\n    whoami\n}\n", port(t))
+	corefile, _ := local(t, enforcing, c.URL)
+	s := start(t, before)
+	ask(t, s, "udp", "127.0.0.1"+before[1:strings.Index(before, " ")], "up.example.com.")
+	blocked := fmt.Sprintf("\n.:%d {\n    bind 127.0.0.1\n    whoami\n}\n", taken.Addr().(*net.TCPAddr).Port)
+	if err := os.WriteFile(s.Args[2], []byte(before+corefile+blocked), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.Process.Signal(reloadSignal)
+	for end := time.Now().Add(30 * time.Second); !strings.Contains(s.out.String(), "Restart failed"); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("no reload failed:\n%s", s.out.String())
+		}
+	}
+	told := reports.Load()
+	time.Sleep(3 * time.Second) // an engine that was left behind reports each second
+	if more := reports.Load() - told; more > 0 {
+		t.Errorf("%d reports after the reload that failed", more)
 	}
 }
