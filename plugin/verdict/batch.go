@@ -10,9 +10,10 @@ import (
 )
 
 const (
-	maxRows        = 20_000   // of one batch (contract 1)
-	maxBatchOctets = 2 << 20  // of one batch; the cluster takes more, but a batch is also what is sent again
-	maxKeptOctets  = 64 << 20 // of all batches that are not acknowledged
+	maxRows        = 20_000    // of one batch (contract 1)
+	maxBatchOctets = 2 << 20   // of one batch; the cluster takes more, but a batch is also what is sent again
+	grownOctets    = 256 << 10 // to which seconds that wait are put together: what lies between may take no more than 1 MiB
+	maxKeptOctets  = 64 << 20  // of all batches that are not acknowledged
 	maxAckOctets   = 4 << 20
 	maxAckValues   = 1 << 16 // 10,000 overrides and 1,000 suffixes have 21,000
 	maxDiscarded   = 1 << 31 // that one batch takes over: the cluster refuses one of more than 2^32 queries, and all that come after

@@ -37,7 +37,7 @@ func TestTheOldestReportsAreDiscardedAndCounted(t *testing.T) {
 
 // However long the cluster was away, it is not sent a report for each second of it.
 func TestAnOutageIsToldInFewReports(t *testing.T) {
-	const seconds = 1000
+	const seconds = 4000
 	s := newStub(t)
 	e := newTestEngine(t, testConfig(t, s.URL))
 	r := another(e)
@@ -47,6 +47,9 @@ func TestAnOutageIsToldInFewReports(t *testing.T) {
 		s.reports = func(w http.ResponseWriter, request *http.Request) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
+			if request.ContentLength > grownOctets+1024 {
+				t.Errorf("a report of %d octets", request.ContentLength)
+			}
 			if b := sentBatch(t, request); b.Boot == r.boot && !away {
 				took.Add(1)
 				seen.Add(b.Seen)
@@ -68,8 +71,8 @@ func TestAnOutageIsToldInFewReports(t *testing.T) {
 	if err := r.flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if octets, batches := r.pending(); took.Load() > 3 || seen.Load() != 5*seconds || octets != 0 || batches != 0 {
-		t.Errorf("%d reports of %d queries, %d octets in %d batches left; expected two of %d", took.Load(), seen.Load(), octets, batches, 5*seconds)
+	if octets, batches := r.pending(); took.Load() > 5 || seen.Load() != 5*seconds || octets != 0 || batches != 0 {
+		t.Errorf("%d reports of %d queries, %d octets in %d batches left; expected a few of %d", took.Load(), seen.Load(), octets, batches, 5*seconds)
 	}
 }
 

@@ -105,7 +105,7 @@ func (r *reporter) cut() {
 // what was kept in a day without the cluster is not 86,400 reports, which each resolver would send as fast as it can once the cluster is back.
 func (r *reporter) open() *batch {
 	if last := len(r.kept) - 1; last >= 0 {
-		if b := r.kept[last]; !b.sent && b.count < maxRows && len(b.rows) < maxBatchOctets && b.queries+b.discarded < maxDiscarded/2 {
+		if b := r.kept[last]; !b.sent && b.count < maxRows && len(b.rows) < grownOctets && b.queries+b.discarded < maxDiscarded/2 {
 			r.drop(b)
 			return b
 		}
