@@ -139,6 +139,9 @@ def dead() -> Store:
 
 async def run(directory: Path, port: int, state: str = "full") -> None:
     """Serve until interrupted."""
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):  # from the start, or its folder would be left
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     url = f"sqlite:///{directory / 'demo.db'}"
     store = open_store(url)
     store.initialise()
@@ -154,10 +157,7 @@ async def run(directory: Path, port: int, state: str = "full") -> None:
     server.start()
     print(f"demo: http://127.0.0.1:{server.port}/ (users {', '.join(PASSWORDS)}; the password is the name)", flush=True)
     traffic = asyncio.create_task(keep_coming(store) if state != "empty" else asyncio.sleep(0))
-    stopped = asyncio.Event()
     asyncio.get_running_loop().set_exception_handler(quiet)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     await stopped.wait()
     traffic.cancel()
     server.stop(wait=False)

@@ -74,6 +74,7 @@ def dashboard(store: str, processes: int = 1) -> Iterator[Dashboard]:
                     yield Dashboard(base, process.pid, client)
             finally:
                 process.terminate()
+                process.wait()  # at Ctrl-C `with` waits for a quarter of a second
 
 
 def _serves(base: str) -> bool:
