@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from loadtest.processes import program, terminable
 from serve_app import cluster
 from serve_app.environment import Ingress, short_directory
+from serve_app.foreground import unbroken
 from serve_app.local.ports import free_block
 from serve_app.patience import afresh
 from verdicts import tokens
@@ -87,8 +88,11 @@ def running(
         found["applications"].append(noop(noop_width, found["applications"][0]["deployments"]))
     with terminable():
         try:
-            cluster.start(chosen, num_cpus=num_cpus, object_store_memory=128 << 20)
-            cluster.deploy(found)
+            cluster.set_variables(chosen)
+            with unbroken() as go_on:
+                cluster.start(chosen, num_cpus=num_cpus, object_store_memory=128 << 20)
+                go_on()
+                cluster.deploy(found, report=lambda states: go_on())
             yield Running(found["http_options"]["port"], *issued, folder, chosen, found)
         finally:
             cluster.stop(chosen)

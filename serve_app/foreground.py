@@ -3,6 +3,7 @@
 import os
 import signal
 import ssl
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -37,6 +38,9 @@ class Refused(RuntimeError):
     """A configuration that cannot run; the message names the key."""
 
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
 class _Stop(BaseException):
     pass
 
@@ -68,30 +72,34 @@ def serve_until_stopped(path: Path | None, port: int | None, folder: Path, metri
 
 @contextmanager
 def unbroken() -> Iterator[Callable[[], None]]:
-    """Ray at work: a signal is noted and ends what goes on once the block is over, or at the call of what it is given.
+    """Ray at work: a signal waits for its handler until the block is over, or until the call of what it is given.
 
     An exception that a signal's handler raises in the middle of Ray's compiled code becomes another one there, or the
     end of this process. A second signal is taken at its word. Imports Ray, see `set_variables`.
     """
-    asked: list[int] = []
+    asked: list[signal.Signals] = []
+    heard = SIGNALS if threading.current_thread() is threading.main_thread() else ()
+    former = {number: signal.getsignal(number) for number in heard}
 
     def note(number: int, frame: FrameType | None) -> None:
-        if asked:
-            raise _Stop
-        asked.append(number)
+        go_on()
+        asked.append(signal.Signals(number))
         os.write(2, b"Stopping once Ray has done what it is at; a second time stops at once.\n")
 
     def go_on() -> None:
-        if asked:
-            raise _Stop
+        if asked and callable(handler := former[asked[0]]):
+            handler(asked[0], None)
 
     with without_rays_handler():
-        _listen(note)
+        for number, handler in former.items():
+            if callable(handler):
+                signal.signal(number, note)
         try:
             yield go_on
         finally:
-            _listen(_raise_stop)
-    go_on()
+            for number, handler in former.items():
+                signal.signal(number, handler)
+            go_on()  # also where Ray failed meanwhile: it would be tried again
 
 
 @contextmanager
@@ -172,7 +180,7 @@ def checked(path: Path, port: int | None) -> dict[str, Any]:
 
 
 def _listen(handler: Any) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         signal.signal(number, handler)
 
 

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,9 @@ from serve_app.cluster import (
 )
 from serve_app.commands import serve
 from serve_app.environment import MAX_DIRECTORY, MAX_REQUESTS
-from serve_app.foreground import Refused, _Stop, alone, check_tls, checked, unbroken, wanted
+from serve_app.foreground import Refused, _listen, _raise_stop, _Stop, alone, check_tls, checked, unbroken, wanted
 from serve_app.local import ports
+from serve_app.patience import TooBusy
 from serve_app.settings import BadSettings
 from tests.readme import ROOT, blocks
 from verdicts.locks import held
@@ -255,8 +257,9 @@ def test_too_few_open_files_stop_it_before_ray_starts(short: Path, tmp_path: Pat
 
 @pytest.fixture
 def signals() -> Iterator[None]:
-    """The handlers of before come back."""
+    """Those of `verdict serve`; the handlers of before come back."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    _listen(_raise_stop)
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -273,6 +276,9 @@ def test_a_signal_while_ray_works_ends_it_afterwards(signals: None, number: sign
     assert done == ["what Ray was at"]
     with pytest.raises(_Stop):  # and it is heard at once where nothing of Ray's is at work
         signal.raise_signal(number)
+    with pytest.raises(_Stop), unbroken():  # `verdict serve` began anew where Ray was too slow, and heard it no more
+        signal.raise_signal(number)
+        raise TooBusy
 
 
 def test_a_signal_while_ray_works_is_heard_between_two_steps_and_a_second_one_at_once(signals: None) -> None:
@@ -287,6 +293,20 @@ def test_a_signal_while_ray_works_is_heard_between_two_steps_and_a_second_one_at
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGINT)
             pytest.fail("went on")
+
+
+def test_a_signal_that_waited_goes_to_the_handler_of_before(signals: None) -> None:
+    """A benchmark's, which was interrupted in the middle of Ray: an agent of Ray's was left for a minute."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    done = []
+    with pytest.raises(KeyboardInterrupt), unbroken():
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+        done.append("what Ray was at")
+    assert done == ["what Ray was at"]
+    with ThreadPoolExecutor(1) as thread:  # which hears no signals
+        thread.submit(lambda: unbroken().__enter__()()).result()
 
 
 def test_ray_sets_no_handler_of_its_own_while_it_starts(signals: None) -> None:
