@@ -37,11 +37,26 @@ function follow(model) {
   searched = false
 }
 
+const narrow = () => innerWidth < 900
+
+// What the next page is made for.
+function remember(scheme) {
+  for (const [name, value] of [["scheme", scheme], ["narrow", narrow() ? 1 : 0]]) document.cookie = `${name}=${value}; path=/; max-age=31536000; samesite=lax`
+}
+
+// The first page of a browser that came past our log-in's form (by a link, from an issuer) was made for light and wide.
+function unfit(model) {
+  if (document.cookie.includes("scheme=")) return false
+  const dark = matchMedia("(prefers-color-scheme: dark)").matches
+  remember(dark ? "dark" : "light")
+  return dark !== model.dark || narrow()
+}
+
 function colour(model) {
   const root = document.documentElement
   root.style.colorScheme = model.dark ? "dark" : "light"
   root.dataset.scheme = root.style.colorScheme
-  for (const [name, value] of [["scheme", root.style.colorScheme], ["narrow", innerWidth < 900 ? 1 : 0]]) document.cookie = `${name}=${value}; path=/; max-age=31536000; samesite=lax`
+  remember(root.style.colorScheme)
 }
 
 // Who logs out does so in every tab of this browser: a page that is open would go on under that name.
@@ -70,6 +85,7 @@ function bar(model) {
 }
 
 export async function render({ model, el, view }) {
+  if (unfit(model)) return location.reload()
   await styled(el)
   const lost = h("div", { class: "part" })
   el.append(bar(model), lost)

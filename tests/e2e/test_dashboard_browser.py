@@ -394,3 +394,15 @@ def test_a_record_is_on_the_page_within_two_seconds_of_its_being_stored(browser:
         assert row.locator("td").last.inner_text() == "10"
         visit.context.close()
     store.close()
+
+
+def test_whoever_comes_by_a_link_sees_the_colours_that_their_browser_prefers(browser: Any, tmp_path: Path) -> None:
+    url = f"sqlite://{tmp_path}/verdict.db"
+    open_store(url).initialise()
+    with served("dashboard", "--store-url", url, "--port", "0", "--password-file", f"{tmp_path}/password") as link:
+        visit = Visit(browser, link.split("/login")[0], scheme="dark", width=390, height=844)
+        visit.page.goto(link)
+        visit.page.get_by_text("No queries yet").wait_for()
+        visit.page.locator("html[data-scheme=dark]").wait_for()
+        expect(visit.page.get_by_role("link", name="Vetting")).not_to_be_in_viewport()  # the navigation is folded
+        visit.context.close()
