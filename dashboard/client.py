@@ -163,6 +163,9 @@ class Control:
     async def start_job(self, kind: str, settings: Json) -> Json:
         return dict(await self.send("POST", "/v1/jobs", {"kind": kind, "settings": settings}, LONG_S))
 
+    async def resume_job(self, number: str) -> Json:
+        return dict(await self.send("POST", f"/v1/jobs/{quote(number, safe='')}/resume", {}, LONG_S))
+
     async def cancel_job(self, number: str) -> Json:
         return dict(await self.send("DELETE", f"/v1/jobs/{quote(number, safe='')}"))
 

@@ -34,6 +34,7 @@ class SampleControl(httpx.AsyncBaseTransport):
         self._jobs_begun = {"20261122-101500-a1b2c3": clock() - 8 * EPOCH_S}
         self._begun = clock()
         self._cancelled: dict[str, int] = {}  # job: its epochs then
+        self._kinds: dict[str, str] = {}  # of jobs
         self.serving = "cnn-2026-11-20"
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -176,9 +177,12 @@ class SampleControl(httpx.AsyncBaseTransport):
         return self._commit([Document("view", f"{author}/{rest[0]}", None if method == "DELETE" else view)], author, "")
 
     def _jobs(self, method: str, rest: list[str], body: Json, author: str) -> Json:
+        if method == "POST" and rest:
+            self._jobs_begun[rest[0]] = self._clock() - EPOCH_S * (self._cancelled.pop(rest[0]) - 1)
+            return {"id": rest[0]}
         if method == "POST":
             number = f"{time.strftime('%Y%m%d-%H%M%S')}-{len(self._jobs_begun):06x}"
-            self._jobs_begun[number] = self._clock()
+            self._jobs_begun[number], self._kinds[number] = self._clock(), body["kind"]
             return {"id": number}
         if method == "DELETE":
             self._cancelled[rest[0]] = self._epochs(rest[0])
@@ -194,7 +198,8 @@ class SampleControl(httpx.AsyncBaseTransport):
         done = self._epochs(number)
         state = "cancelled" if number in self._cancelled else "done" if done == EPOCHS else "running"
         begun, progress = int(self._jobs_begun[number] * 1000), _history(done)[-1]
-        return {"id": number, "kind": "retrain", "state": state, "started": begun, "progress": progress, "error": ""}
+        kind = self._kinds.get(number, "retrain")
+        return {"id": number, "kind": kind, "state": state, "started": begun, "progress": progress, "error": ""}
 
 
 def _manifest(version: str, network: str, bound: float | None) -> Json:

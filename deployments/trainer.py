@@ -1,4 +1,5 @@
-"""Training jobs on the cluster: started, watched and cancelled through one actor, done in a task with a GPU if any.
+"""Training jobs on the cluster: started, watched, cancelled and resumed through one actor, done in a task with a GPU if
+any.
 
 The functions below are what the control API calls; they block for a Ray call, so call them from a thread. A job is a
 dict: `id`, `kind`, `state` (queued, running, done, failed, cancelled), `settings` (labels and seen names as their
@@ -22,7 +23,7 @@ import msgspec
 import ray
 
 from deployments.actors import actor
-from model.jobs import JobSettings, new_version, parse, work
+from model.jobs import BadSettings, JobSettings, new_version, parse, work
 from model.train import Cancelled
 
 log = logging.getLogger("ray.serve")
@@ -31,6 +32,7 @@ NAME = "verdict-trainer"
 CALL_S = 30.0  # deadline of one call to the actor
 POLL_S = 0.5  # how often a task asks whether it was cancelled
 PATIENCE_S = 5.0  # that a cancelled task has for its end: it may be making a corpus, or waiting for a silent server
+COUNTED = ("labels", "seen")  # the settings that are told by their number alone
 NICE = 10  # of a training: beside one as urgent as itself a classifier on a processor takes twice as long for a batch
 
 
@@ -43,6 +45,10 @@ class UnknownJob(KeyError):
 
 class Busy(RuntimeError):
     """A job is running already: one at a time, for a GPU is shared with the classifier."""
+
+
+class NotResumable(RuntimeError):
+    """A job that is done, or leaves nothing to go on from."""
 
 
 def start(settings: dict[str, Any], registry: str, runs: str) -> str:
@@ -67,6 +73,12 @@ def cancel(job: str, runs: str) -> dict[str, Any]:
     return dict(_call(_actor(runs).cancel, job))
 
 
+def resume(job: str, registry: str, runs: str) -> None:
+    """Go on with a job that was cancelled or failed, from its last epoch, in its own settings. Raises `UnknownJob`,
+    `NotResumable`, `Busy`."""
+    _call(_actor(runs).resume, job, registry)
+
+
 class Jobs:
     """The actor: job folders, and the task of the job that runs. Not thread-safe; Ray calls it one by one."""
 
@@ -82,22 +94,42 @@ class Jobs:
                 self._write(job | {"state": "failed", "error": "interrupted: the cluster stopped", "ended": _now()})
 
     def start(self, settings: JobSettings, registry: str) -> str:
-        if any(job["state"] in ("queued", "running") for job in self.jobs()):
-            raise Busy("a training job is running; expected to wait for it, or cancel it")
+        self._refuse_a_second()
         name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:6]}"
-        # Where the classifiers have every GPU, a processor is slower but begins.
-        gpus = 1 if ray.available_resources().get("GPU", 0) >= 1 else 0
         job = {
-            "id": name, "kind": settings.kind, "state": "queued", "settings": _shown(settings), "version": "",
-            "device": "gpu" if gpus else "cpu", "started": _now(), "ended": 0, "progress": {}, "error": "",
+            "id": name, "kind": settings.kind, "settings": _shown(settings), "started": _now(), "progress": {},
         }  # fmt: skip
         (self.runs / name).mkdir()
-        self._write(job)
+        self._begin(job, settings, registry)
+        return name
+
+    def resume(self, job: str, registry: str) -> None:
+        self._refuse_a_second()
+        found = self._read(job)
+        network = found["settings"].get("network")
+        if found["state"] == "done" or found["kind"] != "train" or network == "seed":
+            what = found["kind"] if found["kind"] != "train" else f"train of {network}"
+            raise NotResumable(
+                f"job {job}: a {what}, {found['state']}; expected a train of segments or attention, cancelled or failed"
+            )
+        settings = {key: value for key, value in found["settings"].items() if key not in COUNTED}
+        self._stop.discard(job)
+        self._begin(found, parse(settings), registry)
+
+    def _refuse_a_second(self) -> None:
+        if any(job["state"] in ("queued", "running") for job in self.jobs()):
+            raise Busy("a training job is running; expected to wait for it, or cancel it")
+
+    def _begin(self, job: dict[str, Any], settings: JobSettings, registry: str) -> None:
+        """Start the task of a job, in whose folder it goes on from the checkpoint that is there."""
+        # Where the classifiers have every GPU, a processor is slower but begins.
+        gpus = 1 if ray.available_resources().get("GPU", 0) >= 1 else 0
+        name, device = job["id"], "gpu" if gpus else "cpu"
+        self._write(job | {"state": "queued", "version": "", "device": device, "ended": 0, "error": ""})
         # One call a process: a replica that began in it later would be as patient as the training was, and as large.
         task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0, max_calls=1)(_run)
         me = ray.get_runtime_context().current_actor
         self._task, self._running = task.remote(me, name, settings, registry, str(self.runs / name)), name
-        return name
 
     def jobs(self) -> list[dict[str, Any]]:
         self._notice_lost()
@@ -216,13 +248,14 @@ def _call(method: Any, *arguments: Any) -> Any:
     try:
         return ray.get(method.remote(*arguments), timeout=CALL_S)
     except ray.exceptions.RayTaskError as error:
-        raise error.cause if isinstance(error.cause, (UnknownJob, Busy, OSError)) else error from None
+        told = (UnknownJob, NotResumable, Busy, BadSettings, OSError)
+        raise error.cause if isinstance(error.cause, told) else error from None
 
 
 def _shown(settings: JobSettings) -> dict[str, Any]:
     """Settings fit to be listed: labels and names as their number."""
     fields: dict[str, Any] = msgspec.to_builtins(settings)
-    return fields | {"labels": len(settings.labels), "seen": len(settings.seen)}
+    return fields | {key: len(fields[key]) for key in COUNTED}
 
 
 def _lines(file: Path) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""`/v1/jobs`: training on the cluster, started, watched, cancelled."""
+"""`/v1/jobs`: training on the cluster, started, watched, cancelled, resumed."""
 
 import itertools
 from collections.abc import Sequence
@@ -27,6 +27,12 @@ class Start(msgspec.Struct, forbid_unknown_fields=True):
 
     kind: Annotated[str, one_of("retrain", "train")]
     settings: Annotated[dict[str, Any], Meta(extra_json_schema={"$ref": "#/components/schemas/JobSettings"})] = {}
+    note: str = ""
+
+
+class Resumption(msgspec.Struct, forbid_unknown_fields=True):
+    """Why."""
+
     note: str = ""
 
 
@@ -75,6 +81,7 @@ def operations() -> list[Operation]:
         Operation("POST", "/v1/jobs", "analyst", start),
         Operation("GET", "/v1/jobs/{id}", "viewer", show_one),
         Operation("DELETE", "/v1/jobs/{id}", "analyst", cancel),
+        Operation("POST", "/v1/jobs/{id}/resume", "analyst", resume),
     ]
 
 
@@ -93,21 +100,22 @@ async def start(call: Call, body: Start) -> Started:
     """Start a training job; one at a time."""
     check_note(body.note)
     settings = {**body.settings, "kind": body.kind}
-    if call.role != "admin":
-        versions: list[str] = []
-        if settings.get("start") or settings.get("teachers"):
-            versions = await call.desk.long(versions_of, call.context.settings.registry)
-        refuse_elsewhere(settings, call.context.settings.training_data, versions)
+    await _check_role(call, settings)
     if body.kind == "retrain":
         given = {key: value for key, value in settings.items() if value or key not in ("labels", "seen")}
         settings = await call.desk.long(lambda: taught(call.desk.store, call.desk.now())) | given
     job = await _trainer(call, "start", settings, call.context.settings.registry, runs_of(call))
-    try:
-        reply = await call.commit([Document("job", job, {"kind": body.kind, "state": "started"})], body.note)
-    except Exception:  # nobody is told of it, and nobody would find it in the audit
-        await _trainer(call, "cancel", job, runs_of(call))
-        raise
-    return {**reply, "id": job}
+    return await _noted(call, job, {"kind": body.kind, "state": "started"}, body.note)
+
+
+async def resume(call: Call, body: Resumption) -> Started:
+    """Go on with a training that was cancelled or failed, from its last epoch."""
+    check_note(body.note)
+    job = call.path("id")
+    found: Job = await _trainer(call, "status", job, runs_of(call))
+    await _check_role(call, found["settings"])
+    await _trainer(call, "resume", job, call.context.settings.registry, runs_of(call))
+    return await _noted(call, job, {"kind": found["kind"], "state": "resumed"}, body.note)
 
 
 async def cancel(call: Call) -> Job:
@@ -117,6 +125,25 @@ async def cancel(call: Call) -> Job:
     if found["state"] not in ENDED:  # it came too late for those
         await call.commit([Document("job", job, {"kind": found["kind"], "state": "cancelled"})])
     return found
+
+
+async def _noted(call: Call, job: str, state: dict[str, str], note: str) -> Started:
+    """Write down that a job began; it is cancelled where that cannot be."""
+    try:
+        reply = await call.commit([Document("job", job, state)], note)
+    except Exception:  # nobody is told of it, and nobody would find it in the audit
+        await _trainer(call, "cancel", job, runs_of(call))
+        raise
+    return {**reply, "id": job}
+
+
+async def _check_role(call: Call, settings: dict[str, Any]) -> None:
+    """Refuse settings that are for an admin alone. Raises `Forbidden`."""
+    if call.role != "admin":
+        versions: list[str] = []
+        if settings.get("start") or settings.get("teachers"):
+            versions = await call.desk.long(versions_of, call.context.settings.registry)
+        refuse_elsewhere(settings, call.context.settings.training_data, versions)
 
 
 def refuse_elsewhere(settings: dict[str, Any], data: Sequence[str], versions: Sequence[str]) -> None:
@@ -165,7 +192,7 @@ async def _trainer(call: Call, what: str, *arguments: Any) -> Any:
         raise WireError("malformed", str(error)) from None
     except trainer.UnknownJob as error:
         raise WireError("not-found", str(error)) from None
-    except trainer.Busy as error:
+    except (trainer.Busy, trainer.NotResumable) as error:
         raise WireError("conflict", str(error)) from None
     except OSError as error:  # the disk of the jobs is full
         raise WireError("unavailable", str(error), retry_after=60) from None

@@ -29,6 +29,28 @@ async def test_the_history_calls_no_job_cancelled_that_had_ended(
     assert [change["body"]["state"] for change in changes] == ["cancelled"] * told
 
 
+async def test_a_job_is_resumed_by_who_may_start_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from deployments.trainer import NotResumable
+
+    job = {"id": "j1", "kind": "train", "state": "failed", "settings": {"data": "/etc", "labels": 0, "teachers": []}}
+    resumed: list[tuple[str, str]] = []
+    monkeypatch.setattr("deployments.trainer.status", lambda *_: job)
+    monkeypatch.setattr("deployments.trainer.resume", lambda job, registry, _: resumed.append((job, registry)))
+    setup = Setup(tmp_path)
+    refused = await setup.ask("POST", "/v1/jobs/j1/resume", {}, "analyst")
+    assert refused.status_code == 403 and "data '/etc': expected" in refused.json()["message"] and resumed == []
+    assert (await setup.good("POST", "/v1/jobs/j1/resume", {"note": "again"}))["id"] == "j1"
+    assert resumed == [("j1", str(tmp_path / "models"))]
+    [change] = (await setup.good("GET", "/v1/audit?kind=job"))["changes"]
+    assert (change["body"], change["note"]) == ({"kind": "train", "state": "resumed"}, "again")
+
+    def done(*_: Any) -> None:
+        raise NotResumable("job j1: a train of segments, done")
+
+    monkeypatch.setattr("deployments.trainer.resume", done)
+    assert (await setup.ask("POST", "/v1/jobs/j1/resume", {})).status_code == 409
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [

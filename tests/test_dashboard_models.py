@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -64,6 +65,26 @@ async def test_beside_the_curves_of_a_job_stand_no_figures_of_a_model(control: t
     page.job, page.version = "", "seed"
     await page.reload()
     assert detail.facts.heading == "Model seed" and detail.confusion.rows
+
+
+async def test_a_cancelled_training_is_resumed(control: tuple[Stage, Failing]) -> None:
+    page = await control[0].open(Models)
+    page.form.kind.value, page.form.data.value = "train", "/srv/lists"
+    await page.train()
+    number = page.job
+
+    async def seen(state: str) -> dict[str, Any]:
+        while True:
+            await page.reload()  # another one, begun by what was pressed, may come before it
+            for row in page.jobs.rows:
+                if (row["id"], row["state"]) == (number, state):
+                    return row
+
+    assert (await seen("running"))["resumable"] is False
+    await page.cancel(number)
+    assert (await seen("cancelled"))["resumable"] is True
+    await page.resume(number)
+    await seen("running")
 
 
 @pytest.mark.parametrize("query", [{"version": "gone"}, {"job": "gone"}, {"compare": "gone,seed"}])

@@ -17,7 +17,7 @@ from dashboard.pages.health import log_facts, octets, resolver_rows
 from dashboard.queue import queue
 from dashboard.registration import NotKnown, facts_of, registration
 from dashboard.rows import chart_of
-from dashboard.training import CURVES, confusion_rows, curves, model_row, progress_of
+from dashboard.training import CURVES, confusion_rows, curves, job_row, model_row, progress_of
 from dashboard.training_form import TrainingForm
 from dashboard.vetted import in_force
 from model.jobs import parse
@@ -127,6 +127,20 @@ def test_the_server_keeps_the_models_that_the_pages_use() -> None:
 )
 def test_a_model_is_said_to_block_only_where_it_does(block: dict[str, float] | None, shown: str) -> None:
     assert model_row({"version": "m", "thresholds": {"block": block}}, "")["block"] == shown
+
+
+@pytest.mark.parametrize(
+    ("state", "kind", "network", "resumable"),
+    [
+        ("cancelled", "train", "segments", True),
+        ("failed", "train", "attention", True),
+        ("done", "train", "segments", False),
+        ("failed", "train", "seed", False),
+        ("failed", "retrain", "segments", False),
+    ],
+)
+def test_what_left_a_checkpoint_is_resumed(state: str, kind: str, network: str, resumable: bool) -> None:
+    assert job_row({"state": state, "kind": kind, "settings": {"network": network}})["resumable"] is resumable
 
 
 @pytest.mark.parametrize(

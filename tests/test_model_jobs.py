@@ -356,6 +356,52 @@ def test_a_job_on_the_cluster_ends_in_the_registry(cluster: None, registry: str,
         trainer.start({"kind": "retrain"}, registry, runs)
 
 
+@pytest.mark.parametrize(
+    ("state", "kind", "network", "message"),
+    [
+        ("done", "train", "segments", "job j1: a train of segments, done; expected"),
+        ("cancelled", "train", "seed", "job j1: a train of seed, cancelled; expected a train of segments or attention"),
+        ("failed", "retrain", "segments", "job j1: a retrain, failed; expected"),
+    ],
+)
+def test_what_leaves_nothing_to_go_on_from_is_not_resumed(
+    tmp_path: Path, state: str, kind: str, network: str, message: str
+) -> None:
+    from deployments.trainer import NotResumable
+
+    jobs = noted(tmp_path, state)
+    jobs._write(jobs._read("j1") | {"kind": kind, "settings": {"network": network}})
+    with pytest.raises(NotResumable, match=message):
+        jobs.resume("j1", "")
+
+
+@pytest.mark.cluster
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")  # Ray's own
+def test_a_cancelled_training_goes_on_from_its_last_epoch(
+    cluster: None, registry: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deployments import trainer
+
+    runs, settings = str(tmp_path / "runs"), {"kind": "train", "data": str(data), "minutes": 0.02}
+    job = trainer.start(settings, registry, runs)
+    with pytest.raises(trainer.Busy):
+        trainer.resume(job, registry, runs)
+    trainer.cancel(job, runs)
+    wait(job, runs, ("cancelled",))
+    run, told = Path(runs) / job, []
+    with monkeypatch.context() as small, pytest.raises(Cancelled):  # an epoch, quickly
+        small.setattr("model.train.Plan", functools.partial(Plan, blocks=1, grammars=300, shape=Shape(16, dense=16)))
+        work(parse(settings), registry, run, "segments-1", told.append, lambda: any("epoch" in line for line in told))
+    state = json.loads((run / "checkpoint" / "state.json").read_text())
+    plan = msgspec.to_builtins(Plan(minutes=0.02))
+    (run / "checkpoint" / "state.json").write_text(json.dumps(state | {"epoch": 3, "seconds": 0.0, "plan": plan}))
+    trainer.resume(job, registry, runs)
+    found = wait(job, runs, ("done", "failed", "cancelled"))
+    assert found["state"] == "done", found["error"]
+    assert [line["epoch"] for line in found["history"] if "epoch" in line] == [4] and found["ended"]
+    assert found["version"] in Registry(registry).versions()
+
+
 @pytest.mark.cluster
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")  # Ray's own
 def test_a_job_that_waits_for_a_silent_server_is_cancelled(cluster: None, registry: str, tmp_path: Path) -> None:

@@ -56,7 +56,11 @@ class Models(Page):
             empty=NO_JOB,
             selectable=True,
             on_message=self._job,
-            actions=[{"id": "cancel", "label": "Cancel", "when": "running", "style": "danger"}] * analyst,
+            actions=[
+                {"id": "cancel", "label": "Cancel", "when": "running", "style": "danger"},
+                {"id": "resume", "label": "Resume", "when": "resumable"},
+            ]
+            * analyst,
             columns=[
                 {"key": "id", "label": "Job", "kind": "word"},
                 {"key": "kind", "label": "What", "kind": "word"},
@@ -207,6 +211,11 @@ class Models(Page):
         if await self.act(self.context.control.cancel_job(number), "Cancelling") is not None:
             await self.reload()
 
+    async def resume(self, number: str) -> None:
+        """Go on with a training that was cancelled or failed."""
+        if await self.act(self.context.control.resume_job(number), "Training resumed") is not None:
+            self._open_job(number)
+
     def _compare_chosen(self) -> None:
         chosen = [row["version"] for row in self.models.chosen_rows()]
         if len(chosen) == 1 or len(chosen) > MOST:
@@ -240,3 +249,5 @@ class Models(Page):
             self._open_job(number)
         elif message.get("action") == "cancel":
             schedule(lambda: self.cancel(number))
+        elif message.get("action") == "resume":
+            schedule(lambda: self.resume(number))
