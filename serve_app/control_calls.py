@@ -210,6 +210,6 @@ def failure_of(error: BaseException) -> WireError:
         return WireError("malformed", str(error))
     if isinstance(error, Conflict):
         return WireError("conflict", str(error))
-    if isinstance(error, (Unavailable, Misconfigured)):
+    if isinstance(error, (Unavailable, Misconfigured, OSError)):  # the last: a full disk, a bucket that is away
         return WireError("unavailable", str(error), retry_after=5)
     return WireError("internal", "a defect here; the log has the details")

@@ -183,6 +183,8 @@ def runs_of(call: Call) -> str:
 
 
 async def _trainer(call: Call, what: str, *arguments: Any) -> Any:
+    from ray.exceptions import RayActorError
+
     from deployments import trainer
     from model.jobs import BadSettings
 
@@ -194,5 +196,5 @@ async def _trainer(call: Call, what: str, *arguments: Any) -> Any:
         raise WireError("not-found", str(error)) from None
     except (trainer.Busy, trainer.NotResumable) as error:
         raise WireError("conflict", str(error)) from None
-    except OSError as error:  # the disk of the jobs is full
-        raise WireError("unavailable", str(error), retry_after=60) from None
+    except RayActorError as error:  # it was killed, or its node was, and begins anew
+        raise WireError("unavailable", str(error), retry_after=5) from None

@@ -29,6 +29,17 @@ async def test_the_history_calls_no_job_cancelled_that_had_ended(
     assert [change["body"]["state"] for change in changes] == ["cancelled"] * told
 
 
+async def test_a_trainer_that_ended_is_no_defect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray.exceptions import ActorDiedError
+
+    def ended(*_: Any) -> None:
+        raise ActorDiedError
+
+    monkeypatch.setattr("deployments.trainer.jobs", ended)
+    reply = await Setup(tmp_path).ask("GET", "/v1/jobs")
+    assert reply.status_code == 503 and "actor died" in reply.json()["message"] and reply.headers["Retry-After"]
+
+
 async def test_a_job_is_resumed_by_who_may_start_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from deployments.trainer import NotResumable
 

@@ -55,6 +55,17 @@ async def test_a_replay_asks_what_is_asked_most_and_what_scored_highest(
     assert popular == {name for name, _ in names}
 
 
+async def test_a_registry_that_cannot_be_read_is_no_defect(tmp_path: Path) -> None:
+    (tmp_path / "models").write_text("")  # as where a disk is not mounted, or a bucket is away
+    setup = Setup(tmp_path)
+    train = {"kind": "train", "settings": {"data": "x", "start": "v1"}}
+    asks = ("GET", "/v1/models", None), ("POST", "/v1/models/rollback", {}), ("POST", "/v1/jobs", train)
+    for method, path, body in asks:
+        reply = await setup.ask(method, path, body, "admin" if body == {} else "analyst")
+        assert (reply.status_code, reply.json()["code"]) == (503, "unavailable"), reply.text
+        assert f"{tmp_path}/models" in reply.json()["message"] and reply.headers["Retry-After"]
+
+
 @pytest.mark.parametrize("times", [{"start": 5, "end": 5}, {"start": 2**52}, {"end": 0, "start": 1}])
 async def test_a_replay_of_no_time_is_refused(tmp_path: Path, times: dict[str, int]) -> None:
     reply = await Setup(tmp_path).ask("POST", "/v1/models/v1/replay", times)
