@@ -2,7 +2,6 @@
 
 import ipaddress
 import re
-from contextlib import suppress
 from urllib.parse import urlencode
 
 from verdicts import names
@@ -28,15 +27,10 @@ def host_of(text: str) -> str:
 
 
 def name_of(text: str) -> str:
-    """The normalised name in what was pasted; one in another script as resolvers are asked for it (IDNA).
-
-    Raises `verdicts.names.BadName`.
-    """
+    """The normalised name in what was pasted. Raises `verdicts.names.BadName`."""
     host = host_of(text)
     host = host.rstrip(".") or host[:1]
-    with suppress(names.BadName):  # no host name, but a name that a client may ask for all the same
-        host = names.asked(host)
-    return names.normalise(host)
+    return names.typed(host)
 
 
 def pattern_of(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import IO, Any, NamedTuple
 
 from model.explain import explain
 from model.scorer import Scorer
-from verdicts.names import BadName, asked, ineligible, normalise, strip_service
+from verdicts.names import BadName, ineligible, strip_service, typed
 from verdicts.policy import Policy, Verdict, decide
 
 CHUNK = 32_768  # names scored together at most
@@ -144,9 +144,6 @@ def _printable(character: str) -> str:
 
 
 def _normalised(name: str) -> str | None:
-    """The name as resolvers are asked for it; its octets as they are where IDNA cannot write it."""
     with suppress(BadName):
-        return normalise(asked(name))
-    with suppress(BadName):
-        return normalise(name)
+        return typed(name)
     return None

@@ -18,7 +18,7 @@ from model.artifact import Artifact
 from model.families import FOLDS
 from model.retrain import LARGEST_BATCH, MAX_MINUTES, SMALLEST_BATCH, Label
 from verdicts.locks import held
-from verdicts.names import BadName, normalise
+from verdicts.names import BadName, typed
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -113,7 +113,7 @@ def _brief(given: Any) -> str:
 def labels_of(settings: JobSettings) -> list[Label]:
     """The settings' labels, typed, their names normalised; raises `BadName`."""
     labels = msgspec.convert(settings.labels, list[Label])
-    return [msgspec.structs.replace(label, name=normalise(label.name)) for label in labels]
+    return [msgspec.structs.replace(label, name=typed(label.name)) for label in labels]
 
 
 def seen_of(settings: JobSettings) -> list[str]:
@@ -121,7 +121,7 @@ def seen_of(settings: JobSettings) -> list[str]:
     found = []
     for name in settings.seen:
         with contextlib.suppress(BadName):
-            found.append(normalise(name))
+            found.append(typed(name))
     return found
 
 

@@ -13,7 +13,7 @@ from serve_app.control_calls import Call, Committed, check_note
 from serve_app.judge import is_popular, judge_one
 from serve_app.operations import Number, Operation
 from serve_app.wire import WireError
-from verdicts.names import normalise
+from verdicts.names import typed
 from verdicts.policy import ListHit, Tier, Verdict
 from verdicts.store import Document, Filter
 
@@ -189,7 +189,7 @@ async def replay(call: Call, body: Range) -> Replayed:
 
 async def explain(call: Call, body: NameToExplain) -> Explained:
     """The verdict of a name as it would be now, the list entry that decides, and what the model alone says of it."""
-    name = normalise(body.name)
+    name = typed(body.name)
     verdict, model, view = await judge_one(call.context, name, time.time() + EXPLAIN_BUDGET_S)
     hit = view.lists.match(name)
     why: dict[str, Any] = {}

@@ -11,7 +11,7 @@ from serve_app.control_calls import Call, Committed
 from serve_app.control_lists import Item, entry_of
 from serve_app.operations import Number, Operation, one_of
 from serve_app.wire import WireError
-from verdicts.names import normalise
+from verdicts.names import typed
 from verdicts.policy import LIST_NAMES, ListName
 from verdicts.store import Document
 
@@ -135,14 +135,12 @@ async def label(call: Call, body: LabelsGiven) -> Committed:
     """Give names labels that teach; null takes one back."""
     if not 0 < len(body.labels) <= MAX_DECISIONS:
         raise WireError("malformed", f"labels: {len(body.labels)} of them, expected 1 to {MAX_DECISIONS}")
-    documents = await asyncio.to_thread(
-        lambda: [_label(call, normalise(each.name), each.label) for each in body.labels]
-    )
+    documents = await asyncio.to_thread(lambda: [_label(call, typed(each.name), each.label) for each in body.labels])
     return await call.commit(documents, body.note)
 
 
 def _documents(call: Call, decision: Decision, note: str) -> list[Document]:
-    name = normalise(decision.name)
+    name = typed(decision.name)
     found = []
     if decision.list is not None:
         found.append(entry_of(call, Item(decision.list, name, decision.expires), note))

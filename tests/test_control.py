@@ -301,6 +301,17 @@ async def test_a_vetting_decision_lists_labels_and_settles_in_one_commit(setup: 
     assert (await setup.good("GET", "/v1/labels"))["labels"][0]["label"] == "malicious"
 
 
+async def test_a_name_in_another_script_is_what_resolvers_are_asked_for(setup: Setup) -> None:
+    typed, name = "b\u00fccher.example-shop.com", "xn--bcher-kva.example-shop.com"
+    await setup.good("POST", "/v1/labels", {"labels": [{"name": typed, "label": "benign"}]})
+    assert [label["key"] for label in (await setup.good("GET", "/v1/labels"))["labels"]] == [name]
+    await setup.good("POST", "/v1/vetting", {"decisions": [{"name": typed, "list": "blocklist"}]})
+    assert [each["key"] for each in (await setup.good("GET", "/v1/vetting"))["decisions"]] == [name]
+    assert (await setup.good("POST", "/v1/explain", {"name": typed}))["entry"] == {"list": "blocklist", "suffix": name}
+    spelt = {"labels": [{"name": "b\\195\\188cher.example-shop.com", "label": "benign"}]}  # such a name may be asked
+    await setup.good("POST", "/v1/labels", spelt)
+
+
 async def test_a_retrain_takes_from_the_store_what_it_is_not_given(
     setup: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ comparison is name comparison.
 """
 
 import re
+from contextlib import suppress
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -66,6 +67,14 @@ def asked(name: str) -> str:
         return idna.encode(name, uts46=True).decode()
     except UnicodeError as error:  # IDNAError is one
         raise BadName(f"name {shown(name)}: no name that IDNA can write") from error
+
+
+def typed(name: str) -> str:
+    """The normalised qname that somebody means who writes this: one in another script as resolvers are asked for it, or
+    its octets as they are where IDNA cannot write it. Raises `BadName`."""
+    with suppress(BadName):
+        name = asked(name)
+    return normalise(name)
 
 
 def labels_of(name: str) -> list[str]:
