@@ -146,6 +146,9 @@ func (h *Handler) watchLate(q *query, sent int) {
 // answer and verdicts meet.
 func (h *Handler) enforce(q *query, c *capture, rcode int, err error) (*dns.Msg, int, error) {
 	sent := h.read(q, c, rcode)
+	if h.hold && !q.own.landed() {
+		q.own.flight = nil // it had its time before the look-up; what follows is its alias targets'
+	}
 	if !q.own.landed() || !allLanded(q.found.targets) {
 		h.await(q, h.until(q))
 	}

@@ -81,6 +81,7 @@ func TestWhatAReplyWaitsFor(t *testing.T) {
 		{"no verdict in time, hold", stanza{mode: modeEnforce, hold: true}, never, []string{target}, defaultTimeout + upstreamTakes, reasonTimeout},
 		{"the verdict came while the answer was looked up, hold", stanza{mode: modeEnforce, hold: true}, 130 * time.Millisecond, []string{target}, defaultTimeout + upstreamTakes, reasonNone},
 		{"neither name nor target: one budget", stanza{mode: modeEnforce}, never, nil, defaultTimeout, reasonTimeout},
+		{"neither, hold: the target from the answer on", stanza{mode: modeEnforce, hold: true}, never, nil, defaultTimeout + upstreamTakes + defaultTimeout, reasonTimeout},
 		{"name and target, one after the other", stanza{mode: modeEnforce}, 30 * time.Millisecond, nil, 90 * time.Millisecond, reasonNone},
 		{"the name's verdict came before the answer: its target from the answer on", stanza{mode: modeEnforce}, 50 * time.Millisecond, nil, 110 * time.Millisecond, reasonNone},
 		{"the same, hold", stanza{mode: modeEnforce, hold: true}, 50 * time.Millisecond, nil, 160 * time.Millisecond, reasonNone},
