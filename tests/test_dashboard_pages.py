@@ -495,13 +495,17 @@ async def test_any_change_is_undone_from_the_audit(stage: Stage) -> None:
     assert [d.key for d in stage.store.scan("list")] == ["blocklist/two.example.org"]
 
 
-async def test_undoing_a_policy_is_asked_once_more(stage: Stage) -> None:
+@pytest.mark.parametrize("action", ["undo", "undo_all"])
+async def test_undoing_a_policy_is_asked_once_more(stage: Stage, action: str) -> None:
     stage.store.commit([Document("policy", "policy", {"overrides": []})], "ada")
     await asyncio.sleep(0.002)
-    stage.store.commit([Document("policy", "policy", {"overrides": [{"client": "::/0", "mode": "monitor"}]})], "ada")
+    changed = Document("policy", "policy", {"overrides": [{"client": "::/0", "mode": "monitor"}]})
+    stage.store.commit([changed, Document("list", "blocklist/a.example.org", {})], "ada")
     page = await stage.open(Audit)
-    page._row({"action": "undo", "row": page.table.rows[0]})
-    assert page.confirm.dialog.open and ("POST", "/v1/audit/undo") not in stage.transport.calls
+    of_policy = next(row for row in page.table.rows if row["kind"] == "policy")
+    page._row({"action": action, "row": of_policy if action == "undo" else page.table.rows[0]})
+    assert page.table.rows[0]["whole"] and page.confirm.dialog.open
+    assert ("POST", "/v1/audit/undo") not in stage.transport.calls
     await page.confirm._do()
     found = stage.store.get("policy", "policy")
     assert found and found.body == {"overrides": []}

@@ -1,5 +1,6 @@
 """Audit: who changed what, and the way back."""
 
+import functools
 import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -110,14 +111,16 @@ class Audit(Page):
     def _row(self, message: dict[str, Any]) -> None:
         row = message.get("row", {})
         if message.get("action") == "undo":
-            change = row["kind"], row["key"], int(row["epoch"]), int(row["time"])
-            if row["kind"] == "policy":  # a mode for everybody may be among it
-                says = "Every resolver goes by the policy as it was before this change."
-                self.confirm.ask("Undo", says, lambda: self.undo(*change))
-            else:
-                schedule(lambda: self.undo(*change))
+            policy = row["kind"] == "policy"
+            undo = functools.partial(self.undo, row["kind"], row["key"], int(row["epoch"]), int(row["time"]))
         elif message.get("action") == "undo_all":
-            schedule(lambda: self.undo_all(int(row["epoch"]), int(row["time"])))
+            policy, undo = row["policy"], functools.partial(self.undo_all, int(row["epoch"]), int(row["time"]))
+        else:
+            return
+        if policy:  # a mode for everybody may be among it
+            self.confirm.ask("Undo", "Every resolver goes by the policy as it was before this change.", undo)
+        else:
+            schedule(undo)
 
     async def undo(self, kind: str, key: str, epoch: int, time: int) -> None:
         """Write back what the change replaced."""
@@ -145,6 +148,7 @@ def rows_of(changes: Sequence[Document], role: Role, cut: bool) -> tuple[list[di
         shown = [change_row(change, role) for change in commit[:OF_ONE]]
         undoable = all(may_undo(kind, role) for kind in {change.kind for change in commit})
         shown[0]["whole"] = len(commit) > 1 and undoable
+        shown[0]["policy"] = any(change.kind == "policy" for change in commit)
         more = len(commit) - OF_ONE
         if more > 0:
             least = "at least " if cut and at == len(commits) - 1 else ""
