@@ -123,14 +123,15 @@ class Page:
     def may(self, role: Role) -> bool:
         return allows(self.context.role, role)
 
-    async def act(self, doing: Awaitable[Any], done: str) -> Any:
-        """Do something through the control API and say how it went; None where it was refused."""
+    async def act(self, doing: Awaitable[Any], done: str | Callable[[Any], str]) -> Any:
+        """Do something through the control API and say how it went, in words that may depend on its answer; None where
+        it was refused."""
         try:
             result = await doing
         except Refused as error:
             self.context.tell(str(error), "error")
             return None
-        self.context.tell(done, "success")
+        self.context.tell(done if isinstance(done, str) else done(result), "success")
         return {} if result is None else result
 
 

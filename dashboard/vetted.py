@@ -81,3 +81,10 @@ def in_force(epoch: int, resolvers: Iterable[dict[str, Any]], now: int) -> tuple
 def enforcing(paused: bool) -> dict[str, str]:
     """Whether the resolvers may block, as a fact."""
     return {"label": "Enforcing", "value": "paused" if paused else "as each resolver is set", "kind": "state"}
+
+
+def removed(wanted: int, reply: dict[str, Any]) -> str:
+    """How a removal of entries went: some may have been gone before."""
+    gone = len(reply.get("absent") or ())
+    told = f"Removed {wanted - gone}; Audit can undo it" if wanted > gone else "Nothing removed"
+    return told + (f"; {gone} gone already" if gone else "")

@@ -673,6 +673,7 @@ async def test_a_file_is_imported_and_what_is_no_name_is_told(stage: Stage) -> N
     await lists.import_file()
     assert [d.key for d in stage.store.scan("list")] == ["blocklist/one.example.org"]
     assert [kind for _, kind in stage.told] == ["success", "warning"]
+    assert stage.told[0][0] == "1 imported into the blocklist"
     assert "1 rows left out" in stage.told[-1][0] and "line 2" in stage.told[-1][0]
 
 
@@ -830,6 +831,17 @@ async def test_what_was_just_decided_is_shown(stage: Stage) -> None:
     await report.decision.submit()
     await report.reload()
     assert [each["passing"] for each in report.names.rows if each["key"] == row["key"]] == [True]
+
+
+async def test_of_two_who_remove_an_entry_the_later_is_told_that_it_was_gone(stage: Stage) -> None:
+    names = ["a.example.org", "b.example.org"]
+    stage.store.commit([Document("list", f"blocklist/{name}", {}) for name in names], "ada")
+    lists, late, look_up = [await stage.open(page, q=names[0]) for page in (Lists, Lists, Lookup)]
+    rows = list(late.table.rows)
+    for remove in (lists.remove(rows[:1]), late.remove(rows), look_up.remove("blocklist", names[0])):
+        await remove
+    once = "Removed 1; Audit can undo it"
+    assert [text for text, _ in stage.told] == [once, f"{once}; 1 gone already", "Nothing removed; 1 gone already"]
 
 
 async def test_a_token_that_cannot_be_read_is_told(stage: Stage) -> None:

@@ -1,5 +1,6 @@
 """Lists: what was vetted by whom and until when; adding, removing, importing, exporting."""
 
+import functools
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -12,7 +13,7 @@ from dashboard.decision import Decision, entries_of
 from dashboard.inputs import Button, Select, TextArea, TextInput
 from dashboard.page import Context, Page, panel, schedule, stack, toolbar
 from dashboard.typed import host_of, name_of
-from dashboard.vetted import DURATIONS, SHOWN_LIST, entry_row
+from dashboard.vetted import DURATIONS, SHOWN_LIST, entry_row, removed
 from verdicts import list_formats, names
 from verdicts.policy import LIST_NAMES
 from verdicts.store import Document, Store
@@ -160,7 +161,8 @@ class Lists(Page):
         kind, note = self.importing.value, self.note.value.strip()
         self.file.value = None
         reply = await self.act(
-            self.context.control.import_list(kind, text, note, expires), f"Imported into the {SHOWN_LIST[kind]}"
+            self.context.control.import_list(kind, text, note, expires),
+            lambda reply: f"{reply['entries']:,} imported into the {SHOWN_LIST[kind]}",
         )
         if reply is None:
             return
@@ -182,7 +184,7 @@ class Lists(Page):
         entries = [{"list": row["list"], "suffix": row["suffix"]} for row in rows]
         reply = await self.act(
             self.context.control.remove(entries, "removed on the lists page"),
-            f"Removed {len(entries)}; Audit can undo it",
+            functools.partial(removed, len(entries)),
         )
         if reply is not None:
             await self.reload()

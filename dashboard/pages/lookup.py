@@ -1,6 +1,7 @@
 """Look up: what happened to a name and why, what to do about it, and its history."""
 
 import asyncio
+import functools
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode
@@ -14,7 +15,7 @@ from dashboard.inputs import Button, Switch
 from dashboard.page import Context, Page, columns, panel, schedule, stack, toolbar
 from dashboard.registration import Registration
 from dashboard.typed import BadFilter, client_in, name_of, pattern_of
-from dashboard.vetted import SHOWN_LIST, entries_over, entry_row
+from dashboard.vetted import entries_over, entry_row, removed
 from dashboard.widgets import range_bar
 from verdicts import names
 from verdicts.store import Filter
@@ -183,7 +184,7 @@ class Lookup(Page):
     async def remove(self, kind: str, suffix: str) -> None:
         """Take an entry off its list and follow that to the resolvers."""
         doing = self.context.control.remove([{"list": kind, "suffix": suffix}], "removed on the look-up page")
-        reply = await self.act(doing, f"Removed from the {SHOWN_LIST.get(kind, kind)}")
+        reply = await self.act(doing, functools.partial(removed, 1))
         if reply is not None:
             await asyncio.gather(self.reload(), self.explain(), self.decision.force.follow(int(reply.get("epoch", 0))))
 
