@@ -19,11 +19,15 @@ class Failing(SampleControl):
     """Refuses some paths."""
 
     refused: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if request.url.path.startswith(self.refused):
             return httpx.Response(503, json={"code": "unavailable", "message": f"{request.url.path}: not now"})
-        return await super().handle_async_request(request)
+        reply = await super().handle_async_request(request)
+        if request.method == "POST" and self.notices:
+            return httpx.Response(200, json={**reply.json(), "notices": self.notices})
+        return reply
 
 
 @pytest.fixture
@@ -85,6 +89,17 @@ async def test_a_cancelled_training_is_resumed(control: tuple[Stage, Failing]) -
     assert (await seen("cancelled"))["resumable"] is True
     await page.resume(number)
     await seen("running")
+
+
+async def test_what_is_to_be_known_of_a_model_is_told_when_it_begins_to_serve(control: tuple[Stage, Failing]) -> None:
+    stage, transport = control
+    transport.notices = ("seed never blocks: it has no bound",)
+    page = await stage.open(Models)
+    await page.promote("seed")
+    await page.roll_back()
+    await page.replay("seed")
+    told = [text for text, kind in stage.told[:2]] + [page.replayed.note]
+    assert [text.rpartition("; ")[2] for text in told] == ["seed never blocks: it has no bound"] * 3
 
 
 @pytest.mark.parametrize("query", [{"version": "gone"}, {"job": "gone"}, {"compare": "gone,seed"}])

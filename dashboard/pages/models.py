@@ -181,18 +181,15 @@ class Models(Page):
 
     async def roll_back(self) -> None:
         """Serve the model that served before."""
-        if await self.act(self.context.control.roll_back(self.note.value.strip()), "Rolled back") is not None:
+        doing = self.context.control.roll_back(self.note.value.strip())
+        if await self.act(doing, lambda reply: _with_notices("Rolled back", reply)) is not None:
             await self.reload()
 
     async def promote(self, version: str) -> None:
         """Serve this model."""
-        if (
-            await self.act(
-                self.context.control.promote(version, self.note.value.strip()),
-                f"{version} is promoted; every classifier follows within seconds",
-            )
-            is not None
-        ):
+        doing = self.context.control.promote(version, self.note.value.strip())
+        done = f"{version} is promoted; every classifier follows within seconds"
+        if await self.act(doing, lambda reply: _with_notices(done, reply)) is not None:
             await self.reload()
 
     async def replay(self, version: str) -> None:
@@ -204,7 +201,7 @@ class Models(Page):
         changes = report.get("changes", [])
         count, asked = report.get("changed", len(changes)), report.get("names", 0)
         note = f"{version}: {count:,} of {asked:,} names would change ({report.get('queries', 0):,} queries)"
-        note = "; ".join([note, *report.get("notices", ())])
+        note = _with_notices(note, report)
         self.replayed.param.update(rows=changes[:SHOWN], status=READY, note=note, visible=done is not None)
 
     async def cancel(self, number: str) -> None:
@@ -251,3 +248,8 @@ class Models(Page):
             schedule(lambda: self.cancel(number))
         elif message.get("action") == "resume":
             schedule(lambda: self.resume(number))
+
+
+def _with_notices(text: str, reply: dict[str, Any]) -> str:
+    """What was done, and what is to be known of the model: that it never blocks, and why."""
+    return "; ".join([text, *reply.get("notices", ())])
