@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
+from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler, authenticated
 
 from dashboard.accounts import Role
@@ -145,6 +146,8 @@ class ExportHandler(ForThoseLoggedIn):
                 await self.flush()
         except Failure as failure:
             self.failed(failure)
+        except StreamClosedError:
+            pass  # whoever downloads it broke it off
 
 
 class ListExportHandler(ForThoseLoggedIn):
@@ -163,6 +166,8 @@ class ListExportHandler(ForThoseLoggedIn):
                 await self.flush()
         except Failure as failure:
             self.failed(failure)
+        except StreamClosedError:
+            pass  # whoever downloads it broke it off
 
 
 def list_lines(store: Store, kind: str, after: str) -> tuple[str, str | None]:

@@ -23,12 +23,12 @@ SECRET = "a-generated-secret"
 
 
 @pytest.fixture
-async def web(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    """A browser without scripts on a dashboard over one record."""
+async def web(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[httpx.AsyncClient]:
+    """A browser without scripts on a dashboard over one record, or those of these names."""
     url = f"sqlite://{tmp_path}/verdict.db"
     store = open_store(url)
     store.initialise()
-    store.append(records([observation("=cmd.example.org")]))
+    store.append(records([observation(name) for name in getattr(request, "param", ["=cmd.example.org"])]))
     (tmp_path / "password").write_text(SECRET)
     settings = Settings(store_url=url, port=0, password_file=tmp_path / "password")
     data, client = Data(reader_of(url)), Client("", lambda: "")
@@ -62,6 +62,25 @@ async def test_the_export_is_safe_and_complete_once_logged_in(web: httpx.AsyncCl
     reply = await web.get("/export.csv?range=1h")
     assert reply.headers["content-disposition"].startswith("attachment")
     assert len(reply.text.splitlines()) == 2 and "cmd.example.org" in reply.text
+
+
+LONG = ".".join(["a" * 60] * 3)
+
+
+@pytest.mark.parametrize("web", [[f"n{number}.{LONG}" for number in range(12_000)]], indirect=True, ids=["many"])
+async def test_a_download_that_is_broken_off_is_no_error(
+    web: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """More than a socket's buffers take."""
+    caplog.set_level("INFO", "tornado.access")
+    cookie = (await web.get(f"/login?token={SECRET}")).headers["set-cookie"].split(";")[0]
+    reader, writer = await asyncio.open_connection("127.0.0.1", web.base_url.port, limit=1024)
+    writer.write(f"GET /export.json?range=1h HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\n\r\n".encode())
+    await reader.readline()
+    writer.transport.abort()
+    while not any("GET /export" in record.getMessage() for record in caplog.records):
+        await asyncio.sleep(0.05)
+    assert [record.getMessage() for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
 
 
 @pytest.mark.parametrize("form", [{"user": "admin", "password": "wrong"}, {"user": "x", "password": SECRET}, {}])
