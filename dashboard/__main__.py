@@ -84,6 +84,8 @@ def main(**options: object) -> None:
         raise click.UsageError(f"--control-url {settings.control_url}: expected http:// or https://")
     if settings.token_file is not None and not os.access(settings.token_file, os.R_OK):
         raise click.UsageError(f"--token-file {settings.token_file}: expected a file that this user can read")
+    if ":" in settings.address and not settings.allow_hosts:
+        raise click.UsageError(f"--address {settings.address} needs --allow-host: the NAME:PORT that browsers use")
     status = 0
     try:
         open_store(settings.store_url, readonly=True).close()  # of its URL alone: the store itself may be away

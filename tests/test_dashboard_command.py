@@ -15,6 +15,7 @@ from dashboard.__main__ import main
         (["--store-url", "http://127.0.0.1:1/?shard=1"], "unknown field `shard`"),
         (["--store-url", "http://127.0.0.1:1/?api_key_file=/no/such.key"], "API key /no/such.key: No such file"),
         (["--store-url", "sqlite:///x", "--port", "99999"], "99999 is not in the range"),
+        (["--store-url", "sqlite:///x", "--address", "::1"], "--address ::1 needs --allow-host"),
         (["--store-url", "sqlite:///x", "--control-url", "http://127.0.0.1:1"], "--control-url needs --token-file"),
         (
             ["--store-url", "sqlite:///x", "--control-url", "http://127.0.0.1:1", "--token-file", "/no/such.token"],
