@@ -57,6 +57,17 @@ def short() -> Iterator[Path]:
 
 
 @pytest.fixture
+def short_blocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Training of an eighth of the rows, untraced: to trace a graph takes longer than such networks train."""
+    import tensorflow as tf
+
+    monkeypatch.setattr("model.train.BLOCK", 2048)
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
 

@@ -23,6 +23,8 @@ from model.train import Cancelled, Plan
 from serve_app.descendants import descendants
 from tests.model_fixtures import write
 
+pytestmark = [pytest.mark.usefixtures("short_blocks"), pytest.mark.filterwarnings("ignore:Even though the `tf.config")]
+
 LABELS = [{"name": "qzx9k2v7.info", "label": "generated"}]
 
 
