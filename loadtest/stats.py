@@ -4,7 +4,8 @@ CPU seconds and memory of a process tree are in `loadtest.processes`.
 
 A benchmark measures, puts each figure into a `Result` and saves one `Report` as JSON; `loadtest.bench` runs the
 benchmarks and writes the reports' tables into docs/benchmarks.md. A benchmark's main program takes `--quick` (a
-minute at most), `--out FILE` (where the report goes) and prints `report.text()`:
+minute at most) and `--out FILE` (where the report goes), both from `arguments.report_parser`, prints `report.text()`,
+and is run by `processes.program`:
 
     results = [Result("frames of 256", "names/s", runs, pair="as Ray Serve comes")]
     report = Report("Names through the cluster", command_line(), results, describe_machine("ray", "tensorflow"))
