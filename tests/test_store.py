@@ -446,6 +446,11 @@ def test_scan_and_keys_give_a_prefix_in_order(store: Store) -> None:
     assert [d.key for d in store.scan("list", "benign/", "benign/b")] == ["benign/z.org"]
     assert [d.key for d in store.scan("list", "blocklist/", "benign/z.org")] == ["blocklist/b.org"]
     assert list(store.scan("list", "benign/", "blocklist/b.org")) == []
+    keys = ["a", "a\ud7ff", "a\ud7ffz", "a\ue000", "a\U0010ffff", "a\U0010ffffz", "b", "\U0010ffff", "\U0010ffffz"]
+    store.commit([Document("incident", key, {}) for key in keys], "ann")
+    for prefix in ("", *keys):
+        found = [d.key for d in store.scan("incident", prefix)]
+        assert sorted(found) == sorted(key for key in keys if key.startswith(prefix))
 
 
 def test_expect_refuses_a_newer_document(store: Store) -> None:

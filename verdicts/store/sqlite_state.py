@@ -91,14 +91,14 @@ class State:
     def scan(self, kind: str, prefix: str = "", after: str = "") -> Iterator[Document]:
         """All present documents of a kind under a key prefix, in key order, beyond `after`."""
         after, exclusive = (after, ">") if after >= prefix and after else (prefix, ">=")
+        beyond = _beyond(prefix)
+        upto = " AND key < ?" if beyond else ""  # what is beyond is not even read: an incident has thousands of octets
         while True:
             page = self._documents(
-                f"kind = ? AND key {exclusive} ? AND body IS NOT NULL ORDER BY key LIMIT {SCAN_PAGE}", (kind, after)
+                f"kind = ? AND key {exclusive} ?{upto} AND body IS NOT NULL ORDER BY key LIMIT {SCAN_PAGE}",
+                (kind, after, *([beyond] if beyond else [])),
             )
-            for document in page:
-                if not document.key.startswith(prefix):
-                    return
-                yield document
+            yield from page
             if len(page) < SCAN_PAGE:
                 return
             after, exclusive = page[-1].key, ">"
@@ -185,3 +185,13 @@ def _document(row: tuple[Any, ...]) -> Document:
         kind, key, None if body is None else msgspec.json.decode(body), epoch, time_, author, note,
         None if previous is None else msgspec.json.decode(previous),
     )  # fmt: skip
+
+
+def _beyond(prefix: str) -> str:
+    """The least text beyond all that begin with this one; empty where there is none."""
+    head, last = prefix[:-1], prefix[-1:]
+    if not last:
+        return ""
+    if last == "\U0010ffff":
+        return _beyond(head)
+    return head + ("\ue000" if last == "\ud7ff" else chr(ord(last) + 1))  # no text holds what is between
