@@ -604,13 +604,13 @@ async def test_uncertain_scores_are_marked_in_the_log_too(stage: Stage) -> None:
 
 async def test_a_prefix_shows_the_incidents_of_all_its_clients(stage: Stage) -> None:
     for number, client in enumerate(("192.0.2.31", "192.0.2.32", "198.51.100.1", "anon-1")):
-        stage.store.commit([Document("incident", str(number), {"client": client})], "cluster")
+        stage.store.commit([Document("incident", f"{client}-{number}", {"client": client})], "cluster")
     page = await stage.open(Clients, client="192.0.2.0/24")
     assert {row["client"] for row in page.incidents.rows} == {"192.0.2.31", "192.0.2.32"}
 
 
 async def test_of_many_incidents_of_a_client_the_latest_are_shown(stage: Stage) -> None:
-    ends = {f"i{number:02}": stage.now - 1000 * (50 - number) for number in range(30)}  # their keys tell nothing of it
+    ends = {f"192.0.2.31-{number:02}": stage.now - 1000 * (50 - number) for number in range(30)}
     bodies = {key: {"client": "192.0.2.31", "start": end - 9, "end": end} for key, end in ends.items()}
     stage.store.commit([Document("incident", key, body) for key, body in bodies.items()], "verdict")
     page = await stage.open(Clients, client="192.0.2.31")
@@ -738,7 +738,11 @@ async def test_whoever_looks_through_closed_incidents_stays_among_them(stage: St
 
 
 async def test_a_clients_page_shows_its_incidents(stage: Stage) -> None:
-    stage.store.commit([Document("incident", "one", {"client": "192.0.2.31", "names": ["x", "y"]})], "cluster")
+    body = {"client": "192.0.2.31", "names": ["x", "y"]}
+    others = [
+        Document("incident", f"192.0.2.3{at}-one", {**body, "client": f"192.0.2.3{at}"}) for at in ("", "11", "2")
+    ]
+    stage.store.commit([Document("incident", "192.0.2.31-one", body), *others], "cluster")
     page = await stage.open(Clients, client="192.0.2.31")
     assert [row["title"] for row in page.incidents.rows] == ["2 generated names"]
     assert page.malicious.rows[0]["tier"] in ("block", "alert")
