@@ -83,7 +83,7 @@ async def test_what_takes_long_holds_up_no_frame(setup: Setup, monkeypatch: pyte
         return noting
 
     monkeypatch.setattr(control_lists, "ranked", noted(control_lists.ranked))
-    monkeypatch.setattr(control_vetting, "normalise", noted(control_vetting.normalise))
+    monkeypatch.setattr(control_vetting, "typed", noted(control_vetting.typed))
     monkeypatch.setattr(control_models, "is_popular", noted(control_models.is_popular))
     monkeypatch.setattr(analyst, "ask", lambda *_: msgspec.to_builtins(Replay()))
     now = int(time.time() * 1000)
