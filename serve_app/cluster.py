@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -148,7 +149,7 @@ def start(ingress: Ingress, **ray_options: Any) -> None:
     forget_sessions(Path(options["_temp_dir"]))
     ours = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        with without_rays_handler():
+        with without_rays_handler(), groups_of_their_own():
             ray.init(**options)
     except Exception as error:
         ray.shutdown()
@@ -171,6 +172,20 @@ def without_rays_handler() -> Iterator[None]:
         yield
     finally:
         utils.set_sigterm_handler = theirs
+
+
+@contextmanager
+def groups_of_their_own() -> Iterator[None]:
+    """While Ray starts, its processes begin in process groups of their own: a signal to this process's whole group, as
+    of `timeout` or a terminal, would end them before the drain. They end with this process all the same, for the kernel
+    ends them. Imports Ray, see `set_variables`."""
+    from ray._private import services
+
+    theirs, services.ConsolePopen = services.ConsolePopen, partial(services.ConsolePopen, process_group=0)
+    try:
+        yield
+    finally:
+        services.ConsolePopen = theirs
 
 
 def forget_sessions(folder: Path) -> None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
@@ -70,8 +70,9 @@ def seen(pids: Iterable[int], port: int) -> list[Listener]:
 
 
 @contextmanager
-def starting(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int, Path]]:
-    """`verdict serve` with its own serve.yaml, but for where state lies, as it begins: process, port, log."""
+def starting(folder: Path, **options: Any) -> Iterator[tuple[subprocess.Popen[bytes], int, Path]]:
+    """`verdict serve` with its own serve.yaml, but for where state lies, as it begins: process, port, log. `options` go
+    to `subprocess.Popen`."""
     open_store(f"sqlite://{folder}/verdict.db").initialise()
     Registry(folder / "models").seed_from_released()
     state = {
@@ -84,7 +85,7 @@ def starting(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int, Path]
     port = free_port()
     command = [sys.executable, "-m", "serve_app.cli", "serve", str(folder / "serve.yaml"), "--port", str(port)]
     with log.open("w") as out:
-        process = subprocess.Popen([*command, "--run", str(run / "r")], stdout=out, stderr=subprocess.STDOUT)
+        process = subprocess.Popen([*command, "--run", str(run / "r")], stdout=out, stderr=subprocess.STDOUT, **options)
     try:
         yield process, port, log
     finally:
@@ -97,11 +98,15 @@ def starting(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int, Path]
 def cluster_alone(folder: Path) -> Iterator[tuple[int, int]]:
     """The same once it serves: the process, and the port."""
     with starting(folder) as (process, port, log):
-        end = time.monotonic() + START_S
-        while "Ctrl-C stops" not in log.read_text():
-            assert process.poll() is None and time.monotonic() < end, log.read_text()
-            time.sleep(0.2)
+        await_serving(process, log)
         yield process.pid, port
+
+
+def await_serving(process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + START_S
+    while "Ctrl-C stops" not in log.read_text():
+        assert process.poll() is None and time.monotonic() < end, log.read_text()
+        time.sleep(0.2)
 
 
 def test_everything_listens_on_loopback_alone(exposed: Exposed) -> None:

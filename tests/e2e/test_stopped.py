@@ -14,7 +14,7 @@ from loadtest.reliability import REPLICA, victim
 from serve_app.descendants import descendants
 from serve_app.environment import CONFIG, haproxies
 from tests.cluster_fixture import started
-from tests.e2e.test_exposure import cluster_alone, starting
+from tests.e2e.test_exposure import await_serving, cluster_alone, starting
 from tests.haproxy_node import words_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.cluster, pytest.mark.long, pytest.mark.timeout(900)]
@@ -29,24 +29,45 @@ def test_it_ends_in_order_whenever_it_is_told_to(tmp_path: Path, number: signal.
         process.send_signal(number)
         assert process.wait(120) == 0, log.read_text()
         assert "Traceback" not in log.read_text()
-    end = time.monotonic() + 30.0  # Ray's agents look for their raylet each second
-    while (left := [pid for pid in begun if alive(pid)]) and time.monotonic() < end:
-        time.sleep(0.2)
-    assert left == []
+    assert left_of(begun, tmp_path) == []
+
+
+def test_a_signal_to_its_whole_group_ends_it_in_order(tmp_path: Path) -> None:
+    """As `timeout` ends it: the process first, then its group."""
+    with starting(tmp_path, start_new_session=True) as (process, _, log):
+        await_serving(process, log)
+        begun = descendants(process.pid)
+        folder = folder_of(begun)
+        process.send_signal(signal.SIGTERM)
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.wait(120) == 0, log.read_text()
+        assert "Traceback" not in log.read_text() and "stopping the application" not in log.read_text()
+    assert left_of(begun, folder) == []
 
 
 def test_a_measurement_that_is_told_to_end_takes_its_cluster_along(tmp_path: Path) -> None:
     with started(tmp_path) as cluster:
         begun = descendants(cluster.pid)
-        words = {os.fsdecode(word) for pid in begun for word in words_of(pid)}
-        [folder] = {Path(word).parent for word in words if word.endswith(f"/{CONFIG}")}
+        folder = folder_of(begun)
         assert len(haproxies(folder)) == 2  # its guard too, which is no descendant
         os.kill(cluster.pid, signal.SIGTERM)
         cluster.process.wait(60)
+    assert left_of(begun, folder) == []
+
+
+def folder_of(begun: list[int]) -> Path:
+    """Of the HAProxy among these processes."""
+    words = {os.fsdecode(word) for pid in begun for word in words_of(pid)}
+    [folder] = {Path(word).parent for word in words if word.endswith(f"/{CONFIG}")}
+    return folder
+
+
+def left_of(begun: list[int], folder: Path) -> list[int]:
+    """What lives on of these processes and of the folder's HAProxy; Ray's agents look for their raylet each second."""
     end = time.monotonic() + 30.0
     while (left := [pid for pid in begun if alive(pid)] + haproxies(folder)) and time.monotonic() < end:
         time.sleep(0.2)
-    assert left == []
+    return left
 
 
 def alive(pid: int) -> bool:
