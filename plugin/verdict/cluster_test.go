@@ -174,6 +174,7 @@ func TestOneProbeAtATime(t *testing.T) {
 }
 
 func TestRetryAfterIsHonoured(t *testing.T) {
+	t.Parallel()
 	s := newStub(t)
 	var at []time.Time
 	s.set(func() {
@@ -266,6 +267,7 @@ func TestEqualEndpointsTakeTurns(t *testing.T) {
 }
 
 func TestAnIdleDeadEndpointIsFound(t *testing.T) {
+	t.Parallel()
 	good, dead := newStub(t), newStub(t)
 	dead.Close()
 	e := newTestEngine(t, testConfig(t, good.URL, dead.URL))

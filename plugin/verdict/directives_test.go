@@ -32,6 +32,7 @@ func TestDirectives(t *testing.T) {
 		{"paused over an override", modeMonitor, map[string]any{"paused": true, "overrides": []map[string]string{{"client": "192.0.2.7", "mode": "enforce"}}}, "NOERROR A 192.0.2.1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			h := newHarness(t, stanza{mode: c.stanza})
 			first := h.engine.directives.Load()
 			eventually(t, "a first acknowledgement", func() bool { return h.engine.directives.Load() != first })

@@ -44,6 +44,7 @@ func hijacked(w http.ResponseWriter, write string) {
 
 // TestFaults: everything bad a cluster can do gives a reason, and nothing of it is believed.
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	reply := func(body string) func(http.ResponseWriter, *http.Request, func()) {
 		return func(w http.ResponseWriter, _ *http.Request, _ func()) { fmt.Fprint(w, body) }
 	}
@@ -160,6 +161,7 @@ func TestHTTPSNeedsTheRightAuthority(t *testing.T) {
 
 // TestAClusterThatGoesBackwards: what is older than what was seen, or of a store that was left, serves its waiter at most.
 func TestAClusterThatGoesBackwards(t *testing.T) {
+	t.Parallel()
 	s := newStub(t)
 	s.set(func() { s.epoch = 5 })
 	e := newTestEngine(t, testConfig(t, s.URL))
@@ -214,6 +216,7 @@ func TestAClusterThatGoesBackwards(t *testing.T) {
 // TestAReportFindsOneDeadConnection: the others of the pool, as dead after a failover, cost no report more, and what resolvers must
 // hear comes with the next.
 func TestAReportFindsOneDeadConnection(t *testing.T) {
+	t.Parallel()
 	const connections = 6
 	s := newStub(t)
 	var mu sync.Mutex

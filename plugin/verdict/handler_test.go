@@ -136,6 +136,7 @@ func TestDNSSECRefuse(t *testing.T) {
 }
 
 func TestMonitorActsOnNothing(t *testing.T) {
+	t.Parallel()
 	h := newHarness(t, stanza{mode: modeMonitor})
 	for range 2 {
 		if m, _ := h.ask(t, query1("www.blocked.example", dns.TypeA)); summary(m) != "NOERROR A 192.0.2.1" {
@@ -198,6 +199,7 @@ func TestUntouched(t *testing.T) {
 
 // TestAnExceptedAliasTargetIsLeftAlone: a zone of one's own is told to nobody, also where a name of others leads into it.
 func TestAnExceptedAliasTargetIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	for _, m := range []mode{modeMonitor, modeEnforce} {
 		h := newHarness(t, stanza{mode: m, targetAll: true, except: []string{"except.blocked.example."}})
 		h.chain.aliases["www.example.org."] = test.CNAME("www.example.org. 60 IN CNAME www.EXCEPT.blocked.example.")
@@ -225,6 +227,7 @@ func TestNothingCapturedLeavesRcodeAndErrorAlone(t *testing.T) {
 }
 
 func TestAQueryThatGetsNoReplyHasNoRcode(t *testing.T) {
+	t.Parallel()
 	for _, m := range []mode{modeMonitor, modeEnforce} {
 		h := newHarness(t, stanza{mode: m})
 		h.chain.silent = true // as *erratic* and others that drop

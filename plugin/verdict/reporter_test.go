@@ -21,6 +21,7 @@ func sentBatch(t *testing.T, report *http.Request) (b goldenBatch) {
 }
 
 func TestReportsAreKeptUntilAcknowledged(t *testing.T) {
+	t.Parallel()
 	s := newStub(t)
 	fail := 2
 	s.set(func() {

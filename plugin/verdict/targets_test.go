@@ -13,6 +13,7 @@ import (
 )
 
 func TestTargets(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name  string
 		alias string
@@ -90,6 +91,7 @@ func TestTargets(t *testing.T) {
 
 // What the upstream's reply held is in the report, whatever the client got.
 func TestTheReportHasTheReplysContents(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ target, rcode string }{{"cdn.example.net.", "NOERROR"}, {"x.blocked.example.", "NXDOMAIN"}} {
 		h := newHarness(t, stanza{mode: modeEnforce})
 		h.chain.aliases["www.example.org."] = test.CNAME("www.example.org. 60 IN CNAME " + c.target)

@@ -46,6 +46,7 @@ const chainStanza = `verdict http://127.0.0.1:8000 {
 // TestALongChain compares a long chain with and without the plugin: what passes is the same, octet for octet but for the id,
 // and what is blocked is seen as blocked by the plugins around.
 func TestALongChain(t *testing.T) {
+	t.Parallel()
 	type side struct {
 		*server
 		address, metrics string

@@ -113,6 +113,7 @@ func told(m *dns.Msg) string {
 
 // TestCorrectDNSOverEveryTransport asks the real server, with all of CoreDNS around the plugin.
 func TestCorrectDNSOverEveryTransport(t *testing.T) {
+	t.Parallel()
 	long := strings.Repeat(strings.Repeat("a", 63)+".", 3) + strings.Repeat("a", 61) + "."
 	query := func(name string, qtype uint16) func() *dns.Msg {
 		return func() *dns.Msg { return new(dns.Msg).SetQuestion(name, qtype) }

@@ -19,6 +19,7 @@ import (
 // TestALameDuckJudges: while *health* keeps a server that is told to end at its work, for clients that have not yet heard of it, names are
 // judged, and what they became is reported.
 func TestALameDuckJudges(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	corefile, ports := local(t, ending("health 127.0.0.1:8080 {\n lameduck 3s\n }"), c.URL)
 	s := start(t, corefile)
@@ -44,6 +45,7 @@ func TestALameDuckJudges(t *testing.T) {
 
 // TestAFirstStanzaThatFailsToStartLeavesNothingBehind: also where the Corefile that goes on to serve has no stanza of the plugin.
 func TestAFirstStanzaThatFailsToStartLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	var reports atomic.Int32
 	judge := c.Config.Handler

@@ -132,6 +132,7 @@ func TestAnEngineThatAReloadReplacesLeavesNothingBehind(t *testing.T) {
 
 // TestAReloadThatFailsLeavesNothingBehind: what it began to use is given up, and what serves goes on, however often it happens.
 func TestAReloadThatFailsLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	var mu sync.Mutex
 	reports := map[string]int{} // by boot

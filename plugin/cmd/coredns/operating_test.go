@@ -46,6 +46,7 @@ func page(t *testing.T, s *server, url string) string {
 
 // TestReadyWaitsForTheCluster: with `on_error servfail` a server is alive at once, and ready when the cluster has answered.
 func TestReadyWaitsForTheCluster(t *testing.T) {
+	t.Parallel()
 	late := newCluster(t)
 	address := late.Listener.Addr().String()
 	late.Close()
@@ -78,6 +79,7 @@ func TestReadyWaitsForTheCluster(t *testing.T) {
 
 // TestDnstapShowsTheVerdict: the example's `extra` has what metadata tells.
 func TestDnstapShowsTheVerdict(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile("../../examples/observed.corefile")
 	if err != nil {
 		t.Fatal(err)
@@ -210,6 +212,7 @@ func TestTheMetricsCount(t *testing.T) {
 
 // TestTheZonesOfAServerBlockAreItsLabel: *zone* names all zones of the block, and each once, for one handler serves them.
 func TestTheZonesOfAServerBlockAreItsLabel(t *testing.T) {
+	t.Parallel()
 	keys := "example.org:1053 example.net:1053 tls://example.org:1853"
 	text := strings.Replace(enforcing, ".:1053", keys, 1)
 	text = strings.Replace(text, "errors", "errors\n    tls /etc/coredns/cert.pem /etc/coredns/key.pem\n    prometheus 127.0.0.1:9153", 1)

@@ -13,6 +13,7 @@ import (
 )
 
 func TestEveryExampleServes(t *testing.T) {
+	t.Parallel()
 	files, err := filepath.Glob("../../examples/*.corefile")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no examples: %v", err)
@@ -53,6 +54,7 @@ func TestEveryExampleServes(t *testing.T) {
 var blocks = regexp.MustCompile("(?s)~~~ corefile\n(.*?)~~~")
 
 func TestEveryCorefileOfTheManualServes(t *testing.T) {
+	t.Parallel()
 	page, err := os.ReadFile("../../verdict/README.md")
 	if err != nil {
 		t.Fatal(err)
@@ -91,6 +93,7 @@ const enforcing = `.:1053 {
 `
 
 func TestTheRealServerBlocksAndReports(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	corefile, ports := local(t, enforcing, c.URL)
 	s := start(t, corefile)
@@ -112,6 +115,7 @@ func TestTheRealServerBlocksAndReports(t *testing.T) {
 
 // An override comes with a report's acknowledgement, and holds within two seconds for that client, until it is taken back.
 func TestAnOverrideReachesTheRealServer(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	corefile, ports := local(t, strings.Replace(enforcing, "mode enforce", "mode monitor", 1), c.URL)
 	s := start(t, corefile)
@@ -169,6 +173,7 @@ func TestNoQueryIsLostInAReload(t *testing.T) {
 }
 
 func TestNoQueryFailsWhenTheClusterDies(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	corefile, ports := local(t, enforcing, c.URL)
 	s := start(t, corefile)
