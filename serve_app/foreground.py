@@ -25,7 +25,7 @@ from serve_app.cluster import (
     stop,
     without_rays_handler,
 )
-from serve_app.environment import PORT_BLOCK, BadEnvironment, apart, private
+from serve_app.environment import PORT_BLOCK, BadEnvironment, apart, end_haproxy, private
 from serve_app.existing import ADDRESS, joined
 from serve_app.local import ports
 from serve_app.patience import TooBusy, afresh
@@ -127,6 +127,7 @@ def alone(found: Mapping[str, Any], folder: Path, metrics_port: int) -> Iterator
     # A second one would end the first one's HAProxy.
     busy = Refused(f"another `verdict serve` runs from {folder}: stop it, or name another with --run")
     with held(private(folder) / "lock", busy):
+        end_haproxy(folder)  # of one that was killed, which would hold the port
         set_variables(ingress)
         check_values(found)
         check_tls(options)

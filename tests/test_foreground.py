@@ -246,6 +246,28 @@ def test_a_busy_port_stops_it_before_ray_starts(short: Path) -> None:
     assert not (short / "r").exists()
 
 
+LISTENS = "import socket, sys, time; s = socket.create_server(('127.0.0.1', 0)); "
+LISTENS += "print(s.getsockname()[1], flush=True); time.sleep(60)"
+
+
+def test_the_haproxy_of_one_that_was_killed_makes_room_for_the_next(short: Path, tmp_path: Path) -> None:
+    left = subprocess.Popen(
+        [sys.executable, "-c", LISTENS, "-f", str(short / "haproxy.cfg")], stdout=subprocess.PIPE, text=True
+    )
+    with left:
+        try:
+            assert left.stdout is not None
+            port, file = left.stdout.readline().strip(), state_in(tmp_path, alerts_file="/no/alerts")
+            done = subprocess.run(
+                [sys.executable, "-m", "serve_app.cli", "serve", str(file), "--port", port, "--run", str(short)],
+                env=os.environ | {"RAY_ADDRESS": ""}, capture_output=True, text=True, timeout=240,
+            )  # fmt: skip
+            assert "alerts_file /no/alerts" in done.stderr and f"port {port}" not in done.stderr
+            assert left.wait(10) != 0
+        finally:
+            left.kill()
+
+
 def test_too_few_open_files_stop_it_before_ray_starts(short: Path, tmp_path: Path) -> None:
     serve = f"ulimit -n 1024; exec {sys.executable} -m serve_app.cli serve {state_in(tmp_path)} --run {short}"
     done = subprocess.run(
