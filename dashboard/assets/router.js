@@ -49,7 +49,7 @@ function unfit(model) {
   if (document.cookie.includes("scheme=")) return false
   const dark = matchMedia("(prefers-color-scheme: dark)").matches
   remember(dark ? "dark" : "light")
-  return dark !== model.dark || narrow()
+  return document.cookie.includes("scheme=") && (dark !== model.dark || narrow()) // a browser that keeps none would go round for ever
 }
 
 function colour(model) {
