@@ -197,7 +197,8 @@ def migrate(connection: sqlite3.Connection) -> None:
             connection.execute(f"PRAGMA user_version = {number + 1}")
             connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            if connection.in_transaction:  # an interrupt may be heard once it is over
+                connection.execute("ROLLBACK")
             raise
 
 
