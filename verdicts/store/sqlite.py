@@ -18,7 +18,7 @@ from verdicts.store.sqlite_ahead import ReadAhead
 from verdicts.store.sqlite_filter import in_network
 from verdicts.store.sqlite_log import LogWrites
 from verdicts.store.sqlite_queries import LogReads
-from verdicts.store.sqlite_schema import MIGRATIONS, migrate, newer, told_of
+from verdicts.store.sqlite_schema import MIGRATIONS, migrate, newer, told_of, transaction
 from verdicts.store.sqlite_state import State
 
 LOCK_WAIT_S = 5.0
@@ -107,15 +107,8 @@ class SqliteStore(LogWrites, LogReads, State):
             raise Misconfigured(f"store {self.path}: opened for reading only")
         with self._write_lock:
             connection = self._open_writer(create=False)
-            with told_of(connection):
-                connection.execute("BEGIN IMMEDIATE")
-                try:
-                    yield connection
-                    connection.execute("COMMIT")
-                except BaseException:
-                    if connection.in_transaction:
-                        connection.execute("ROLLBACK")
-                    raise
+            with told_of(connection), transaction(connection):
+                yield connection
 
     def _open_writer(self, create: bool) -> sqlite3.Connection:
         if self._writer_connection is None:
