@@ -32,7 +32,7 @@ def test_a_blocked_name_is_explained_allowed_in_force_and_undone(stack: Stack, b
     page.get_by_label("Effect of each character on the score").wait_for()
     page.get_by_role("button", name="Allow\u2026").click()
     page.get_by_label("Why (kept in the history)").fill("needed by accounting")
-    page.get_by_role("button", name="Decide").click()
+    page.get_by_role("button", name="Decide", exact=True).click()
     eventually(lambda: stack.dig(NAME).rcode(), dns.rcode.NOERROR, within_s=IN_FORCE_S)
     page.get_by_text("In force at 1 of 1 resolvers").wait_for()
     visit.go("/audit?kind=list")

@@ -50,7 +50,7 @@ def test_a_blocked_name_is_explained_allowed_and_shown_in_force(analyst: Visit) 
     page.get_by_label("Effect of each character on the score").wait_for()
     page.get_by_role("button", name="Allow\u2026").click()
     page.get_by_label("Why (kept in the history)").fill("needed by accounting")
-    page.get_by_role("button", name="Decide").click()
+    page.get_by_role("button", name="Decide", exact=True).click()
     page.get_by_text("In force at 3 of 3 resolvers").wait_for()
     page.get_by_role("row").filter(has_text="needed by accounting").filter(has_text="allowlist").wait_for()
 
@@ -75,7 +75,7 @@ def test_a_false_block_is_allowed_from_the_report_and_a_network_enforces(admin: 
     page = admin.page
     admin.go("/enforcement?range=24h")
     page.get_by_role("button", name="Allow\u2026 phish.example.net").click()
-    page.get_by_role("button", name="Decide").click()
+    page.get_by_role("button", name="Decide", exact=True).click()
     page.get_by_text("In force at 3 of 3 resolvers").wait_for()
     page.get_by_label("Clients (prefix; empty: all)").fill("192.0.2.0/24")
     page.get_by_role("button", name="Enforce", exact=True).click()
@@ -88,15 +88,15 @@ def test_a_false_block_is_allowed_from_the_report_and_a_network_enforces(admin: 
     dialog.wait_for(state="hidden")
     expect(page.locator("dl.facts").filter(has_text="0.0.0.0/0")).to_have_count(0)
     page.get_by_role("button", name="Enforce", exact=True).click()
-    dialog.get_by_role("button", name="Enforce").wait_for()
+    dialog.get_by_role("button", name="Enforce", exact=True).wait_for()
     page.keyboard.press("Tab")
-    expect(dialog.get_by_role("button", name="Enforce")).to_be_focused()
+    expect(dialog.get_by_role("button", name="Enforce", exact=True)).to_be_focused()
     page.keyboard.press("Enter")
     page.locator("dl.facts").filter(has_text="0.0.0.0/0").wait_for()
     page.get_by_role("button", name="Pause everything").click()
     page.get_by_text("Everything is paused").wait_for()
     page.locator("dl.facts").filter(has_text="paused").wait_for()
-    page.get_by_role("button", name="Resume").click()
+    page.get_by_role("button", name="Resume", exact=True).click()
     page.locator("dl.facts").filter(has_text="as each resolver is set").wait_for()
 
 
@@ -166,7 +166,7 @@ def test_a_change_is_undone_from_the_audit(analyst: Visit) -> None:
     page = analyst.page
     analyst.go("/lists")
     page.get_by_label("Names, one a line").fill("undo-me.example.org")
-    page.get_by_role("button", name="Add").click()
+    page.get_by_role("button", name="Add", exact=True).click()
     page.locator("tr").filter(has_text="undo-me.example.org").wait_for()
     analyst.go("/audit?kind=list")
     changed = page.locator("tr").filter(has_text="undo-me.example.org")
@@ -201,13 +201,13 @@ def test_the_log_is_filtered_paused_paged_copied_and_exported(analyst: Visit) ->
     page.locator("tbody tr").first.wait_for()
     assert set(page.locator("td.k-client").all_inner_texts()) == {"192.0.2.31"}
     first = page.locator("tbody tr").first.text_content()
-    page.get_by_role("button", name="Older").click()
+    page.get_by_role("button", name="Older", exact=True).click()
     expect(page.locator("tbody tr").first).not_to_have_text(first)
     expect(page.get_by_label("Live")).not_to_be_checked()  # whoever turns pages is not pulled back
     with page.expect_download() as csv:
-        page.get_by_role("link", name="CSV").click()
+        page.get_by_role("link", name="CSV", exact=True).click()
     with page.expect_download() as json:
-        page.get_by_role("link", name="JSON").click()
+        page.get_by_role("link", name="JSON", exact=True).click()
     lines = Path(csv.value.path()).read_text().splitlines()
     assert len(lines) > 50 and all('"192.0.2.31"' in line for line in lines[1:])
     assert len(Path(json.value.path()).read_text().splitlines()) >= len(lines) - 1
@@ -246,7 +246,7 @@ def test_a_training_is_watched_and_cancelled(admin: Visit) -> None:
     page = admin.page
     admin.go("/models")
     page.get_by_label("Epochs (0: its own)").fill("20")
-    page.get_by_role("button", name="Start").click()
+    page.get_by_role("button", name="Start", exact=True).click()
     page.wait_for_url("**/models?job=*")
     number = page.url.rpartition("=")[2]
     row = page.locator("tr").filter(has_text=number)
@@ -324,7 +324,7 @@ def test_what_changed_since_the_last_visit_is_told_once(analyst: Visit) -> None:
 def test_back_returns_to_the_page_before(analyst: Visit) -> None:
     page = analyst.page
     analyst.go("/")
-    page.get_by_role("link", name="Clients").click()
+    page.get_by_role("link", name="Clients", exact=True).click()
     page.get_by_role("heading", name="Riskiest").wait_for()
     page.go_back()
     page.get_by_role("heading", name="Malicious names").wait_for()
@@ -404,5 +404,5 @@ def test_whoever_comes_by_a_link_sees_the_colours_that_their_browser_prefers(bro
         visit.page.goto(link)
         visit.page.get_by_text("No queries yet").wait_for()
         visit.page.locator("html[data-scheme=dark]").wait_for()
-        expect(visit.page.get_by_role("link", name="Vetting")).not_to_be_in_viewport()  # the navigation is folded
+        expect(visit.page.get_by_role("link", name="Vetting", exact=True)).not_to_be_in_viewport()  # the navigation is folded
         visit.context.close()

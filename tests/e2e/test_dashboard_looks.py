@@ -102,7 +102,7 @@ def test_the_focus_stays_where_a_person_is(browser: Any, demo: str) -> None:
     expect(field).to_be_focused()
     assert field.input_value()[:4] == "2020" and before[:4] != "2020"
     page.keyboard.press("Tab")
-    link = page.get_by_role("link", name="Clients")
+    link = page.get_by_role("link", name="Clients", exact=True)
     link.focus()
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="Riskiest").wait_for()
@@ -239,7 +239,7 @@ def test_an_empty_a_slow_and_a_dead_store_look_intended(browser: Any, state: str
         visit.log_in("ada")
         visit.page.goto(address + "/")
         visit.page.get_by_text(SAID[state]).first.wait_for(state="attached")
-        visit.page.get_by_role("link", name="Lists").click()  # whatever the store does, the pages answer
+        visit.page.get_by_role("link", name="Lists", exact=True).click()  # whatever the store does, the pages answer
         visit.page.get_by_label("Names, one a line").wait_for()
         assert visit.wrong == []
         visit.context.close()
