@@ -87,10 +87,15 @@ def classify(names: tuple[str, ...], model: str | None, as_objects: bool, explai
 @click.option(
     "--teacher", multiple=True, help="Artifact folder or version that teaches the network; several times for several."
 )
+@click.option(
+    "--head", type=click.Choice(["malicious"]), default=None,
+    help="Teach --start the words of this head alone, by feeds for the most part; all else of it stays as it is.",
+)  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the run and its artifact; goes on from there.")
 def train(
     network: Literal["segments", "attention", "seed"], data: str, rows: int, epochs: int, minutes: float,
-    batch_size: int, seed: int, seeds: int, held_out: int, start: str, teacher: tuple[str, ...], out: Path | None,
+    batch_size: int, seed: int, seeds: int, held_out: int, start: str, teacher: tuple[str, ...],
+    head: Literal["malicious"] | None, out: Path | None,
 ) -> None:  # fmt: skip
     """Train a network and write its artifact.
 
@@ -98,7 +103,7 @@ def train(
     came of it.
     """
     again = network == "seed" and rows > 0
-    others = ("minutes", "batch_size", "seed", "held_out", "start", "teacher", "out")
+    others = ("minutes", "batch_size", "seed", "held_out", "start", "teacher", "head", "out")
     _refuse(others if again else ("seeds",), "--network seed --rows" if again else "this training")
     quiet()
     if again:
@@ -107,7 +112,8 @@ def train(
     from model.jobs import BadSettings, JobSettings, check, new_version, work
 
     settings = JobSettings("train", network, data, epochs, minutes, batch_size,
-                           rows, seed, held_out=held_out, start=start, teachers=list(teacher))  # fmt: skip
+                           rows, seed, held_out=held_out, start=start, teachers=list(teacher),
+                           head=head or "")  # fmt: skip
     try:
         check(settings)
     except BadSettings as error:

@@ -49,11 +49,12 @@ class JobSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     # Of a train, artifacts by version (of the registry, or released) or folder:
     start: str = ""  # to go on from, by `model.train.tuning`
     teachers: list[str] = []  # that teach the network, by `model.train.distilling`
+    head: Literal["", "malicious"] = ""  # of `start`, to be taught alone, by `model.train.alone`
 
 
 USED = {  # by kind, or by network where a kind's networks differ
     "retrain": ("epochs", "minutes", "batch_size", "seed", "labels", "seen"),
-    "segments": ("data", "epochs", "minutes", "batch_size", "rows", "seed", "held_out", "start", "teachers"),
+    "segments": ("data", "epochs", "minutes", "batch_size", "rows", "seed", "held_out", "start", "teachers", "head"),
     "attention": ("data", "epochs", "minutes", "batch_size", "rows", "seed", "held_out"),
     "seed": ("data", "epochs", "rows", "seed"),
 }
@@ -85,6 +86,8 @@ def check(found: JobSettings) -> None:
         raise BadSettings(
             f"training settings: epochs {found.epochs} and minutes {found.minutes:g}, expected one of them"
         )
+    if found.head and (not found.start or found.teachers):
+        raise BadSettings(f"training settings: head {found.head}, expected a start, and no teachers")
     if found.kind == "train" and not found.data:
         raise BadSettings("training settings: data '', expected the folder or URL of the training data")
     if retrain and not found.labels:
@@ -195,10 +198,9 @@ def _segments(
     settings: JobSettings, models: Any, path: Path, run: Path, progress: Progress, cancelled: Callable[[], bool]
 ) -> None:
     from model.dataset import ENCODING
-    from model.network import Shape
     from model.registry import load_named
     from model.release import release
-    from model.train import Plan, distilling, reading, tuning
+    from model.train import Plan, alone, distilling, reading, tuning
 
     _same_as_before(settings, run)
     plan = Plan(seed=settings.seed)
@@ -206,23 +208,17 @@ def _segments(
         plan = reading(plan)
     elif settings.teachers:
         plan = distilling(plan, settings.teachers)
-    elif settings.start:
+    elif settings.start and not settings.head:
         plan = tuning(plan)
+    start, shape = _start(settings, models)
+    if shape is not None:
+        plan = msgspec.structs.replace(plan, shape=shape)
+    if settings.head:
+        plan = alone(plan, settings.head)
     if settings.epochs or settings.minutes:
         plan = msgspec.structs.replace(plan, epochs=settings.epochs or plan.epochs, minutes=settings.minutes)
     if settings.batch_size:
         plan = msgspec.structs.replace(plan, batch_size=settings.batch_size)
-    start = load_named(settings.start, models) if settings.start else None
-    if start is not None:
-        wrong = BadSettings(f"training settings: start {settings.start}, expected a trained `segments`")
-        if start.manifest.network != "segments":
-            raise wrong
-        try:
-            shape = msgspec.convert(start.manifest.metrics["plan"]["shape"], Shape)
-        except (KeyError, msgspec.ValidationError) as error:
-            raise wrong from error
-        plan = msgspec.structs.replace(plan, shape=shape)
-        _never_saw(start, "start", settings.held_out)
     teachers = [load_named(teacher, models) for teacher in settings.teachers]
     for teacher in teachers:
         if teacher.manifest.encoding != ENCODING:
@@ -232,6 +228,25 @@ def _segments(
         settings.data, path, run / "checkpoint", plan, settings.rows, progress, cancelled, settings.held_out, start,
         teachers,
     )  # fmt: skip
+
+
+def _start(settings: JobSettings, models: Any) -> tuple[Artifact | None, Any]:
+    """What the training begins from and its shape, if anything; raises `BadSettings`."""
+    from model.network import Shape
+    from model.registry import load_named
+
+    if not settings.start:
+        return None, None
+    start = load_named(settings.start, models)
+    wrong = BadSettings(f"training settings: start {settings.start}, expected a trained `segments`")
+    if start.manifest.network != "segments":
+        raise wrong
+    try:
+        shape = msgspec.convert(start.manifest.metrics["plan"]["shape"], Shape)
+    except (KeyError, msgspec.ValidationError) as error:
+        raise wrong from error
+    _never_saw(start, "start", settings.held_out)
+    return start, shape
 
 
 def _never_saw(found: Artifact, what: str, held_out: int) -> None:

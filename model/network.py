@@ -3,6 +3,10 @@
 What a filter found anywhere in the name is kept as maximum and mean, and what was found at each of the first places of
 the registered label as it stands: words may be anywhere, but many families are known by what comes where.
 
+What is on feeds is known by its words for the most part, and of these there are more than filters: beside the network
+the head `malicious` has a weight for each sequence of two to seven characters, by its hash (Cheng et al. 2016, "Wide &
+deep learning for recommender systems"; Weinberger et al. 2009, "Feature hashing for large scale multitask learning").
+
 Written with Keras 3 alone, so that it trains on any backend. Padding is masked after every convolution: the scores
 of a name do not depend on how far it is padded, and short names may run on a narrower graph.
 """
@@ -17,6 +21,17 @@ HARDEST = 10  # benign names of a batch that every generated one is compared wit
 PAIRED = 0.5  # weight of those comparisons
 BOUND = 0.4  # q of the bounded loss: 0 is cross-entropy, 1 the mean absolute error
 
+# The wide part. A prime and buckets that it multiplies within 31 bits, which is what every backend's integers hold.
+LONGEST = 7  # characters of a sequence
+PRIME = 4093
+BUCKETS = 524_287
+START = 255  # a token that no character has, before the first one
+WIDE = ("grams", "words")  # its layers
+# What the network says of `malicious` counts by so much beside its wide part: while that is taught, and ever after. The
+# network knows the teaching names by heart: beside more of it the wide part would learn little. Both were chosen on the
+# tune part, of 0 to 1 and of 0.25 to 2.25: the more, the fewer names of feeds are found, and the more generated ones.
+TAUGHT_BESIDE, COUNTS = 0.25, 2.25
+
 
 class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Hyper-parameters. The defaults are also those of manifests that were written before a field was there."""
@@ -28,6 +43,7 @@ class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dropout: float = 0.2
     places: int = 0  # pairs of characters, from the start of the registered label on, that keep their place
     place_channels: int = 24  # what is kept of each
+    grams: int = 0  # buckets of the wide part of `malicious`, at most BUCKETS; 0: it has none
 
 
 def build(shape: Shape = Shape()) -> Any:  # noqa: B008 - frozen
@@ -56,7 +72,59 @@ def build(shape: Shape = Shape()) -> Any:  # noqa: B008 - frozen
         found.append(_placed(tokens, x, present, shape))
     x = layers.Concatenate()(found)
     x = layers.Dropout(shape.dropout)(layers.Dense(shape.dense, activation="relu")(x))
-    return keras.Model(tokens, layers.Dense(2, name="logits")(x), name="segments")
+    if not shape.grams:
+        return keras.Model(tokens, layers.Dense(2, name="logits")(x), name="segments")
+    generated, malicious = layers.Dense(1, name="generated")(x), layers.Dense(1, name="malicious")(x)
+    worded = layers.Add(name="worded")([_wide(tokens, shape), ops.multiply(malicious, TAUGHT_BESIDE)])
+    malicious = ops.add(worded, ops.multiply(malicious, COUNTS - TAUGHT_BESIDE))
+    return keras.Model(tokens, layers.Concatenate(name="logits")([generated, malicious]), name="segments")
+
+
+def by_words(network: Any) -> Any:
+    """The same layers, `malicious` as it is while the wide part is taught alone."""
+    import keras
+
+    heads = [network.get_layer(name).output for name in ("generated", "worded")]
+    return keras.Model(network.input, keras.layers.Concatenate()(heads))
+
+
+def grown(network: Any, shape: Shape) -> Any:
+    """A network of this `shape` with the weights of one that has no wide part, and one that knows nothing yet."""
+    new = build(shape)
+    heads = ("generated", "malicious")
+    inside = [layer for layer in new.layers if layer.weights and layer.name not in (*heads, *WIDE)]
+    before = [layer for layer in network.layers if layer.weights and layer.name != "logits"]
+    for layer, old in zip(inside, before, strict=True):
+        layer.set_weights(old.get_weights())
+    kernel, bias = network.get_layer("logits").get_weights()
+    for column, head in enumerate(heads):
+        new.get_layer(head).set_weights([kernel[:, column : column + 1], bias[column : column + 1]])
+    return new
+
+
+def _wide(tokens: Any, shape: Shape) -> Any:
+    """The weights of the name's sequences, summed, over the root of their number, scaled and shifted: (B, W) -> (B, 1).
+
+    A mean would drown the one word that tells, a sum grows with the length of the name.
+    """
+    from keras import layers, ops
+
+    start = ops.full_like(tokens[:, :1], START)
+    marked = ops.concatenate([start, tokens], axis=1)  # (B, W + 1)
+    code, codes, there = marked, [], []
+    for length in range(2, LONGEST + 1):
+        last = marked[:, length - 1 :]
+        code = ops.mod(code[:, :-1] * PRIME + last, shape.grams)
+        codes.append(code)
+        there.append(ops.cast(last > 0, "float32"))  # names begin at the left: who ends within it is whole
+    known = ops.concatenate(there, axis=1)  # (B, S)
+    weights = layers.Embedding(shape.grams, 1, embeddings_initializer="zeros", name="grams")(
+        ops.concatenate(codes, axis=1)
+    )
+    weights = layers.Dropout(shape.dropout)(ops.multiply(weights[:, :, 0], known))
+    count = ops.maximum(ops.sum(known, axis=1, keepdims=True), 1.0)
+    found = ops.divide(ops.sum(weights, axis=1, keepdims=True), ops.sqrt(count))
+    return layers.Dense(1, kernel_initializer="ones", name="words")(found)
 
 
 def _placed(tokens: Any, x: Any, present: Any, shape: Shape) -> Any:

@@ -21,7 +21,7 @@ from model import attention
 from model.attention import Attention, characters_loss, hide
 from model.distil import Teachers, distilled_loss, distilled_low_rate_loss
 from model.encoding import Rows
-from model.network import Shape, build, low_rate_loss, masked_loss
+from model.network import BUCKETS, WIDE, Shape, build, by_words, grown, low_rate_loss, masked_loss
 from model.sampling import GRAMMARS, Sampler
 
 Progress = Callable[[dict[str, Any]], None]
@@ -59,6 +59,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mining: float = 0.85  # from this share of the way on, hard benign names are drawn more often and compared with
     crossed: float = 0.0  # share of the rows that are crossed of two names, for teachers to tell of
     teachers: list[str] = []  # versions, for the record
+    head: str = ""  # `malicious`: of a trained network the wide part alone is taught; all else stays as it is
     seed: int = 0
     shape: Shape = Shape(places=16, place_channels=80, dense=256)
     attention: Attention | None = None  # a teacher instead of a network of this shape
@@ -81,7 +82,8 @@ def train(
 ) -> Any:
     """Train by the plan in the folder `run`, going on from its checkpoint if there is one; return the network.
 
-    `start`: a network to begin from instead of a new one; without teachers the result is then midway between the two.
+    `start`: a network to begin from instead of a new one; the result is then midway between the two, unless teachers or
+    one head alone hold it in place.
     `teachers`: networks whose common judgment is taught too. `progress` gets a line an epoch, the same as in the
     history. `clock` counts the seconds of `minutes`; `time.process_time` is fair
     to networks that are compared on a busy machine. Raises `Cancelled`.
@@ -92,7 +94,7 @@ def train(
     keras.utils.set_random_seed(plan.seed)
     before, mined = DISTILLED if teachers else PLAIN
     network, average, epoch, spent = _resume(run, plan, start, before)
-    judges = judging(average)
+    judges, averaged = judging(average), by_words(average) if plan.head else average
     asked = Teachers(teachers)
     widths: tuple[int, ...] = WIDTHS
     began = clock() - spent
@@ -117,6 +119,8 @@ def train(
             for batch in sampler.batches(BLOCK, plan.batch_size, widths, plan.crossed):
                 _heed(cancelled, epoch)  # a teacher's block takes minutes without a GPU
                 truth = asked.tell(batch.x, batch.y) if teachers else batch.y
+                if plan.head:
+                    truth = np.where(truth == 1, np.float32(-1), truth)  # of generated names the network tells
                 if plan.attention is None:
                     total += float(network.train_on_batch(batch.x, truth))
                 else:
@@ -124,7 +128,7 @@ def train(
                     total += float(network.train_on_batch(shown, [truth, hidden])[0])
                 batches += 1
                 rows += len(batch.x)
-            blend(average, network, 1 / max(1.0, plan.averaging * (epoch * plan.blocks + block + 1)))
+            blend(averaged, network, 1 / max(1.0, plan.averaging * (epoch * plan.blocks + block + 1)))
         epoch += 1
         spent = clock() - began
         done = _done(plan, epoch, spent)
@@ -132,7 +136,7 @@ def train(
                 "seconds": round(spent, 1)}  # fmt: skip
         _checkpoint(run, network, average, plan, epoch, line)
         progress(line)
-    if start is not None and not teachers:
+    if start is not None and not teachers and not plan.head:
         blend(average, start, 0.5)
     return judges
 
@@ -150,6 +154,12 @@ def reading(plan: Plan) -> Plan:
 def tuning(plan: Plan) -> Plan:
     """The plan for going on from a trained network: short, at a fifth of the rate, with the hard benign names."""
     return msgspec.structs.replace(plan, epochs=3, rate=plan.rate / 5, warm_up=0.1, mining=0.0)
+
+
+def alone(plan: Plan, head: str) -> Plan:
+    """The plan for teaching a trained network the wide part of this head alone; it is given one if it has none."""
+    shape = msgspec.structs.replace(plan.shape, grams=plan.shape.grams or BUCKETS)
+    return msgspec.structs.replace(plan, epochs=10, rate=1e-2, mining=1.0, head=head, shape=shape)
 
 
 def distilling(plan: Plan, teachers: Sequence[str]) -> Plan:
@@ -226,18 +236,28 @@ def _resume(run: Path, plan: Plan, start: Any, loss: Callable[[Any, Any], Any]) 
         _keep_history(run, int(found["epoch"]))
         return network, average, int(found["epoch"]), float(found["seconds"])
     _keep_history(run, 0)
-    network = _new(plan)
-    if start is not None:
-        network.set_weights(start.get_weights())
+    begun = _new(plan) if start is None else _copied(start, plan)
+    network = by_words(begun) if plan.head else begun
+    if plan.head:
+        for layer in network.layers:
+            layer.trainable = layer.name in WIDE
     optimizer = keras.optimizers.AdamW(plan.rate, weight_decay=plan.decay, clipnorm=1.0)
     _compile(network, optimizer, loss, plan, 0.0)
     average = _new(plan)
-    average.set_weights(network.get_weights())  # to mine by at once; the first block replaces them
+    average.set_weights(begun.get_weights())  # to mine by at once; the first block replaces them
     return network, average, 0, 0.0
 
 
 def _new(plan: Plan) -> Any:
     return build(plan.shape) if plan.attention is None else attention.build(plan.attention)
+
+
+def _copied(start: Any, plan: Plan) -> Any:
+    if plan.shape.grams and not any(layer.name == "grams" for layer in start.layers):
+        return grown(start, plan.shape)
+    network = _new(plan)
+    network.set_weights(start.get_weights())
+    return network
 
 
 def _reads(plan: Plan, done: float) -> bool:

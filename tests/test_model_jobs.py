@@ -86,6 +86,12 @@ def data(tmp_path: Path) -> Path:
         ({"kind": "train", "network": "seed", "data": "x", "teachers": ["a"]}, "network seed uses data, epochs, rows"),
         ({"kind": "train", "data": "x", "epochs": 5, "minutes": 2}, "epochs 5 and minutes 2, expected one of them"),
         ({"kind": "train", "network": "seed", "data": "x", "minutes": 2}, "minutes 2.0, expected none"),
+        ({"kind": "train", "data": "x", "head": "malicious"}, "head malicious, expected a start, and no teachers"),
+        ({"kind": "train", "data": "x", "start": "a", "head": "generated"}, "'generated'"),
+        (
+            {"kind": "train", "data": "x", "start": "a", "head": "malicious", "teachers": ["a"]},
+            "head malicious, expected a start, and no teachers",
+        ),
     ],
 )
 def test_bad_settings_are_named(settings: dict[str, Any], message: str) -> None:
@@ -130,6 +136,18 @@ def test_training_makes_a_calibrated_judged_artifact(
     taught = msgspec.structs.replace(settings, teachers=[teacher, teacher], held_out=-1)
     taught_by = work(taught, registry, tmp_path / "taught", "segments-3", lambda line: None, lambda: False)
     assert Registry(registry).get(taught_by).manifest.metrics["plan"]["teachers"] == [teacher, teacher]
+    head = msgspec.structs.replace(on, start=version, head="malicious")
+    version = work(head, registry, tmp_path / "head", "headed-1", lambda line: None, lambda: False)
+    headed = Registry(registry).get(version)
+    assert (headed.manifest.metrics["plan"]["head"], headed.manifest.parent) == ("malicious", teacher)
+    work(
+        parse({"labels": LABELS, "epochs": 1}),
+        registry,
+        tmp_path / "tune5",
+        "tuned-5",
+        lambda line: None,
+        lambda: False,
+    )
     wrong = msgspec.structs.replace(settings, teachers=["seed-2020"])
     with pytest.raises(BadSettings, match="teacher seed-2020, expected a trained `segments`"):
         work(wrong, registry, tmp_path / "wrong", "segments-4", lambda line: None, lambda: False)

@@ -3,6 +3,7 @@
 import contextlib
 import random
 from pathlib import Path
+from typing import Any
 
 import keras
 import msgspec
@@ -17,10 +18,24 @@ from model.distil import Teachers
 from model.encoding import SEGMENT, Rows, encoder
 from model.families import Family
 from model.grammars import KINDS, draw, sample
-from model.network import BOUND, Shape, build, low_rate_loss, masked_loss
+from model.network import (
+    BOUND,
+    BUCKETS,
+    COUNTS,
+    LONGEST,
+    PRIME,
+    START,
+    TAUGHT_BESIDE,
+    Shape,
+    build,
+    by_words,
+    grown,
+    low_rate_loss,
+    masked_loss,
+)
 from model.sampling import LONG, LONG_SHARE, SHARES, Sampler
 from model.sources import Source
-from model.train import LOSSES, Cancelled, Plan, blend, distilling, history, rate_at, train, tuning
+from model.train import LOSSES, Cancelled, Plan, alone, blend, distilling, history, rate_at, train, tuning
 from tests.model_fixtures import SMALL, full_disk
 
 pytestmark = [pytest.mark.usefixtures("short_blocks"), pytest.mark.filterwarnings("ignore:Even though the `tf.config")]
@@ -151,9 +166,11 @@ def test_some_names_without_a_subdomain_are_given_one(sampler: Sampler) -> None:
     assert np.unique(given[changed], axis=0).tolist() == encoder("segments-96")(["www.river2.com"]).tolist()
 
 
-@pytest.mark.parametrize("places", [0, 16])
-def test_padding_changes_no_score(places: int) -> None:
-    network = build(Shape(places=places))
+@pytest.mark.parametrize("shape", [Shape(), Shape(places=16), Shape(grams=1009)])
+def test_padding_changes_no_score(shape: Shape) -> None:
+    network = build(shape)
+    if shape.grams:
+        weigh(network)
     x = encoder("segments-96")(["login-bank.example.top", "a.b.co.uk", "x.com"]).astype(np.int32)
     assert np.abs(np.asarray(network(x[:, :24])) - np.asarray(network(x))).max() < 1e-5
 
@@ -167,6 +184,56 @@ def test_places_count_from_the_start_of_the_registered_label() -> None:
     assert below[7] == pytest.approx(bare[7], abs=1e-5)  # so far from the subdomain that no filter sees it
     assert moved[7] == pytest.approx(bare[6], abs=1e-5)
     assert np.abs(moved[7] - bare[7]).max() > 1e-3
+
+
+def weigh(network: Any) -> NDArray[np.float32]:
+    """Give each bucket of the wide part a weight, and return them."""
+    layer = network.get_layer("grams")
+    weights = np.random.default_rng(0).normal(size=layer.get_weights()[0].shape).astype(np.float32)
+    layer.set_weights([weights])
+    return weights[:, 0]
+
+
+@pytest.mark.parametrize("buckets", [1009, BUCKETS])
+def test_the_wide_part_is_the_sum_over_sequences_by_the_root_of_their_number(buckets: int) -> None:
+    plain = build(SMALL)
+    network = grown(plain, msgspec.structs.replace(SMALL, grams=buckets))
+    weights = weigh(network)
+    x = encoder("segments-96")(["login-bank.example.top", "a.b.co.uk", "x.com", "z"]).astype(np.int32)
+    before, after, words = (np.asarray(found(x)) for found in (plain, network, by_words(network)))
+    assert after[:, 0] == pytest.approx(before[:, 0], abs=1e-6) and (words[:, 0] == after[:, 0]).all()
+    for row, of_all in enumerate(before[:, 1]):
+        marked = [START, *x[row][x[row] > 0].tolist()]
+        found = []
+        for length in range(2, LONGEST + 1):
+            for at in range(len(marked) - length + 1):
+                code = 0
+                for token in marked[at : at + length]:
+                    code = (code * PRIME + token) % buckets
+                found.append(weights[code])
+        wide = sum(found) / np.sqrt(len(found))
+        assert words[row, 1] == pytest.approx(TAUGHT_BESIDE * of_all + wide, abs=1e-4)
+        assert after[row, 1] == pytest.approx(COUNTS * of_all + wide, abs=1e-4)
+
+
+def test_a_head_is_taught_alone_and_goes_on_where_it_was(sampler: Sampler, tmp_path: Path) -> None:
+    start = build(SMALL)
+    plan = msgspec.structs.replace(alone(TINY, "malicious"), epochs=2)
+    x, truth = sampler.block(512)
+    x = x.astype(np.int32)
+    stops = iter([False] * 3 + [True] * 99)
+    with pytest.raises(Cancelled):
+        train(sampler, plan, tmp_path, cancelled=lambda: next(stops), start=start)
+    assert [line["epoch"] for line in history(tmp_path)] == [1]
+    network = train(sampler, plan, tmp_path, start=start)
+    assert [line["epoch"] for line in history(tmp_path)] == [1, 2]
+    before, after = np.asarray(start(x)), np.asarray(network(x))
+    assert np.abs(after[:, 0] - before[:, 0]).max() < 1e-6
+    bad, good = truth[:, 1] == 2, truth[:, 1] == 0
+    assert after[bad, 1].mean() - after[good, 1].mean() > before[bad, 1].mean() - before[good, 1].mean() + 0.4
+    assert all(layer.trainable for layer in network.layers)  # by analysts' labels, later
+    again = train(sampler, plan, tmp_path / "again", start=network)  # what has a wide part keeps it
+    assert np.abs(np.asarray(again(x))[:, 0] - before[:, 0]).max() < 1e-6
 
 
 def test_a_masked_head_has_no_loss() -> None:

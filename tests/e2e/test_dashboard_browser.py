@@ -404,5 +404,6 @@ def test_whoever_comes_by_a_link_sees_the_colours_that_their_browser_prefers(bro
         visit.page.goto(link)
         visit.page.get_by_text("No queries yet").wait_for()
         visit.page.locator("html[data-scheme=dark]").wait_for()
-        expect(visit.page.get_by_role("link", name="Vetting", exact=True)).not_to_be_in_viewport()  # the navigation is folded
+        folded = visit.page.get_by_role("link", name="Vetting", exact=True)  # of the navigation
+        expect(folded).not_to_be_in_viewport()
         visit.context.close()
