@@ -237,8 +237,9 @@ def _resume(run: Path, plan: Plan, start: Any, loss: Callable[[Any, Any], Any]) 
         return network, average, int(found["epoch"]), float(found["seconds"])
     _keep_history(run, 0)
     begun = _new(plan) if start is None else _copied(start, plan)
-    network = by_words(begun) if plan.head else begun
+    network = begun
     if plan.head:
+        network = by_words(begun)
         for layer in network.layers:
             layer.trainable = layer.name in WIDE
     optimizer = keras.optimizers.AdamW(plan.rate, weight_decay=plan.decay, clipnorm=1.0)
