@@ -116,7 +116,8 @@ async def run(settings: Settings, signin: Signin, part: Part | None = None) -> N
     server.start()
     link = f"/login?token={signin.link_token}" if signin.link_token else "/"
     if part is None or part.first:
-        print(f"dashboard: http://{settings.address}:{server.port}{link}", flush=True)
+        address = f"[{settings.address}]" if ":" in settings.address else settings.address
+        print(f"dashboard: http://{address}:{server.port}{link}", flush=True)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(quiet)

@@ -199,7 +199,10 @@ class SampleControl(httpx.AsyncBaseTransport):
         state = "cancelled" if number in self._cancelled else "done" if done == EPOCHS else "running"
         begun, progress = int(self._jobs_begun[number] * 1000), _history(done)[-1]
         kind = self._kinds.get(number, "retrain")
-        return {"id": number, "kind": kind, "state": state, "started": begun, "progress": progress, "error": ""}
+        return {
+            "id": number, "kind": kind, "state": state, "started": begun, "progress": progress, "error": "",
+            "resumable": kind == "train" and state == "cancelled",
+        }  # fmt: skip
 
 
 def _manifest(version: str, network: str, bound: float | None) -> Json:

@@ -150,14 +150,14 @@ def model_row(model: dict[str, Any], serving: str) -> dict[str, Any]:
 
 def job_row(job: dict[str, Any]) -> dict[str, Any]:
     """One job as a row."""
-    state, network = str(job.get("state", "")), (job.get("settings") or {}).get("network")
+    state = str(job.get("state", ""))
     last = job.get("progress") or {}
     return {
         "id": str(job.get("id", "")),
         "kind": job.get("kind", "train"),
         "state": state,
         "running": state in RUNNING,
-        "resumable": state in ("cancelled", "failed") and job.get("kind") == "train" and network != "seed",
+        "resumable": bool(job.get("resumable")),
         "progress": 1.0 if state == "done" else progress_of([last]),
         "time": job.get("started") or job.get("time"),
         "error": job.get("error") or "",

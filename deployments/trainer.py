@@ -106,9 +106,8 @@ class Jobs:
     def resume(self, job: str, registry: str) -> None:
         self._refuse_a_second()
         found = self._read(job)
-        network = found["settings"].get("network")
-        if found["state"] == "done" or found["kind"] != "train" or network == "seed":
-            what = found["kind"] if found["kind"] != "train" else f"train of {network}"
+        if not _resumable(found):
+            what = found["kind"] if found["kind"] != "train" else f"train of {found['settings'].get('network')}"
             raise NotResumable(
                 f"job {job}: a {what}, {found['state']}; expected a train of segments or attention, cancelled or failed"
             )
@@ -136,14 +135,17 @@ class Jobs:
         found = []
         for name in sorted({file.parent.name for file in self.runs.glob("*/job.json")} | set(self._unwritten)):
             try:
-                found.append(self._read(name))
+                job = self._read(name)
+                found.append(job | {"resumable": _resumable(job)})
             except ValueError as error:  # cut short when the machine went down
                 log.error("%s: %s", self.runs / name / "job.json", error)
         return found[::-1]
 
     def status(self, job: str, after: int) -> dict[str, Any]:
         self._notice_lost()
-        return self._read(job) | {"history": _lines(self.runs / job / "history.jsonl")[after:]}
+        found = self._read(job)
+        history = _lines(self.runs / job / "history.jsonl")[after:]
+        return found | {"resumable": _resumable(found), "history": history}
 
     def cancel(self, job: str) -> dict[str, Any]:
         found = self._read(job)
@@ -256,6 +258,12 @@ def _shown(settings: JobSettings) -> dict[str, Any]:
     """Settings fit to be listed: labels and names as their number."""
     fields: dict[str, Any] = msgspec.to_builtins(settings)
     return fields | {key: len(fields[key]) for key in COUNTED}
+
+
+def _resumable(job: dict[str, Any]) -> bool:
+    """Whether a job leaves checkpoints to go on from and has ended before its end."""
+    checkpoints = job["kind"] == "train" and job["settings"].get("network") != "seed"
+    return checkpoints and job["state"] in ("cancelled", "failed")
 
 
 def _lines(file: Path) -> list[dict[str, Any]]:

@@ -254,7 +254,8 @@ def noted(runs: Path, state: str) -> Any:
 
     jobs = Jobs(str(runs))
     (runs / "j1").mkdir()
-    jobs._write({"id": "j1", "state": state, "error": "", "ended": 0, "progress": {}})
+    job = {"id": "j1", "kind": "train", "settings": {"network": "segments"}, "error": "", "ended": 0, "progress": {}}
+    jobs._write(job | {"state": state})
     return jobs
 
 
@@ -393,6 +394,13 @@ def test_what_leaves_nothing_to_go_on_from_is_not_resumed(
     jobs._write(jobs._read("j1") | {"kind": kind, "settings": {"network": network}})
     with pytest.raises(NotResumable, match=message):
         jobs.resume("j1", "")
+    assert jobs.status("j1", after=0)["resumable"] is jobs.jobs()[0]["resumable"] is False
+
+
+@pytest.mark.parametrize("state", ["cancelled", "failed"])
+def test_what_left_a_checkpoint_is_said_to_be_resumable(tmp_path: Path, state: str) -> None:
+    jobs = noted(tmp_path, state)
+    assert jobs.status("j1", after=0)["resumable"] is jobs.jobs()[0]["resumable"] is True
 
 
 @pytest.mark.cluster
