@@ -22,8 +22,15 @@ install: .venv/run.done  ## install what `make run` needs, build CoreDNS, and st
 
 install-dev: .venv/dev.done  ## the same with what tests, measurements and load tools need
 
-test: lint  ## lint, then every test this machine can run
+# Clusters have the machine to themselves, one at a time; of the other files two go beside each other. 2: interrupted.
+CLUSTERS := (cluster or e2e)
+test: lint  ## lint, then every test this machine can run (ARGS="tests/test_x.py": these alone)
+ifeq ($(strip $(ARGS)),)
+	@set -x; $(BIN)/python -m pytest -m "not long and $(CLUSTERS)"; first=$$?; [ $$first = 2 ] && exit 2; \
+	  $(BIN)/python -m pytest -m "not long and not $(CLUSTERS)" -n 2 --dist loadfile --no-loadscope-reorder && exit $$first
+else
 	$(BIN)/python -m pytest $(ARGS)
+endif
 
 test-long: .venv/dev.done  ## the tests that take minutes each and want the machine to themselves
 	$(BIN)/python -m pytest -m long $(ARGS)

@@ -22,6 +22,8 @@ from verdicts.names import BadName, typed
 
 Progress = Callable[[dict[str, Any]], None]
 
+EPOCH_STEPS = 100  # batches that an epoch of a retrain is: it has no data to go through once
+
 
 class BadSettings(ValueError):
     """Settings of a job that cannot be; the message names the key and what was expected."""
@@ -177,7 +179,7 @@ def _retrain(settings: JobSettings, models: Any, path: Path, progress: Progress,
     if settings.batch_size:
         tuning = msgspec.structs.replace(tuning, batch_size=settings.batch_size)
     if settings.epochs:
-        tuning = msgspec.structs.replace(tuning, steps=100 * settings.epochs)
+        tuning = msgspec.structs.replace(tuning, steps=EPOCH_STEPS * settings.epochs)
     history: list[dict[str, Any]] = []
     labels = labels_of(settings)
     network = retrain(parent, labels, seen_of(settings), tuning, _both(history.append, progress), cancelled)

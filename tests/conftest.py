@@ -58,10 +58,11 @@ def short() -> Iterator[Path]:
 
 @pytest.fixture
 def short_blocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Training of an eighth of the rows, untraced: to trace a graph takes longer than such networks train."""
+    """Training of few rows and batches, untraced: to trace a graph takes longer than such networks train."""
     import tensorflow as tf
 
     monkeypatch.setattr("model.train.BLOCK", 2048)
+    monkeypatch.setattr("model.jobs.EPOCH_STEPS", 5)
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)
