@@ -262,7 +262,7 @@ def _shown(settings: JobSettings) -> dict[str, Any]:
 
 def _resumable(job: dict[str, Any]) -> bool:
     """Whether a job leaves checkpoints to go on from and has ended before its end."""
-    checkpoints = job["kind"] == "train" and job["settings"].get("network") != "seed"
+    checkpoints = job.get("kind") == "train" and job.get("settings", {}).get("network") != "seed"
     return checkpoints and job["state"] in ("cancelled", "failed")
 
 
