@@ -103,7 +103,7 @@ class Incidents(Page):
         states.param.watch(self._state_changed, "value")
         self.detail = stack(
             columns(panel(self.facts, self._buttons()), panel(self.chart, self.done), least=400),
-            columns(panel(self.names), panel(self.log), least=440),
+            columns(panel(self.names), panel(self.log), least=600),
             visible=bool(self.id),
         )
         return stack(
