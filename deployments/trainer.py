@@ -107,7 +107,8 @@ class Jobs:
         self._refuse_a_second()
         found = self._read(job)
         if not _resumable(found):
-            what = found["kind"] if found["kind"] != "train" else f"train of {found['settings'].get('network')}"
+            kind = found.get("kind", "job")
+            what = f"train of {found['settings'].get('network')}" if kind == "train" else kind
             raise NotResumable(
                 f"job {job}: a {what}, {found['state']}; expected a train of segments or attention, cancelled or failed"
             )

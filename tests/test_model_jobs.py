@@ -397,9 +397,10 @@ def test_what_leaves_nothing_to_go_on_from_is_not_resumed(
     assert jobs.status("j1", after=0)["resumable"] is jobs.jobs()[0]["resumable"] is False
 
 
-@pytest.mark.parametrize("state", ["cancelled", "failed"])
-def test_what_left_a_checkpoint_is_said_to_be_resumable(tmp_path: Path, state: str) -> None:
+@pytest.mark.parametrize(("state", "network"), [("cancelled", "segments"), ("failed", "attention")])
+def test_what_left_a_checkpoint_is_said_to_be_resumable(tmp_path: Path, state: str, network: str) -> None:
     jobs = noted(tmp_path, state)
+    jobs._write(jobs._read("j1") | {"settings": {"network": network}})
     assert jobs.status("j1", after=0)["resumable"] is jobs.jobs()[0]["resumable"] is True
 
 
