@@ -88,14 +88,14 @@ def classify(names: tuple[str, ...], model: str | None, as_objects: bool, explai
     "--teacher", multiple=True, help="Artifact folder or version that teaches the network; several times for several."
 )
 @click.option(
-    "--head", type=click.Choice(["malicious"]), default=None,
-    help="Teach --start the words of this head alone, by feeds for the most part; all else of it stays as it is.",
+    "--head", type=click.Choice(["generated", "malicious"]), default=None,
+    help="Teach --start the words of this head alone; all else of it stays as it is.",
 )  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the run and its artifact; goes on from there.")
 def train(
     network: Literal["segments", "attention", "seed"], data: str, rows: int, epochs: int, minutes: float,
     batch_size: int, seed: int, seeds: int, held_out: int, start: str, teacher: tuple[str, ...],
-    head: Literal["malicious"] | None, out: Path | None,
+    head: Literal["generated", "malicious"] | None, out: Path | None,
 ) -> None:  # fmt: skip
     """Train a network and write its artifact.
 

@@ -51,7 +51,7 @@ class JobSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     # Of a train, artifacts by version (of the registry, or released) or folder:
     start: str = ""  # to go on from, by `model.train.tuning`
     teachers: list[str] = []  # that teach the network, by `model.train.distilling`
-    head: Literal["", "malicious"] = ""  # of `start`, to be taught alone, by `model.train.alone`
+    head: Literal["", "generated", "malicious"] = ""  # of `start`, to be taught alone, by `model.train.alone`
 
 
 USED = {  # by kind, or by network where a kind's networks differ

@@ -4,8 +4,8 @@ What a filter found anywhere in the name is kept as maximum and mean, and what w
 the registered label as it stands: words may be anywhere, but many families are known by what comes where.
 
 What is on feeds is known by its words for the most part, and of these there are more than filters: beside the network
-the head `malicious` has a weight for each sequence of two to seven characters, by its hash (Cheng et al. 2016, "Wide &
-deep learning for recommender systems"; Weinberger et al. 2009, "Feature hashing for large scale multitask learning").
+a head may have a weight for each sequence of two to seven characters, by its hash (Cheng et al. 2016, "Wide & deep
+learning for recommender systems"; Weinberger et al. 2009, "Feature hashing for large scale multitask learning").
 
 Written with Keras 3 alone, so that it trains on any backend. Padding is masked after every convolution: the scores
 of a name do not depend on how far it is padded, and short names may run on a narrower graph.
@@ -26,11 +26,13 @@ LONGEST = 7  # characters of a sequence
 PRIME = 4093
 BUCKETS = 524_287
 START = 255  # a token that no character has, before the first one
-WIDE = ("grams", "words")  # its layers
-# What the network says of `malicious` counts by so much beside its wide part: while that is taught, and ever after. The
-# network knows the teaching names by heart: beside more of it the wide part would learn little. Both were chosen on the
-# tune part, of 0 to 1 and of 0.25 to 2.25: the more, the fewer names of feeds are found, and the more generated ones.
-TAUGHT_BESIDE, COUNTS = 0.25, 2.25
+# What the network says of a head counts by so much beside its wide part: while that is taught, and ever after. The
+# network knows the teaching names by heart: beside more of it the wide part would learn little. All were chosen on the
+# tune part. Of `malicious`, of 0 to 1 and of 0.25 to 2.25: the more, the fewer names of feeds are found, and the more
+# generated ones. Of `generated`, of 0.5 and 1 and of 0.5 to 4 more: the more, the fewer of the families that taught the
+# wide part, and the more of others.
+BESIDE = {"generated": (0.5, 2.5), "malicious": (0.25, 2.25)}
+HEADS = list(BESIDE)
 
 
 class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,7 +45,8 @@ class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dropout: float = 0.2
     places: int = 0  # pairs of characters, from the start of the registered label on, that keep their place
     place_channels: int = 24  # what is kept of each
-    grams: int = 0  # buckets of the wide part of `malicious`, at most BUCKETS; 0: it has none
+    grams: int = 0  # buckets of a wide part, at most BUCKETS; 0: there is none
+    worded: list[str] = msgspec.field(default_factory=lambda: ["malicious"])  # heads that have one, where `grams` > 0
 
 
 def build(shape: Shape = Shape()) -> Any:  # noqa: B008 - frozen
@@ -74,40 +77,63 @@ def build(shape: Shape = Shape()) -> Any:  # noqa: B008 - frozen
     x = layers.Dropout(shape.dropout)(layers.Dense(shape.dense, activation="relu")(x))
     if not shape.grams:
         return keras.Model(tokens, layers.Dense(2, name="logits")(x), name="segments")
-    generated, malicious = layers.Dense(1, name="generated")(x), layers.Dense(1, name="malicious")(x)
-    worded = layers.Add(name="worded")([_wide(tokens, shape), ops.multiply(malicious, TAUGHT_BESIDE)])
-    malicious = ops.add(worded, ops.multiply(malicious, COUNTS - TAUGHT_BESIDE))
-    return keras.Model(tokens, layers.Concatenate(name="logits")([generated, malicious]), name="segments")
+    sequences = _sequences(tokens, shape)
+    heads = []
+    for head in HEADS:
+        plain = layers.Dense(1, name=head)(x)
+        if head not in shape.worded:
+            heads.append(plain)
+            continue
+        taught, counts = BESIDE[head]
+        name = wide_layers(head)[2]
+        worded = layers.Add(name=name)([_wide(sequences, head, shape), ops.multiply(plain, taught)])
+        heads.append(ops.add(worded, ops.multiply(plain, counts - taught)))
+    return keras.Model(tokens, layers.Concatenate(name="logits")(heads), name="segments")
 
 
-def by_words(network: Any) -> Any:
-    """The same layers, `malicious` as it is while the wide part is taught alone."""
+def wide_layers(head: str) -> tuple[str, str, str]:
+    """The names of the two layers that a head's wide part has, and of where it meets the network."""
+    after = "" if head == "malicious" else f"_{head}"  # which had one first
+    return f"grams{after}", f"words{after}", f"worded{after}"
+
+
+def has_wide(network: Any, head: str) -> bool:
+    """Whether the head has a wide part."""
+    return any(layer.name == wide_layers(head)[0] for layer in network.layers)
+
+
+def by_words(network: Any, head: str) -> Any:
+    """The same layers, this head as it is while its wide part is taught alone, the other one without its own."""
     import keras
 
-    heads = [network.get_layer(name).output for name in ("generated", "worded")]
-    return keras.Model(network.input, keras.layers.Concatenate()(heads))
+    names = [wide_layers(head)[2] if head == name else name for name in HEADS]
+    return keras.Model(network.input, keras.layers.Concatenate()([network.get_layer(name).output for name in names]))
 
 
 def grown(network: Any, shape: Shape) -> Any:
-    """A network of this `shape` with the weights of one that has no wide part, and one that knows nothing yet."""
+    """A network of this `shape` with the weights of one that has fewer wide parts, and new ones that know nothing."""
     new = build(shape)
-    heads = ("generated", "malicious")
-    inside = [layer for layer in new.layers if layer.weights and layer.name not in (*heads, *WIDE)]
-    before = [layer for layer in network.layers if layer.weights and layer.name != "logits"]
-    for layer, old in zip(inside, before, strict=True):
+    named = {name for head in HEADS for name in (head, *wide_layers(head))}
+    inside, before = (
+        [layer for layer in one.layers if layer.weights and layer.name not in named] for one in (new, network)
+    )
+    for layer, old in zip(inside, before, strict=False):  # of a network without a wide part "logits" is left
         layer.set_weights(old.get_weights())
-    kernel, bias = network.get_layer("logits").get_weights()
-    for column, head in enumerate(heads):
-        new.get_layer(head).set_weights([kernel[:, column : column + 1], bias[column : column + 1]])
+    if not any(has_wide(network, head) for head in HEADS):
+        kernel, bias = network.get_layer("logits").get_weights()
+        for column, head in enumerate(HEADS):
+            new.get_layer(head).set_weights([kernel[:, column : column + 1], bias[column : column + 1]])
+        return new
+    for layer in network.layers:
+        if layer.weights and layer.name in named:
+            new.get_layer(layer.name).set_weights(layer.get_weights())
     return new
 
 
-def _wide(tokens: Any, shape: Shape) -> Any:
-    """The weights of the name's sequences, summed, over the root of their number, scaled and shifted: (B, W) -> (B, 1).
-
-    A mean would drown the one word that tells, a sum grows with the length of the name.
-    """
-    from keras import layers, ops
+def _sequences(tokens: Any, shape: Shape) -> tuple[Any, Any, Any]:
+    """The name's sequences by their hash, which of them are there, and the root of their number: (B, W) -> (B, S),
+    (B, S), (B, 1)."""
+    from keras import ops
 
     start = ops.full_like(tokens[:, :1], START)
     marked = ops.concatenate([start, tokens], axis=1)  # (B, W + 1)
@@ -117,14 +143,24 @@ def _wide(tokens: Any, shape: Shape) -> Any:
         code = ops.mod(code[:, :-1] * PRIME + last, shape.grams)
         codes.append(code)
         there.append(ops.cast(last > 0, "float32"))  # names begin at the left: who ends within it is whole
-    known = ops.concatenate(there, axis=1)  # (B, S)
-    weights = layers.Embedding(shape.grams, 1, embeddings_initializer="zeros", name="grams")(
-        ops.concatenate(codes, axis=1)
-    )
-    weights = layers.Dropout(shape.dropout)(ops.multiply(weights[:, :, 0], known))
+    known = ops.concatenate(there, axis=1)
     count = ops.maximum(ops.sum(known, axis=1, keepdims=True), 1.0)
-    found = ops.divide(ops.sum(weights, axis=1, keepdims=True), ops.sqrt(count))
-    return layers.Dense(1, kernel_initializer="ones", name="words")(found)
+    return ops.concatenate(codes, axis=1), known, ops.sqrt(count)
+
+
+def _wide(sequences: tuple[Any, Any, Any], head: str, shape: Shape) -> Any:
+    """The weights of the name's sequences, summed, over the root of their number, scaled and shifted: (B, 1).
+
+    A mean would drown the one word that tells, a sum grows with the length of the name.
+    """
+    from keras import layers, ops
+
+    codes, known, root = sequences
+    grams, words, _ = wide_layers(head)
+    weights = layers.Embedding(shape.grams, 1, embeddings_initializer="zeros", name=grams)(codes)
+    weights = layers.Dropout(shape.dropout)(ops.multiply(weights[:, :, 0], known))
+    found = ops.divide(ops.sum(weights, axis=1, keepdims=True), root)
+    return layers.Dense(1, kernel_initializer="ones", name=words)(found)
 
 
 def _placed(tokens: Any, x: Any, present: Any, shape: Shape) -> Any:

@@ -21,7 +21,18 @@ from model import attention
 from model.attention import Attention, characters_loss, hide
 from model.distil import Teachers, distilled_loss, distilled_low_rate_loss
 from model.encoding import Rows
-from model.network import BUCKETS, WIDE, Shape, build, by_words, grown, low_rate_loss, masked_loss
+from model.network import (
+    BUCKETS,
+    HEADS,
+    Shape,
+    build,
+    by_words,
+    grown,
+    has_wide,
+    low_rate_loss,
+    masked_loss,
+    wide_layers,
+)
 from model.sampling import GRAMMARS, Sampler
 
 Progress = Callable[[dict[str, Any]], None]
@@ -59,7 +70,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mining: float = 0.85  # from this share of the way on, hard benign names are drawn more often and compared with
     crossed: float = 0.0  # share of the rows that are crossed of two names, for teachers to tell of
     teachers: list[str] = []  # versions, for the record
-    head: str = ""  # `malicious`: of a trained network the wide part alone is taught; all else stays as it is
+    head: str = ""  # of a trained network the wide part of this head alone is taught; all else stays as it is
     seed: int = 0
     shape: Shape = Shape(places=16, place_channels=80, dense=256)
     attention: Attention | None = None  # a teacher instead of a network of this shape
@@ -94,7 +105,7 @@ def train(
     keras.utils.set_random_seed(plan.seed)
     before, mined = DISTILLED if teachers else PLAIN
     network, average, epoch, spent = _resume(run, plan, start, before)
-    judges, averaged = judging(average), by_words(average) if plan.head else average
+    judges, averaged = judging(average), by_words(average, plan.head) if plan.head else average
     asked = Teachers(teachers)
     widths: tuple[int, ...] = WIDTHS
     began = clock() - spent
@@ -120,7 +131,7 @@ def train(
                 _heed(cancelled, epoch)  # a teacher's block takes minutes without a GPU
                 truth = asked.tell(batch.x, batch.y) if teachers else batch.y
                 if plan.head:
-                    truth = np.where(truth == 1, np.float32(-1), truth)  # of generated names the network tells
+                    truth = _of_head(truth, plan.head)
                 if plan.attention is None:
                     total += float(network.train_on_batch(batch.x, truth))
                 else:
@@ -141,6 +152,13 @@ def train(
     return judges
 
 
+def _of_head(truth: NDArray[np.float32], head: str) -> NDArray[np.float32]:
+    """What teaches this head's wide part alone, (B, 2); whether generated names are malicious, the network tells."""
+    if head == "malicious":
+        return np.where(truth == 1, np.float32(-1), truth)
+    return np.stack([truth[:, 0], np.full(len(truth), -1, np.float32)], axis=1)
+
+
 def _heed(cancelled: Callable[[], bool], epoch: int) -> None:
     if cancelled():
         raise Cancelled(f"cancelled in epoch {epoch + 1}")
@@ -158,7 +176,9 @@ def tuning(plan: Plan) -> Plan:
 
 def alone(plan: Plan, head: str) -> Plan:
     """The plan for teaching a trained network the wide part of this head alone; it is given one if it has none."""
-    shape = msgspec.structs.replace(plan.shape, grams=plan.shape.grams or BUCKETS)
+    had = plan.shape.worded if plan.shape.grams else []
+    worded = [name for name in HEADS if name in (*had, head)]
+    shape = msgspec.structs.replace(plan.shape, grams=plan.shape.grams or BUCKETS, worded=worded)
     return msgspec.structs.replace(plan, epochs=10, rate=1e-2, mining=1.0, head=head, shape=shape)
 
 
@@ -239,9 +259,9 @@ def _resume(run: Path, plan: Plan, start: Any, loss: Callable[[Any, Any], Any]) 
     begun = _new(plan) if start is None else _copied(start, plan)
     network = begun
     if plan.head:
-        network = by_words(begun)
+        network = by_words(begun, plan.head)
         for layer in network.layers:
-            layer.trainable = layer.name in WIDE
+            layer.trainable = layer.name in wide_layers(plan.head)
     optimizer = keras.optimizers.AdamW(plan.rate, weight_decay=plan.decay, clipnorm=1.0)
     _compile(network, optimizer, loss, plan, 0.0)
     average = _new(plan)
@@ -254,7 +274,7 @@ def _new(plan: Plan) -> Any:
 
 
 def _copied(start: Any, plan: Plan) -> Any:
-    if plan.shape.grams and not any(layer.name == "grams" for layer in start.layers):
+    if plan.shape.grams and not all(has_wide(start, head) for head in plan.shape.worded):
         return grown(start, plan.shape)
     network = _new(plan)
     network.set_weights(start.get_weights())

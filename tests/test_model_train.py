@@ -19,19 +19,20 @@ from model.encoding import SEGMENT, Rows, encoder
 from model.families import Family
 from model.grammars import KINDS, draw, sample
 from model.network import (
+    BESIDE,
     BOUND,
     BUCKETS,
-    COUNTS,
+    HEADS,
     LONGEST,
     PRIME,
     START,
-    TAUGHT_BESIDE,
     Shape,
     build,
     by_words,
     grown,
     low_rate_loss,
     masked_loss,
+    wide_layers,
 )
 from model.sampling import LONG, LONG_SHARE, SHARES, Sampler
 from model.sources import Source
@@ -166,11 +167,11 @@ def test_some_names_without_a_subdomain_are_given_one(sampler: Sampler) -> None:
     assert np.unique(given[changed], axis=0).tolist() == encoder("segments-96")(["www.river2.com"]).tolist()
 
 
-@pytest.mark.parametrize("shape", [Shape(), Shape(places=16), Shape(grams=1009)])
+@pytest.mark.parametrize("shape", [Shape(), Shape(places=16), Shape(grams=1009), Shape(grams=1009, worded=HEADS)])
 def test_padding_changes_no_score(shape: Shape) -> None:
     network = build(shape)
-    if shape.grams:
-        weigh(network)
+    for head in shape.worded if shape.grams else ():
+        weigh(network, head)
     x = encoder("segments-96")(["login-bank.example.top", "a.b.co.uk", "x.com"]).astype(np.int32)
     assert np.abs(np.asarray(network(x[:, :24])) - np.asarray(network(x))).max() < 1e-5
 
@@ -186,23 +187,26 @@ def test_places_count_from_the_start_of_the_registered_label() -> None:
     assert np.abs(moved[7] - bare[7]).max() > 1e-3
 
 
-def weigh(network: Any) -> NDArray[np.float32]:
-    """Give each bucket of the wide part a weight, and return them."""
-    layer = network.get_layer("grams")
+def weigh(network: Any, head: str) -> NDArray[np.float32]:
+    """Give each bucket of the head's wide part a weight, and return them."""
+    layer = network.get_layer(wide_layers(head)[0])
     weights = np.random.default_rng(0).normal(size=layer.get_weights()[0].shape).astype(np.float32)
     layer.set_weights([weights])
     return weights[:, 0]
 
 
 @pytest.mark.parametrize("buckets", [1009, BUCKETS])
-def test_the_wide_part_is_the_sum_over_sequences_by_the_root_of_their_number(buckets: int) -> None:
+@pytest.mark.parametrize("head", HEADS)
+def test_the_wide_part_is_the_sum_over_sequences_by_the_root_of_their_number(head: str, buckets: int) -> None:
     plain = build(SMALL)
-    network = grown(plain, msgspec.structs.replace(SMALL, grams=buckets))
-    weights = weigh(network)
+    network = grown(plain, msgspec.structs.replace(SMALL, grams=buckets, worded=[head]))
+    weights = weigh(network, head)
     x = encoder("segments-96")(["login-bank.example.top", "a.b.co.uk", "x.com", "z"]).astype(np.int32)
-    before, after, words = (np.asarray(found(x)) for found in (plain, network, by_words(network)))
-    assert after[:, 0] == pytest.approx(before[:, 0], abs=1e-6) and (words[:, 0] == after[:, 0]).all()
-    for row, of_all in enumerate(before[:, 1]):
+    before, after, words = (np.asarray(found(x)) for found in (plain, network, by_words(network, head)))
+    (column, other), (taught, counts) = (0, 1) if head == "generated" else (1, 0), BESIDE[head]
+    assert after[:, other] == pytest.approx(before[:, other], abs=1e-6)
+    assert (words[:, other] == after[:, other]).all()
+    for row, of_all in enumerate(before[:, column]):
         marked = [START, *x[row][x[row] > 0].tolist()]
         found = []
         for length in range(2, LONGEST + 1):
@@ -212,13 +216,26 @@ def test_the_wide_part_is_the_sum_over_sequences_by_the_root_of_their_number(buc
                     code = (code * PRIME + token) % buckets
                 found.append(weights[code])
         wide = sum(found) / np.sqrt(len(found))
-        assert words[row, 1] == pytest.approx(TAUGHT_BESIDE * of_all + wide, abs=1e-4)
-        assert after[row, 1] == pytest.approx(COUNTS * of_all + wide, abs=1e-4)
+        assert words[row, column] == pytest.approx(taught * of_all + wide, abs=1e-4)
+        assert after[row, column] == pytest.approx(counts * of_all + wide, abs=1e-4)
 
 
-def test_a_head_is_taught_alone_and_goes_on_where_it_was(sampler: Sampler, tmp_path: Path) -> None:
+def test_a_second_wide_part_leaves_the_first_as_it_was() -> None:
+    one = grown(build(SMALL), msgspec.structs.replace(SMALL, grams=1009))
+    weigh(one, "malicious")
+    both = grown(one, msgspec.structs.replace(SMALL, grams=1009, worded=HEADS))
+    x = encoder("segments-96")(["login-bank.example.top", "a.b.co.uk", "x.com", "z"]).astype(np.int32)
+    before, after = np.asarray(one(x)), np.asarray(both(x))
+    assert after[:, 1] == pytest.approx(before[:, 1], abs=1e-5)
+    assert after[:, 0] == pytest.approx(BESIDE["generated"][1] * before[:, 0], abs=1e-5)
+
+
+@pytest.mark.parametrize(("head", "column", "bad"), [("malicious", 1, 2), ("generated", 0, 1)])
+def test_a_head_is_taught_alone_and_goes_on_where_it_was(
+    sampler: Sampler, tmp_path: Path, head: str, column: int, bad: int
+) -> None:
     start = build(SMALL)
-    plan = msgspec.structs.replace(alone(TINY, "malicious"), epochs=2)
+    plan = msgspec.structs.replace(alone(TINY, head), epochs=2)
     x, truth = sampler.block(512)
     x = x.astype(np.int32)
     stops = iter([False] * 3 + [True] * 99)
@@ -228,12 +245,17 @@ def test_a_head_is_taught_alone_and_goes_on_where_it_was(sampler: Sampler, tmp_p
     network = train(sampler, plan, tmp_path, start=start)
     assert [line["epoch"] for line in history(tmp_path)] == [1, 2]
     before, after = np.asarray(start(x)), np.asarray(network(x))
-    assert np.abs(after[:, 0] - before[:, 0]).max() < 1e-6
-    bad, good = truth[:, 1] == 2, truth[:, 1] == 0
-    assert after[bad, 1].mean() - after[good, 1].mean() > before[bad, 1].mean() - before[good, 1].mean() + 0.4
+    assert np.abs(after[:, 1 - column] - before[:, 1 - column]).max() < 1e-6
+    told, good = truth[:, column] == bad, truth[:, column] == 0
+
+    def gap(logits: NDArray[np.float32]) -> float:
+        return float(logits[told, column].mean() - logits[good, column].mean())
+
+    assert gap(after) > BESIDE[head][1] * gap(before) + 0.4
     assert all(layer.trainable for layer in network.layers)  # by analysts' labels, later
-    again = train(sampler, plan, tmp_path / "again", start=network)  # what has a wide part keeps it
-    assert np.abs(np.asarray(again(x))[:, 0] - before[:, 0]).max() < 1e-6
+    both = alone(plan, HEADS[1 - column])  # what has one wide part keeps it and gets another
+    again = train(sampler, both, tmp_path / "again", start=network)
+    assert both.shape.worded == HEADS and np.asarray(again(x))[:, column] == pytest.approx(after[:, column], abs=1e-5)
 
 
 def test_a_masked_head_has_no_loss() -> None:
