@@ -25,14 +25,17 @@ BOUND = 0.4  # q of the bounded loss: 0 is cross-entropy, 1 the mean absolute er
 LONGEST = 7  # characters of a sequence
 PRIME = 4093
 BUCKETS = 524_287
+DOUBT = "doubt"  # the layer that scales and shifts what `generated` takes from its wide part
 START = 255  # a token that no character has, before the first one
-# What the network says of a head counts by so much beside its wide part: while that is taught, and ever after. The
-# network knows the teaching names by heart: beside more of it the wide part would learn little. All were chosen on the
-# tune part. Of `malicious`, of 0 to 1 and of 0.25 to 2.25: the more, the fewer names of feeds are found, and the more
-# generated ones. Of `generated`, of 0.5 and 1 and of 0.5 to 4 more: the more, the fewer of the families that taught the
-# wide part, and the more of others.
-BESIDE = {"generated": (0.5, 2.5), "malicious": (0.25, 2.25)}
+# What the network says of a head counts by so much beside its wide part while that is taught: the network knows the
+# teaching names by heart, and beside more of it the wide part would learn little. Chosen on the tune part, of 0 to 1.
+BESIDE = {"generated": 0.5, "malicious": 0.25}
 HEADS = list(BESIDE)
+# Ever after, of `malicious`. Of 0.25 to 2.25: the more, the fewer names of feeds are found, the more generated ones.
+COUNTS = 2.25
+# The wide part of `generated` only takes away: what it is below a shift, by this much. Added like the other, it finds
+# less where hardly any benign name may be, which is where tier block begins. Of 1 to 1/6.
+TAKES = 0.25
 
 
 class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -84,17 +87,19 @@ def build(shape: Shape = Shape()) -> Any:  # noqa: B008 - frozen
         if head not in shape.worded:
             heads.append(plain)
             continue
-        taught, counts = BESIDE[head]
-        name = wide_layers(head)[2]
-        worded = layers.Add(name=name)([_wide(sequences, head, shape), ops.multiply(plain, taught)])
-        heads.append(ops.add(worded, ops.multiply(plain, counts - taught)))
+        words = _wide(sequences, head, shape)
+        if head == "malicious":
+            heads.append(ops.add(words, ops.multiply(plain, COUNTS)))
+        else:
+            doubt = layers.Dense(1, kernel_initializer=keras.initializers.Constant(TAKES), name=DOUBT)(words)
+            heads.append(ops.add(plain, ops.minimum(doubt, 0.0)))
     return keras.Model(tokens, layers.Concatenate(name="logits")(heads), name="segments")
 
 
-def wide_layers(head: str) -> tuple[str, str, str]:
-    """The names of the two layers that a head's wide part has, and of where it meets the network."""
+def wide_layers(head: str) -> tuple[str, str]:
+    """The names of the two layers that a head's wide part has: weights of sequences, and what scales their sum."""
     after = "" if head == "malicious" else f"_{head}"  # which had one first
-    return f"grams{after}", f"words{after}", f"worded{after}"
+    return f"grams{after}", f"words{after}"
 
 
 def has_wide(network: Any, head: str) -> bool:
@@ -105,15 +110,32 @@ def has_wide(network: Any, head: str) -> bool:
 def by_words(network: Any, head: str) -> Any:
     """The same layers, this head as it is while its wide part is taught alone, the other one without its own."""
     import keras
+    from keras import ops
 
-    names = [wide_layers(head)[2] if head == name else name for name in HEADS]
-    return keras.Model(network.input, keras.layers.Concatenate()([network.get_layer(name).output for name in names]))
+    outputs = {name: network.get_layer(name).output for name in HEADS}
+    words = network.get_layer(wide_layers(head)[1]).output
+    outputs[head] = ops.add(words, ops.multiply(outputs[head], BESIDE[head]))
+    return keras.Model(network.input, keras.layers.Concatenate()(list(outputs.values())))
+
+
+def doubt_below(network: Any, shift: float) -> None:
+    """Let the wide part of `generated` take away where what it says, as `words_of` gives it, is below this."""
+    layer = network.get_layer(DOUBT)
+    kernel, bias = layer.get_weights()
+    layer.set_weights([0 * kernel + TAKES, 0 * bias - TAKES * shift])
+
+
+def words_of(network: Any, head: str) -> Any:
+    """The same layers, giving what the head's wide part alone says, (B, 1)."""
+    import keras
+
+    return keras.Model(network.input, network.get_layer(wide_layers(head)[1]).output)
 
 
 def grown(network: Any, shape: Shape) -> Any:
     """A network of this `shape` with the weights of one that has fewer wide parts, and new ones that know nothing."""
     new = build(shape)
-    named = {name for head in HEADS for name in (head, *wide_layers(head))}
+    named = {DOUBT, *(name for head in HEADS for name in (head, *wide_layers(head)))}
     inside, before = (
         [layer for layer in one.layers if layer.weights and layer.name not in named] for one in (new, network)
     )
@@ -156,7 +178,7 @@ def _wide(sequences: tuple[Any, Any, Any], head: str, shape: Shape) -> Any:
     from keras import layers, ops
 
     codes, known, root = sequences
-    grams, words, _ = wide_layers(head)
+    grams, words = wide_layers(head)
     weights = layers.Embedding(shape.grams, 1, embeddings_initializer="zeros", name=grams)(codes)
     weights = layers.Dropout(shape.dropout)(ops.multiply(weights[:, :, 0], known))
     found = ops.divide(ops.sum(weights, axis=1, keepdims=True), root)

@@ -15,9 +15,11 @@ import msgspec
 import pytest
 
 from model.attention import Attention
+from model.evaluate import load_corpus
 from model.jobs import BadSettings, JobSettings, new_version, parse, work
-from model.network import Shape
+from model.network import DOUBT, TAKES, Shape
 from model.registry import Registry
+from model.release import doubt_of
 from model.scorer import Scorer
 from model.train import Cancelled, Plan
 from serve_app.descendants import descendants
@@ -87,7 +89,7 @@ def data(tmp_path: Path) -> Path:
         ({"kind": "train", "data": "x", "epochs": 5, "minutes": 2}, "epochs 5 and minutes 2, expected one of them"),
         ({"kind": "train", "network": "seed", "data": "x", "minutes": 2}, "minutes 2.0, expected none"),
         ({"kind": "train", "data": "x", "head": "malicious"}, "head malicious, expected a start, and no teachers"),
-        ({"kind": "train", "data": "x", "start": "a", "head": "generated"}, "'generated'"),
+        ({"kind": "train", "data": "x", "start": "a", "head": "other"}, "'other'"),
         (
             {"kind": "train", "data": "x", "start": "a", "head": "malicious", "teachers": ["a"]},
             "head malicious, expected a start, and no teachers",
@@ -136,10 +138,13 @@ def test_training_makes_a_calibrated_judged_artifact(
     taught = msgspec.structs.replace(settings, teachers=[teacher, teacher], held_out=-1)
     taught_by = work(taught, registry, tmp_path / "taught", "segments-3", lambda line: None, lambda: False)
     assert Registry(registry).get(taught_by).manifest.metrics["plan"]["teachers"] == [teacher, teacher]
-    head = msgspec.structs.replace(on, start=version, head="malicious")
+    head = msgspec.structs.replace(on, start=version, head="generated")
     version = work(head, registry, tmp_path / "head", "headed-1", lambda line: None, lambda: False)
     headed = Registry(registry).get(version)
-    assert (headed.manifest.metrics["plan"]["head"], headed.manifest.parent) == ("malicious", teacher)
+    assert (headed.manifest.metrics["plan"]["head"], headed.manifest.parent) == ("generated", teacher)
+    kernel, bias = headed.network.get_layer(DOUBT).get_weights()
+    shift = doubt_of(headed.network, load_corpus(str(data), lambda line: None, -1))
+    assert kernel.item() == TAKES and bias.item() == pytest.approx(-TAKES * shift, abs=1e-6) != 0
     work(
         parse({"labels": LABELS, "epochs": 1}),
         registry,

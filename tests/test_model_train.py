@@ -22,17 +22,21 @@ from model.network import (
     BESIDE,
     BOUND,
     BUCKETS,
+    COUNTS,
     HEADS,
     LONGEST,
     PRIME,
     START,
+    TAKES,
     Shape,
     build,
     by_words,
+    doubt_below,
     grown,
     low_rate_loss,
     masked_loss,
     wide_layers,
+    words_of,
 )
 from model.sampling import LONG, LONG_SHARE, SHARES, Sampler
 from model.sources import Source
@@ -201,11 +205,14 @@ def test_the_wide_part_is_the_sum_over_sequences_by_the_root_of_their_number(hea
     plain = build(SMALL)
     network = grown(plain, msgspec.structs.replace(SMALL, grams=buckets, worded=[head]))
     weights = weigh(network, head)
+    if head == "generated":
+        doubt_below(network, 0.1)
     x = encoder("segments-96")(["login-bank.example.top", "a.b.co.uk", "x.com", "z"]).astype(np.int32)
-    before, after, words = (np.asarray(found(x)) for found in (plain, network, by_words(network, head)))
-    (column, other), (taught, counts) = (0, 1) if head == "generated" else (1, 0), BESIDE[head]
+    before, after, taught = (np.asarray(found(x)) for found in (plain, network, by_words(network, head)))
+    said = np.asarray(words_of(network, head)(x))
+    column, other = (0, 1) if head == "generated" else (1, 0)
     assert after[:, other] == pytest.approx(before[:, other], abs=1e-6)
-    assert (words[:, other] == after[:, other]).all()
+    assert (taught[:, other] == after[:, other]).all()
     for row, of_all in enumerate(before[:, column]):
         marked = [START, *x[row][x[row] > 0].tolist()]
         found = []
@@ -216,8 +223,10 @@ def test_the_wide_part_is_the_sum_over_sequences_by_the_root_of_their_number(hea
                     code = (code * PRIME + token) % buckets
                 found.append(weights[code])
         wide = sum(found) / np.sqrt(len(found))
-        assert words[row, column] == pytest.approx(taught * of_all + wide, abs=1e-4)
-        assert after[row, column] == pytest.approx(counts * of_all + wide, abs=1e-4)
+        in_use = of_all + TAKES * min(0, wide - 0.1) if head == "generated" else COUNTS * of_all + wide
+        assert said[row, 0] == pytest.approx(wide, abs=1e-4)
+        assert taught[row, column] == pytest.approx(BESIDE[head] * of_all + wide, abs=1e-4)
+        assert after[row, column] == pytest.approx(in_use, abs=1e-4)
 
 
 def test_a_second_wide_part_leaves_the_first_as_it_was() -> None:
@@ -227,7 +236,7 @@ def test_a_second_wide_part_leaves_the_first_as_it_was() -> None:
     x = encoder("segments-96")(["login-bank.example.top", "a.b.co.uk", "x.com", "z"]).astype(np.int32)
     before, after = np.asarray(one(x)), np.asarray(both(x))
     assert after[:, 1] == pytest.approx(before[:, 1], abs=1e-5)
-    assert after[:, 0] == pytest.approx(BESIDE["generated"][1] * before[:, 0], abs=1e-5)
+    assert after[:, 0] == pytest.approx(before[:, 0], abs=1e-5)
 
 
 @pytest.mark.parametrize(("head", "column", "bad"), [("malicious", 1, 2), ("generated", 0, 1)])
@@ -251,7 +260,7 @@ def test_a_head_is_taught_alone_and_goes_on_where_it_was(
     def gap(logits: NDArray[np.float32]) -> float:
         return float(logits[told, column].mean() - logits[good, column].mean())
 
-    assert gap(after) > BESIDE[head][1] * gap(before) + 0.4
+    assert gap(after) > (COUNTS if head == "malicious" else 1) * gap(before) + 0.1
     assert all(layer.trainable for layer in network.layers)  # by analysts' labels, later
     both = alone(plan, HEADS[1 - column])  # what has one wide part keeps it and gets another
     again = train(sampler, both, tmp_path / "again", start=network)
