@@ -21,19 +21,9 @@ from model import attention
 from model.attention import Attention, characters_loss, hide
 from model.distil import Teachers, distilled_loss, distilled_low_rate_loss
 from model.encoding import Rows
-from model.network import (
-    BUCKETS,
-    HEADS,
-    Shape,
-    build,
-    by_words,
-    grown,
-    has_wide,
-    low_rate_loss,
-    masked_loss,
-    wide_layers,
-)
+from model.network import Shape, build, low_rate_loss, masked_loss
 from model.sampling import GRAMMARS, Sampler
+from model.wide import BUCKETS, HEADS, by_words, carry, layers_of
 
 Progress = Callable[[dict[str, Any]], None]
 BLOCK = 16_384  # rows drawn at once
@@ -178,7 +168,7 @@ def alone(plan: Plan, head: str) -> Plan:
     """The plan for teaching a trained network the wide part of this head alone; it is given one if it has none."""
     had = plan.shape.worded if plan.shape.grams else []
     worded = [name for name in HEADS if name in (*had, head)]
-    shape = msgspec.structs.replace(plan.shape, grams=plan.shape.grams or BUCKETS, worded=worded)
+    shape = msgspec.structs.replace(plan.shape, grams=plan.shape.grams or max(BUCKETS.values()), worded=worded)
     return msgspec.structs.replace(plan, epochs=10, rate=1e-2, mining=1.0, head=head, shape=shape)
 
 
@@ -261,7 +251,7 @@ def _resume(run: Path, plan: Plan, start: Any, loss: Callable[[Any, Any], Any]) 
     if plan.head:
         network = by_words(begun, plan.head)
         for layer in network.layers:
-            layer.trainable = layer.name in wide_layers(plan.head)
+            layer.trainable = layer.name in layers_of(plan.head)
     optimizer = keras.optimizers.AdamW(plan.rate, weight_decay=plan.decay, clipnorm=1.0)
     _compile(network, optimizer, loss, plan, 0.0)
     average = _new(plan)
@@ -274,10 +264,11 @@ def _new(plan: Plan) -> Any:
 
 
 def _copied(start: Any, plan: Plan) -> Any:
-    if plan.shape.grams and not all(has_wide(start, head) for head in plan.shape.worded):
-        return grown(start, plan.shape)
     network = _new(plan)
-    network.set_weights(start.get_weights())
+    if plan.shape.grams:
+        carry(start, network)
+    else:
+        network.set_weights(start.get_weights())
     return network
 
 

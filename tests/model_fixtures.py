@@ -6,9 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from model.artifact import save
 from model.manifest import FORMAT, Limits, Manifest, Platt, Threshold
 from model.network import Shape, build
+from model.wide import layers_of
 
 SMALL = Shape(embedding=4, channels=8, blocks=1, dense=8)
 
@@ -22,6 +26,17 @@ def full_disk() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def weigh(network: Any, head: str) -> list[NDArray[np.float32]]:
+    """Give each bucket of the head's wide part a weight, and return them, of each of its tables."""
+    found = []
+    for name in layers_of(head)[:-1]:
+        layer = network.get_layer(name)
+        weights = np.random.default_rng(0).normal(size=layer.get_weights()[0].shape).astype(np.float32)
+        layer.set_weights([weights])
+        found.append(weights[:, 0])
+    return found
 
 
 def manifest(version: str = "test-1", **changes: Any) -> Manifest:

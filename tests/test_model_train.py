@@ -3,7 +3,6 @@
 import contextlib
 import random
 from pathlib import Path
-from typing import Any
 
 import keras
 import msgspec
@@ -19,29 +18,17 @@ from model.encoding import SEGMENT, Rows, encoder
 from model.families import Family
 from model.grammars import KINDS, draw, sample
 from model.network import (
-    BESIDE,
     BOUND,
-    BUCKETS,
-    COUNTS,
-    HEADS,
-    LONGEST,
-    PRIME,
-    START,
-    TAKES,
     Shape,
     build,
-    by_words,
-    doubt_below,
-    grown,
     low_rate_loss,
     masked_loss,
-    wide_layers,
-    words_of,
 )
 from model.sampling import LONG, LONG_SHARE, SHARES, Sampler
 from model.sources import Source
 from model.train import LOSSES, Cancelled, Plan, alone, blend, distilling, history, rate_at, train, tuning
-from tests.model_fixtures import SMALL, full_disk
+from model.wide import COUNTS, HEADS
+from tests.model_fixtures import SMALL, full_disk, weigh
 
 pytestmark = [pytest.mark.usefixtures("short_blocks"), pytest.mark.filterwarnings("ignore:Even though the `tf.config")]
 
@@ -189,54 +176,6 @@ def test_places_count_from_the_start_of_the_registered_label() -> None:
     assert below[7] == pytest.approx(bare[7], abs=1e-5)  # so far from the subdomain that no filter sees it
     assert moved[7] == pytest.approx(bare[6], abs=1e-5)
     assert np.abs(moved[7] - bare[7]).max() > 1e-3
-
-
-def weigh(network: Any, head: str) -> NDArray[np.float32]:
-    """Give each bucket of the head's wide part a weight, and return them."""
-    layer = network.get_layer(wide_layers(head)[0])
-    weights = np.random.default_rng(0).normal(size=layer.get_weights()[0].shape).astype(np.float32)
-    layer.set_weights([weights])
-    return weights[:, 0]
-
-
-@pytest.mark.parametrize("buckets", [1009, BUCKETS])
-@pytest.mark.parametrize("head", HEADS)
-def test_the_wide_part_is_the_sum_over_sequences_by_the_root_of_their_number(head: str, buckets: int) -> None:
-    plain = build(SMALL)
-    network = grown(plain, msgspec.structs.replace(SMALL, grams=buckets, worded=[head]))
-    weights = weigh(network, head)
-    if head == "generated":
-        doubt_below(network, 0.1)
-    x = encoder("segments-96")(["login-bank.example.top", "a.b.co.uk", "x.com", "z"]).astype(np.int32)
-    before, after, taught = (np.asarray(found(x)) for found in (plain, network, by_words(network, head)))
-    said = np.asarray(words_of(network, head)(x))
-    column, other = (0, 1) if head == "generated" else (1, 0)
-    assert after[:, other] == pytest.approx(before[:, other], abs=1e-6)
-    assert (taught[:, other] == after[:, other]).all()
-    for row, of_all in enumerate(before[:, column]):
-        marked = [START, *x[row][x[row] > 0].tolist()]
-        found = []
-        for length in range(2, LONGEST + 1):
-            for at in range(len(marked) - length + 1):
-                code = 0
-                for token in marked[at : at + length]:
-                    code = (code * PRIME + token) % buckets
-                found.append(weights[code])
-        wide = sum(found) / np.sqrt(len(found))
-        in_use = of_all + TAKES * min(0, wide - 0.1) if head == "generated" else COUNTS * of_all + wide
-        assert said[row, 0] == pytest.approx(wide, abs=1e-4)
-        assert taught[row, column] == pytest.approx(BESIDE[head] * of_all + wide, abs=1e-4)
-        assert after[row, column] == pytest.approx(in_use, abs=1e-4)
-
-
-def test_a_second_wide_part_leaves_the_first_as_it_was() -> None:
-    one = grown(build(SMALL), msgspec.structs.replace(SMALL, grams=1009))
-    weigh(one, "malicious")
-    both = grown(one, msgspec.structs.replace(SMALL, grams=1009, worded=HEADS))
-    x = encoder("segments-96")(["login-bank.example.top", "a.b.co.uk", "x.com", "z"]).astype(np.int32)
-    before, after = np.asarray(one(x)), np.asarray(both(x))
-    assert after[:, 1] == pytest.approx(before[:, 1], abs=1e-5)
-    assert after[:, 0] == pytest.approx(before[:, 0], abs=1e-5)
 
 
 @pytest.mark.parametrize(("head", "column", "bad"), [("malicious", 1, 2), ("generated", 0, 1)])
