@@ -136,7 +136,7 @@ def test_only_teaching_names_are_drawn(sampler: Sampler) -> None:
 
 def test_batches_hold_every_row_once_at_a_width_that_fits(sampler: Sampler, monkeypatch: pytest.MonkeyPatch) -> None:
     x, truth = sampler.block(4096)
-    monkeypatch.setattr(sampler, "block", lambda count, crossed: (x, truth))
+    monkeypatch.setattr(sampler, "block", lambda *_: (x, truth))
     batches = sampler.batches(4096, 256, (24, 48, 96))
     rows = np.concatenate([np.pad(batch.x, ((0, 0), (0, 96 - batch.x.shape[1]))) for batch in batches])
     assert sorted(map(bytes, rows.astype(np.uint8))) == sorted(map(bytes, x))
@@ -343,8 +343,8 @@ def test_a_run_that_goes_on_draws_what_it_would_have_drawn(
 ) -> None:
     drawn: list[bytes] = []
 
-    def noted(self: Sampler, count: int, crossed: float = 0.0) -> tuple[Rows, NDArray[np.float32]]:
-        x, truth = block(self, count, crossed)
+    def noted(self: Sampler, count: int, *how: float) -> tuple[Rows, NDArray[np.float32]]:
+        x, truth = block(self, count, *how)
         drawn.append(x.tobytes())
         return x, truth
 
