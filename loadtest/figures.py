@@ -19,7 +19,7 @@ from loadtest.stats import Report, Result, number, ratio_interval
 
 ROOT = Path(__file__).resolve().parent.parent
 REPORTS = ROOT / "docs" / "benchmarks"
-EVALUATION = ROOT / "model" / "released" / "segments-2026-11g" / "evaluation.json"
+EVALUATION = ROOT / "model" / "released" / "segments-2026-11h" / "evaluation.json"
 _BLOCK = re.compile(r"(?s)<!-- figures: (?P<name>\S+) -->\n.*?<!-- end of figures -->")
 
 

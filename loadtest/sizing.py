@@ -34,7 +34,7 @@ REPEATED = (
 )
 BURST = 1.5  # seconds above the busiest hour's mean
 BUSY = 0.6  # of a core or a GPU that may be used at the peak; the rest is for the loss of a part
-MODEL, MEASURED = "segments-2026-11g", "seed-2020"  # what serves, and what the cluster's benchmark ran
+MODEL, MEASURED = "segments-2026-11h", "seed-2020"  # what serves, and what the cluster's benchmark ran
 TRAFFIC = "5 % new"  # of the plugin's benchmark: as many new names as NEW
 SIZES = (1, 64, 256)  # names in a frame; the plugin's default holds no more than the last
 NEEDED = ("cluster", "plugin", "model", "log")  # reports

@@ -28,8 +28,14 @@ class Tuned(NamedTuple):
     strata: dict[str, str]  # which stratum set each threshold
 
 
-def tune(corpus: Corpus, rows: NDArray[np.int64], logits: NDArray[np.float32]) -> Tuned:
-    """Fit on the rows (indices of TUNE names) and their logits (N, 2): generated, malicious."""
+def tune(
+    corpus: Corpus, rows: NDArray[np.int64], logits: NDArray[np.float32], plain: NDArray[np.float32] | None = None
+) -> Tuned:
+    """Fit on the rows (indices of TUNE names) and their logits (N, 2): generated, malicious.
+
+    `plain`: what the network says of `generated` without its wide part, (N,), if it has one. Above the ceiling of that
+    both are the same, and what was raised to it is no part of the tail that leads to the threshold of tier block.
+    """
     if not (corpus.part[rows] == TUNE).all():
         raise ValueError("rows: expected names of the tune part alone")
     kind = corpus.kind[rows]
@@ -40,13 +46,12 @@ def tune(corpus: Corpus, rows: NDArray[np.int64], logits: NDArray[np.float32]) -
         "generated": fit_platt(logits[exact, 0], truth[exact], rebased(weights[exact], truth[exact])),
         "malicious": fit_platt(logits[:, 1], truth, rebased(weights, truth)),
     }
-    strata = {
-        name: logits[(corpus.strata[rows] >> bit & 1).astype(bool) & (kind == BENIGN)]
-        for bit, name in enumerate(STRATA)
-    }
+    inside = {name: (corpus.strata[rows] >> bit & 1).astype(bool) & (kind == BENIGN) for bit, name in enumerate(STRATA)}
+    strata = {name: logits[mask] for name, mask in inside.items()}
     generated, first = strictest({name: found[:, 0] for name, found in strata.items()}, ALERT_RATES[0])
     score, second = strictest({name: found[:, 1] for name, found in strata.items()}, ALERT_RATES[1])
-    return Tuned(calibration, tail_threshold(strata["pooled"][:, 0], BLOCK_RATE), generated, score,
+    tail = (logits[:, 0] if plain is None else plain)[inside["pooled"]]
+    return Tuned(calibration, tail_threshold(tail, BLOCK_RATE), generated, score,
                  {"block": "pooled", "alert_generated": first, "alert_score": second})  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from model.metrics import threshold_at
 from model.sampling import Sampler
 from model.scorer import Scorer
 from model.train import Plan, Progress, history, logits, train
-from model.wide import plain_of, raise_above, words_of
+from model.wide import has_wide, plain_of, raise_above, words_of
 
 # Of benign names: the share that the wide part of `generated` raises, and the share that what it raises stays below.
 # Chosen on the tune part, of 0.005 to 0.05 and of 1e-4 and 2e-4.
@@ -67,7 +67,8 @@ def finish(
     said = np.concatenate(
         [scorer.logits(corpus.x[chosen[start : start + 65_536]]) for start in range(0, len(chosen), 65_536)]
     )
-    tuned = tune(corpus, chosen, said)
+    plain = logits(plain_of(network, "generated"), corpus.x[chosen])[:, 0] if has_wide(network, "generated") else None
+    tuned = tune(corpus, chosen, said, plain)
     limits = limits_of(tuned)
     judged_as = artifact._replace(manifest=described(tuned, limits, {}))
     report, _ = evaluation(judged_as, corpus, progress)

@@ -88,7 +88,7 @@ async def test_what_tensorflow_computes_leaves_the_event_loop_free(
     registry: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = noted(monkeypatch)
-    options = Options(str(registry), "segments-2026-11g", (1, 16, 64), 1024, 1, "auto", 60_000)
+    options = Options(str(registry), "segments-2026-11h", (1, 16, 64), 1024, 1, "auto", 60_000)
     one = Classifier(options, lambda mode, threads: Device("cpu", (), "here"))
     for names in (64,) * 20 + (17, 64, 16):  # large ones are quick by the clock of the thread that asks
         await one.predict(bytes(names * 96), "segments-96", [(names, LATER)])

@@ -12,16 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from model.attention import Attention
+from model.calibrate import BLOCK_RATE
+from model.dataset import BENIGN, TUNE
 from model.evaluate import load_corpus
 from model.jobs import BadSettings, JobSettings, new_version, parse, work
+from model.metrics import tail_threshold
 from model.network import Shape
 from model.registry import Registry
 from model.release import raising
 from model.scorer import Scorer
-from model.train import Cancelled, Plan
+from model.train import Cancelled, Plan, logits
+from model.wide import plain_of
 from serve_app.descendants import descendants
 from tests.model_fixtures import write
 
@@ -143,8 +148,13 @@ def test_training_makes_a_calibrated_judged_artifact(
     headed = Registry(registry).get(version)
     assert (headed.manifest.metrics["plan"]["head"], headed.manifest.parent) == ("generated", teacher)
     shifts = [headed.network.get_layer(name).get_weights()[1].item() for name in ("raised", "beyond")]
-    least, ceiling = raising(headed.network, load_corpus(str(data), lambda line: None, -1))
+    corpus = load_corpus(str(data), lambda line: None, -1)
+    least, ceiling = raising(headed.network, corpus)
     assert shifts == pytest.approx([-least, -ceiling], abs=1e-6) and least != ceiling
+    benign = corpus.x[corpus.where(BENIGN, TUNE)]
+    beyond = np.array([tail_threshold(logits(plain_of(headed.network, "generated"), benign)[:, 0], BLOCK_RATE)])
+    block = headed.manifest.calibration["generated"](beyond).item()
+    assert headed.manifest.thresholds.block.value == pytest.approx(block, rel=1e-3)
     work(
         parse({"labels": LABELS, "epochs": 1}),
         registry,

@@ -109,7 +109,7 @@ def test_where_it_is_not_installed_tensorflow_computes_all(
 def test_of_a_large_network_it_computes_only_few_rows(
     monkeypatch: pytest.MonkeyPatch, sizes: tuple[int, ...], alone: int
 ) -> None:
-    released = Artifact.load(RELEASED / "segments-2026-11g")
+    released = Artifact.load(RELEASED / "segments-2026-11h")
     converted: list[Any] = []
     monkeypatch.setattr("model.scorer.lite", lambda *asked: converted.append(asked) or lite(*asked))
     assert Scorer(released, sizes).alone == alone and len(converted) == (alone > 0)

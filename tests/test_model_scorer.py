@@ -54,7 +54,7 @@ def test_the_served_graph_is_the_network(scorer: Scorer) -> None:
 
 
 @pytest.mark.parametrize("by_lite", [True, False])
-@pytest.mark.parametrize("version", ["seed-2020", "segments-2026-11g"])
+@pytest.mark.parametrize("version", ["seed-2020", "segments-2026-11h"])
 def test_rows_without_the_columns_that_are_zero_have_the_same_scores(version: str, by_lite: bool) -> None:
     made = Scorer(Artifact.load(RELEASED / version), batch_sizes=(1, 16, 64), by_lite=by_lite)
     for names in (NAMES[:1], NAMES[:3], NAMES * 5, NAMES[:3] * 30):  # padded, exact and several runs
@@ -130,7 +130,7 @@ def test_batch_sizes_must_grow(tmp_path: Path, scorer: Scorer) -> None:
         Scorer(scorer.artifact, batch_sizes=(4, 1))
 
 
-@pytest.mark.parametrize("version", ["seed-2020", "segments-2026-11g"])
+@pytest.mark.parametrize("version", ["seed-2020", "segments-2026-11h"])
 def test_what_scores_on_other_backends_of_keras_scores_the_same(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
     artifact = Artifact.load(RELEASED / version)
     served = Scorer(artifact, batch_sizes=(16,))

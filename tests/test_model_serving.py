@@ -185,7 +185,7 @@ def test_the_picture_marks_each_character(scorer: Scorer) -> None:
 
 
 def test_the_released_network_passes_its_guard_and_blocks_with_a_bound() -> None:
-    artifact = Artifact.load(RELEASED / "segments-2026-11g")
+    artifact = Artifact.load(RELEASED / "segments-2026-11h")
     block = artifact.manifest.thresholds.block
     assert guard(artifact) == [] and artifact.thresholds().block is not None
     assert all(len(source.digest) == 64 and source.licence for source in artifact.manifest.sources)
