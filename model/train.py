@@ -139,7 +139,7 @@ def train(
         _checkpoint(run, network, average, plan, epoch, line)
         progress(line)
     if start is not None and not teachers and not plan.head:
-        blend(average, start, 0.5)
+        blend(average, _copied(start, plan), 0.5)  # whose layers are in this one's order
     return judges
 
 

@@ -17,7 +17,6 @@ from typing import Any
 PRIME = 4093
 BUCKETS = {"generated": 131_071, "malicious": 524_287}  # of sequences
 FORM_BUCKETS = 65_521
-FORMS = 8
 START = 255  # a token that no character has, before the first one
 LENGTHS = {"generated": (3, 5), "malicious": (2, 7)}  # of sequences, shortest and longest
 HEADS = list(LENGTHS)
