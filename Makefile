@@ -9,7 +9,7 @@ UNREACHED = { echo "Packages did not install (above). The first build fetches th
 	"and PIP_INDEX_URL or UV_DEFAULT_INDEX; where it has a certificate authority of its own, PIP_CERT and SSL_CERT_FILE." >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run install install-dev test test-long lint format bench chaos docs screenshots locks clean
+.PHONY: help run install install-dev test test-long lint lint-types lint-go format bench chaos docs screenshots locks clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -22,12 +22,9 @@ install: .venv/run.done  ## install what `make run` needs, build CoreDNS, and st
 
 install-dev: .venv/dev.done  ## the same with what tests, measurements and load tools need
 
-# Clusters have the machine to themselves, one at a time; of the other files two go beside each other. 2: interrupted.
-CLUSTERS := (cluster or e2e)
 test: lint  ## lint, then every test this machine can run (ARGS="tests/test_x.py": these alone)
 ifeq ($(strip $(ARGS)),)
-	@set -x; $(BIN)/python -m pytest -m "not long and $(CLUSTERS)"; first=$$?; [ $$first = 2 ] && exit 2; \
-	  $(BIN)/python -m pytest -m "not long and not $(CLUSTERS)" -n 2 --dist loadfile --no-loadscope-reorder && exit $$first
+	$(BIN)/python -m tests
 else
 	$(BIN)/python -m pytest $(ARGS)
 endif
@@ -38,7 +35,12 @@ test-long: .venv/dev.done  ## the tests that take minutes each and want the mach
 lint: .venv/dev.done  ## ruff, mypy, gofmt, go vet
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@$(MAKE) --no-print-directory --jobs=2 lint-types lint-go
+
+lint-types: .venv/dev.done
 	$(BIN)/mypy
+
+lint-go: .venv/dev.done
 	@$(BIN)/python -m serve_app.golang lint
 
 format: .venv/dev.done  ## put every file into its form

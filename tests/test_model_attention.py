@@ -16,7 +16,11 @@ from model.train import JUDGES, READS, Plan, history, judging, rate_at, reading,
 from tests.model_fixtures import SMALL
 from tests.test_model_train import TINY, corpus  # noqa: F401 - a fixture
 
-pytestmark = [pytest.mark.usefixtures("short_blocks"), pytest.mark.filterwarnings("ignore:Even though the `tf.config")]
+pytestmark = [
+    pytest.mark.patient,
+    pytest.mark.usefixtures("short_blocks"),
+    pytest.mark.filterwarnings("ignore:Even though the `tf.config"),
+]
 
 LITTLE = Attention(16, 1, 2, 0.0, 16)
 TEACHER = msgspec.structs.replace(reading(TINY), epochs=4, mining=0.8, reading=0.5, attention=LITTLE)

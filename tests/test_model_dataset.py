@@ -28,6 +28,8 @@ from model.release import release
 from model.sources import BadSources, Source, load_sources
 from model.train import Plan
 
+pytestmark = pytest.mark.patient
+
 SOURCES = [
     Source("good.txt", "plain", "benign", "teach", "MIT", "-", 1.0),
     Source("dga.csv", "csv", "dga", "teach", "MIT", "-"),

@@ -10,6 +10,8 @@ import pytest
 
 from model.formats import BadRow, read
 
+pytestmark = pytest.mark.patient
+
 LISTS = {
     "plain": ("# note\nexample.org\n\nEXAMPLE.net # why\n", ["example.org", "example.net"]),
     "ctc": ("# COVID19 Cyber Threat Coalition blocklist\nbad.example\n", ["bad.example"]),

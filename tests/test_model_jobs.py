@@ -30,7 +30,11 @@ from model.wide import plain_of
 from serve_app.descendants import descendants
 from tests.model_fixtures import write
 
-pytestmark = [pytest.mark.usefixtures("short_blocks"), pytest.mark.filterwarnings("ignore:Even though the `tf.config")]
+pytestmark = [
+    pytest.mark.patient,
+    pytest.mark.usefixtures("short_blocks"),
+    pytest.mark.filterwarnings("ignore:Even though the `tf.config"),
+]
 
 LABELS = [{"name": "qzx9k2v7.info", "label": "generated"}]
 

@@ -16,6 +16,8 @@ from model.registry import RELEASED
 from model.scorer import LITE_MOST, LITE_PARAMETERS, Scorer
 from tests.model_fixtures import write
 
+pytestmark = pytest.mark.patient
+
 pytest.importorskip("tensorflow")
 NAMES = ["example.org", "kq3v9z7xw1.info", "www.example.co.uk"]
 

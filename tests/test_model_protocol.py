@@ -25,6 +25,8 @@ from model.train import Plan
 from tests.model_fixtures import SMALL, manifest
 from verdicts.names import split
 
+pytestmark = pytest.mark.patient
+
 SOURCES = [
     Source("good.txt", "plain", "benign", "teach", "MIT", "-", 1.0, "china"),
     Source("rare.csv", "csv", "benign", "teach", "MIT", "-", 1.0, "umbrella"),

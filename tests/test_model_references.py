@@ -6,6 +6,8 @@ import pytest
 from model.encoding import encoder
 from model.references import BUILDERS, WIDTH, characters, of_tokens
 
+pytestmark = pytest.mark.patient
+
 
 def test_references_see_the_end_of_a_name_without_its_segments() -> None:
     long = ".".join(["a" * 60, "b" * 20, "com"])

@@ -9,6 +9,8 @@ from model.experiment2020 import load, split
 from model.registry import RELEASED
 from model.seed import build
 
+pytestmark = pytest.mark.patient
+
 TABLE = [
     ("Conv2D", (None, 15, 15, 16), 80),
     ("MaxPooling2D", (None, 7, 7, 16), 0),

@@ -30,7 +30,11 @@ from model.train import LOSSES, Cancelled, Plan, alone, blend, distilling, histo
 from model.wide import COUNTS, HEADS
 from tests.model_fixtures import SMALL, full_disk, weigh
 
-pytestmark = [pytest.mark.usefixtures("short_blocks"), pytest.mark.filterwarnings("ignore:Even though the `tf.config")]
+pytestmark = [
+    pytest.mark.patient,
+    pytest.mark.usefixtures("short_blocks"),
+    pytest.mark.filterwarnings("ignore:Even though the `tf.config"),
+]
 
 SOURCES = [
     Source("good.txt", "plain", "benign", "teach", "MIT", "-", 1.0),

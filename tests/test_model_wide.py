@@ -29,6 +29,8 @@ from model.wide import (
 )
 from tests.model_fixtures import SMALL, weigh
 
+pytestmark = pytest.mark.patient
+
 NAMES = ["login-bank.example.top", "a.b.co.uk", "x.com", "z", "www.a.cafe-0f.ru", "k9qzxw7v2.info"]
 
 

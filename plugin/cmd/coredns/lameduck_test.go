@@ -68,12 +68,7 @@ func TestAFirstStanzaThatFailsToStartLeavesNothingBehind(t *testing.T) {
 	if err := os.WriteFile(s.Args[2], []byte(before+corefile+blocked), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.Process.Signal(reloadSignal)
-	for end := time.Now().Add(30 * time.Second); !strings.Contains(s.out.String(), "Restart failed"); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("no reload failed:\n%s", s.out.String())
-		}
-	}
+	reload(t, s, refused, 1)
 	told := reports.Load()
 	time.Sleep(3 * time.Second) // an engine that was left behind reports each second
 	if more := reports.Load() - told; more > 0 {
