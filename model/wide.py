@@ -48,14 +48,14 @@ def widened(plain: Any, tokens: Any, head: str, most: int, dropout: float) -> An
 
     buckets = min(most, BUCKETS[head])
     codes, there = sequences(tokens, head, buckets)
-    grams, *rest, words = layers_of(head)
-    said = _mean(codes, there, grams, buckets, dropout)
-    for name in rest:
-        codes = forms(tokens)
-        said = ops.add(said, _mean(codes, ops.ones_like(ops.cast(codes, "float32")), name, FORM_BUCKETS, dropout))
-    said = layers.Dense(1, kernel_initializer="ones", name=words)(said)
+    grams, words = layers_of(head)[0], layers_of(head)[-1]
+    said = _summed(codes, there, grams, buckets, dropout)
     if head == "malicious":
+        said = layers.Dense(1, kernel_initializer="ones", name=words)(said)
         return ops.add(said, ops.multiply(plain, COUNTS))
+    codes = forms(tokens)
+    said = ops.add(said, _summed(codes, ops.ones_like(codes, dtype="float32"), "forms", FORM_BUCKETS, dropout))
+    said = layers.Dense(1, kernel_initializer="ones", name=words)(said)
     # Both begin where they change nothing, and are moved by `raise_above`.
     raised = ops.add(plain, ops.relu(layers.Dense(1, kernel_initializer="ones", name="raised")(said)))
     beyond = ops.relu(layers.Dense(1, kernel_initializer="ones", name="beyond")(raised))
@@ -175,7 +175,7 @@ def forms(tokens: Any) -> Any:
     return ops.concatenate(found, axis=1)
 
 
-def _mean(codes: Any, there: Any, name: str, buckets: int, dropout: float) -> Any:
+def _summed(codes: Any, there: Any, name: str, buckets: int, dropout: float) -> Any:
     """The weights of these codes, where they are there, summed, over the root of their number: (B, 1).
 
     A mean would drown the one that tells, a sum grows with the length of the name.
