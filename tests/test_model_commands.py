@@ -22,6 +22,8 @@ from model.registry import Registry
 from model.train import Plan
 from tests.model_fixtures import SMALL, manifest, write
 
+pytestmark = pytest.mark.patient
+
 
 @pytest.fixture
 def registry(tmp_path: Path) -> str:

@@ -15,6 +15,8 @@ from model.registry import RELEASED
 from model.scorer import Scorer
 from tests.model_fixtures import manifest, write
 
+pytestmark = pytest.mark.patient
+
 NAMES = [
     "example.org",
     "kq3v9z7xw1.info",

@@ -18,6 +18,8 @@ from model.train import Cancelled
 from tests.model_fixtures import manifest, write
 from verdicts.policy import Policy, Thresholds
 
+pytestmark = pytest.mark.patient
+
 NAMES = ["example.com.de", "kq3v9z7xw1.info", "www.wikipedia.org", "x8d7f6g5h4.biz", "github.com"]
 
 

@@ -20,6 +20,8 @@ from serve_app.control_calls import RANK
 from serve_app.routes import application
 from tests.control_setup import Setup
 
+pytestmark = pytest.mark.patient
+
 # What is wrong with one name, or with sums that do not agree, no schema can say: these may be refused with 400.
 UNCHECKED = {
     "/v1/verdict": [positive_data_acceptance],
