@@ -24,15 +24,22 @@ ACCURACIES = (
 
 
 def curves(lines: Iterable[dict[str, Any]], kinds: tuple[tuple[str, str], ...]) -> list[dict[str, Any]]:
-    """Lines of a training's history as curves: x is its epoch, or its step."""
-    found: dict[str, list[list[float]]] = {}
+    """Lines of a training's history as curves: x is its epoch, or its step. What is taught of one head alone has a
+    curve of its own, for its loss is another one."""
+    found: dict[tuple[str, str], list[list[float]]] = {}
     for number, line in enumerate(lines, 1):
         x = float(line.get("epoch") or line.get("step") or number)
+        of = f", words of {line['head']}" if line.get("head") else ""
         for key, _ in kinds:
             value = line.get(key)
             if isinstance(value, int | float) and not isinstance(value, bool):
-                found.setdefault(key, []).append([x, float(value)])
-    return [{"label": label, "points": found[key]} for key, label in kinds if key in found]
+                found.setdefault((key, of), []).append([x, float(value)])
+    return [
+        {"label": label + of, "points": points}
+        for key, label in kinds
+        for (kind, of), points in found.items()
+        if kind == key
+    ]
 
 
 def progress_of(lines: list[dict[str, Any]]) -> float:

@@ -97,7 +97,7 @@ def train(
     batch_size: int, seed: int, seeds: int, held_out: int, start: str, teacher: tuple[str, ...],
     head: Literal["generated", "malicious"] | None, out: Path | None,
 ) -> None:  # fmt: skip
-    """Train a network and write its artifact.
+    """Train a network and write its artifact; a new one's heads are taught their words after it.
 
     `--network seed --rows 500` repeats the published experiment of 2020 instead, over several seeds, and prints what
     came of it.

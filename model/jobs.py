@@ -202,7 +202,7 @@ def _segments(
     from model.dataset import ENCODING
     from model.registry import load_named
     from model.release import release
-    from model.train import Plan, alone, distilling, reading, tuning
+    from model.train import Plan, alone, distilling, reading, stages, tuning
 
     _same_as_before(settings, run)
     plan = Plan(seed=settings.seed)
@@ -226,8 +226,9 @@ def _segments(
         if teacher.manifest.encoding != ENCODING:
             raise BadSettings(f"training settings: teacher {teacher.version}, expected a trained `segments`")
         _never_saw(teacher, "teacher", settings.held_out)
+    plans = [plan] if settings.start or settings.network == "attention" else stages(plan)
     release(
-        settings.data, path, run / "checkpoint", plan, settings.rows, progress, cancelled, settings.held_out, start,
+        settings.data, path, run / "checkpoint", plans, settings.rows, progress, cancelled, settings.held_out, start,
         teachers,
     )  # fmt: skip
 

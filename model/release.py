@@ -16,46 +16,73 @@ from model.manifest import FORMAT, Limits, Manifest, Platt, Source, Threshold
 from model.metrics import threshold_at
 from model.sampling import Sampler
 from model.scorer import Scorer
-from model.train import Plan, Progress, history, logits, train
+from model.train import SHARES, Plan, Progress, history, logits, train
 from model.wide import has_wide, plain_of, raise_above, words_of
 
 # Of benign names: the share that the wide part of `generated` raises, and the share that what it raises stays below.
 # Chosen on the tune part, of 0.005 to 0.05 and of 1e-4 and 2e-4.
 RAISED, UNTOUCHED = 0.01, 1e-4
+Line = dict[str, Any]  # of a history
 
 
 def release(
-    data: str, path: Path, run: Path, plan: Plan, rows: int, progress: Progress, cancelled: Callable[[], bool],
-    held_out: int = HELD_OUT, start: Artifact | None = None, teachers: Sequence[Artifact] = (),
+    data: str, path: Path, run: Path, plans: Sequence[Plan], rows: int, progress: Progress,
+    cancelled: Callable[[], bool], held_out: int = HELD_OUT, start: Artifact | None = None,
+    teachers: Sequence[Artifact] = (),
 ) -> Manifest:  # fmt: skip
-    """Train by the plan on at most `rows` names of each kind (0: all) and write the judged artifact to `path`.
+    """Train by the plans, one after the other, on at most `rows` names of each kind (0: all) and write the judged
+    artifact to `path`.
 
     `held_out`: the fold of families that does not teach (-1: all teach). `start`: an artifact to begin from instead
-    of a new network. `teachers`: artifacts that teach it, see `model.distil`. Raises `model.train.Cancelled`; the run
-    goes on from its checkpoint when asked again.
+    of a new network. `teachers`: artifacts that teach it by the first plan, see `model.distil`. Raises
+    `model.train.Cancelled`; the run goes on from its checkpoint when asked again.
     """
     corpus = load_corpus(data, progress, held_out)
     require(corpus, "teach", "tune", "judge")  # before hours are spent
-    corpus = sampled(corpus, rows, plan.seed)
-    sampler = Sampler(corpus, plan.seed)
-    network = train(
-        sampler, plan, run, progress, cancelled, start.network if start else None,
-        teachers=[teacher.network for teacher in teachers],
-    )  # fmt: skip
-    if plan.head == "generated":
-        raise_above(network, *raising(network, corpus))
-    return finish(network, corpus, path, history(run), plan, progress, held_out, start.version if start else "")
+    corpus = sampled(corpus, rows, plans[0].seed)
+    sampler = Sampler(corpus, plans[0].seed)
+    network = start.network if start else None
+    lines: list[Line] = []
+    for number, plan in enumerate(plans):
+        folder = run / plan.head if number else run
+        placed = _placed(plans, number, lines)
+        told = _each(placed, progress)
+        asked = [] if number else [teacher.network for teacher in teachers]
+        network = train(sampler, plan, folder, told, cancelled, network, teachers=asked)
+        if plan.head == "generated":
+            raise_above(network, *raising(network, corpus))
+        lines += [placed(line) for line in history(folder)]
+    return finish(network, corpus, path, lines, plans, progress, held_out, start.version if start else "")
+
+
+def _each(placed: Callable[[Line], Line], progress: Progress) -> Progress:
+    return lambda line: progress(placed(line))
+
+
+def _placed(plans: Sequence[Plan], number: int, before: Sequence[Line]) -> Callable[[Line], Line]:
+    """From a line of this stage's history to one of the whole training, after those of the stages `before`."""
+    last = before[-1] if number else {"epoch": 0, "done": 0.0, "seconds": 0.0}
+    share = SHARES[plans[number].head] if len(plans) > 1 else 1.0
+    stage = {"head": plans[number].head} if number else {}
+
+    def placed(line: Line) -> Line:
+        counts = {
+            key: round(last[key] + of * line[key], 4) for key, of in (("epoch", 1), ("done", share), ("seconds", 1))
+        }
+        return line | counts | stage
+
+    return placed
 
 
 def finish(
-    network: Any, corpus: Corpus, path: Path, lines: list[dict[str, Any]], plan: Plan, progress: Progress,
+    network: Any, corpus: Corpus, path: Path, lines: list[Line], plans: Sequence[Plan], progress: Progress,
     held_out: int = HELD_OUT, parent: str = "",
 ) -> Manifest:  # fmt: skip
     """Calibrate, set thresholds, judge, and write the artifact."""
     blank = Threshold(None)
 
     def described(tuned: Tuned | None, limits: Limits, metrics: dict[str, Any]) -> Manifest:
-        manifest = manifest_of(path.name, corpus, plan, tuned, limits, metrics)
+        manifest = manifest_of(path.name, corpus, plans, tuned, limits, metrics)
         return msgspec.structs.replace(manifest, held_out=held_out, parent=parent)
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -137,21 +164,23 @@ def headline(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def manifest_of(
-    version: str, corpus: Corpus, plan: Plan, tuned: Tuned | None, limits: Limits, metrics: dict[str, Any]
+    version: str, corpus: Corpus, plans: Sequence[Plan], tuned: Tuned | None, limits: Limits, metrics: dict[str, Any]
 ) -> Manifest:
+    """The manifest; of the plans the last one, which holds the shape, is `plan`, those before it are `stages`."""
+    *stages, plan = (msgspec.to_builtins(plan) for plan in plans)
     uncalibrated = {"generated": Platt(1.0, 0.0), "malicious": Platt(1.0, 0.0)}
     counts = np.bincount(corpus.source[corpus.part != LEFT_OUT], minlength=len(corpus.sources))
     return Manifest(
-        format=FORMAT, version=version, network="attention" if plan.attention else "segments", encoding=ENCODING,
+        format=FORMAT, version=version, network="attention" if plan["attention"] else "segments", encoding=ENCODING,
         heads=["generated", "malicious"],
         calibration=tuned.calibration if tuned else uncalibrated, base_rate=BASE_RATE, thresholds=limits,
-        metrics=metrics | {"plan": msgspec.to_builtins(plan)}, digests={},
+        metrics=metrics | {"plan": plan} | ({"stages": stages} if stages else {}), digests={},
         splits={name: corpus.digest(part) for name, part in (("teach", TEACH), ("tune", TUNE), ("judge", JUDGE))},
         sources=[
             Source(source.path, source.licence, source.use, int(count), corpus.digest_of_source(number))
             for number, (source, count) in enumerate(zip(corpus.sources, counts, strict=True))
         ],
-        notes=f"{'Transformer over characters' if plan.attention else 'Character CNN'}, two heads.",
+        notes=f"{'Transformer over characters' if plan['attention'] else 'Character CNN'}, two heads.",
     )  # fmt: skip
 
 

@@ -39,6 +39,7 @@ PLAIN, DISTILLED = (
 LOSSES = {loss.__name__: loss for loss in (*PLAIN, *DISTILLED, characters_loss)}  # that a checkpoint may name
 # Of a teacher, while it reads and afterwards: the weights of heads and of hidden characters, the share that is hidden.
 READS, JUDGES = ((0.1, 1.0), 0.2), ((1.0, 0.1), 0.05)
+SHARES = {"": 0.8, "malicious": 0.15, "generated": 0.05}  # of a new network's time: of its stages, by head
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -176,6 +177,17 @@ def alone(plan: Plan, head: str) -> Plan:
     # Random grammars have any form under any suffix, and an edited benign name looks random: beside them a form tells
     # little. In more and smaller steps families are known by heart.
     return msgspec.structs.replace(plan, epochs=4, batch_size=2048, grammars=0, altered=False)
+
+
+def stages(plan: Plan) -> list[Plan]:
+    """The plans of a new network, one after the other: the network itself by this plan, then the wide part of each
+    head: each for its share of the minutes, or of epochs as many as suit this plan's."""
+    found, whole = [plan], Plan().epochs
+    for head in list(SHARES)[1:]:
+        words = alone(msgspec.structs.replace(found[-1], teachers=[], crossed=0.0), head)
+        epochs = max(1, round(words.epochs * plan.epochs / whole))
+        found.append(msgspec.structs.replace(words, epochs=epochs, minutes=plan.minutes * SHARES[head]))
+    return [msgspec.structs.replace(plan, minutes=plan.minutes * SHARES[""]), *found[1:]]
 
 
 def distilling(plan: Plan, teachers: Sequence[str]) -> Plan:

@@ -79,6 +79,9 @@ def test_curves_take_what_a_training_reports() -> None:
     lines = [{"epoch": 1, "epochs": 4, "loss": 0.9}, {"epoch": 2, "epochs": 4, "loss": 0.5, "val_loss": 0.6}]
     assert curves(lines, CURVES)[1] == {"label": "loss, validation", "points": [[2.0, 0.6]]}
     assert progress_of(lines) == 0.5
+    lines.append({"epoch": 3, "loss": 0.2, "head": "generated"})
+    told = [(curve["label"], len(curve["points"])) for curve in curves(lines, CURVES)]
+    assert told == [("loss, training", 2), ("loss, training, words of generated", 1), ("loss, validation", 1)]
 
 
 def test_confusion_rows_follow_from_the_four_counts() -> None:

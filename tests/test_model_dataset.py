@@ -203,7 +203,7 @@ def test_lists_too_short_to_train_on_are_refused_before_a_training(
         for path, kind in (("good.txt", "benign"), ("dga.txt", "dga"))
     ))  # fmt: skip
     with pytest.raises(TooFew, match=message):
-        release(str(tmp_path), tmp_path / "made", tmp_path / "run", Plan(), 0, lambda line: None, lambda: False)
+        release(str(tmp_path), tmp_path / "made", tmp_path / "run", [Plan()], 0, lambda line: None, lambda: False)
     assert not (tmp_path / "run").exists()
 
 

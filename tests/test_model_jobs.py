@@ -25,8 +25,8 @@ from model.network import Shape
 from model.registry import Registry
 from model.release import raising
 from model.scorer import Scorer
-from model.train import Cancelled, Plan, logits
-from model.wide import plain_of
+from model.train import SHARES, Cancelled, Plan, logits
+from model.wide import HEADS, plain_of
 from serve_app.descendants import descendants
 from tests.model_fixtures import write
 
@@ -126,9 +126,15 @@ def test_training_makes_a_calibrated_judged_artifact(
     shape = Shape(channels=16, dense=16)
     monkeypatch.setattr("model.train.Plan", functools.partial(Plan, blocks=2, grammars=300, shape=shape))
     settings = parse({"kind": "train", "data": str(data), "epochs": 1})
-    version = work(settings, registry, tmp_path / "run", "segments-1", lambda line: None, lambda: False)
+    lines: list[dict[str, Any]] = []
+    version = work(settings, registry, tmp_path / "run", "segments-1", lines.append, lambda: False)
     first = Registry(registry).get(version).manifest
     assert (first.held_out, first.parent) == (0, "")
+    assert [stage["head"] for stage in (*first.metrics["stages"], first.metrics["plan"])] == list(SHARES)
+    assert first.metrics["plan"]["shape"]["worded"] == HEADS
+    assert [(line["epoch"], line["done"], line.get("head", "")) for line in lines if "epoch" in line] == [
+        (1, 0.8, ""), (2, 0.95, "malicious"), (3, 1.0, "generated"),
+    ]  # fmt: skip
     Registry(registry).promote(version, force=True)
     work(
         parse({"labels": LABELS, "epochs": 1}), registry, tmp_path / "tune", "tuned-1", lambda line: None, lambda: False
@@ -146,7 +152,7 @@ def test_training_makes_a_calibrated_judged_artifact(
             work(now, registry, tmp_path / f"knows-{what}", "segments-9", lambda line: None, lambda: False)
     taught = msgspec.structs.replace(settings, teachers=[teacher, teacher], held_out=-1)
     taught_by = work(taught, registry, tmp_path / "taught", "segments-3", lambda line: None, lambda: False)
-    assert Registry(registry).get(taught_by).manifest.metrics["plan"]["teachers"] == [teacher, teacher]
+    assert Registry(registry).get(taught_by).manifest.metrics["stages"][0]["teachers"] == [teacher, teacher]
     head = msgspec.structs.replace(on, start=version, head="generated")
     version = work(head, registry, tmp_path / "head", "headed-1", lambda line: None, lambda: False)
     headed = Registry(registry).get(version)
