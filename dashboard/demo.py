@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from dashboard import sample
 from dashboard.accounts import hashed
@@ -18,6 +19,7 @@ from dashboard.sample_control import SampleControl
 from dashboard.server import quiet, serve
 from dashboard.settings import Settings
 from dashboard.signin import signin_of
+from verdicts.incidents import Rules, incidents_of
 from verdicts.observations import Batch, Observation
 from verdicts.records import records_of
 from verdicts.store import Document, Promise, Store, Unavailable, open_store
@@ -40,6 +42,22 @@ def suspicious(now: int) -> Batch:
         for at, time in enumerate(times)
     ]  # fmt: skip
     return Batch("office", "e" * 32, 1, mode="monitor", version="0.1.0", seen=len(rows), rows=rows)
+
+
+def infected(now: int, client: str, number: int) -> Batch:
+    """Generated names that one client asked for within an hour, most of which do not exist."""
+    rows = [
+        Observation(
+            f"x{at}q7vk{client.rpartition('.')[2]}mzt.top", "A", client, "malicious", time, time + 60_000, tier="alert",
+            score=0.9, generated=0.8 + at / 100, source="model", model="cnn-2026-11-20",
+            rcode="NOERROR" if at == 9 else "NXDOMAIN",
+            addresses=["203.0.113.9"] if at == 9 else [], rule="generated>=0.7", action="passthru", count=2 + at % 5,
+        )
+        for at, time in enumerate(range(now - 3_600_000, now - 180_000, 244_000))
+    ]  # fmt: skip
+    return Batch(
+        "office", "e" * 32, number, mode="monitor", version="0.1.0", seen=sum(row.count for row in rows), rows=rows
+    )
 
 
 def prepare(store: Store, now: int) -> None:
@@ -88,21 +106,14 @@ def prepare(store: Store, now: int) -> None:
         "typing error",
     )
     store.commit([Document("list", "blocklist/shop.example.com", None)], "root", "undo")
-    for key, client, state, who in (
+    for number, (key, client, state, who) in enumerate((
         ("192.0.2.31-1", "192.0.2.31", "open", ""),
         ("192.0.2.87-1", "192.0.2.87", "acknowledged", "ada"),
-    ):
-        names = [f"x{n}q7vk2mzt.example.net" for n in range(14)]
-        body = {
-            "client": client,
-            "state": state,
-            "assignee": who,
-            "start": now - hour,
-            "end": now - 120_000,
-            "names": names,
-            "count": 61,
-            "nxdomain": 48,
-        }
+    )):  # fmt: skip
+        batch = infected(now, client, 2 + number)
+        found = list(records_of(batch))
+        store.append(found, [Promise("office", batch.boot, batch.batch, now, batch.seen, 0, len(batch.rows))])
+        body = msgspec.to_builtins(incidents_of(client, found, Rules())[0]) | {"state": state, "assignee": who}
         store.commit([Document("incident", key, {**body, "state": "open", "assignee": ""})], "verdict", "")
         if who:
             store.commit([Document("incident", key, {**body, "state": "open"})], "root", "on duty today")

@@ -9,8 +9,10 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode
 
+import msgspec
+
 from dashboard.client import Refused
-from dashboard.components import Choice, Component, Facts, Table, TimeChart
+from dashboard.components import READY, Choice, Component, Facts, Notice, Table, TimeChart
 from dashboard.data import Failure
 from dashboard.filters import interval_of
 from dashboard.inputs import Button, TextInput
@@ -18,13 +20,16 @@ from dashboard.page import Context, Page, columns, panel, schedule, stack, toolb
 from dashboard.pages.clients import incident_row
 from dashboard.rows import LOG_COLUMNS, chart_of, log_row, top_row
 from dashboard.views import person_of
-from verdicts.incidents import STATES, decision, in_words
+from verdicts.incidents import KEPT_NAMES, STATES, decision, in_words
 from verdicts.store import Document
 
 KEEP_S = 0.5  # seconds for which an answer is good
 ROWS = 200  # shown; whoever makes up client addresses may have opened thousands
 PAST = 200  # changes of an incident, those by the log among them
 MARGIN = 600_000  # milliseconds shown before and after
+GONE = {"tier": "", "generated": None, "count": 0, "last": None}  # of a name, from the log
+LOOKED_AT = 200  # names, of which an incident keeps fewer
+REPLIES = ("NXDOMAIN", "NOERROR")  # a name that had several is told by the last of these: that it exists
 
 
 class Incidents(Page):
@@ -53,10 +58,11 @@ class Incidents(Page):
                 {"key": "last", "label": "Last", "kind": "ago"},
             ],
         )
-        self.facts = Facts(heading="Incident", empty="This incident is not in the store.")
+        self.facts = Facts(heading="Incident")
+        self.absent = Notice(text="This incident is not in the store.", kind="warn", status=READY, visible=False)
         self.names = Table(
-            heading="Generated names",
-            caption="generated names",
+            heading="Names of this incident",
+            caption="names of this incident",
             empty="None in the log any more.",
             columns=[
                 {"key": "key", "label": "Name", "kind": "name"},
@@ -109,6 +115,7 @@ class Incidents(Page):
         return stack(
             states,
             panel(self.table),
+            self.absent,
             self.detail,
         )
 
@@ -128,6 +135,7 @@ class Incidents(Page):
         at = next((i for i, row in enumerate(shown) if row["id"] == self.id), -1)
         self.table.param.update(rows=shown, selected=at, note=note)
         document = next((item for item in documents if item.key == self.id), None)
+        self.absent.visible, self.detail.visible = bool(self.id) and document is None, document is not None
         if document is not None:
             self.body, self._seen = document.body or {}, document.epoch
             await self._read_detail(shown[at])
@@ -138,14 +146,23 @@ class Incidents(Page):
         where = self.filters.where(start=start, end=end, client=row["client"])
         evidence = self.filters.where(start=start, end=end, client=row["client"], label=("malicious",))
         interval = interval_of(start, end)
-        tops, page, cells, past = await asyncio.gather(
-            data.top(evidence, "qname", 60),
+        answered = (msgspec.structs.replace(evidence, rcode=(rcode,)) for rcode in REPLIES)
+        tops, replies, page, cells, past = await asyncio.gather(
+            data.top(evidence, "qname", LOOKED_AT),
+            asyncio.gather(*(data.top(where, "qname", LOOKED_AT) for where in answered)),
             data.search(evidence, 60),
             data.cube(where, interval, ("label", "tier")),
             data.history("incident", self.id, PAST),
         )
-        rcodes = {record.qname: record.rcode for record in reversed(page.records)}
-        self.names.rows = [{**top_row(top), "rcode": rcodes.get(top.key, "")} for top in tops]
+        rcodes = {record.qname: record.rcode for record in page.records}
+        for rcode, found in zip(REPLIES, replies, strict=True):
+            rcodes |= {top.key: rcode for top in found}
+        names = self.body.get("names") or []
+        asked = {top.key: top_row(top) for top in tops}
+        self.names.param.update(
+            rows=[{**asked.get(name, GONE | {"key": name}), "rcode": rcodes.get(name, "")} for name in names],
+            note=f"the latest {KEPT_NAMES}" if len(names) >= KEPT_NAMES else "",
+        )
         self.log.rows = [log_row(record) for record in page.records]
         self.done.rows = done_rows(past)
         self.chart.chart = chart_of(start, end, interval, cells)
@@ -155,7 +172,7 @@ class Incidents(Page):
             {"label": "Assigned to", "value": row["assignee"] or "nobody"},
             {"label": "Begun", "value": row["time"], "kind": "time"},
             {"label": "Last", "value": row["last"], "kind": "time"},
-            {"label": "Generated names", "value": row["distinct"], "kind": "count"},
+            {"label": "Names", "value": row["distinct"], "kind": "count"},
             {"label": "NXDOMAIN", "value": row["missing"], "kind": "count"},
             *([{"label": "Why", "value": self.body["reason"]}] if self.body.get("reason") else []),
         ]
@@ -225,13 +242,13 @@ class Incidents(Page):
     def _choose(self, message: dict[str, Any]) -> None:
         if message.get("action") == "select":
             self.id, self._seen = str(message["row"]["id"]), 0  # until it is read
-            self.detail.visible = True
+            self.absent.visible, self.detail.visible = False, True
             self.context.go(self.address())
             schedule(self.reload)
 
     def _state_changed(self, event: Any) -> None:
         self.state, self.id = event.new, ""
-        self.detail.visible = False
+        self.absent.visible = self.detail.visible = False
         self.context.go(self.address())
         schedule(self.reload)
 
