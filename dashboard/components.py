@@ -70,6 +70,7 @@ class Table(Component):
     selected = param.Integer(default=-1)
     caption = param.String(default="")
     note = param.String(default="")
+    more = param.String(default="", doc="where all of them are, if not here")
     multiple = param.Boolean(default=False, doc="rows can be chosen for a common action")
     chosen = param.List(default=[], item_type=int)
     keys = param.List(default=[], item_type=str, doc="single keys that send a message: key, index, rows")

@@ -15,7 +15,7 @@ from dashboard.pages.audit import Audit, difference
 from dashboard.pages.clients import Clients
 from dashboard.pages.enforcement import Enforcement
 from dashboard.pages.health import Health
-from dashboard.pages.incidents import Incidents
+from dashboard.pages.incidents import KEEP_S, Incidents
 from dashboard.pages.lists import Lists
 from dashboard.pages.lookup import Lookup
 from dashboard.pages.overview import Overview
@@ -688,6 +688,31 @@ async def test_an_incident_is_acknowledged_assigned_and_closed(stage: Stage) -> 
     assert found and found.body and (found.body["state"], found.body["assignee"]) == ("closed", "ada")
 
 
+async def test_an_incident_shows_its_own_names_and_what_each_was_answered(stage: Stage) -> None:
+    bad: dict[str, object] = {"client": "192.0.2.31", "label": "malicious", "tier": "alert"}
+    asked = (("kq3v9z", "NXDOMAIN"), ("x7w1zz", "NXDOMAIN"), ("x7w1zz", "NOERROR"), ("other", "NOERROR"))
+    rows = [observation(f"{name}.top", stage.now - 100_000, rcode=rcode, **bad) for name, rcode in asked]
+    stage.store.append(list(records_of(batch_of(rows))))
+    names = ["kq3v9z.top", "x7w1zz.top", "gone.top"]
+    body = {"client": "192.0.2.31", "state": "open", "start": stage.now - 200_000, "end": stage.now, "names": names}
+    stage.store.commit([Document("incident", "one", body)], "verdict")
+    page = await stage.open(Incidents, id="one")
+    told = [(row["key"], row["count"], row["rcode"]) for row in page.names.rows]
+    assert told == [("kq3v9z.top", 1, "NXDOMAIN"), ("x7w1zz.top", 2, "NOERROR"), ("gone.top", 0, "")]
+    assert {fact["label"]: fact["value"] for fact in page.facts.facts}["Names"] == 3
+
+
+async def test_an_incident_that_is_not_there_is_said_to_be_none(stage: Stage) -> None:
+    page = await stage.open(Incidents, id="nope")
+    assert page.absent.visible and not page.detail.visible
+    stage.store.commit(
+        [Document("incident", "nope", {"client": "192.0.2.31", "start": stage.now, "end": stage.now})], "x"
+    )
+    await asyncio.sleep(KEEP_S)
+    await page.reload()
+    assert page.detail.visible and not page.absent.visible
+
+
 async def test_of_two_analysts_on_one_incident_the_later_is_told_and_shown_what_is(url: str, tmp_path: Path) -> None:
     stage = Stage(tmp_path, traffic=False, url=url)
     body = {"client": "192.0.2.31", "state": "open", "start": stage.now - 200_000, "end": stage.now, "names": ["x"]}
@@ -866,3 +891,13 @@ def test_a_difference_names_what_changed() -> None:
     assert difference(None, {"note": "why", "suffix": "example.org"}) == ["added", "; ", "suffix: ", "example.org"]
     # a time as it is: in whose zone, the browser knows
     assert difference({"expires": None}, {"expires": 1_795_570_885_000})[1:] == ["none", " \u2192 ", 1_795_570_885_000]
+
+
+async def test_a_client_leads_to_its_queries(stage: Stage) -> None:
+    page = await stage.open(Clients, client="192.0.2.31", range="7d")
+    assert page.log.more == "/queries?client=192.0.2.31&range=7d"
+    assert [tile["href"] for tile in page.tiles.tiles] == [
+        page.log.more + only for only in ("", "&tier=block", "&tier=alert", "&rcode=NXDOMAIN")
+    ]
+    looked = await stage.open(Lookup, q="tracker.example.net", below="1")
+    assert looked.history.log.more == "/queries?qname=.tracker.example.net&range=7d"

@@ -93,7 +93,8 @@ function keys(model, event) {
 
 const title = (model) => {
   const note = model.note ? h(model.heading ? "span" : "p", { class: "quiet note" }, visible(model.note)) : ""
-  return model.heading ? h("h2", { class: "heading" }, model.heading, note && " ", note) : note
+  const more = model.more ? h("a", { class: "more", href: model.more }, "all of them") : ""
+  return model.heading ? h("h2", { class: "heading" }, model.heading, note && " ", note, more && " ", more) : note
 }
 
 function choose(model, index) {
@@ -111,7 +112,7 @@ export async function render({ model, el }) {
     waiting = true
     queueMicrotask(() => { waiting = false; draw(model, root) })
   }
-  for (const property of ["rows", "status", "columns", "selected", "chosen", "heading", "note", "actions", "empty"]) model.on(property, later)
+  for (const property of ["rows", "status", "columns", "selected", "chosen", "heading", "note", "more", "actions", "empty"]) model.on(property, later)
   const timer = setInterval(() => tick(root), 1000)
   model.on("remove", () => clearInterval(timer))
   if (model.keys.length) {

@@ -140,6 +140,8 @@ class Clients(Page):
             data.documents("incident", "" if "/" in where.client else f"{where.client}-", keep=2),
         )
         self.chart.chart = chart_of(where.start, where.end, interval, cells)
+        queries = "/queries?" + urlencode({"client": self.filters.client.strip()}) + "&" + self.filters.range_query()
+        self.log.more = queries
         self.malicious.rows = [top_row(row) for row in malicious]
         self.missing.rows = [top_row(row) for row in missing]
         self.replies.rows = share_rows(counts_of(now, 1))
@@ -155,12 +157,12 @@ class Clients(Page):
         tiers, tiers_then = counts_of(now), counts_of(then)
         missed, missed_then = (counts_of(cells, 1).get("NXDOMAIN", 0) for cells in (now, then))
         self.tiles.tiles = [
-            {"label": label, "value": value, "before": value_then, "tier": tier}
-            for label, tier, value, value_then in (
-                ("Queries", "plain", sum(tiers.values()), sum(tiers_then.values())),
-                ("Block tier", "block", tiers.get("block", 0), tiers_then.get("block", 0)),
-                ("Alert tier", "alert", tiers.get("alert", 0), tiers_then.get("alert", 0)),
-                ("NXDOMAIN", "none", missed, missed_then),
+            {"label": label, "value": value, "before": value_then, "tier": tier, "href": queries + only}
+            for label, tier, value, value_then, only in (
+                ("Queries", "plain", sum(tiers.values()), sum(tiers_then.values()), ""),
+                ("Block tier", "block", tiers.get("block", 0), tiers_then.get("block", 0), "&tier=block"),
+                ("Alert tier", "alert", tiers.get("alert", 0), tiers_then.get("alert", 0), "&tier=alert"),
+                ("NXDOMAIN", "none", missed, missed_then, "&rcode=NXDOMAIN"),
             )
         ]
 

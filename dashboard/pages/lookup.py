@@ -114,6 +114,7 @@ class Lookup(Page):
             entries_over(self.context.data, self.name) if registered else _none(),
         )
         self.entries.rows = [entry_row(entry) for entry in entries]
+        self.history.log.more = f"/queries?{urlencode({'qname': where.name})}&{self.filters.range_query()}"
         if self._epoch not in (None, epoch.number):
             self._current = False
         self._epoch = epoch.number
