@@ -31,9 +31,10 @@ function ticks(start, end, width) {
 function draw(model, root) {
   const { start, end, interval, series } = model.chart
   const total = (series || []).reduce((sum, s) => sum + s.values.reduce((a, b) => a + b, 0), 0)
-  const header = h("div", { class: "chart-head" }, h("h2", { class: "heading" }, model.heading), h("span", { class: "legend" }, (series || []).map((s) =>
+  const failed = model.status.kind === "failed" // beside an answer that failed no figure of the one before
+  const header = h("div", { class: "chart-head" }, h("h2", { class: "heading" }, model.heading), h("span", { class: "legend" }, (failed ? [] : series || []).map((s) =>
     h("span", { class: `tier tier-${s.key}` }, h("span", { class: "sign", "aria-hidden": "true" }, (TIERS[s.key] || { sign: "\u25a0" }).sign), " ", s.label, " ", h("span", { class: "quiet" }, short(s.values.reduce((a, b) => a + b, 0)))))))
-  if (model.status.kind === "failed" || !series || (!total && model.status.kind !== "ready")) {
+  if (failed || !series || (!total && model.status.kind !== "ready")) {
     root.replaceChildren(header, placeholder(model.status.kind === "ready" ? { kind: "loading" } : model.status, model.empty))
     return
   }
