@@ -28,11 +28,15 @@ function go(model, url) {
 
 let searched = false // what the server shows next was typed into the field above
 
-// The server changed the filters: the same page keeps its history entry, another page gets its own, and another name.
+const rangeOf = (query) => ["range", "start", "end"].map((name) => new URLSearchParams(query).get(name)).join()
+
+// The server changed the filters: the same page keeps its history entry, but for another range; another page gets its
+// own, and another name.
 function follow(model) {
   const now = location.pathname + location.search
   if (model.url === now) return
-  if (!searched && model.url.split("?")[0] === location.pathname) history.replaceState(null, "", model.url)
+  const [path, query] = model.url.split("?")
+  if (!searched && path === location.pathname && rangeOf(query) === rangeOf(location.search)) history.replaceState(null, "", model.url)
   else history.pushState(null, "", model.url)
   searched = false
 }
