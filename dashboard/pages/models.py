@@ -130,9 +130,9 @@ class Models(Page):
                 least=520,
                 shares=(3, 2),
             ),
+            self.replayed,
             self.compared.view(),
             self.detail.view(),
-            self.replayed,
             self.confirm.place,
         )
 
@@ -183,6 +183,7 @@ class Models(Page):
         """Serve the model that served before."""
         doing = self.context.control.roll_back(self.note.value.strip())
         if await self.act(doing, lambda reply: _with_notices("Rolled back", reply)) is not None:
+            self.note.value = ""
             await self.reload()
 
     async def promote(self, version: str) -> None:
@@ -190,6 +191,7 @@ class Models(Page):
         doing = self.context.control.promote(version, self.note.value.strip())
         done = f"{version} is promoted; every classifier follows within seconds"
         if await self.act(doing, lambda reply: _with_notices(done, reply)) is not None:
+            self.note.value = ""
             await self.reload()
 
     async def replay(self, version: str) -> None:
