@@ -1,5 +1,6 @@
 """A `Filter` as SQL conditions, and which roll-up can answer it."""
 
+import functools
 import ipaddress
 import sqlite3
 from typing import Any, NamedTuple
@@ -76,6 +77,7 @@ def _client(found: Where, client: str) -> Where:
     return found.also("in_network(r.client, ?)", str(network), selective=bool(common))
 
 
+@functools.lru_cache(100_000)  # asked for each row, and to read an address takes longer than all else of it
 def in_network(client: str, network: str) -> bool:
     """True when the client is an address of the network; a hashed client is in none."""
     try:
