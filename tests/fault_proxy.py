@@ -1,4 +1,4 @@
-"""A proxy in front of a real Elasticsearch that spoils bulks on demand."""
+"""A proxy in front of a real Elasticsearch that spoils bulks, or other requests, on demand."""
 
 import http.client
 import json
@@ -25,11 +25,12 @@ class Call(NamedTuple):
 
 
 class FaultProxy(ThreadingHTTPServer):
-    """Takes one fault from `faults` for each bulk that passes; an empty list lets all pass.
+    """Takes one fault from `faults` for each bulk (or request with `spoils` in its path) that passes; an empty list
+    lets all pass.
 
     mixed: of the items, some are stored, some answered 429, 503 or a block, and those that hold `poison` 400.
-    reset: the server stores the bulk, and the answer is a connection reset. half: half of the answer arrives.
-    hang: no answer at all. An integer: that status for the whole bulk, which is not stored.
+    reset: the server does what it is asked, and the answer is a connection reset. half: half of the answer arrives.
+    hang: no answer at all. An integer: that status for the whole request, which is not passed on.
     """
 
     daemon_threads = True
@@ -38,6 +39,7 @@ class FaultProxy(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.upstream = urlsplit(upstream).netloc
         self.faults: list[str | int] = []
+        self.spoils = "_bulk"
         self.poison = b""
         self.met: Counter[str] = Counter()  # faults that happened
         self.calls: list[Call] = []
@@ -76,7 +78,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         self.server.calls.append(Call(self.command, self.path, body))
         fault: str | int = ""
-        if "_bulk" in self.path and self.server.faults:
+        if self.server.spoils in self.path and self.server.faults:
             fault = self.server.faults.pop(0)
             self.server.met[str(fault)] += 1
         if self.server.forbidden and self.server.forbidden in self.path:

@@ -16,12 +16,22 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from elasticsearch import ConflictError, Elasticsearch, NotFoundError
+from elastic_transport import TransportError
+from elasticsearch import ApiError, ConflictError, Elasticsearch, NotFoundError
 
 from verdicts.ahead import ahead
 from verdicts.store import DECISION_KINDS, Conflict, Document, Epoch, Misconfigured, Unavailable, says_the_same
 from verdicts.store.elastic_client import ElasticSettings, translated
-from verdicts.store.elastic_documents import INLINE, Change, changes_of, content_of, document_of, id_of, lines_of
+from verdicts.store.elastic_documents import (
+    INLINE,
+    Change,
+    changes_of,
+    commit_id,
+    content_of,
+    document_of,
+    id_of,
+    lines_of,
+)
 
 HEAD = "head"
 PART = 1000  # changes in one document, and documents in one request
@@ -60,11 +70,7 @@ class Commits:
                     return _epoch_of(head)
                 parts = list(_pieces(changes)) or [[]]
                 commit = self._prepare(head["sequence"] + 1, parts, author, note)
-                try:
-                    self.client.index(
-                        index=self._history, id=f"c-{commit['sequence']:012d}", document=commit, op_type="create"
-                    )
-                except ConflictError:
+                if not self._make(commit):
                     continue  # another writer took the number; its commit comes first
                 self._apply(commit, parts)
                 return self.epoch()
@@ -100,9 +106,8 @@ class Commits:
         """Apply what a writer committed and did not live to apply; return the head after that."""
         while True:
             head = self._head()
-            try:
-                commit = self.client.get(index=self._history, id=f"c-{head['sequence'] + 1:012d}").body["_source"]
-            except NotFoundError:
+            commit = self._commit_at(head["sequence"] + 1)
+            if not commit:
                 return head
             self._apply(commit, self._parts(commit))
 
@@ -171,6 +176,30 @@ class Commits:
             pass
         kinds = {change.kind for part in parts for change in part}
         return commit | {"kinds": sorted(kinds), "parts": len(parts)}
+
+    def _make(self, commit: dict[str, Any]) -> bool:
+        """Let the commit happen; False where another writer has its number.
+
+        Where the answer is lost on its way, it may have happened. The client tells that as an error, or asks the next
+        host, which finds the number taken: only the document says by whom.
+        """
+        try:
+            self.client.index(index=self._history, id=commit_id(commit["sequence"]), document=commit, op_type="create")
+        except (ApiError, TransportError) as error:
+            if self._commit_at(commit["sequence"]).get("uuid") == commit["uuid"]:
+                return True
+            if isinstance(error, ConflictError):
+                return False
+            raise
+        return True
+
+    def _commit_at(self, sequence: int) -> dict[str, Any]:
+        """The commit of a number; empty where there is none."""
+        try:
+            found: dict[str, Any] = self.client.get(index=self._history, id=commit_id(sequence)).body["_source"]
+        except NotFoundError:
+            return {}
+        return found
 
     def _apply(self, commit: dict[str, Any], parts: Iterable[Sequence[Change]]) -> None:
         """Write a commit's changes and move the head to it; harmless when that was done, or is being done."""

@@ -58,6 +58,11 @@ def id_of(kind: str, key: str) -> str:
     return f"{kind}#{uuid.uuid5(uuid.NAMESPACE_DNS, text).hex}"
 
 
+def commit_id(sequence: int) -> str:
+    """The id of the commit with a number, in the history."""
+    return f"c-{sequence:012d}"
+
+
 def document_of(source: dict[str, Any]) -> Document:
     """The document in the source of a state document."""
     body = source.get("body")

@@ -13,7 +13,7 @@ from elasticsearch import ApiError, NotFoundError
 from verdicts.store import EXPIRED, Document
 from verdicts.store.elastic_client import translated
 from verdicts.store.elastic_commit import Commits
-from verdicts.store.elastic_documents import changes_of, document_of, id_of
+from verdicts.store.elastic_documents import changes_of, commit_id, document_of, id_of
 from verdicts.store.elastic_forget import Forgets
 
 MANY = 1000  # documents that are got at once
@@ -155,7 +155,7 @@ class State(Commits, Forgets):
         numbers = sorted({source["sequence"] for source in sources if source["part"] >= 0})
         commits: dict[int, str] = {}
         if numbers:
-            ids = [f"c-{number:012d}" for number in numbers]
+            ids = [commit_id(number) for number in numbers]
             items = self.client.mget(index=self._history, ids=ids, source=["sequence", "uuid"]).body["docs"]
             commits = {i["_source"]["sequence"]: i["_source"]["uuid"] for i in items if i.get("found")}
         return [s for s in sources if s["part"] < 0 or commits.get(s["sequence"]) == s["uuid"]]
