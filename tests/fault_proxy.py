@@ -136,7 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
                 refusal = (400, "document_parsing_exception", "poisoned")
             else:
                 refusal = self.server.draw.choice([None, None, *_PUT_OFF])
-            results.append(None if refusal is None else _result(*refusal))
+            results.append(None if refusal is None else _result(action, *refusal))
             self.server.met[str(refusal[0] if refusal else 201)] += 1
             if refusal is None:
                 passed += [action, document]
@@ -173,5 +173,5 @@ _PUT_OFF = (
 )
 
 
-def _result(status: int, kind: str, reason: str) -> dict[str, Any]:
-    return {"create": {"status": status, "error": {"type": kind, "reason": reason}}}
+def _result(action: bytes, status: int, kind: str, reason: str) -> dict[str, Any]:
+    return {next(iter(json.loads(action))): {"status": status, "error": {"type": kind, "reason": reason}}}

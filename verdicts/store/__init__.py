@@ -232,7 +232,8 @@ class StateStore(Protocol):
         """The current epoch: one cheap read."""
 
     def commit(self, documents: Iterable[Document], author: str, note: str = "", expect: int | None = None) -> Epoch:
-        """Write all documents or none; return the epoch, which moved if a kind is in DECISION_KINDS.
+        """Write all documents or none; return the epoch, which moved if a kind is in DECISION_KINDS, and from which on
+        they are in force: where the store puts off a part of the work, `epoch` tells it some seconds later.
 
         A list entry that is there already and says the same, and the removal of one that is not there, are passed
         over (`says_the_same`), and a commit of these alone is none.

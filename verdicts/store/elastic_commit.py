@@ -9,6 +9,8 @@ into parts `p-UUID-N` beforehand, in the order of their keys.
 What searches find is enough for a writer: the head moves to a commit only once both indices were refreshed after it.
 """
 
+import logging
+import random
 import threading
 import time
 import uuid
@@ -21,7 +23,7 @@ from elasticsearch import ApiError, ConflictError, Elasticsearch, NotFoundError
 
 from verdicts.ahead import ahead
 from verdicts.store import DECISION_KINDS, Conflict, Document, Epoch, Misconfigured, Unavailable, says_the_same
-from verdicts.store.elastic_client import ElasticSettings, translated
+from verdicts.store.elastic_client import ElasticSettings, translated, trouble
 from verdicts.store.elastic_documents import (
     INLINE,
     Change,
@@ -38,6 +40,10 @@ PART = 1000  # changes in one document, and documents in one request
 IN_FLIGHT = 3  # requests of one commit that look up or write its parts
 FEW = 16  # documents that are asked for one by one
 TRIES = 50  # commits of others that one commit gives way to
+PATIENCE_S = 5.0  # with a part, or another request, of a commit that happened
+FIRST_RETRY_S = 0.1
+
+log = logging.getLogger(__name__)
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -72,8 +78,8 @@ class Commits:
                 commit = self._prepare(head["sequence"] + 1, parts, author, note)
                 if not self._make(commit):
                     continue  # another writer took the number; its commit comes first
-                self._apply(commit, parts)
-                return self.epoch()
+                self._bring_into_force(commit, parts)
+                return Epoch(commit["sequence"] if commit["moves"] else head["epoch"], head["generation"])
         raise Unavailable(f"commit: gave way to {TRIES} others")
 
     @property
@@ -201,15 +207,42 @@ class Commits:
             return {}
         return found
 
+    def _bring_into_force(self, commit: dict[str, Any], parts: Iterable[Sequence[Change]]) -> None:
+        """Apply a commit that has just happened. Where the store does not take it now, the next writer does that, or a
+        keeper within seconds: whoever asked for the commit must not be told that there is none."""
+        try:
+            with translated():
+                self._apply(commit, parts)
+        except Unavailable as error:
+            log.warning("commit %d is made, and in force once the store takes it: %s", commit["sequence"], error)
+        except Misconfigured as error:
+            raise Misconfigured(f"commit {commit['sequence']} is made, and not in force: {error}") from error
+
     def _apply(self, commit: dict[str, Any], parts: Iterable[Sequence[Change]]) -> None:
         """Write a commit's changes and move the head to it; harmless when that was done, or is being done."""
-        told = "items.index.status,items.index.error.reason"
         # One after another: so the documents of a part stand side by side on the disk, and to compare them with the
         # same list again, tomorrow's feed, a block is unpacked for all of them and not for each.
-        for lines in ahead(lines_of(changes, commit) for changes in parts if changes):
+        for changes, lines in ahead((changes, lines_of(changes, commit)) for changes in parts if changes):
+            self._write_part(commit, changes, lines)
+        _resent(lambda: self.client.indices.refresh(index=f"{self._state},{self._history}"))
+        _resent(lambda: self._move_head(commit))
+
+    def _write_part(self, commit: dict[str, Any], changes: Sequence[Change], lines: bytes) -> None:
+        """Write the state documents of one part; `lines` are all of them, encoded."""
+
+        def send() -> None:
+            nonlocal changes, lines
             operations: list[Any] = [lines]  # encoded: the client would take twice as long for it
-            _demand_applied(self.client.bulk(index=self._state, operations=operations, filter_path=told).body)
-        self.client.indices.refresh(index=f"{self._state},{self._history}")
+            told = "items.index.status,items.index.error.type,items.index.error.reason"
+            answer = self.client.bulk(index=self._state, operations=operations, filter_path=told).body
+            put_off, error = _put_off(changes, answer["items"])
+            if error is not None:
+                changes, lines = put_off, lines_of(put_off, commit)
+                raise error
+
+        _resent(send)
+
+    def _move_head(self, commit: dict[str, Any]) -> None:
         head = self._head()
         if head["sequence"] >= commit["sequence"]:
             return
@@ -251,8 +284,32 @@ def _each(act: Callable[..., B], items: Iterable[A], *more: Any) -> Iterator[B]:
         yield from threads.map(lambda item: act(item, *more), (first, second, *waiting))
 
 
-def _demand_applied(answer: dict[str, Any]) -> None:
-    for item in answer["items"]:
-        result = item["index"]
-        if result["status"] not in (200, 201, 409):
-            raise Unavailable(f"Elasticsearch: {result['status']} {result.get('error', {}).get('reason')}")
+def _put_off(changes: Sequence[Change], items: list[dict[str, Any]]) -> tuple[list[Change], Unavailable | None]:
+    """The changes that the answer to a bulk puts off, and why. Raises `Misconfigured` for one that it refuses."""
+    put_off: list[Change] = []
+    error: Unavailable | None = None
+    for change, item in zip(changes, items, strict=True):
+        status, said = item["index"]["status"], item["index"].get("error", {})
+        if status in (200, 201, 409):
+            continue
+        problem = trouble(status, f"{said.get('type')}: {said.get('reason')}")
+        if isinstance(problem, Misconfigured):
+            raise problem
+        put_off.append(change)
+        error = problem
+    return put_off, error
+
+
+def _resent(send: Callable[[], Any]) -> None:
+    """Send what is harmless to repeat, again for PATIENCE_S where it is put off."""
+    until, delay = time.monotonic() + PATIENCE_S, FIRST_RETRY_S
+    while True:
+        try:
+            with translated():
+                send()
+            return
+        except Unavailable:
+            if time.monotonic() + delay > until:
+                raise
+        time.sleep(delay * random.uniform(0.5, 1.0))
+        delay *= 2
