@@ -115,6 +115,23 @@ def test_dead_letters_of_a_batch_that_went_by_its_age_are_no_other_batch_s(store
         assert (state.batch, state.stored, state.dead, state.missing) == (2, 1, 0, 1)
 
 
+def test_a_dead_letter_that_is_written_again_the_next_day_hides_no_missing_row(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("verdicts.store.elastic_queries.PAGE_GROUPS", 2)
+    at = now()
+    rows = [observation(f"{i}.example.com", at - (500 * DAY_MS if i < 3 else 0)) for i in range(5)]
+    sent = records(rows)[:3]
+    store.append(sent)
+    with monkeypatch.context() as patch:
+        patch.setattr("time.time", lambda: (at + DAY_MS) / 1000)
+        assert len(store.append(sent, [promise(rows, at=at)])) == 3
+    settled(store)
+    for kept in (False, True):
+        [state] = store.reconcile(at, at + 1, kept)
+        assert (state.rows, state.stored, state.dead, state.missing) == (5, 0, 3, 2)
+
+
 @pytest.mark.parametrize(
     "name", ["<script>alert(1)</script>.example.com", "\\000\\255.example.com", "=cmd.example.com"]
 )
@@ -381,6 +398,19 @@ def test_what_reports_left_out_is_summed_over_any_range(store: Store) -> None:
     store.append([], [Promise("edge-1", BOOT, number, when, 20, count, 0) for number, when, count in left_out])
     settled(store)
     assert [store.discarded(*span) for span in ((at - month, at + 1), (at, at + 2), (0, 1))] == [12, 18, 0]
+
+
+def test_a_report_without_rows_that_comes_again_the_next_day_counts_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("verdicts.store.elastic_queries.PAGE_GROUPS", 2)
+    at = now()
+    sent = [Promise("edge-1", BOOT, number, at - DAY_MS, 50, 50, 0) for number in range(1, 6)]
+    store.append([], sent)
+    store.append([], [each._replace(time=at) for each in sent])
+    settled(store)
+    assert store.discarded(at - 2 * DAY_MS, at + 1) == 250
+    assert len(list(store.reconcile(at - 2 * DAY_MS, at + 1))) == 5
 
 
 def test_retention_removes_what_is_older_and_leaves_the_rest(store: Store) -> None:

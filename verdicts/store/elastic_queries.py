@@ -16,12 +16,16 @@ from verdicts.store.elastic_top import Tops
 from verdicts.store.elastic_values import COUNT, by_values, key_of, values_of
 
 PAGE_BATCHES = 500
+PAGE_GROUPS = 10_000
 MAX_RESULTS = 10_000  # `index.max_result_window` as Elasticsearch comes
 MAX_VALUES = 1000  # of one field in a histogram or cube
 SORT = (
     {"@timestamp": "desc"}, {"verdict.batch": "desc"}, {"verdict.row": "desc"}, {"_seq_no": "desc"},
     {"verdict.boot": "desc"},
 )  # fmt: skip
+
+
+BatchKey = tuple[str, str, int]  # resolver, boot and number
 
 
 class LogReads(Tops):
@@ -71,15 +75,15 @@ class LogReads(Tops):
     def reconcile(self, start: int, end: int, kept: bool = False) -> Iterator[BatchState]:
         """Each batch reported in the range, with what was stored of it."""
         after: list[Any] | None = None
-        seen: set[tuple[str, str, int]] = set()
+        seen: set[BatchKey] = set()
         query = {"bool": {"filter": within(start, end)}}
         sort = [{"@timestamp": "asc"}, {"resolver": "asc"}, {"boot": "asc"}, {"batch": "asc"}]
         while True:
             more: dict[str, Any] = {} if after is None else {"search_after": after}
             hits = self.search_in("batches", size=PAGE_BATCHES, query=query, sort=sort, **more)["hits"]["hits"]
             pages = [hit["_source"] for hit in hits]
-            stored, no_rows = self._counted("log", pages)
-            dead, no_letters = self._counted("dead", pages)
+            stored, no_rows = self._rows(pages)
+            dead, no_letters = self._letters(pages)
             for promise in pages:
                 key = promise["resolver"], promise["boot"], promise["batch"]
                 if key in seen:  # the same promise, repeated into the next day's index
@@ -99,32 +103,70 @@ class LogReads(Tops):
 
     def discarded(self, start: int, end: int) -> int:
         """How many queries the reports of the range had to leave out."""
-        query = {"bool": {"filter": within(start, end)}}
-        answer = self.search_in("batches", size=0, query=query, aggs={"n": {"sum": {"field": "discarded"}}})
-        return int(answer.get("aggregations", {}).get("n", {}).get("value", 0))
+        terms = [*within(start, end), {"range": {"discarded": {"gt": 0}}}]
+        query = {"bool": {"filter": terms}}
+        total = 0
+        # Batch by batch: one without rows that is sent again after midnight stands in the next day's index too.
+        for answer in self._groups(
+            "batches", query, ("resolver", "boot", "batch"), {"n": {"max": {"field": "discarded"}}}
+        ):
+            if (error := lost(answer, query)) is not None:
+                raise error
+            total += sum(int(bucket["n"]["value"]) for bucket in _buckets(answer, "g"))
+        return total
 
-    def _counted(
-        self, name: str, promises: list[dict[str, Any]]
-    ) -> tuple[dict[tuple[str, str, int], int], Unavailable | None]:
-        """How many documents of each batch a set of indices holds, and why it may hold more."""
-        prefix = "verdict." if name == "log" else ""
-        resolver_field = "observer.name" if name == "log" else "resolver"
-        engines: dict[tuple[str, str], list[int]] = defaultdict(list)
-        for promise in promises:
-            engines[promise["resolver"], promise["boot"]].append(promise["batch"])
-        counts: dict[tuple[str, str, int], int] = {}
+    def _groups(
+        self, name: str, query: dict[str, Any], fields: Sequence[str], aggs: dict[str, Any]
+    ) -> Iterator[dict[str, Any]]:
+        """Answers with a page each of the distinct values of some fields, and what is asked of each."""
+        sources = [{field: {"terms": {"field": field}}} for field in fields]
+        groups: dict[str, Any] = {"size": PAGE_GROUPS, "sources": sources}
+        while True:
+            answer = self.search_part(name, size=0, query=query, aggs={"g": {"composite": groups, "aggs": aggs}})
+            yield answer
+            if len(_buckets(answer, "g")) < PAGE_GROUPS:
+                return
+            groups = {**groups, "after": answer["aggregations"]["g"]["after_key"]}
+
+    def _rows(self, promises: list[dict[str, Any]]) -> tuple[dict[BatchKey, int], Unavailable | None]:
+        """How many rows of each batch the log holds, and why it may hold more."""
+        counts: dict[BatchKey, int] = {}
         error: Unavailable | None = None
-        for (resolver, boot), batches in engines.items():
-            terms = [{"term": {f"{prefix}boot": boot}}, {"term": {resolver_field: resolver}}]
-            between = {"range": {f"{prefix}batch": {"gte": min(batches), "lte": max(batches)}}}
-            groups = {"terms": {"field": f"{prefix}batch", "include": sorted(set(batches)), "size": len(batches)}}
+        for (resolver, boot), batches in _engines(promises).items():
+            query = _of_engine({"observer.name": resolver, "verdict.boot": boot}, "verdict.batch", batches)
+            groups = {"terms": {"field": "verdict.batch", "include": batches, "size": len(batches)}}
             rows = {"rows": {"value_count": {"field": "@timestamp"}}}  # a bucket's own count is weighted by _doc_count
-            query = {"bool": {"filter": [*terms, between]}}
-            answer = self.search_part(name, size=0, query=query, aggs={"b": {**groups, "aggs": rows}})
+            answer = self.search_part("log", size=0, query=query, aggs={"b": {**groups, "aggs": rows}})
             error = error or lost(answer, query)
             for bucket in _buckets(answer, "b"):
                 counts[resolver, boot, int(bucket["key"])] = int(bucket["rows"]["value"])
         return counts, error
+
+    def _letters(self, promises: list[dict[str, Any]]) -> tuple[dict[BatchKey, int], Unavailable | None]:
+        """How many rows of each batch are dead letters, and why more may be: a row that was sent again after midnight
+        has one in the next day's index too, and counts once."""
+        counts: Counter[BatchKey] = Counter()
+        error: Unavailable | None = None
+        for (resolver, boot), batches in _engines(promises).items():
+            query = _of_engine({"resolver": resolver, "boot": boot}, "batch", batches)
+            for answer in self._groups("dead", query, ("batch", "row"), {}):
+                error = error or lost(answer, query)
+                counts.update((resolver, boot, int(bucket["key"]["batch"])) for bucket in _buckets(answer, "g"))
+        return counts, error
+
+
+def _engines(promises: list[dict[str, Any]]) -> dict[tuple[str, str], list[int]]:
+    """The batches of each engine, in their order."""
+    found: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for promise in promises:
+        found[promise["resolver"], promise["boot"]].add(promise["batch"])
+    return {engine: sorted(batches) for engine, batches in found.items()}
+
+
+def _of_engine(engine: dict[str, str], field: str, batches: list[int]) -> dict[str, Any]:
+    """What an engine sent from the first of some batches to the last."""
+    terms: list[dict[str, Any]] = [{"term": {name: value}} for name, value in engine.items()]
+    return {"bool": {"filter": [*terms, {"range": {field: {"gte": batches[0], "lte": batches[-1]}}}]}}
 
 
 def _leaves(bucket: dict[str, Any], fields: int) -> Iterator[tuple[tuple[str, ...], int]]:
