@@ -19,6 +19,7 @@ from tests.fault_proxy import proxy_to, reply_as_elasticsearch
 from tests.stores import around, now, observation, records, settled
 from verdicts.store import Misconfigured, Unavailable, open_store
 from verdicts.store.elastic import ElasticStore
+from verdicts.store.elastic_client import in_words
 from verdicts.store.elastic_schema import SETS
 
 KEY = base64.b64encode(b"id:secret").decode()
@@ -159,3 +160,11 @@ def test_a_server_is_believed_under_the_authority_that_ca_names_and_no_other(tmp
 def test_a_file_of_an_authority_that_is_not_there_is_named() -> None:
     with pytest.raises(Misconfigured, match="ca /nowhere.pem"):
         ElasticStore("https://127.0.0.1:9200/?ca=/nowhere.pem")
+
+
+def test_an_error_without_a_reason_is_told_by_its_cause() -> None:
+    cause = {"type": "too_many_buckets_exception", "reason": "too many buckets"}
+    assert (
+        in_words({"type": "outer", "reason": "", "caused_by": cause}) == "too_many_buckets_exception: too many buckets"
+    )
+    assert in_words({"type": "outer", "reason": "so", "caused_by": cause}) == "outer: so"

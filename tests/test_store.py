@@ -313,6 +313,15 @@ def test_a_cube_agrees_with_the_records(store: Store, wanted: dict[str, Any], by
         assert {top.key: top.count for top in store.top(where, field)} == counts
 
 
+def test_a_histogram_has_each_of_many_values(store: Store) -> None:
+    at = now()
+    rows = [observation(f"n{i}.com", at, count=2) for i in range(1200)]
+    store.append(records(rows))
+    settled(store)
+    found = store.histogram(around(at), 60 * MINUTE, "registered")
+    assert len({bucket.key for bucket in found}) == 1200 and sum(bucket.count for bucket in found) == 2400
+
+
 def test_an_alias_target_counts_no_query(store: Store) -> None:
     at = now()
     store.append(records([observation(at=at), observation("t.example.net", at, count=0, target_of="www.example.com")]))

@@ -151,6 +151,8 @@ def describe(error: ApiError) -> str:
 
 
 def in_words(error: dict[str, Any]) -> str:
-    """Type and reason of an error, and the index of the first shard that it tells of."""
+    """Type and reason of an error, or of its cause where it has none, and the index of the first shard that it tells
+    of."""
     where = [str(shard["index"]) for shard in error.get("failed_shards", ()) if shard.get("index")][:1]
-    return " of ".join([f"{error.get('type')}: {error.get('reason')}", *where])
+    said = error if error.get("reason") else error.get("caused_by", error)
+    return " of ".join([f"{said.get('type')}: {said.get('reason')}", *where])

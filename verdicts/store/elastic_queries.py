@@ -18,7 +18,9 @@ from verdicts.store.elastic_values import COUNT, by_values, key_of, values_of
 PAGE_BATCHES = 500
 PAGE_GROUPS = 10_000
 MAX_RESULTS = 10_000  # `index.max_result_window` as Elasticsearch comes
-MAX_VALUES = 1000  # of one field in a histogram or cube
+# Of one field in a histogram or cube: as many buckets as Elasticsearch puts into an answer as it comes, so that of more
+# it says so and leaves none out.
+MAX_VALUES = 65_536
 SORT = (
     {"@timestamp": "desc"}, {"verdict.batch": "desc"}, {"verdict.row": "desc"}, {"_seq_no": "desc"},
     {"verdict.boot": "desc"},
