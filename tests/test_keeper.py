@@ -57,6 +57,21 @@ def test_a_feed_whose_entries_expire_together_goes_at_once(
     keeper.close()
 
 
+def test_an_entry_that_another_keeper_expired_a_moment_before_is_no_failure(
+    store: Store, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = now()
+    store.commit([entry("blocklist", "a.org", expires=at - 1), entry("blocklist", "b.org", expires=at + 10)], "ann")
+    due = store.expiring(at)
+    store.commit([Document(d.kind, d.key, None) for d in due], "expiry")
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "expiring", lambda _: due)  # as it read them before the other one wrote
+        keeper.do_chores(at)
+    keeper.do_chores(at + 11)
+    assert [d.key for d in store.history("list", limit=2)] == ["blocklist/b.org", "blocklist/a.org"]
+    keeper.close()
+
+
 def test_the_past_of_the_prevalence_list_goes_after_a_week_and_the_list_stays(store: Store, keeper: Keeper) -> None:
     store.commit(list(prevalence(["a.org", "b.org"])), "feed")
     store.commit([Document("policy", "policy", {})], "root")

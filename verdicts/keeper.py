@@ -18,7 +18,7 @@ from verdicts.lists import PREVALENCE_KIND
 from verdicts.observations import Batch
 from verdicts.reporters import Reporters
 from verdicts.spool import new_spool
-from verdicts.store import Document, Epoch, Misconfigured, Store, Unavailable, open_store
+from verdicts.store import Conflict, Document, Epoch, Misconfigured, Store, Unavailable, open_store
 
 CHORES_EVERY_S = 10.0
 RETAIN_EVERY_S = 600.0
@@ -174,6 +174,9 @@ def expire(store: Store, now: int) -> int:
     """Remove the list entries whose time has come; return how many. The epoch moves, so that resolvers hear of it."""
     gone = 0
     while due := store.expiring(now):  # a feed's entries expire together
-        store.commit([Document(d.kind, d.key, None) for d in due], "expiry", "expired", max(d.epoch for d in due))
+        try:
+            store.commit([Document(d.kind, d.key, None) for d in due], "expiry", "expired", max(d.epoch for d in due))
+        except Conflict:  # another replica, or an analyst, was there first: look again next time
+            break
         gone += len(due)
     return gone
