@@ -8,7 +8,7 @@ import pytest
 
 from tests.elastic import shared_url
 from tests.stores import around, now, observation, promise, records, settled
-from verdicts.store import Document
+from verdicts.store import Document, Unavailable
 from verdicts.store.elastic import ElasticStore
 from verdicts.store.elastic_documents import changes_of
 from verdicts.store.elastic_schema import ROTATED, SETS, end_of, index_of
@@ -63,6 +63,30 @@ def test_age_takes_whole_indices_and_no_record_that_is_younger(store: ElasticSto
     found = store.search(around(start, start=start - 3 * width, end=start + width)).records
     assert sorted(record.qname for record in found) == ["n3.example.com", "n4.example.com"]
     assert all((end_of(name) or 0) > start - width for kind in ROTATED[:2] for name in indices(store, kind))
+
+
+def test_rows_of_an_old_index_that_is_shut_are_dead_lettered_and_hold_up_no_others(store: ElasticStore) -> None:
+    at = now()
+    old = at - 50 * HOUR
+    first = [observation("old.com", old)]
+    store.append(records(first), [promise(first, at=old)])
+    store.client.indices.put_settings(index=f"{store.settings.prefix}-*-*", settings={"index.blocks.write": True})
+    rows = [observation("late.com", old), observation("new.com", at)]
+    for _ in range(2):  # a repeat changes nothing
+        [rejected] = store.append(records(rows, 2), [promise(rows, 2, at=old)])
+        assert rejected.record.qname == "late.com" and "blocked by" in rejected.reason
+    assert store.append(records(first), [promise(first, at=old)]) == []
+    settled(store)
+    found = [(s.batch, s.rows, s.stored, s.dead, s.missing) for s in store.reconcile(old - 1, old + 1)]
+    assert found == [(1, 1, 1, 0, 0), (2, 2, 1, 1, 0)]
+
+
+def test_rows_of_an_index_that_was_shut_lately_are_waited_for(store: ElasticStore) -> None:
+    rows = [observation("new.com", now())]
+    store.append(records(rows))
+    store.client.indices.put_settings(index=f"{store.settings.prefix}-log-*", settings={"index.blocks.write": True})
+    with pytest.raises(Unavailable, match="blocked by"):
+        store.append(records(rows, 2))
 
 
 def test_every_index_has_the_explicit_mapping_and_the_alias(store: ElasticStore) -> None:

@@ -2,10 +2,13 @@
 
 A record's index is chosen by its own time, never by the clock, so that every repeat goes to the same index. What
 the server says of each item decides: 201 and 409 are stored, 429, 5xx and a cluster block are sent again, 401 and
-403 stop everything, any other refusal makes a dead letter. A bulk that is too large (413) is sent in halves.
+403 stop everything, any other refusal makes a dead letter, and so does the write block of an index that is long over:
+nobody will lift it, and what is sent again holds up all that comes after it. A bulk that is too large (413) is sent in
+halves.
 """
 
 import random
+import re
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -24,6 +27,7 @@ RETAINED = "retained"  # beside the documents: up to when the retention has remo
 BULK_BYTES = 4 << 20
 RESENDS = 3  # of the items that were put off, before the whole call is given back to the caller
 RESEND_S = 0.1
+OVER_MS = 86_400_000  # after its end an index with a write block gets no more rows: lifecycle management, or a person
 
 _encode = msgspec.json.Encoder().encode
 
@@ -70,12 +74,18 @@ class LogWrites:
             # Of one shard, `_seq_no` parts what has the same time.
             document = document_of(record, row=self.settings.shards > 1)
             items.append(Item(index, record.id, _encode(document), record))
-        refused = self._create(items)
+        refused = self._not_there(self._create(items), now)
         rejected += [Rejected(item.record, reason) for item, reason in refused if item.record is not None]
         # Promises come last: a batch that shows as promised has had its rows sent.
         letters = [_letter(index_of(prefix, "dead", now, per), rejection, now) for rejection in rejected]
         kept = [_kept(index_of(prefix, "batches", promise.time, per), promise) for promise in promises]
-        for item, reason in self._create(letters + kept):
+        left = self._create(letters + kept)
+        shut = [item for item, reason in left if _is_shut(item.place, reason, now)]
+        if shut:  # a promise is found by its time, wherever it stands
+            present = index_of(prefix, "batches", now, per)
+            left = [(item, reason) for item, reason in left if not _is_shut(item.place, reason, now)]
+            left += self._create([item._replace(place=present) for item in shut])
+        for item, reason in left:
             raise Misconfigured(f"index {item.place}: {reason}; run `verdict store check`")
         return rejected
 
@@ -121,6 +131,18 @@ class LogWrites:
                 return refused
         raise Unavailable(f"Elasticsearch put off {len(outcome.again)} of {len(items)} documents: {outcome.reason}")
 
+    def _not_there(self, refused: list[tuple[Item, str]], now: int) -> list[tuple[Item, str]]:
+        """The refused items without those that are stored: where an index is shut, a repeat does not meet its first
+        copy."""
+        shut = [item for item, reason in refused if _is_shut(item.place, reason, now)]
+        if not shut:
+            return refused
+        with translated():
+            docs = [{"_index": item.place, "_id": item.id} for item in shut]
+            found = self.client.mget(docs=docs, source=False).body["docs"]
+        there = {item.id for item, one in zip(shut, found, strict=True) if one.get("found")}
+        return [(item, reason) for item, reason in refused if item.id not in there]
+
     def _send(self, bulk: list[Item]) -> Outcome:
         operations = [
             part for item in bulk for part in (_encode({"create": {"_index": item.place, "_id": item.id}}), item.body)
@@ -151,7 +173,7 @@ class LogWrites:
     def _sort_out(self, bulk: list[Item], results: list[dict[str, Any]]) -> Outcome:
         again: list[Item] = []
         refused: list[tuple[Item, str]] = []
-        last = ""
+        last, now = "", int(time.time() * 1000)
         for item, result in zip(bulk, results, strict=True):
             status = result["status"]
             if status in (200, 201, 409):
@@ -162,7 +184,9 @@ class LogWrites:
                 self._known_indices.discard(item.place)
                 raise Unavailable(f"Elasticsearch: {reason}")
             problem = trouble(status, reason)
-            if isinstance(problem, Unavailable):
+            if _is_shut(item.place, reason, now):
+                refused.append((item, reason))
+            elif isinstance(problem, Unavailable):
                 again.append(item)
                 last = f"{status} {reason}"
             elif status in (401, 403):
@@ -206,6 +230,13 @@ def _bulks(items: list[Item]) -> list[list[Item]]:
         bulks[-1].append(item)
         size += len(item.body) + 120  # and its action line
     return bulks
+
+
+def _is_shut(index: str, reason: str, now: int) -> bool:
+    """True where an index that is over refuses for a block of its own: write (8) or read-only (5), not the flood stage
+    (12), which passes."""
+    end = end_of(index)
+    return end is not None and end + OVER_MS <= now and re.search(r"\[FORBIDDEN/[58]/index ", reason) is not None
 
 
 def _letter(index: str, rejection: Rejected, now: int) -> Item:
