@@ -7,6 +7,7 @@ import pytest
 
 from tests.stores import observation, records, settled
 from verdicts import watch as watching
+from verdicts.history import MODE as IMPORTED
 from verdicts.incidents import KIND, Incident
 from verdicts.sinks import Sink, SinkError, sink_of
 from verdicts.store import Document, Store, Unavailable
@@ -321,3 +322,20 @@ def test_a_client_that_goes_on_with_one_name_is_one_incident(store: Store, clock
         clock.now += 3600
     [incident] = incidents(store)
     assert incident.count == 16 and incident.end > (clock.now - 7200) * 1000
+
+
+def test_what_was_imported_opens_no_incident(store: Store, clock: Clock) -> None:
+    at = int(clock.now * 1000)
+    rows = [observation(f"q7x{i}.net", at, label="malicious", tier="alert", rcode="NXDOMAIN") for i in range(6)]
+    store.append([msgspec.structs.replace(record, mode=IMPORTED) for record in records(rows)])
+    settled(store)
+    Watch(clock=clock)(store)
+    assert incidents(store) == []
+
+
+def test_records_without_a_client_open_no_incident_of_everybody(store: Store, clock: Clock) -> None:
+    for number, client in enumerate(["", *(f"192.0.2.{i}" for i in range(6))]):
+        infected(store, clock, number, client, count=1)
+    infected(store, clock, 7, "", count=6)
+    Watch(clock=clock)(store)
+    assert incidents(store) == []

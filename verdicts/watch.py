@@ -7,12 +7,14 @@ another replica goes on where one died, and all of them together keep to the rat
 
 import logging
 import time
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
+from verdicts.history import MODE as IMPORTED
 from verdicts.incidents import KIND, Incident, Rules, continued, incidents_of, same
+from verdicts.records import Record
 from verdicts.sinks import Sink
 from verdicts.store import Conflict, Document, Filter, Store
 
@@ -109,10 +111,12 @@ class Watch:
         """Open or continue the incidents of one hour."""
         where = Filter(hour, hour + HOUR, label=("malicious",))
         for top in store.top(where, "client", CLIENTS):
+            if not top.key:  # of many, or of nobody; and a filter takes it for all clients
+                continue
             count, until = self._seen.get((top.key, hour), (0, 0))
             if count == top.count and now < until:
                 continue
-            rows = store.search(msgspec.structs.replace(where, client=top.key), ROWS).records
+            rows = _reported(store.search(msgspec.structs.replace(where, client=top.key), ROWS).records)
             noted = [self._note(store, incident, now) for incident in incidents_of(top.key, rows, self._rules)]
             self._seen[top.key, hour] = top.count, now + (2 * HOUR if all(noted) else LOOK_AGAIN)
 
@@ -206,6 +210,11 @@ class Watch:
         except Conflict:  # another replica, or an analyst, was there first: look again next time
             return False
         return True
+
+
+def _reported(rows: Iterable[Record]) -> list[Record]:
+    """Without what was imported: the client got that before anybody judged it."""
+    return [row for row in rows if row.mode != IMPORTED]
 
 
 def _time(state: dict[str, Any]) -> int:
