@@ -339,3 +339,51 @@ def test_records_without_a_client_open_no_incident_of_everybody(store: Store, cl
     infected(store, clock, 7, "", count=6)
     Watch(clock=clock)(store)
     assert incidents(store) == []
+
+
+def test_all_records_of_a_busy_hour_are_counted(store: Store, clock: Clock) -> None:
+    at = int(clock.now * 1000)
+    rows = [
+        observation(f"q7x{i % 50}.net", at + i, label="malicious", tier="alert", rcode="NXDOMAIN") for i in range(3000)
+    ]
+    store.append(records(rows))
+    settled(store)
+    Watch(clock=clock)(store)
+    [incident] = incidents(store)
+    assert (incident.count, incident.nxdomain, incident.start) == (3000, 3000, at)
+    assert "more" not in incident.reason
+
+
+def test_a_name_that_resolved_before_more_records_than_are_read_is_an_incident(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "ROWS", 20)
+    monkeypatch.setattr(watching, "MOST", 40)
+    at = int(clock.now * 1000)
+    rows = [observation(f"q7x{i}.net", at + i, label="malicious", tier="alert", rcode="NXDOMAIN") for i in range(60)]
+    reached = observation("k2y.net", at, label="malicious", tier="block", addresses=["198.51.100.7"])
+    store.append(records([reached, *rows]))
+    settled(store)
+    Watch(clock=clock)(store)
+    found = {incident.rule: incident for incident in incidents(store)}
+    assert found["block-resolves"].domain == "k2y.net"
+    assert found["generated-names"].nxdomain == 40 and "of more records than" in found["generated-names"].reason
+
+
+def test_a_client_of_many_records_is_read_once_a_minute(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "ROWS", 5)
+    watch = Watch(clock=clock)
+    infected(store, clock)
+    watch(store)
+    infected(store, clock, 2)
+    searched = []
+    search = store.search
+    monkeypatch.setattr(store, "search", lambda *asked: searched.append(asked) or search(*asked))
+    clock.now += 10
+    watch(store)
+    assert searched == []
+    clock.now += 60
+    watch(store)
+    assert searched

@@ -54,15 +54,16 @@ class Incident(msgspec.Struct):
         return f"{self.client}-{self.domain or self.rule}-{self.start // 1000}"
 
 
-def incidents_of(client: str, records: Sequence[Record], rules: Rules) -> list[Incident]:
-    """The incidents in one client's malicious records of one hour."""
+def incidents_of(client: str, records: Sequence[Record], rules: Rules, cut: bool = False) -> list[Incident]:
+    """The incidents in one client's malicious records of one hour; `cut`: it has more than these."""
+    more = f"; of more records than the {len(records):,} counted" if cut else ""
     found = []
     generated = [r for r in records if r.source == "model" and r.count]
     domains = {record.registered for record in generated}
     queries = sum(record.count for record in generated)
     missing = sum(record.count for record in generated if record.rcode == "NXDOMAIN")
     if len(domains) >= rules.names and missing > rules.nxdomain_share * queries:
-        reason = f"{len(domains)} generated domains, {missing} of {queries} queries NXDOMAIN"
+        reason = f"{len(domains)} generated domains, {missing} of {queries} queries NXDOMAIN{more}"
         found.append(_incident("generated-names", client, "", generated, reason))
     resolved: dict[str, list[Record]] = {}
     for record in records:
@@ -70,7 +71,7 @@ def incidents_of(client: str, records: Sequence[Record], rules: Rules) -> list[I
             resolved.setdefault(record.registered, []).append(record)
     for domain, rows in resolved.items():
         addresses = sorted({address for row in rows for address in row.addresses})[:4]
-        reason = f"tier block, and resolves to {', '.join(addresses)}"
+        reason = f"tier block, and resolves to {', '.join(addresses)}{more}"
         found.append(_incident("block-resolves", client, domain, rows, reason))
     return found
 

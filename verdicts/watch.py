@@ -7,7 +7,7 @@ another replica goes on where one died, and all of them together keep to the rat
 
 import logging
 import time
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -22,7 +22,8 @@ AUTHOR = "verdict"
 HOUR = 3_600_000
 LATE = 300_000  # after the hour, its last reports are still coming
 CLIENTS = 500  # looked at in one visit, those with the most malicious queries
-ROWS = 1000  # of one client
+ROWS = 1000  # of one client, read at once
+MOST = 10 * ROWS  # of one client and hour; of more, the newest, and those by which it was answered
 UPDATE_EVERY = 300_000  # an incident that goes on is written again at most this often
 LOOK_AGAIN = 60_000  # at a client whose incident is not written down whole
 ALERTS_AN_HOUR = 30  # to one sink; what is over waits for the next hour
@@ -33,6 +34,17 @@ LAST_RETRY = HOUR
 CLAIM = 120_000  # how long the replica that opened an incident has its alerts to itself
 
 log = logging.getLogger(__name__)
+
+
+class Look(NamedTuple):
+    """At one client and hour. Times are Unix milliseconds."""
+
+    queries: int  # malicious ones by then
+    again: int  # when as many are looked at again
+    more: int  # when more are: there is much to read of some clients
+
+
+NEVER = Look(-1, 0, 0)
 
 
 class Visit(NamedTuple):
@@ -95,8 +107,7 @@ class Watch:
         self._sinks = {sink.name: sink for sink in sinks}
         self._rules = rules or Rules()
         self._clock = clock
-        # Client and hour -> malicious queries when last looked at, and until when as many need no other look.
-        self._seen: dict[tuple[str, int], tuple[int, int]] = {}
+        self._seen: dict[tuple[str, int], Look] = {}  # client and hour -> the last look
         self._mine: set[str] = set()  # incidents that this replica opened
         self._alerts = Alerts(self._sinks)
 
@@ -113,12 +124,14 @@ class Watch:
         for top in store.top(where, "client", CLIENTS):
             if not top.key:  # of many, or of nobody; and a filter takes it for all clients
                 continue
-            count, until = self._seen.get((top.key, hour), (0, 0))
-            if count == top.count and now < until:
+            last = self._seen.get((top.key, hour), NEVER)
+            if now < (last.again if top.count == last.queries else last.more):
                 continue
-            rows = _reported(store.search(msgspec.structs.replace(where, client=top.key), ROWS).records)
-            noted = [self._note(store, incident, now) for incident in incidents_of(top.key, rows, self._rules)]
-            self._seen[top.key, hour] = top.count, now + (2 * HOUR if all(noted) else LOOK_AGAIN)
+            rows, cut = _records(store, msgspec.structs.replace(where, client=top.key))
+            found = incidents_of(top.key, rows, self._rules, cut)
+            noted = [self._note(store, incident, now) for incident in found]
+            again = now + (2 * HOUR if all(noted) else LOOK_AGAIN)
+            self._seen[top.key, hour] = Look(top.count, again, now + LOOK_AGAIN if len(rows) >= ROWS else 0)
 
     def _note(self, store: Store, incident: Incident, now: int) -> bool:
         """True once all of it is written down; else it is to be looked at again, though the log may get no more."""
@@ -212,9 +225,19 @@ class Watch:
         return True
 
 
-def _reported(rows: Iterable[Record]) -> list[Record]:
-    """Without what was imported: the client got that before anybody judged it."""
-    return [row for row in rows if row.mode != IMPORTED]
+def _records(store: Store, where: Filter) -> tuple[list[Record], bool]:
+    """What a client was asked for in an hour, newest first; and whether there is more of it than is read."""
+    page = store.search(where, ROWS)
+    rows = page.records
+    while page.cursor is not None and len(rows) < MOST:
+        page = store.search(where, ROWS, page.cursor)
+        rows += page.records
+    if page.cursor is not None:  # one name that resolves may stand behind thousands that do not exist
+        read = {row.id for row in rows}
+        resolved = store.search(msgspec.structs.replace(where, tier=("block",), rcode=("NOERROR",)), ROWS)
+        rows += [row for row in resolved.records if row.id not in read]
+    # Of what was imported, the client got an answer before anybody judged it.
+    return [row for row in rows if row.mode != IMPORTED], page.cursor is not None
 
 
 def _time(state: dict[str, Any]) -> int:
