@@ -8,6 +8,7 @@ from verdicts.incidents import Incident, Rules, continued, decision, in_words, i
 from verdicts.records import Record
 
 CLIENT = "192.0.2.1"
+HOUR = 3_600_000
 
 
 def generated(count: int, rcode: str = "NXDOMAIN", **fields: object) -> list[Record]:
@@ -73,10 +74,28 @@ def _at(start: int, end: int, state: str = "open", domain: str = "") -> Incident
         (_at(0, 100, domain="b.net"), False),
         (_at(0, 100 - 6 * 3_600_000), False),
         (_at(0, 900, "closed"), True),  # it brings nothing later than what was closed
+        (_at(300 + 6 * HOUR, 300 + 7 * HOUR), False),
+        (_at(299 + 6 * HOUR, 300 + 7 * HOUR), True),  # it came late
+        (_at(299 + 6 * HOUR, 300 + 7 * HOUR, "closed"), True),
     ],
 )
 def test_the_same_client_and_domain_within_the_window_is_the_same(known: Incident, is_same: bool) -> None:
     assert (same(_at(200, 300), [("k", known)], Rules()) is not None) == is_same
+
+
+def test_of_two_known_incidents_the_one_that_has_the_hour_goes_on() -> None:
+    """What came late lies between them, and made the first one reach up to the second."""
+    first = msgspec.structs.replace(_at(0, 4 * HOUR), hours={"0": [5, 5], "3": [5, 5]})
+    second = msgspec.structs.replace(_at(7 * HOUR, 7 * HOUR), hours={"7": [5, 5]})
+    again = msgspec.structs.replace(second, hours={"7": [6, 6]})
+    assert same(again, [("first", first), ("second", second)], Rules()) == ("second", second)
+
+
+def test_what_comes_late_moves_the_begin_and_keeps_the_reason() -> None:
+    known = msgspec.structs.replace(_at(7 * HOUR, 7 * HOUR), hours={"7": [5, 5]})
+    late = msgspec.structs.replace(_at(5 * HOUR, 5 * HOUR), hours={"5": [4, 4]}, reason="other")
+    grown = continued(known, late)
+    assert (grown.start, grown.end, grown.count, grown.reason) == (5 * HOUR, 7 * HOUR, 9, "why")
 
 
 def test_an_hour_seen_again_is_not_counted_again() -> None:

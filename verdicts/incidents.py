@@ -84,26 +84,34 @@ def resolves(record: Record) -> bool:
 
 def same(incident: Incident, known: Iterable[tuple[str, Incident]], rules: Rules) -> tuple[str, Incident] | None:
     """The known incident (with its document's key) that this one continues: same client, rule and domain within the
-    window. A closed one is not continued, unless the new one brings nothing later."""
+    window, whichever of them was first; of several, the one that has this hour already. A closed one is not continued,
+    unless the new one brings nothing later."""
+    found = None
     for key, other in known:
         if (other.rule, other.client, other.domain) != (incident.rule, incident.client, incident.domain):
             continue
-        if incident.end <= other.end or (other.state != "closed" and incident.start - other.end < rules.window_ms):
+        apart = max(incident.start - other.end, other.start - incident.end)
+        if apart >= rules.window_ms or (other.state == "closed" and incident.end > other.end):
+            continue
+        if other.hours.keys() & incident.hours.keys():
             return key, other
-    return None
+        found = found or (key, other)
+    return found
 
 
 def continued(known: Incident, seen: Incident) -> Incident:
-    """The known incident with what was seen since; counts of an hour that is seen again are not added twice."""
+    """The known incident with what was seen since, some of it perhaps late; counts of an hour that is seen again are
+    not added twice."""
     hours = known.hours | seen.hours
     return msgspec.structs.replace(
         known,
+        start=min(known.start, seen.start),
         end=max(known.end, seen.end),
         names=list(dict.fromkeys(known.names + seen.names))[:KEPT_NAMES],
         count=sum(count for count, _ in hours.values()),
         nxdomain=sum(nxdomain for _, nxdomain in hours.values()),
         hours=hours,
-        reason=seen.reason,
+        reason=seen.reason if seen.end >= known.end else known.reason,
         updated=seen.updated,
         records=(known.records + [row for row in seen.records if row not in known.records])[:KEPT_RECORDS],
     )

@@ -1,6 +1,7 @@
 """Opens incidents from the log, and tells people of them: the acting half of `verdicts.incidents`.
 
-The log is the only source, so that a restart or another replica comes to the same incidents. Of several replicas,
+The log is the only source, so that a restart or another replica comes to the same incidents. The present hour is looked
+at on each visit, and hours that are over when records came into them late (`verdicts.late`). Of several replicas,
 the one whose commit of an incident succeeds sends its alerts; a sink's state stands in the incident itself, so that
 another replica goes on where one died, and all of them together keep to the rate.
 """
@@ -14,18 +15,17 @@ import msgspec
 
 from verdicts.history import MODE as IMPORTED
 from verdicts.incidents import KIND, Incident, Rules, continued, incidents_of, same
+from verdicts.late import BACK, HOUR, LOOK_AGAIN, LateHours
 from verdicts.records import Record
 from verdicts.sinks import Sink
 from verdicts.store import Conflict, Document, Filter, Store
 
 AUTHOR = "verdict"
-HOUR = 3_600_000
 LATE = 300_000  # after the hour, its last reports are still coming
 CLIENTS = 500  # looked at in one visit, those with the most malicious queries
 ROWS = 1000  # of one client, read at once
 MOST = 10 * ROWS  # of one client and hour; of more, the newest, and those by which it was answered
 UPDATE_EVERY = 300_000  # an incident that goes on is written again at most this often
-LOOK_AGAIN = 60_000  # at a client whose incident is not written down whole
 ALERTS_AN_HOUR = 30  # to one sink; what is over waits for the next hour
 TRIES = 12
 WRITES = 5  # tries to write down that an alert was sent; unwritten, it would be sent again
@@ -108,30 +108,41 @@ class Watch:
         self._rules = rules or Rules()
         self._clock = clock
         self._seen: dict[tuple[str, int], Look] = {}  # client and hour -> the last look
+        self._late = LateHours()
         self._mine: set[str] = set()  # incidents that this replica opened
         self._alerts = Alerts(self._sinks)
 
     def __call__(self, store: Store) -> None:
         now = int(self._clock() * 1000)
-        for hour in sorted({(now - LATE) // HOUR * HOUR, now // HOUR * HOUR}):
+        over = (now - LATE) // HOUR * HOUR  # the hours before
+        for hour in sorted({over, now // HOUR * HOUR}):
             self._look(store, hour, now)
-        self._seen = {key: seen for key, seen in self._seen.items() if key[1] >= now - 2 * HOUR}
+        self._seen = {key: seen for key, seen in self._seen.items() if key[1] > now - BACK - HOUR}
         self._tell(store, now)
+        late = self._late.next(store, now, over)  # last: a day that the store cannot answer for keeps nobody waiting
+        if late is not None:
+            self._late.looked(late, self._look(store, late, now))
 
-    def _look(self, store: Store, hour: int, now: int) -> None:
-        """Open or continue the incidents of one hour."""
+    def _look(self, store: Store, hour: int, now: int) -> int:
+        """Open or continue the incidents of one hour; return when it is to be looked at again though no more comes."""
+        soonest = now + BACK
         where = Filter(hour, hour + HOUR, label=("malicious",))
         for top in store.top(where, "client", CLIENTS):
             if not top.key:  # of many, or of nobody; and a filter takes it for all clients
                 continue
-            last = self._seen.get((top.key, hour), NEVER)
-            if now < (last.again if top.count == last.queries else last.more):
+            if top.count < self._rules.names and top.tier != "block":  # most clients: can be no incident
                 continue
-            rows, cut = _records(store, msgspec.structs.replace(where, client=top.key))
-            found = incidents_of(top.key, rows, self._rules, cut)
-            noted = [self._note(store, incident, now) for incident in found]
-            again = now + (2 * HOUR if all(noted) else LOOK_AGAIN)
-            self._seen[top.key, hour] = Look(top.count, again, now + LOOK_AGAIN if len(rows) >= ROWS else 0)
+            last = self._seen.get((top.key, hour), NEVER)
+            next_look = last.again if top.count == last.queries else last.more
+            if now >= next_look:
+                rows, cut = _records(store, msgspec.structs.replace(where, client=top.key))
+                found = incidents_of(top.key, rows, self._rules, cut)
+                noted = [self._note(store, incident, now) for incident in found]
+                next_look = now + (BACK if all(noted) else LOOK_AGAIN)
+                more = now + LOOK_AGAIN if len(rows) >= ROWS else 0
+                self._seen[top.key, hour] = Look(top.count, next_look, more)
+            soonest = min(soonest, next_look)
+        return soonest
 
     def _note(self, store: Store, incident: Incident, now: int) -> bool:
         """True once all of it is written down; else it is to be looked at again, though the log may get no more."""
@@ -141,6 +152,8 @@ class Watch:
         before = same(incident, known, self._rules)
         if before is None:
             incident.notified = {name: {"state": "pending", "tries": 0, "next": now} for name in self._sinks}
+            if incident.key in documents:  # closed in its first hour, of which it holds the begin: that stays closed
+                return True
             if not self._write(store, incident.key, incident, 0, incident.reason):
                 return False
             self._mine.add(incident.key)
@@ -151,7 +164,10 @@ class Watch:
             return True
         # More of the same names waits until the hour is over: a client may ask for them all day.
         over = (incident.start // HOUR + 1) * HOUR <= now
-        more = grown.names != former.names or grown.hours.keys() != former.hours.keys() or over
+        another = grown.hours.keys() != former.hours.keys()
+        if over and another:  # once an hour; many may come at once, late
+            return self._write(store, key, grown, documents[key].epoch, grown.reason)
+        more = grown.names != former.names or another or over
         if not more or now - former.updated < UPDATE_EVERY:
             return False
         return self._write(store, key, grown, documents[key].epoch, grown.reason)
