@@ -1,7 +1,6 @@
-"""The spool keeps what it acknowledged, through torn tails, full disks and dead processes."""
+"""The spool keeps what it acknowledged, through torn tails, its limit and dead processes."""
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -240,42 +239,6 @@ def test_many_threads_share_syncs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert len(syncs) < 20
     spool.rewind()
     assert len(drained(spool)) == 21
-
-
-def test_a_sync_that_fails_acknowledges_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spool = new_spool(tmp_path, LIMIT)
-    spool.append(b"good")
-
-    def broken(file: int) -> None:
-        raise OSError(5, "Input/output error")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(spooling.os, "fsync", broken)
-        with pytest.raises(SpoolFull, match="disk refused"):
-            spool.append(b"never promised")
-    spool.append(b"after")
-    found = drained(spool)
-    assert found[0] == b"good" and found[-1] == b"after"
-
-
-def test_a_disk_without_room_refuses_and_keeps_what_was_acknowledged(tmp_path: Path) -> None:
-    """A limit on the size of files stands for the full disk: write(2) comes back short, then fails."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    spool = new_spool(tmp_path, LIMIT)
-    taken = []
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
-        with pytest.raises(SpoolFull, match="File too large"):
-            while True:
-                entry = b"%06d" % len(taken) * 100
-                spool.append(entry)
-                taken.append(entry)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
-    spool.append(b"room again")
-    assert len(taken) > 10 and drained(spool) == [*taken, b"room again"]
 
 
 _WRITER = """

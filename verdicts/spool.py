@@ -4,7 +4,8 @@ Invariants
 - `append` returns once the entry is synced to the disk; many appends share one sync.
 - An entry that was appended is read until it is trimmed; a crash in between reads it again (the store takes a
   repeat for what it is).
-- Nothing follows damage: a write or a sync that fails ends its segment, so that a torn tail is a tail.
+- Nothing follows damage: a sync that fails, or a write that cannot be undone, ends its segment, so that a torn tail is
+  a tail.
 - A spool belongs to the process that holds its lock; when that process is gone, another claims it.
 - Bytes on disk, of all spools below ROOT together, never pass the limit; beyond it `append` raises `SpoolFull` and has
   kept nothing. What another process adds counts within a second.
@@ -70,6 +71,7 @@ class Spool:
         self._sizes = {int(path.stem): path.stat().st_size for path in directory.glob("*.seg")}
         self._active = max(self._sizes, default=0) + 1  # an old tail may be torn: never write behind it
         self._size = 0  # of the active segment
+        self._torn = False  # octets of a failed write stand behind them: nothing more may be written to it
         self._synced = Position(self._active, 0)  # all before this is on disk, but for what `_broken` says
         self._broken: dict[int, int] = {}  # segment whose sync failed -> its octets that are on disk
         self._read_at = Position(min(self._sizes, default=self._active), 0)
@@ -95,7 +97,7 @@ class Spool:
             raise ValueError(f"entry of {len(payload)} octets, expected at most {MAX_ENTRY_BYTES}")
         entry = _HEADER.pack(len(payload), zlib.crc32(payload)) + payload
         with self._state:
-            while self._size >= self._segment_bytes:
+            while self._torn or self._size >= self._segment_bytes:
                 segment = self._active
                 self._settle(segment)
                 if self._active == segment:
@@ -199,17 +201,13 @@ class Spool:
         self._sizes[self._active] = self._size
 
     def _undo_write(self) -> None:
-        """Cut off what a failed write left, so that the segment still ends with a whole entry."""
+        """Cut off what a failed write left; where that fails too, the next append ends the segment."""
         if self._file is None:
             return
         try:
             os.ftruncate(self._file, self._size)
         except OSError:
-            segment = self._active
-            while self._syncing:  # its file must stay open
-                self._state.wait()
-            if segment == self._active:
-                self._abandon()
+            self._torn = True
 
     def _settle(self, segment: int) -> None:
         """Return once all of the active segment is on disk, or it was given up or ended; nobody may write meanwhile."""
@@ -252,6 +250,7 @@ class Spool:
             self._file = None
             self._active += 1
             self._size = 0
+            self._torn = False
 
 
 def claim_orphans(root: Path, limit: int) -> list[Spool]:
