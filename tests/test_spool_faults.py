@@ -1,4 +1,4 @@
-"""The spool keeps what it acknowledged where the disk refuses: a sync, a write, its undoing."""
+"""The spool keeps what it acknowledged where the disk refuses: a sync, a write, its undoing, a new name."""
 
 import os
 import resource
@@ -104,3 +104,27 @@ def test_nothing_is_written_behind_a_torn_entry_while_another_thread_syncs(
         thread.join()
     assert len(acknowledged) == 6 and b"torn" not in acknowledged
     assert sorted(drained(spool)) == sorted(acknowledged)
+
+
+def test_nothing_is_acknowledged_in_a_file_whose_name_is_not_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = new_spool(tmp_path, LIMIT)
+    sync = spooling.sync_directory
+    named: list[set[str]] = []
+
+    def broken(directory: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    def noting(directory: Path) -> None:
+        sync(directory)
+        named.append({path.name for path in directory.glob("*.seg")})
+
+    with monkeypatch.context() as patch:
+        patch.setattr(spooling, "sync_directory", broken)
+        with pytest.raises(SpoolFull, match="Input/output error"):
+            spool.append(b"never promised")
+    monkeypatch.setattr(spooling, "sync_directory", noting)
+    spool.append(b"after")
+    assert named == [{path.name for path in tmp_path.glob("*/*.seg")}] != [set()]
+    assert drained(spool) == [b"after"]

@@ -187,10 +187,8 @@ class Spool:
         """Put an entry behind the others of the active segment; the state lock is held."""
         try:
             if self._file is None:
-                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-                self._file = os.open(self._path(self._active), flags, 0o600)
+                self._file = _begun(self._path(self._active))
                 self._sizes[self._active] = 0
-                sync_directory(self.directory)
             view = memoryview(entry)
             while view:
                 view = view[os.write(self._file, view) :]
@@ -310,6 +308,19 @@ def _entries(path: Path, offset: int, end: int | None) -> Iterator[tuple[bytes, 
             offset += _HEADER.size + length
             if zlib.crc32(payload) == checksum:
                 yield payload, offset
+
+
+def _begun(path: Path) -> int:
+    """A new segment's file, its name on disk: only then does a sync of the file keep what is written to it."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        sync_directory(path.parent)
+    except OSError:
+        os.close(file)
+        with suppress(OSError):  # so that the next one writes the name anew, and no sync passes for want of a change
+            path.unlink()
+        raise
+    return file
 
 
 def sync_directory(directory: Path) -> None:
