@@ -1,5 +1,6 @@
 """One contract, two stores: what holds of the embedded store holds of Elasticsearch (contract 4)."""
 
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -589,6 +590,22 @@ def test_expiring_finds_entries_whose_time_has_come(store: Store) -> None:
     documents = [Document("list", f"benign/{i}.org", {"expires": expires}) for i, expires in enumerate((5, 500, None))]
     store.commit(documents, "ann")
     assert [d.key for d in store.expiring(100)] == ["benign/0.org"]
+
+
+def test_what_is_no_list_entry_does_not_expire(store: Store) -> None:
+    """A token that is over is still told of, and so is what was decided on a name."""
+    others = [Document("token", "t1", {"expires": 5}), Document("vetting", "a.org", {"expires": 5})]
+    store.commit(others, "ann")
+    assert store.expiring(100) == []
+
+
+@SQLITE_ONLY
+def test_what_an_earlier_release_took_for_expiring_does_not_expire(store: Store, tmp_path: Path) -> None:
+    store.commit([Document("token", "t1", {"expires": 5}), Document("list", "benign/a.org", {"expires": 6})], "ann")
+    with sqlite3.connect(tmp_path / "verdict.db") as file:
+        assert file.execute("UPDATE documents SET expires = 5 WHERE kind = 'token'").rowcount == 1
+    file.close()
+    assert [document.key for document in store.expiring(100)] == ["benign/a.org"]
 
 
 def test_two_writers_lose_no_commit(url: str, store: Store) -> None:
