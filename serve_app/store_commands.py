@@ -152,8 +152,7 @@ def _import(
             " go on with the same"
         )
     done = history.Done(
-        source.path.name, source.form, resolver, found.replies, found.size, found.digest, todo.ends, clients,
-        judge.version,
+        found.name, source.form, resolver, found.replies, found.size, found.digest, todo.ends, clients, judge.version,
     )  # fmt: skip
     _note(target, todo.boot, done)
     counts: Counter[str] = Counter()

@@ -4,6 +4,7 @@ import gzip
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 import dns.message
@@ -43,18 +44,19 @@ def line(qname: str = "www.example.net", at: int = AT, operation: str = "CLIENT_
     }) + "\n"  # fmt: skip
 
 
-def put(store: Store, path: Path, known: dict[str, Done]) -> Survey:
-    """Import a file as `verdict store import` does, without its model."""
+def put(store: Store, path: Path, known: dict[str, Done], batches_until: int | None = None) -> Survey:
+    """Import a file as `verdict store import` does, without its model, or so many batches of it until it crashes."""
     source = Source(path)
     found = survey(source, known)
     last = plan(found).number
-    for batch in batches(source, found, "", judge):
+    for batch in islice(batches(source, found, "", judge), batches_until):
         store.append(list(records_of(batch)), [promise_of(batch, AT)])
         last = batch.batch
     boot, ends, _, _ = plan(found)
     known[boot] = Done(
-        path.name, source.form, "", found.replies, found.size, found.digest, ends, "whole", "m1", last, True
-    )
+        found.name, source.form, "", found.replies, found.size, found.digest, ends, "whole", "m1",
+        last if batches_until is None else 0, batches_until is None,
+    )  # fmt: skip
     settled(store)
     return found
 
@@ -111,6 +113,24 @@ def test_an_import_that_crashed_and_whose_file_grew_is_completed_first(store: St
         file.write(line("a.example.net") * 2)
     put(store, path, {boot: msgspec.structs.replace(done, complete=False, batches=0)})
     assert sorted(record.count for record in stored(store)) == [2, 3]
+
+
+def test_an_import_that_crashed_and_whose_file_was_renamed_stores_no_event_twice(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As log rotation does; the events name no resolver, so that the file's first name is theirs."""
+    monkeypatch.setattr("verdicts.history.BATCH_EVENTS", 3)
+    path, known = tmp_path / "dns.log", dict[str, Done]()
+    path.write_text("".join(line(f"{i}.example.net", server="-") for i in range(8)))
+    put(store, path, known, batches_until=1)
+    for name in ("dns-1.log", "dns-2.log"):  # the second comes as one that grew
+        path = path.rename(tmp_path / name)
+        put(store, path, known, batches_until=2)
+        with path.open("a") as file:
+            file.write(line(f"{name}.example.net", server="-"))
+    put(store, path.rename(tmp_path / "dns-3.log"), known)
+    found = stored(store)
+    assert len(found) == 10 and {(record.resolver, record.count) for record in found} == {("dns", 1)}
 
 
 def test_replies_count_and_not_their_queries_too(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 Invariants
 - A record's id says where its event stands: `boot` is the digest of the file as it was first imported, `batch` and row
-  count on through it. The same file gives the same ids, so that a repeat, also after a crash, meets its first copies.
+  count on through it; its resolver, where no event says one, is the file's name of then. The same file gives the same
+  ids under any name, so that a repeat, also after a crash, meets its first copies.
 - A file that grew goes on where its last import ended: what was imported is recognised by its digest, and left out.
 - Events are summed within one batch only, by the second, and no batch reaches over the end of an earlier import, so
   that no import changes what another has written.
@@ -47,7 +48,7 @@ class Leftover(NamedTuple):
 class Done(msgspec.Struct):
     """What is known of an imported file: the body of its document, whose key is the boot of its records."""
 
-    name: str
+    name: str  # of the file when it was first imported
     form: str
     resolver: str  # what the caller said; "" where each event's own server counts
     replies: bool  # its replies were imported, else its queries
@@ -63,6 +64,7 @@ class Done(msgspec.Struct):
 class Survey(NamedTuple):
     """A file as it stands: `prior` is the import that it repeats or goes on from, under its boot."""
 
+    name: str  # as in `Done`
     size: int
     digest: str
     events: int  # replies, or queries where no reply is among them
@@ -182,8 +184,9 @@ def survey(source: Source, known: dict[str, Done]) -> Survey:
             if found[1].digest == reading.digest.hexdigest():
                 prior = found
     replies = bool(counts[1]) if prior is None else prior[1].replies
+    name = source.path.name if prior is None else prior[1].name
     return Survey(
-        reading.size, reading.digest.hexdigest(), counts[replies], replies, counts[0] if replies else counts[1],
+        name, reading.size, reading.digest.hexdigest(), counts[replies], replies, counts[0] if replies else counts[1],
         first if last else 0, last, leftovers, left_out, reading.cut, prior,
     )  # fmt: skip
 
@@ -215,7 +218,7 @@ def batches(
             deque(part, maxlen=0)
             continue
         while chunk := list(islice(part, BATCH_EVENTS)):
-            by_server = _rows(chunk, judge, resolver or source.path.name.partition(".")[0], bool(resolver))
+            by_server = _rows(chunk, judge, resolver or found.name.partition(".")[0], bool(resolver))
             for server, rows in by_server.items():
                 number += 1
                 yield Batch(server, boot, number, mode=MODE, seen=sum(row.count for row in rows), rows=rows)
