@@ -12,6 +12,7 @@ from tests.stores import (
     MINUTE,
     SQLITE_ONLY,
     around,
+    batch_of,
     now,
     observation,
     promise,
@@ -20,6 +21,7 @@ from tests.stores import (
     sqlite_url,
 )
 from verdicts.keeper import DAY_MS
+from verdicts.observations import check
 from verdicts.store import Conflict, Document, Filter, Misconfigured, Promise, Store, Unavailable, open_store
 
 Make = Callable[..., Store]
@@ -47,6 +49,26 @@ def test_a_record_comes_back_as_it_went(store: Store) -> None:
     assert store.append(wanted) == []
     settled(store)
     assert store.search(around(at)).records == wanted
+
+
+def test_a_batch_of_the_highest_number_is_stored(store: Store) -> None:
+    at, last = now(), 1 << 53
+    rows = [observation(at=at)]
+    check(batch_of(rows, last))
+    assert store.append(records(rows, last), [promise(rows, last)]) == []
+    settled(store)
+    assert [record.id for record in store.search(around(at)).records] == [f"edge-1-{BOOT}-{last}-0"]
+    assert [(state.batch, state.missing) for state in store.reconcile(at - MINUTE, at + MINUTE)] == [(last, 0)]
+
+
+def test_a_count_up_to_the_contract_s_bound_is_stored_whole(store: Store) -> None:
+    at = now()
+    rows = [observation("a.org", at, count=1 << 32), observation("b.org", at, count=(1 << 31) + 5)]
+    assert store.append(records(rows), [promise(rows)]) == []
+    settled(store)
+    assert {record.count for record in store.search(around(at)).records} == {1 << 32, (1 << 31) + 5}
+    assert [cell.count for cell in store.cube(around(at), 1, ())] == [(1 << 32) + (1 << 31) + 5]
+    assert [state.missing for state in store.reconcile(at - MINUTE, at + MINUTE)] == [0]
 
 
 def test_a_repeat_changes_nothing(store: Store) -> None:

@@ -18,6 +18,7 @@ from verdicts.store.admission import parse_id
 
 _EVENT = {"version": ECS_VERSION}
 _OBSERVER_TYPE = "dns"
+MAX_DOC_COUNT = (1 << 31) - 1  # Elasticsearch refuses a document with more; `verdict.count` is what is summed
 
 
 def document_of(record: Record, row: bool = False) -> dict[str, Any]:
@@ -61,7 +62,7 @@ def document_of(record: Record, row: bool = False) -> dict[str, Any]:
         "dns": _present({"response_code": record.rcode, "resolved_ip": ips}) | {"question": _present(question)},
     }
     if record.count > 1:
-        document["_doc_count"] = record.count  # 1 is the default, and less is not allowed
+        document["_doc_count"] = min(record.count, MAX_DOC_COUNT)  # 1 is the default, and less is not allowed
     return document
 
 
