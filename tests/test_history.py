@@ -224,6 +224,16 @@ def test_a_time_that_no_clock_shows_is_told_and_the_rest_is_read(tmp_path: Path)
             read(f"{time} CLIENT_QUERY 192.0.2.7 a.org A")
 
 
+@pytest.mark.parametrize("time", ["2026-01-01T00:00:00.5", "2026-01-01T00:00:00", "2026-01-01", "2026-W01-1"])
+def test_a_time_without_a_zone_is_no_event(time: str) -> None:
+    """It would be taken for the local time of the machine that imports."""
+    read = text_lines("timestamp operation queryip qname qtype")
+    with pytest.raises(BadLine, match=f"time '{time}', expected RFC 3339 with a zone"):
+        read(f"{time} CLIENT_QUERY 192.0.2.7 a.org A")
+    event = read("2026-01-01T01:00:00.5+01:00 CLIENT_QUERY 192.0.2.7 a.org A")
+    assert event is not None and event.time == 1767225600.5
+
+
 @pytest.mark.parametrize("name", ["b\r.example.net", '"' + "x" * 140_000])
 def test_a_name_that_breaks_its_line_costs_that_line_alone(tmp_path: Path, name: str) -> None:
     path = tmp_path / "log.txt"

@@ -109,9 +109,13 @@ def _seconds(text: str, unit: str) -> float:
         head, dot, rest = text.partition(".")  # nanoseconds are more than `fromisoformat` takes
         digits = len(rest) - len(rest.lstrip("0123456789"))
         whole = datetime.fromisoformat(head + rest[digits:] if dot else text)
+        if whole.tzinfo is None:  # whose local time it is, nobody says
+            raise ValueError(text)
         return _plausible(whole.timestamp() + (float(f"0.{rest[:digits]}") if digits else 0.0))
     except (ValueError, OverflowError):
-        raise BadLine(f"time {text[:40]!r}, expected {'a number' if unit in _UNITS else 'RFC 3339'}") from None
+        raise BadLine(
+            f"time {text[:40]!r}, expected {'a number' if unit in _UNITS else 'RFC 3339 with a zone'}"
+        ) from None
 
 
 def _plausible(seconds: float) -> float:
