@@ -51,6 +51,18 @@ def test_a_record_comes_back_as_it_went(store: Store) -> None:
     assert store.search(around(at)).records == wanted
 
 
+@pytest.mark.parametrize(
+    "cursor",
+    ["", "abc", "é", "1.2.3", "1", "-1.5", "9" * 30 + ".1", "WzFd", "WzEsMiwzLDQsNV0=", "WzEsMiwzLDRlMzAsIngiXQ=="],
+)
+def test_a_cursor_that_no_page_gave_is_refused_by_name(store: Store, cursor: str) -> None:
+    store.append(records([observation()]))
+    settled(store)
+    with pytest.raises(ValueError, match="cursor .*: expected one that a page gave") as caught:
+        store.search(around(now()), 10, cursor)
+    assert repr(cursor) in str(caught.value)
+
+
 def test_a_batch_of_the_highest_number_is_stored(store: Store) -> None:
     at, last = now(), 1 << 53
     rows = [observation(at=at)]

@@ -1,10 +1,9 @@
 """Questions to the log in Elasticsearch. Every number sums `verdict.count`; document counts are never shown."""
 
 import base64
-import binascii
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -25,6 +24,9 @@ SORT = (
     {"@timestamp": "desc"}, {"verdict.batch": "desc"}, {"verdict.row": "desc"}, {"_seq_no": "desc"},
     {"verdict.boot": "desc"},
 )  # fmt: skip
+
+_Long = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+_Place = tuple[_Long, _Long, _Long, _Long, str]  # the values of SORT
 
 
 BatchKey = tuple[str, str, int]  # resolver, boot and number
@@ -193,7 +195,7 @@ def _cursor(sort: list[Any]) -> str:
 
 def _sort_values(cursor: str) -> list[Any]:
     try:
-        values = msgspec.json.decode(base64.urlsafe_b64decode(cursor), type=list[int | str])
-    except (binascii.Error, msgspec.MsgspecError) as error:
+        values = msgspec.json.decode(base64.urlsafe_b64decode(cursor), type=_Place)
+    except (ValueError, msgspec.MsgspecError) as error:
         raise ValueError(f"cursor {cursor!r}: expected one that a page gave") from error
     return list(values)

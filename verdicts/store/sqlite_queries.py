@@ -1,5 +1,6 @@
 """Questions to the SQLite log: from roll-ups where the filter allows, from the records where it does not."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from verdicts.store.sqlite_top import Tops
 
 COUNT_BITS = 40  # a record counts at most 2**32 queries (verdicts.observations)
 PAGE_BATCHES = 10_000
+_CURSOR = re.compile("([0-9]{1,18})[.]([0-9]{1,18})").fullmatch  # time and id
 _numbers = msgspec.json.Decoder(list[int])
 
 Counts = dict[tuple[int, tuple[str, ...]], int]  # queries by time and the values of some fields
@@ -35,7 +37,10 @@ class LogReads(Tops):
         """One page of records, newest first."""
         wanted = where_of(where)
         if cursor is not None:
-            time, number = map(int, cursor.split("."))
+            place = _CURSOR(cursor)
+            if place is None:
+                raise ValueError(f"cursor {cursor!r}: expected one that a page gave")
+            time, number = int(place[1]), int(place[2])
             wanted = wanted.also("(r.time, r.id) < (?, ?)", time, number).also("r.time <= ?", time)
         found = self._newest(where, wanted, limit + 1)
         ids = [number for _, number in found[:limit]]
