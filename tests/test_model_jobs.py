@@ -26,9 +26,9 @@ from model.registry import Registry
 from model.release import raising
 from model.scorer import Scorer
 from model.train import SHARES, Cancelled, Plan, logits
-from model.wide import HEADS, plain_of
+from model.wide import HEADS, has_wide, plain_of
 from serve_app.descendants import descendants
-from tests.model_fixtures import write
+from tests.model_fixtures import SMALL, write
 
 pytestmark = [
     pytest.mark.patient,
@@ -126,15 +126,10 @@ def test_training_makes_a_calibrated_judged_artifact(
     shape = Shape(channels=16, dense=16)
     monkeypatch.setattr("model.train.Plan", functools.partial(Plan, blocks=2, grammars=300, shape=shape))
     settings = parse({"kind": "train", "data": str(data), "epochs": 1})
-    lines: list[dict[str, Any]] = []
-    version = work(settings, registry, tmp_path / "run", "segments-1", lines.append, lambda: False)
+    monkeypatch.setattr("model.train.stages", lambda plan: [plan])  # words are the next test's, for their time
+    version = work(settings, registry, tmp_path / "run", "segments-1", lambda line: None, lambda: False)
     first = Registry(registry).get(version).manifest
     assert (first.held_out, first.parent) == (0, "")
-    assert [stage["head"] for stage in (*first.metrics["stages"], first.metrics["plan"])] == list(SHARES)
-    assert first.metrics["plan"]["shape"]["worded"] == HEADS
-    assert [(line["epoch"], line["done"], line.get("head", "")) for line in lines if "epoch" in line] == [
-        (1, 0.8, ""), (2, 0.95, "malicious"), (3, 1.0, "generated"),
-    ]  # fmt: skip
     Registry(registry).promote(version, force=True)
     work(
         parse({"labels": LABELS, "epochs": 1}), registry, tmp_path / "tune", "tuned-1", lambda line: None, lambda: False
@@ -152,7 +147,7 @@ def test_training_makes_a_calibrated_judged_artifact(
             work(now, registry, tmp_path / f"knows-{what}", "segments-9", lambda line: None, lambda: False)
     taught = msgspec.structs.replace(settings, teachers=[teacher, teacher], held_out=-1)
     taught_by = work(taught, registry, tmp_path / "taught", "segments-3", lambda line: None, lambda: False)
-    assert Registry(registry).get(taught_by).manifest.metrics["stages"][0]["teachers"] == [teacher, teacher]
+    assert Registry(registry).get(taught_by).manifest.metrics["plan"]["teachers"] == [teacher, teacher]
     head = msgspec.structs.replace(on, start=version, head="generated")
     version = work(head, registry, tmp_path / "head", "headed-1", lambda line: None, lambda: False)
     headed = Registry(registry).get(version)
@@ -190,6 +185,28 @@ def test_training_makes_a_calibrated_judged_artifact(
     assert used.splits["teach"] != whole.splits["teach"] and used.splits["judge"] == whole.splits["judge"]
     assert sum(source.rows for source in used.sources) < sum(source.rows for source in whole.sources) / 2
     assert {len(source.digest) for source in manifest.sources} == {64} and len({*manifest.sources}) == 3
+
+
+def test_a_new_network_is_taught_its_words_after_it_and_goes_on_where_it_was(
+    registry: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model.train.Plan", functools.partial(Plan, blocks=1, grammars=300, shape=SMALL))
+    settings = parse({"kind": "train", "data": str(data), "epochs": 1})
+    lines: list[dict[str, Any]] = []
+    with pytest.raises(Cancelled):  # with the first words' epoch behind it
+        work(settings, registry, tmp_path / "run", "new-1", lines.append, lambda: lines[-1].get("head") == "malicious")
+    told = [(line["epoch"], line["done"], line.get("head", "")) for line in lines if "epoch" in line]
+    version = work(settings, registry, tmp_path / "run", "new-1", lines.append, lambda: False)
+    found = Registry(registry).get(version)
+    assert told == [(1, 0.8, ""), (2, 0.95, "malicious")]
+    assert [(line["epoch"], line["done"], line["head"]) for line in lines if "epoch" in line][2:] == [
+        (3, 1.0, "generated")
+    ]
+    history = (Path(registry) / version / "history.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in history] == [1, 2, 3]
+    metrics = found.manifest.metrics
+    assert [stage["head"] for stage in (*metrics["stages"], metrics["plan"])] == list(SHARES)
+    assert all(has_wide(found.network, head) for head in HEADS) and metrics["plan"]["shape"]["worded"] == HEADS
 
 
 def test_a_teacher_is_an_artifact_that_nothing_begins_from(
