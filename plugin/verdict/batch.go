@@ -164,11 +164,8 @@ func decodeAcknowledgement(body []byte) (*acknowledgement, error) {
 	if err := json.Unmarshal(body, a); err != nil {
 		return nil, malformed("%v", err)
 	}
-	if a.Epoch == nil || a.Generation == nil {
-		return nil, malformed("no epoch or no generation")
-	}
-	if len(*a.Generation) > maxText {
-		return nil, malformed("generation of %d octets, expected at most %d", len(*a.Generation), maxText)
+	if err := stamped(a.Epoch, a.Generation); err != nil {
+		return nil, err
 	}
 	return a, nil
 }

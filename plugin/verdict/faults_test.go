@@ -71,6 +71,8 @@ func TestFaults(t *testing.T) {
 		{"a rule without end", reply(`{"epoch":1,"generation":"g1","verdicts":[{` + saysBenign + `,"rule":"` + strings.Repeat("x", maxText+1) + `"}]}`), reasonMalformed},
 		{"a model without end", reply(`{"epoch":1,"generation":"g1","model":"` + strings.Repeat("x", maxText+1) + `","verdicts":[` + good + `]}`), reasonMalformed},
 		{"a generation without end", reply(`{"epoch":1,"generation":"` + strings.Repeat("x", maxText+1) + `","verdicts":[` + good + `]}`), reasonMalformed},
+		{"an epoch that none follows", reply(`{"epoch":18446744073709551615,"generation":"g1","verdicts":[` + good + `]}`), reasonMalformed},
+		{"an epoch beyond 2^53", reply(`{"epoch":9007199254740993,"generation":"g1","verdicts":[` + good + `]}`), reasonMalformed},
 		{"500", status(500), reasonError},
 		{"502", status(502), reasonError},
 		{"503", status(503), reasonOverload},
@@ -114,6 +116,9 @@ func TestFaults(t *testing.T) {
 			}
 			if e.lookup("example.org") != nil {
 				t.Error("cached")
+			}
+			if _, epoch := e.follower.position(); epoch > 1 || e.cache.floor.Load() > 1 {
+				t.Errorf("followed to epoch %d and %d in frames, expected the reports' 1 at most", epoch, e.cache.floor.Load())
 			}
 		})
 	}

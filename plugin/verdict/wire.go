@@ -14,6 +14,7 @@ const (
 	maxHead        = 1024      // values of a reply beside its verdicts
 	maxValues      = 128       // of a verdict, unknown fields among them
 	maxText        = maxNormal // octets of a rule, which may be a name, of a model's version and of a generation
+	maxEpoch       = 1 << 53   // no cluster gets there, and none takes a report that says more
 )
 
 // errMalformed is an answer that breaks the contract; nothing of it is believed.
@@ -108,14 +109,14 @@ func decodeFrame(body []byte, names []string) (*frame, error) {
 	if err := json.Unmarshal(body, &wire); err != nil {
 		return nil, malformed("%v", err)
 	}
-	if wire.Epoch == nil || wire.Generation == nil {
-		return nil, malformed("no epoch or no generation")
+	if err := stamped(wire.Epoch, wire.Generation); err != nil {
+		return nil, err
 	}
 	if len(wire.Verdicts) != len(names) {
 		return nil, malformed("%d verdicts, expected %d", len(wire.Verdicts), len(names))
 	}
-	if len(*wire.Generation) > maxText || len(wire.Model) > maxText {
-		return nil, malformed("generation of %d and model of %d octets, expected at most %d", len(*wire.Generation), len(wire.Model), maxText)
+	if len(wire.Model) > maxText {
+		return nil, malformed("model of %d octets, expected at most %d", len(wire.Model), maxText)
 	}
 	f := &frame{
 		epoch: *wire.Epoch, generation: *wire.Generation, model: wire.Model, asked: wire.Asked, verdicts: make([]*verdict, len(names)),
@@ -130,6 +131,20 @@ func decodeFrame(body []byte, names []string) (*frame, error) {
 		f.verdicts[i] = v
 	}
 	return f, nil
+}
+
+// stamped checks the epoch and the generation of a reply. The cache follows them and never goes back: one wrong epoch would keep all
+// that comes after it from being believed.
+func stamped(epoch *uint64, generation *string) error {
+	switch {
+	case epoch == nil || generation == nil:
+		return malformed("no epoch or no generation")
+	case *epoch > maxEpoch:
+		return malformed("epoch %d, expected at most 2^53", *epoch)
+	case len(*generation) > maxText:
+		return malformed("generation of %d octets, expected at most %d", len(*generation), maxText)
+	}
+	return nil
 }
 
 // into checks one verdict on name and copies it into v.
