@@ -102,6 +102,9 @@ func (e *endpoint) exchange(ctx context.Context, id, method, path, token string,
 		return nil, &failure{reason: reasonOfError(err), cause: err}
 	}
 	defer response.Body.Close()
+	if response.StatusCode == http.StatusSwitchingProtocols {
+		return nil, refusal(response, nil) // its body is the bare connection, and no deadline ends a read of that
+	}
 	if response.StatusCode != http.StatusOK {
 		said, _ := io.ReadAll(io.LimitReader(response.Body, errorBodyMost))
 		return nil, refusal(response, said)

@@ -41,6 +41,8 @@ func hijacked(w http.ResponseWriter, write string) {
 	connection.Close()
 }
 
+const settled = 20 * time.Second // by when every fault has an outcome, on a busy machine too
+
 // TestFaults: everything bad a cluster can do gives a reason, and nothing of it is believed.
 func TestFaults(t *testing.T) {
 	t.Parallel()
@@ -85,6 +87,17 @@ func TestFaults(t *testing.T) {
 		}, reasonError},
 		{"reset", func(w http.ResponseWriter, _ *http.Request, _ func()) { hijacked(w, "") }, reasonError},
 		{"no HTTP", func(w http.ResponseWriter, _ *http.Request, _ func()) { hijacked(w, "220 smtp.example.org\r\n") }, reasonError},
+		{"101", func(w http.ResponseWriter, r *http.Request, _ func()) {
+			io.Copy(io.Discard, r.Body)
+			connection, _, err := w.(http.Hijacker).Hijack()
+			if err != nil {
+				return
+			}
+			defer connection.Close()
+			fmt.Fprint(connection, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+			connection.SetDeadline(time.Now().Add(2 * settled))
+			io.Copy(io.Discard, connection) // until the other side hangs up
+		}, reasonError},
 		{"slow loris", func(w http.ResponseWriter, r *http.Request, _ func()) {
 			io.Copy(io.Discard, r.Body)
 			for r.Context().Err() == nil {
@@ -110,7 +123,11 @@ func TestFaults(t *testing.T) {
 			}
 			e := newTestEngine(t, config)
 			fl, _, _ := e.framer.ask("example.org")
-			<-fl.done
+			select {
+			case <-fl.done:
+			case <-time.After(settled):
+				t.Fatalf("no outcome within %s", settled)
+			}
 			if fl.verdict != nil || fl.reason != c.want {
 				t.Errorf("verdict %v, reason %v, expected %v", fl.verdict, fl.reason, c.want)
 			}
