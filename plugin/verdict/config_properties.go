@@ -2,14 +2,18 @@ package verdict
 
 import (
 	"cmp"
+	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/plugin"
+	"github.com/miekg/dns"
 )
 
 func parseEndpoints(c *caddy.Controller, s *settings) error {
@@ -23,10 +27,32 @@ func parseEndpoints(c *caddy.Controller, s *settings) error {
 			u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
 			return c.Errf("endpoint '%s': expected a URL such as http://127.0.0.1:8000", arg)
 		}
-		args[i] = strings.TrimRight(u.String(), "/")
+		if !isHost(u.Hostname()) {
+			return c.Errf("endpoint '%s': host '%s', expected an IP address or a name (several endpoints have spaces between)", arg, u.Hostname())
+		}
+		if !strings.Contains(u.Host, "%") { // a zone is as its machine spells it
+			u.Host = strings.ToLower(u.Host)
+		}
+		if args[i] = strings.TrimRight(u.String(), "/"); slices.Contains(args[:i], args[i]) {
+			return c.Errf("endpoint '%s' given twice", arg)
+		}
 	}
 	s.engine.endpoints = strings.Join(args, " ")
 	return nil
+}
+
+// isHost tells whether something can be there: an address, or a name that is not meant as one (its last label is no number). What lies
+// beyond ASCII is looked up as xn--...
+func isHost(host string) bool {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return true
+	}
+	_, whole := dns.IsDomainName(host)
+	name := strings.TrimSuffix(host, ".")
+	last := name[strings.LastIndexByte(name, '.')+1:]
+	return whole && strings.Trim(last, "0123456789") != "" && !strings.ContainsFunc(host, func(r rune) bool {
+		return r < utf8.RuneSelf && !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-_.", r)
+	})
 }
 
 // hasPort tells whether a URL names no port, which is the scheme's, or one that there is.

@@ -55,6 +55,21 @@ func TestParse(t *testing.T) {
 		{name: "no wait at all", corefile: "verdict http://[::1]:8000 {\n token FILE\n frame 1 0s\n}", check: func(s *settings) bool {
 			return s.engine.frame == 1 && s.engine.wait == 0
 		}},
+		{name: "every kind of host", corefile: "verdict HTTP://A_b.Example.:8000/Path/ https://xn--bcher-kva.example http://b\u00fccher.example http://[2001:DB8::1]:8000 http://[fe80::1%25Eth0] http://node7 {\n token FILE\n}", check: func(s *settings) bool {
+			return s.engine.endpoints == "http://a_b.example.:8000/Path https://xn--bcher-kva.example http://b%C3%BCcher.example http://[2001:db8::1]:8000 http://[fe80::1%25Eth0] http://node7"
+		}},
+		{name: "one endpoint twice over https and http", corefile: "verdict http://a https://a http://a:8000 {\n token FILE\n}", check: func(s *settings) bool {
+			return len(s.engine.urls()) == 3
+		}},
+		{name: "endpoints with a comma between", corefile: "verdict http://a,http://b {\n token FILE\n}", err: "endpoint 'http://a,http://b': host 'a,http', expected an IP address or a name"},
+		{name: "endpoint of every host", corefile: "verdict http://*:8000 {\n token FILE\n}", err: "host '*', expected"},
+		{name: "endpoint with an empty label", corefile: "verdict http://a..b:8000 {\n token FILE\n}", err: "host 'a..b', expected"},
+		{name: "endpoint of the root", corefile: "verdict http://. {\n token FILE\n}", err: "host '.', expected"},
+		{name: "endpoint of an address that is none", corefile: "verdict http://256.1.1.1:8000 {\n token FILE\n}", err: "host '256.1.1.1', expected"},
+		{name: "endpoint without a host", corefile: "verdict http://:8000 {\n token FILE\n}", err: "host '', expected"},
+		{name: "endpoint of a label that is too long", corefile: "verdict http://" + strings.Repeat("x", 64) + " {\n token FILE\n}", err: "expected an IP address or a name"},
+		{name: "endpoint twice", corefile: "verdict http://[::1]:8000 http://[::1]:8000 {\n token FILE\n}", err: "endpoint 'http://[::1]:8000' given twice"},
+		{name: "endpoint twice in two spellings", corefile: "verdict http://a:1 http://A:1/ {\n token FILE\n}", err: "endpoint 'http://A:1/' given twice"},
 		{name: "no endpoint", corefile: "verdict {\n token FILE\n}", err: "no endpoint"},
 		{name: "endpoint without scheme", corefile: "verdict 127.0.0.1:8000 {\n token FILE\n}", err: "expected a URL"},
 		{name: "endpoint of another scheme", corefile: "verdict ftp://127.0.0.1 {\n token FILE\n}", err: "expected a URL"},
