@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/netip"
 )
 
@@ -185,6 +186,9 @@ func (w *wireVerdict) into(v *verdict, name string) error {
 	}
 	if len(w.Answers) > maxAnswers {
 		return fmt.Errorf("%d answers, expected at most %d", len(w.Answers), maxAnswers)
+	}
+	if w.AnswerTTL > math.MaxInt32 { // a TTL has 31 bits (RFC 2181, section 8)
+		return fmt.Errorf("answer_ttl %d, expected at most %d", w.AnswerTTL, math.MaxInt32)
 	}
 	to := &sinkhole{answerTTL: w.AnswerTTL}
 	for _, text := range w.Answers {
