@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -75,8 +76,13 @@ func parseTLS(c *caddy.Controller, s *settings) error {
 	return nil
 }
 
+// issued is a name that the cluster issues tokens for; reports under any other are refused.
+var issued = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$`)
+
 func parseResolver(c *caddy.Controller, s *settings) (err error) {
-	s.engine.resolver, err = one(c, "a name")
+	if s.engine.resolver, err = one(c, "a name"); err == nil && !issued.MatchString(s.engine.resolver) {
+		return c.Errf("resolver '%.80s': expected the name that its token was issued for, 1 to 63 of letters, digits, `.`, `_`, `@`, `-`", s.engine.resolver)
+	}
 	return err
 }
 

@@ -82,6 +82,11 @@ func TestParse(t *testing.T) {
 		{name: "unknown property", corefile: "verdict http://127.0.0.1 {\n token FILE\n colour red\n}", err: "unknown property 'colour', expected one of cache,"},
 		{name: "property twice", corefile: "verdict http://127.0.0.1 {\n token FILE\n mode monitor\n mode enforce\n}", err: "given twice"},
 		{name: "stanza twice", corefile: "verdict http://127.0.0.1 {\n token FILE\n}\nverdict http://127.0.0.1 {\n token FILE\n}", err: "once per Server Block"},
+		{name: "resolver of a name that no token has", corefile: "verdict http://127.0.0.1 {\n token FILE\n resolver \"ns 1\"\n}", err: "resolver 'ns 1': expected the name that its token was issued for"},
+		{name: "resolver of a name without end", corefile: "verdict http://127.0.0.1 {\n token FILE\n resolver " + strings.Repeat("x", 64) + "\n}", err: "1 to 63 of letters"},
+		{name: "resolver of the longest name", corefile: "verdict http://127.0.0.1 {\n token FILE\n resolver 1" + strings.Repeat("@", 62) + "\n}", check: func(s *settings) bool {
+			return len(s.engine.resolver) == 63
+		}},
 		{name: "unknown mode", corefile: "verdict http://127.0.0.1 {\n token FILE\n mode block\n}", err: "mode 'block': expected monitor or enforce"},
 		{name: "timeout no duration", corefile: "verdict http://127.0.0.1 {\n token FILE\n timeout 100\n}", err: "expected a duration"},
 		{name: "timeout zero", corefile: "verdict http://127.0.0.1 {\n token FILE\n timeout 0s\n}", err: "expected a duration from 1ms"},
