@@ -263,7 +263,7 @@ func (c *cluster) check() {
 func (c *cluster) checkOne(e *endpoint) {
 	ctx, cancel := context.WithTimeout(c.ctx, checkLimit)
 	defer cancel()
-	_, err := e.call(ctx, c.nextID(), http.MethodGet, healthPath, *c.token.Load(), nil, errorBodyMost)
+	_, err := e.call(ctx, c.nextID(), http.MethodGet, healthPath, *c.token.Load(), nil, maxReplyOctets)
 	e.breaker.checked(err == nil)
 	if err != nil {
 		c.failed(e, &failure{reason: reasonError, cause: err})
