@@ -1,7 +1,9 @@
 package verdict
 
 import (
+	"cmp"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -35,7 +37,12 @@ func (c *contents) appendAddresses(dst []netip.Addr) []netip.Addr {
 // read finds the alias targets of a query's reply, but for those that its stanza excepts, and asks for those that the cache has not.
 func (e *engine) read(q *query, reply *dns.Msg, s *stanza) {
 	q.found.reply = reply
-	for _, rr := range reply.Answer {
+	records := reply.Answer
+	if len(records) > maxJudged { // what is left out is what clients come to last
+		records = slices.Clone(records)
+		slices.SortStableFunc(records, func(a, b dns.RR) int { return cmp.Compare(priorityOf(a), priorityOf(b)) })
+	}
+	for _, rr := range records {
 		if name := targetOf(rr); name != "" && len(q.found.targets) < maxJudged && !s.excepts(name) {
 			e.addTarget(q, name)
 		}
@@ -75,6 +82,17 @@ func (e *engine) judge(j *judgement, hash uint64, name string, made bool, now in
 	}
 	j.name, j.missed = name, true
 	j.flight, j.verdict, j.reason = e.question(name)
+}
+
+// priorityOf is the place of a record among those that clients choose from, lowest first (RFC 9460, section 2.4.1); 0 where they have no choice.
+func priorityOf(rr dns.RR) uint16 {
+	switch rr := rr.(type) {
+	case *dns.HTTPS:
+		return rr.Priority
+	case *dns.SVCB:
+		return rr.Priority
+	}
+	return 0
 }
 
 // targetOf returns the name that a record makes an alias for, or "".

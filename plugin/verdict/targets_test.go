@@ -78,6 +78,20 @@ func TestTargets(t *testing.T) {
 			return false
 		})
 	})
+	t.Run("the first by priority of more than are judged", func(t *testing.T) {
+		h := newHarness(t, stanza{mode: modeEnforce})
+		h.Next = plugin.HandlerFunc(func(_ context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+			m := new(dns.Msg).SetReply(r)
+			for i := range maxJudged {
+				m.Answer = append(m.Answer, test.HTTPS(fmt.Sprintf("www.example.org. 60 IN HTTPS %d n%d.example.net.", i+2, i)))
+			}
+			m.Answer = append(m.Answer, test.HTTPS("www.example.org. 60 IN HTTPS 1 x.blocked.example."))
+			return dns.RcodeSuccess, w.WriteMsg(m)
+		})
+		if m, _ := h.ask(t, query1("www.example.org", dns.TypeHTTPS)); m.Rcode != dns.RcodeNameError {
+			t.Errorf("got %s", summary(m))
+		}
+	})
 	t.Run("both are reported", func(t *testing.T) {
 		h := newHarness(t, stanza{mode: modeEnforce})
 		h.chain.aliases["www.example.org."] = test.CNAME("www.example.org. 60 IN CNAME x.blocked.example.")
