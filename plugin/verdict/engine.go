@@ -133,6 +133,14 @@ func (e *engine) told(a *acknowledgement) {
 	}
 }
 
+// inherit has an engine that has heard nothing yet begin with the pause and the overrides that another heard.
+func (e *engine) inherit(other *engine) {
+	own, heard := e.directives.Load(), other.directives.Load()
+	if own.clients == nil && e.directives.CompareAndSwap(own, heard) && heard.paused {
+		log.Info("Paused by the cluster, as before the reload")
+	}
+}
+
 // beside runs f in a goroutine that close waits for; at the end of the engine, in the caller's.
 func (e *engine) beside(f func()) {
 	e.mu.Lock()

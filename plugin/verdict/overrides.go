@@ -24,9 +24,9 @@ const maxOverrides = 10_000
 // directives is what the cluster last told of how to act. It is never changed once it is shared.
 type directives struct {
 	paused  bool
-	bits    []int // lengths of the prefixes, longest first
-	clients map[netip.Prefix]mode
-	wrong   string // about an override that is left out
+	bits    []int                 // lengths of the prefixes, longest first
+	clients map[netip.Prefix]mode // nil: it has told nothing yet
+	wrong   string                // about an override that is left out
 }
 
 // newDirectives reads an acknowledgement's part of them. One bad override does not lose the others, but is told.

@@ -73,6 +73,11 @@ func (r *registry) acquire(by *corefile, config engineConfig, m mode, tlsConfig 
 			return nil, err
 		}
 		s = &shared{engine: e}
+		for before, other := range r.engines { // in a reload: the same cluster's engine, of other options
+			if before.identity() == config.identity() {
+				e.inherit(other.engine)
+			}
+		}
 		r.engines[config] = s
 	}
 	s.uses = append(s.uses, use{by, m})

@@ -194,53 +194,6 @@ func TestRelativePathsLieBelowRoot(t *testing.T) {
 	}
 }
 
-func TestStanzasOfOneEngineMustAgree(t *testing.T) {
-	one := testConfig(t, "http://127.0.0.1:8000")
-	other := one
-	if err := conflict(one, other); err != nil {
-		t.Error(err)
-	}
-	other.frame = 7
-	if err := conflict(one, other); err == nil || !strings.Contains(err.Error(), "share one engine") {
-		t.Errorf("error %v, expected one that tells of the shared engine", err)
-	}
-	other.resolver = "resolver-2"
-	if err := conflict(one, other); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestAnEngineSurvivesAReload(t *testing.T) {
-	s := newStub(t)
-	config := testConfig(t, s.URL)
-	former, present := new(corefile), new(corefile)
-	before, err := engines.acquire(former, config, modeEnforce, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	after, err := engines.acquire(present, config, modeMonitor, nil) // the new configuration starts first
-	if err != nil {
-		t.Fatal(err)
-	}
-	if said := before.head().Mode; said != "enforce" {
-		t.Errorf("reports say %s while one still enforces", said)
-	}
-	engines.release(func(by *corefile) bool { return by == former }) // then the old one stops
-	if before != after {
-		t.Error("another engine after the reload")
-	}
-	if said := after.head().Mode; said != "monitor" {
-		t.Errorf("reports say %s after a reload from enforce to monitor", said)
-	}
-	if _, _, why := after.question("example.net"); why != reasonNone {
-		t.Errorf("the engine answers %v after the reload", why)
-	}
-	engines.release(func(by *corefile) bool { return by == present })
-	if _, _, why := after.question("example.org"); why != reasonShutdown {
-		t.Errorf("the engine answers %v after its last use, expected shutdown", why)
-	}
-}
-
 // Whatever stands in a Corefile, it is refused or gives settings that an engine can be made of.
 func FuzzParse(f *testing.F) {
 	for _, text := range []string{
