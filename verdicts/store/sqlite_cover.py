@@ -64,10 +64,11 @@ def rows_of(
 
 
 def source(
-    reader: sqlite3.Connection, where: Filter, table: str, start: int, end: int, walk: bool = False
-) -> tuple[str, list[Any]]:
-    """The same, joined with their dimensions `d`."""
-    wanted = _wanted(reader, where, start, end)
+    reader: sqlite3.Connection, where: Filter, table: str, start: int, end: int, walk: bool = False,
+    of_key: bool = False,
+) -> tuple[str, list[Any]]:  # fmt: skip
+    """The same, joined with their dimensions `d`; `of_key`: the caller goes on to ask for one value of KEYS."""
+    wanted = _wanted(reader, where, start, end, of_key)
     index = _index(where, table, wanted, 0, walk) if walk else ""
     return f"FROM {table} r{index} CROSS JOIN dims d ON d.id = r.dim WHERE {wanted.sql}", list(wanted.values)
 
@@ -81,8 +82,9 @@ def _index(where: Filter, table: str, wanted: Where, width: int, walk: bool) -> 
     return " INDEXED BY records_time" if "r.dim" not in wanted.sql and (walk or width < HOUR) else ""
 
 
-def _wanted(reader: sqlite3.Connection, where: Filter, start: int, end: int) -> Where:
+def _wanted(reader: sqlite3.Connection, where: Filter, start: int, end: int, of_key: bool = False) -> Where:
     wanted = where_of(msgspec.structs.replace(where, start=start, end=end))
+    wanted = wanted._replace(selective=wanted.selective or of_key)
     dims = dimensions(reader, where)
     return wanted if dims is None else wanted.also_dims(dims)
 

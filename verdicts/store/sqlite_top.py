@@ -12,7 +12,7 @@ import msgspec
 from verdicts.store import Filter, Top
 from verdicts.store.sqlite_askers import count_askers
 from verdicts.store.sqlite_cover import ROLLUPS, cover, field_column, key_text, source
-from verdicts.store.sqlite_filter import key_filter_classes, only_dimensions
+from verdicts.store.sqlite_filter import key_filter_classes, only_dimensions, where_of
 from verdicts.store.sqlite_log import CLASSES, DIMS, KEYS
 from verdicts.store.sqlite_schema import DAY, HOUR
 from verdicts.store.sqlite_walk import LONG_MS, RAW, Parts, WalkedTops
@@ -41,7 +41,8 @@ class Tops(WalkedTops):
         else:
             if rows is None:
                 rows = self._ranked(self._parts(whole, by), ORDERS[order], wanted)
-            found = [_top(row, self._clients(where, by, row[0])) for row in rows]
+            clients = self._told(where, by, [row[0] for row in rows])
+            found = [_top(row, clients.get(row[0], 0)) for row in rows]
         if order == "clients":
             found.sort(key=lambda top: (-top.clients, -top.count, top.key))
         return found[:limit]
@@ -142,6 +143,18 @@ class Tops(WalkedTops):
             parts.append((sql, [listed, start, end]))
         return self._ranked(parts, "n", limit)
 
+    def _told(self, where: Filter, by: str, keys: list[Any]) -> dict[Any, int]:
+        """How many distinct clients asked for each of some values of a field; see `_clients`."""
+        counted = by == "client" or (by in DIMS and where.end - where.start > EXACT_CLIENTS_MS)
+        by_key = by in KEYS and key_filter_classes(where) is not None
+        if counted or by_key or where_of(where).selective:
+            return {key: self._clients(where, by, key) for key in keys}
+        # The rows of one value that match are found by a walk through all that do, as the ranking did: one for all.
+        sql, arguments = self._walk(where, ("records", where.start, where.end))
+        column, listed = field_column(by), msgspec.json.encode(keys).decode()
+        asked = f"SELECT DISTINCT {column} AS k, r.client {sql} AND +{column} IN (SELECT value FROM json_each(?))"
+        return dict(self._all(f"SELECT k, count(*) FROM ({asked}) GROUP BY k", *arguments, listed))
+
     def _clients(self, where: Filter, by: str, key: Any) -> int:
         """Distinct clients that asked for one value of a field; 0 for a coarse field over a long range."""
         if by == "client" or (where.client and "/" not in where.client):
@@ -167,7 +180,7 @@ class Tops(WalkedTops):
             return int(self._all(sql, KEYS.index(by), key, start, where.end)[0][0])
         if by in DIMS and long:
             return 0
-        sql, arguments = source(self._reader(), where, "records", where.start, where.end)
+        sql, arguments = source(self._reader(), where, "records", where.start, where.end, of_key=by in KEYS)
         return int(
             self._all(f"SELECT count(DISTINCT r.client) {sql} AND {field_column(by)} = ?", *arguments, key)[0][0]
         )
