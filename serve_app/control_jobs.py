@@ -174,7 +174,7 @@ def taught(store: Any, now: int) -> dict[str, Any]:
         for document in itertools.islice(store.scan("label"), MAX_LABELS)
     ]
     recent = Filter(start=now - SEEN_MS, end=now, source=("model",))
-    return {"labels": labels, "seen": [row.key for row in store.top(recent, "qname", SEEN_NAMES)]}
+    return {"labels": labels, "seen": store.frequent(recent, "qname", SEEN_NAMES)}
 
 
 def runs_of(call: Call) -> str:

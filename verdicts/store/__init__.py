@@ -133,6 +133,14 @@ class BatchState(NamedTuple):
 
 
 MAX_DOMAINS = 1000  # of one question
+MAX_TOP = 1000  # rows of one ranking: what is told of each costs a store memory
+MAX_FREQUENT = 30_000  # values: Elasticsearch gives 65,536 in one answer, of clients in two lists
+
+
+def check_limit(limit: int, most: int) -> None:
+    """Raise `ValueError` for a limit that no store answers."""
+    if limit > most:
+        raise ValueError(f"limit {limit}: expected at most {most}")
 
 
 class LogStore(Protocol):
@@ -155,8 +163,12 @@ class LogStore(Protocol):
         """The same by several fields at once: one reading answers every question about their combinations."""
 
     def top(self, where: Filter, by: str, limit: int = 20, order: str = "count") -> list[Top]:
-        """The `limit` highest values of the field `by` (qname, registered, client, ...), ordered by
+        """The `limit` highest values of the field `by` (qname, registered, client, ...; at most MAX_TOP), ordered by
         `count`, `clients`, `score` or `enforced`."""
+
+    def frequent(self, where: Filter, by: str, limit: int) -> list[str]:
+        """The values of the field `by` with the most queries (at most MAX_FREQUENT), such as have any; of those with
+        the fewest a store may leave out one for another."""
 
     def domains(self, where: Filter, registered: Sequence[str]) -> dict[str, int]:
         """Queries of each of some registered domains (at most MAX_DOMAINS; an empty one is none), of those that have

@@ -33,7 +33,8 @@ BatchKey = tuple[str, str, int]  # resolver, boot and number
 
 
 class LogReads(Tops):
-    """`search`, `histogram`, `cube`, `domains`, `reconcile` and `discarded`, and by `Tops` `top`, of `ElasticStore`."""
+    """`search`, `histogram`, `cube`, `domains`, `reconcile` and `discarded`, and by `Tops` `top` and `frequent`, of
+    `ElasticStore`."""
 
     def search(self, where: Filter, limit: int = 100, cursor: str | None = None) -> Page:
         """One page of records, newest first."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from verdicts import names
 from verdicts.ecs import is_address
-from verdicts.store import Filter, Top
+from verdicts.store import MAX_FREQUENT, MAX_TOP, Filter, Top, check_limit
 from verdicts.store.elastic_counts import Counts
 from verdicts.store.elastic_filter import FIELDS, any_of, query_of
 from verdicts.store.elastic_values import COUNT, NO_ADDRESS, by_values, key_of, values_of, without
@@ -29,12 +29,13 @@ _COUNTED = {"range": {"verdict.count": {"gte": 1}}}
 
 
 class Tops(Counts):
-    """`top` of `ElasticStore`."""
+    """`top` and `frequent` of `ElasticStore`."""
 
     def top(self, where: Filter, by: str, limit: int = 20, order: str = "count") -> list[Top]:
         """The highest values of the field `by`."""
         if order not in TOP_ORDERS:
             raise ValueError(f"order {order!r}: expected one of {', '.join(TOP_ORDERS)}")
+        check_limit(limit, MAX_TOP)
         inner = {
             "count": COUNT,
             "clients": _distinct("client.ip"),
@@ -61,6 +62,15 @@ class Tops(Counts):
         found = [_top(bucket) for bucket in values_of(answer)]
         found.sort(key=lambda top: (-getattr(top, order), -top.count, top.key))
         return found[:limit]
+
+    def frequent(self, where: Filter, by: str, limit: int) -> list[str]:
+        """The values of the field `by` with the most queries."""
+        check_limit(limit, MAX_FREQUENT)
+        terms = {"size": max(limit, 1), "shard_size": MAX_FREQUENT}
+        counted = {"bool": {"filter": [query_of(where), _COUNTED]}}
+        answer = self.search_log(size=0, query=counted, aggs=by_values(by, terms, {}))
+        found = sorted(values_of(answer), key=lambda bucket: (-bucket["doc_count"], key_of(bucket)))
+        return [key_of(bucket) for bucket in found[:limit]]
 
     def _highest(self, query: dict[str, Any], by: str, limit: int) -> list[str] | None:
         """Values among which the `limit` with the most queries are for certain, or None where that cannot be told."""

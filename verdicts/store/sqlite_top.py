@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from verdicts.store import Filter, Top
+from verdicts.store import MAX_FREQUENT, MAX_TOP, Filter, Top, check_limit
 from verdicts.store.sqlite_askers import count_askers
 from verdicts.store.sqlite_cover import ROLLUPS, cover, field_column, key_text, source
 from verdicts.store.sqlite_filter import key_filter_classes, only_dimensions, where_of
@@ -26,12 +26,13 @@ _ROLLED = "count AS n, enforced AS e, score AS s, generated AS g, last AS l, cla
 
 
 class Tops(WalkedTops):
-    """`top` of `SqliteStore`."""
+    """`top` and `frequent` of `SqliteStore`."""
 
     def top(self, where: Filter, by: str, limit: int = 20, order: str = "count") -> list[Top]:
         """The highest values of the field `by`; an order by clients ranks those that most queries asked for."""
         if order not in ORDERS:
             raise ValueError(f"order {order!r}: expected one of {', '.join(ORDERS)}")
+        check_limit(limit, MAX_TOP)
         field_column(by)
         wanted, whole = limit if order != "clients" else max(10 * limit, 200), self._to_the_last_day(where)
         rows = self._frequent(whole, by, wanted) if order in ("count", "clients") else None
@@ -46,6 +47,13 @@ class Tops(WalkedTops):
         if order == "clients":
             found.sort(key=lambda top: (-top.clients, -top.count, top.key))
         return found[:limit]
+
+    def frequent(self, where: Filter, by: str, limit: int) -> list[str]:
+        """The values of the field `by` with the most queries."""
+        check_limit(limit, MAX_FREQUENT)
+        field_column(by)
+        rows = self._ranked(self._parts(self._to_the_last_day(where), by), "n", limit)
+        return [key_text(row[0]) for row in rows if row[1]]
 
     def _to_the_last_day(self, where: Filter) -> Filter:
         """The same records, as a long range that ends with a whole day where it ends after the newest record: a range
