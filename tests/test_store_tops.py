@@ -7,14 +7,105 @@ import pytest
 
 from serve_app import control_jobs
 from tests.stores import MINUTE, SQLITE_ONLY, around, now, observation, records, settled
+from verdicts.observations import Observation
 from verdicts.store import MAX_FREQUENT, MAX_TOP, Filter, Store
+from verdicts.store.elastic import ElasticStore
 from verdicts.store.sqlite import SqliteStore
 
 DAY = 86_400_000
+ELASTIC_ONLY = pytest.mark.parametrize("url", [pytest.param("elastic", marks=pytest.mark.elastic)], indirect=True)
+
+
+def days(store: Store, rows: list[list[Observation]], begin: int) -> Filter:
+    """Append the rows of one day after the other, each to an index of its own; the filter for them all."""
+    for number, some in enumerate(rows):
+        at = begin + number * DAY + 60 * MINUTE
+        for row in some:
+            row.first = row.last = at
+        store.append(records(some, number + 1))
+    settled(store)
+    return Filter(begin, begin + len(rows) * DAY)
+
+
+def few_a_day(store: Store, **fields: Any) -> Filter:
+    """Four days with 230 names of their own, each asked for twice; and one that is asked for once on each."""
+    begin = now() // DAY * DAY - 5 * DAY
+    rows = [
+        [
+            *(observation(f"d{day}x{i}.com", count=2, **fields) for i in range(230)),
+            observation("zz-beacon.com", **fields),
+        ]
+        for day in range(4)
+    ]
+    return days(store, rows, begin)
 
 
 def changed(where: Filter, **fields: Any) -> Filter:
     return Filter(where.start, where.end, **fields)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [{"registered": "big.com"}, {"client": "192.0.2.1"}, {"name": ".big.com"}, {"rcode": ("NOERROR",)}, {}],
+    ids=str,
+)
+def test_a_name_is_counted_on_days_that_it_is_not_among_the_first_of(store: Store, wanted: dict[str, Any]) -> None:
+    first = [observation("hot.big.com", count=1000), *(observation(f"n{i}.big.com", count=2) for i in range(150))]
+    second = [observation("hot.big.com", count=5), *(observation(f"n{i}.big.com", count=6) for i in range(150))]
+    where = days(store, [first, second], now() // DAY * DAY - 3 * DAY)
+    found = store.top(changed(where, **wanted), "qname", 1)
+    assert [(top.key, top.count) for top in found] == [("hot.big.com", 1005)]
+
+
+@pytest.mark.parametrize("by", ["qname", "registered"])
+@pytest.mark.parametrize("wanted", [{"label": ("malicious",)}, {"rcode": ("NOERROR",)}, {"tier": ("alert",)}], ids=str)
+def test_a_name_that_no_day_puts_first_leads_the_ranking(store: Store, wanted: dict[str, Any], by: str) -> None:
+    where = few_a_day(store, label="malicious", tier="alert")
+    found = store.top(changed(where, **wanted), by, 12)
+    assert [(top.key, top.count) for top in found[:2]] == [("zz-beacon.com", 4), ("d0x0.com", 2)]
+    assert len(found) == 12
+
+
+@ELASTIC_ONLY
+@pytest.mark.parametrize("singly", [True, False])
+def test_what_leads_among_more_values_than_a_list_holds_is_told_unless_nobody_would_wait_for_it(
+    store: ElasticStore, monkeypatch: pytest.MonkeyPatch, singly: bool
+) -> None:
+    monkeypatch.setattr("verdicts.store.elastic_top.MAX_FREQUENT", 150)  # of 231 a day
+    if not singly:
+        monkeypatch.setattr("verdicts.store.elastic_top.COUNTED_SINGLY", 100)
+    where = few_a_day(store)
+    leads = [(top.key, top.count) for top in store.top(where, "qname", 3)]
+    assert leads[1:] == ([("d0x0.com", 2), ("d0x1.com", 2)] if singly else leads[1:])
+    assert leads[0] == (("zz-beacon.com", 4) if singly else ("d0x0.com", 2))  # by counts that are right
+
+
+@pytest.mark.parametrize("client", ["secret", "192.0.2.9"])
+def test_every_client_is_counted_also_such_as_is_no_address(
+    store: Store, monkeypatch: pytest.MonkeyPatch, client: str
+) -> None:
+    monkeypatch.setattr("verdicts.store.elastic_top.MAX_FREQUENT", 7)  # so that Elasticsearch counts page by page
+    rows = [
+        observation("a.com", client=client),
+        *(observation("a.com", client=f"10.0.0.{i}", count=2) for i in range(9)),
+    ]
+    others = [observation("a.com", client=f"10.0.1.{i}", count=2) for i in range(9)]
+    where = days(store, [rows, [observation("a.com", client=client, count=4), *others]], now() // DAY * DAY - 3 * DAY)
+    for wanted in (where, changed(where, resolver=("edge-1",))):
+        found = store.top(wanted, "client", 2)
+        assert [(top.key, top.count, top.clients) for top in found] == [(client, 5, 1), ("10.0.0.0", 2, 1)]
+
+
+@pytest.mark.parametrize("label", ["benign", "malicious"])
+def test_the_enforced_come_first_then_those_with_queries_then_those_without(store: Store, label: str) -> None:
+    at = now()
+    rows = [observation(f"{i}.com", at, count=9 - i, label=label) for i in range(3)]
+    rows += [observation("e.com", at, label=label, enforced=True, action="nxdomain")]
+    rows += [observation(f"t{i}.com", at, count=0, label=label, target_of="0.com") for i in range(3)]
+    store.append(records(rows))
+    settled(store)
+    found = store.top(around(at, label=(label,)), "qname", 6, "enforced")
+    assert [top.key for top in found] == ["e.com", "0.com", "1.com", "2.com", "t0.com", "t1.com"]
 
 
 def test_a_limit_that_a_store_cannot_answer_is_refused_by_name(store: Store) -> None:

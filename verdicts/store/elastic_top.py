@@ -2,19 +2,25 @@
 
 What is told of a ranking's rows (distinct clients, extremes) costs several times what it costs to find which they are.
 So that is found first, by the numbers that give the order alone, and then the rows are counted: exactly, since nothing
-else is. Where most rows of the log match, even the order costs much; it is then found by how many queries the documents
-stand for, and the server bounds what a value can have that a shard did not list: where that is not less than what the
-last of the ranking has, they are ranked as where few rows match.
+else is. Each index answers with the highest of its own, and says where it left out others: a value that it did not list
+lacks that index's queries. Where few rows match, all is asked at once, and believed if no index left out any.
+
+Which have the most queries is told for certain as long as a value that an index did not list cannot have more than the
+last of the ranking: the server bounds that. Where it can, longer lists are asked for, and at last every value is
+counted, page by page; but not where so much lies outside the lists that this would take longer than anybody waits.
 """
 
-from typing import Any
+import heapq
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from verdicts import names
 from verdicts.ecs import is_address
 from verdicts.store import MAX_FREQUENT, MAX_TOP, Filter, Top, check_limit
 from verdicts.store.elastic_counts import Counts
 from verdicts.store.elastic_filter import FIELDS, any_of, query_of
-from verdicts.store.elastic_values import COUNT, NO_ADDRESS, by_values, key_of, values_of, without
+from verdicts.store.elastic_values import ADDRESS, COUNT, NO_ADDRESS, by_values, key_of, values_of, without
 
 KEYS = ("qname", "registered", "client")  # fields of many values
 TIERS = ("none", "alert", "block")
@@ -26,6 +32,9 @@ TOP_ORDERS = {
 DEPTH = 10  # values that are listed for each one wanted
 # One document stands for as many queries as it counts, but for those of none, which stand for one.
 _COUNTED = {"range": {"verdict.count": {"gte": 1}}}
+_ENFORCED = {"term": {"verdict.enforced": True}}
+MAX_TERMS = 65_536  # in one query, as Elasticsearch comes
+COUNTED_SINGLY = 100_000  # queries for values in no list of MAX_FREQUENT; to count theirs takes seconds
 
 
 class Tops(Counts):
@@ -45,56 +54,117 @@ class Tops(Counts):
             "first": {"max": {"field": "@timestamp"}},
             "last": {"max": {"field": "verdict.last"}},  # where it is not the first
             "tiers": {"terms": {"field": "verdict.tier", "size": len(TIERS)}},
-            "enforced": {"filter": {"term": {"verdict.enforced": True}}, "aggs": {"count": COUNT}},
+            "enforced": {"filter": _ENFORCED, "aggs": {"count": COUNT}},
         }
-        query, terms = query_of(where), _ranked(limit, order)
-        if by in KEYS and not (where.name or where.registered or where.client):
-            first = self._highest(query, by, limit) if order == "count" and _is_wide(where) else None
-            if first is None:
-                ordering = {name: inner[name] for name in ("count", *(path[0] for path in TOP_ORDERS[order]))}
-                answer = self.search_log(size=0, query=query, aggs=by_values(by, terms, ordering))
-                ranks = sorted(
-                    (*(-rank for rank in _ranks(bucket, order)), key_of(bucket)) for bucket in values_of(answer)
-                )
-                first = sorted(str(rank[-1]) for rank in ranks[:limit])
-            query = {"bool": {"filter": [query, *_only(by, first)]}}
-        answer = self.search_log(size=0, query=query, aggs=by_values(by, terms, inner))
-        found = [_top(bucket) for bucket in values_of(answer)]
-        found.sort(key=lambda top: (-getattr(top, order), -top.count, top.key))
-        return found[:limit]
+        query = query_of(where)
+        if by not in KEYS or where.name or where.registered or where.client:
+            answer = self.search_log(size=0, query=query, aggs=by_values(by, _ranked(limit, order), inner))
+            if not any(part["doc_count_error_upper_bound"] for part in _lists(answer)):
+                return _tops(answer, order, limit)
+        if order in ("count", "enforced"):
+            first = self._leaders(query, by, limit, order)
+        else:
+            ordering = {name: inner[name] for name in ("count", *(path[0] for path in TOP_ORDERS[order]))}
+            answer = self.search_log(size=0, query=query, aggs=by_values(by, _ranked(limit, order), ordering))
+            ranks = sorted((*(-rank for rank in _ranks(bucket, order)), key_of(bucket)) for bucket in values_of(answer))
+            first = {str(rank[-1]) for rank in ranks[:limit]}
+        query = {"bool": {"filter": [query, *_only(by, sorted(first))]}}
+        return _tops(
+            self.search_log(size=0, query=query, aggs=by_values(by, _ranked(len(first), order), inner)), order, limit
+        )
 
     def frequent(self, where: Filter, by: str, limit: int) -> list[str]:
         """The values of the field `by` with the most queries."""
         check_limit(limit, MAX_FREQUENT)
         terms = {"size": max(limit, 1), "shard_size": MAX_FREQUENT}
-        counted = {"bool": {"filter": [query_of(where), _COUNTED]}}
-        answer = self.search_log(size=0, query=counted, aggs=by_values(by, terms, {}))
+        answer = self.search_log(size=0, query=_also(query_of(where), _COUNTED), aggs=by_values(by, terms, {}))
         found = sorted(values_of(answer), key=lambda bucket: (-bucket["doc_count"], key_of(bucket)))
         return [key_of(bucket) for bucket in found[:limit]]
 
-    def _highest(self, query: dict[str, Any], by: str, limit: int) -> list[str] | None:
-        """Values among which the `limit` with the most queries are for certain, or None where that cannot be told."""
-        depth = DEPTH * limit + 100
-        terms = {"size": depth, "shard_size": depth, "show_term_doc_count_error": True}
-        counted = {"bool": {"filter": [query, _COUNTED]}}
-        answer = self.search_log(size=0, query=counted, aggs=by_values(by, terms, {}))
-        found = answer.get("aggregations", {})
-        lists = [part for part in (found.get("k"), found.get("rest", {}).get("texts")) if part]
-        # An empty value's bucket is no member of a list, and has all that it counts.
-        least = {key_of(bucket): (bucket["doc_count"], 0) for bucket in values_of(answer)}
-        elsewhere = 0
-        for part in lists:
-            for bucket in part["buckets"]:
-                least[key_of(bucket)] = bucket["doc_count"], bucket["doc_count_error_upper_bound"]
-            if part["buckets"] and (part["sum_other_doc_count"] or part["doc_count_error_upper_bound"]):
-                last = part["buckets"][-1]["doc_count"]
-                elsewhere = max(elsewhere, last + part["doc_count_error_upper_bound"])
-        if len(least) < limit:  # those of no queries are wanted too
-            return None
-        needed = sorted((count for count, _ in least.values()), reverse=True)[limit - 1]
-        if elsewhere >= needed:
-            return None
-        return sorted(key for key, (count, error) in least.items() if count + error >= needed)
+    def _leaders(self, query: dict[str, Any], by: str, limit: int, order: str) -> set[str]:
+        """Values among which the first `limit` are, in an order by queries."""
+        found: set[str] = set()
+        if order == "enforced":
+            found.update(self._highest(_also(query, _ENFORCED), by, limit))
+        if len(found) < limit:
+            found.update(self._highest(query, by, limit))
+        if len(found) < limit:  # those of no queries are wanted too
+            terms = {"size": max(2 * limit, 1), "order": {"_key": "asc"}}
+            uncounted = {"bool": {"filter": [query], "must_not": [_COUNTED]}}
+            answer = self.search_log(size=0, query=uncounted, aggs=by_values(by, terms, {}))
+            others = {key_of(bucket) for bucket in values_of(answer)} - found
+            found.update(sorted(others)[: limit - len(found)])
+        return found
+
+    def _highest(self, query: dict[str, Any], by: str, limit: int) -> list[str]:
+        """Values among which the `limit` with the most queries are, of such as have any."""
+        counted = _also(query, _COUNTED)
+        for depth in sorted({min(DEPTH * limit + 100, MAX_FREQUENT), MAX_FREQUENT}):
+            terms = {"size": depth, "shard_size": depth, "show_term_doc_count_error": True}
+            listed = _listed(self.search_log(size=0, query=counted, aggs=by_values(by, terms, {})), limit)
+            if listed.certain:
+                return listed.keys
+        if listed.others > COUNTED_SINGLY:
+            return listed.keys
+        counts: Counter[str] = Counter()
+        for key, count in self._each(counted, by):
+            counts[key] += count  # an empty client may stand in the document, or none
+        return heapq.nsmallest(limit, counts, key=lambda key: (-counts[key], key))
+
+    def _each(self, query: dict[str, Any], by: str) -> Iterator[tuple[str, int]]:
+        """Every value of a field, and for how many queries its documents stand."""
+        places = [(FIELDS[by], query)]
+        if by == "client":
+            places = [("client.ip", _also(query, ADDRESS)), ("client.address", _also(query, NO_ADDRESS))]
+        for field, wanted in places:
+            pages: dict[str, Any] = {
+                "size": MAX_FREQUENT, "sources": [{"k": {"terms": {"field": field, "missing_bucket": True}}}],
+            }  # fmt: skip
+            while True:
+                answer = self.search_log(size=0, query=wanted, aggs={"k": {"composite": pages}})
+                found = answer.get("aggregations", {}).get("k", {})
+                for bucket in found.get("buckets", []):
+                    yield bucket["key"]["k"] or "", bucket["doc_count"]
+                if len(found.get("buckets", [])) < MAX_FREQUENT:
+                    break
+                pages["after"] = found["after_key"]
+
+
+class _Listed(NamedTuple):
+    """What lists of the highest values tell: `keys` among which the highest of all are, if `certain`; at most so many
+    queries are for `others` than the listed."""
+
+    keys: list[str]
+    certain: bool
+    others: int
+
+
+def _listed(answer: dict[str, Any], limit: int) -> _Listed:
+    """What an answer by values that has how far each count may be too low tells of the `limit` highest."""
+    # An empty value's bucket is no member of a list, and has all that it counts.
+    least = {key_of(bucket): (bucket["doc_count"], 0) for bucket in values_of(answer)}
+    elsewhere = others = 0
+    for part in _lists(answer):
+        for bucket in part["buckets"]:
+            least[key_of(bucket)] = bucket["doc_count"], bucket["doc_count_error_upper_bound"]
+        if part["buckets"] and (part["sum_other_doc_count"] or part["doc_count_error_upper_bound"]):
+            last = part["buckets"][-1]["doc_count"]
+            elsewhere = max(elsewhere, last + part["doc_count_error_upper_bound"])
+            others += part["sum_other_doc_count"]
+    ranked = sorted(least, key=lambda key: (-least[key][0], key))
+    if len(ranked) <= limit:  # lists are longer: there is no other value
+        return _Listed(ranked, True, 0)
+    needed = least[ranked[limit - 1]][0]
+    # One that has as many as the last of the ranking at most changes none of its numbers.
+    maybe = [key for key in ranked[limit:] if sum(least[key]) > needed]
+    room = limit + 100  # each costs a place in what is told
+    return _Listed(ranked[:limit] + maybe[:room], elsewhere <= needed and len(maybe) <= room, others)
+
+
+def _lists(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    """The lists in an answer by values, each of the highest that the indices listed."""
+    found = answer.get("aggregations", {})
+    return [part for part in (found.get("k"), found.get("rest", {}).get("texts")) if part]
 
 
 def _ranked(limit: int, order: str) -> dict[str, Any]:
@@ -117,13 +187,6 @@ def _ranks(bucket: dict[str, Any], order: str) -> tuple[float, float]:
     return rank, bucket["count"]["value"]
 
 
-def _is_wide(where: Filter) -> bool:
-    """True where a filter leaves most rows: then finding which rank highest first is worth a search of its own."""
-    narrow = where.name or where.registered or where.client or where.enforced or where.min_score is not None
-    lists = (where.label and "benign" not in where.label) or (where.tier and "none" not in where.tier)
-    return not narrow and not lists
-
-
 def _only(by: str, keys: list[str]) -> list[dict[str, Any]]:
     """The query for documents with one of these values."""
     if by == "client":
@@ -136,12 +199,23 @@ def _only(by: str, keys: list[str]) -> list[dict[str, Any]]:
     found = [any_of(FIELDS[by], tuple(keys))]
     if by == "qname" and "" not in keys:  # a name is found by its registered domain
         domains = {suffix for key in keys for suffix in names.suffixes(key) or [key]}
-        found.append({"terms": {FIELDS["registered"]: sorted(domains)}})
+        if len(domains) <= MAX_TERMS:
+            found.append({"terms": {FIELDS["registered"]: sorted(domains)}})
     return found
+
+
+def _also(query: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    return {"bool": {"filter": [query, wanted]}}
 
 
 def _distinct(field: str) -> dict[str, Any]:
     return {"cardinality": {"field": field, "precision_threshold": 3000}}
+
+
+def _tops(answer: dict[str, Any], order: str, limit: int) -> list[Top]:
+    found = [_top(bucket) for bucket in values_of(answer)]
+    found.sort(key=lambda top: (-getattr(top, order), -top.count, top.key))
+    return found[:limit]
 
 
 def _top(bucket: dict[str, Any]) -> Top:

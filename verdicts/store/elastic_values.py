@@ -13,6 +13,7 @@ def without(field: str) -> dict[str, Any]:
     return {"bool": {"must_not": [{"exists": {"field": field}}]}}
 
 
+ADDRESS = {"exists": {"field": "client.ip"}}
 NO_ADDRESS = without("client.ip")
 
 
