@@ -80,8 +80,8 @@ def test_what_leads_among_more_values_than_a_list_holds_is_told_unless_nobody_wo
     assert leads[0] == (("zz-beacon.com", 4) if singly else ("d0x0.com", 2))  # by counts that are right
 
 
-@pytest.mark.parametrize("client", ["secret", "192.0.2.9"])
-def test_every_client_is_counted_also_such_as_is_no_address(
+@pytest.mark.parametrize("client", ["", "secret", "192.0.2.9"])
+def test_every_client_is_counted_also_such_as_is_none(
     store: Store, monkeypatch: pytest.MonkeyPatch, client: str
 ) -> None:
     monkeypatch.setattr("verdicts.store.elastic_top.MAX_FREQUENT", 7)  # so that Elasticsearch counts page by page

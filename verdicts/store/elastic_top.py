@@ -191,7 +191,7 @@ def _only(by: str, keys: list[str]) -> list[dict[str, Any]]:
     """The query for documents with one of these values."""
     if by == "client":
         addresses = [key for key in keys if is_address(key)]
-        texts = [key for key in keys if key and not is_address(key)]
+        texts = [key for key in keys if not is_address(key)]  # an empty one too, which `ecs` writes
         either: list[dict[str, Any]] = [{"terms": {FIELDS[by]: addresses}}, {"terms": {"client.address": texts}}]
         if "" in keys:
             either.append({"bool": {"filter": [NO_ADDRESS, without("client.address")]}})
