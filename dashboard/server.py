@@ -27,6 +27,9 @@ from dashboard.signin import Signin
 from verdicts.policy import LIST_NAMES
 
 UNUSED_SESSION_MS = 15_000  # a closed tab's session goes after this
+# Of anyone's requests, logged in or not: the largest body that any takes is the log-in's form, for a file comes by a
+# page's websocket, whose limit is Bokeh's and which needs a log-in. The last is of a connection between two requests.
+HTTP_LIMITS: dict[str, float] = {"max_body_size": 64 * 1024, "body_timeout": 10, "idle_connection_timeout": 75}
 
 
 class Health(RequestHandler):
@@ -82,6 +85,7 @@ def serve(settings: Settings, data: Data, client: Client, signin: Signin, socket
         "cookie_secret": signin.cookie_secret,
         "use_xheaders": settings.behind_proxy,
         "session_token_expiration": 3600,
+        "http_server_kwargs": dict(HTTP_LIMITS),
     }
     server = pn.io.server.get_server(pages, **options, **signin.server_options())
     # Panel collects garbage after each session that ends; the modules that are there now need not be looked at.
