@@ -27,6 +27,7 @@ MINUTE_S = 60.0
 MAX_NAME = 64  # characters of it that are kept
 Guesser = tuple[str, str | None]  # who calls, and the account, None: whichever the password opens
 
+_OF_ONE_SLASH = re.compile(r"/(?!/)").match
 _PAGE = Path(__file__).parent / "assets" / "login.html"
 
 
@@ -235,7 +236,8 @@ def claims_of(token: str) -> dict[str, Any]:
 
 def local_path(target: str) -> str:
     """The path and query of a target on this server; anything else becomes `/`."""
-    parts = urlsplit(target)
-    if parts.scheme or parts.netloc or "\\" in target or not parts.path.startswith("/") or target.startswith("//"):
+    parts = urlsplit(target)  # leaves out tabs and ends of lines, as browsers do
+    path = parts.path + (f"?{parts.query}" if parts.query else "")
+    if parts.scheme or parts.netloc or "\\" in target or target.startswith("//") or not _OF_ONE_SLASH(path):
         return "/"
-    return parts.path + (f"?{parts.query}" if parts.query else "")
+    return path

@@ -15,7 +15,7 @@ from panel.auth import OAuthProvider
 from tornado.web import RequestHandler
 
 from dashboard.accounts import ROLES, Role
-from dashboard.auth import end, has_ended
+from dashboard.auth import end, has_ended, local_path
 from dashboard.ended import Ended
 from dashboard.settings import Settings
 
@@ -53,7 +53,7 @@ def discover(issuer: str) -> dict[str, str]:
 
 
 class IssuerAuth(OAuthProvider):  # type: ignore[misc]
-    """Panel's, with log-ins that a log-out ends."""
+    """Panel's, with log-ins that a log-out ends and that lead nowhere else."""
 
     def __init__(self, ended: Ended) -> None:
         self._ended = ended
@@ -68,6 +68,18 @@ class IssuerAuth(OAuthProvider):  # type: ignore[misc]
             return None if has_ended(handler, self._ended) else await ask(handler)
 
         return user_of
+
+    @property
+    def login_handler(self) -> type[RequestHandler]:
+        asks = super().login_handler
+
+        class IssuerLoginHandler(asks):  # type: ignore[misc, valid-type]
+            def prepare(self) -> None:
+                # Panel takes what is no other host to it: `////host`, which is one to browsers.
+                if wanted := self.get_argument("next", ""):
+                    self.request.arguments["next"] = [local_path(wanted).encode()]
+
+        return IssuerLoginHandler
 
     @property
     def logout_handler(self) -> type[RequestHandler]:

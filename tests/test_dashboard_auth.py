@@ -204,8 +204,12 @@ def test_roles_are_ordered(role: str | None, needed: str, may: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["https://evil.example", "//evil.example", "/\\evil.example", "javascript:alert(1)", "x"]
-)
+    "target",
+    [
+        "https://evil.example", "//evil.example", "////evil.example", "/\t///evil.example", "/\n/evil.example",
+        "/\\evil.example", "javascript:alert(1)", "x",
+    ],
+)  # fmt: skip
 def test_a_log_in_leads_nowhere_else(target: str) -> None:
     assert local_path(target) == "/"
 

@@ -176,6 +176,20 @@ async def test_a_code_that_answers_no_question_of_ours_opens_nothing(house: Hous
         assert reply.status_code == 401 and house.sessions == []
 
 
+@pytest.mark.parametrize(
+    ("wanted", "leads_to"),
+    [("/lists?list=benign", "/lists?list=benign"), ("//evil.example", "/")]
+    + [(f"{head}evil.example", "/") for head in ("////", "/\t/", "/\t///", "https://", "/\\")],
+)
+async def test_a_log_in_at_the_issuer_leads_nowhere_else(house: House, wanted: str, leads_to: str) -> None:
+    house.provider.person = {"email": "ann@example.org", "groups": ["soc"]}
+    async with house.browser() as browser:
+        reply = await browser.get("/login", params={"next": wanted}, follow_redirects=False)
+        while reply.has_redirect_location and "user" not in reply.cookies:
+            reply = await browser.get(reply.headers["location"], follow_redirects=False)
+    assert (reply.status_code, reply.headers.get("location")) == (302, leads_to)
+
+
 async def test_logging_out_asks_nobody_else(house: House) -> None:
     async with house.browser() as browser:
         await house.enter(browser, email="ann@example.org", groups=["soc"])
