@@ -53,7 +53,7 @@ def discover(issuer: str) -> dict[str, str]:
 
 
 class IssuerAuth(OAuthProvider):  # type: ignore[misc]
-    """Panel's, with log-ins that a log-out ends and that lead nowhere else."""
+    """Panel's, with log-ins that a log-out ends and that lead nowhere else, and cookies as `PasswordAuth` sets them."""
 
     def __init__(self, ended: Ended) -> None:
         self._ended = ended
@@ -78,6 +78,11 @@ class IssuerAuth(OAuthProvider):  # type: ignore[misc]
                 # Panel takes what is no other host to it: `////host`, which is one to browsers.
                 if wanted := self.get_argument("next", ""):
                     self.request.arguments["next"] = [local_path(wanted).encode()]
+
+            def set_cookie(self, name: str, value: str | bytes, *args: Any, **how: Any) -> None:
+                # Lax: the issuer sends people back by a link, with which browsers send what was set before they left.
+                how = {"samesite": "Lax", "secure": self.request.protocol == "https", **how}
+                super().set_cookie(name, value, *args, **how)
 
         return IssuerLoginHandler
 

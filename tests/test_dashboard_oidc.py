@@ -37,8 +37,8 @@ def settings_of_the_process() -> Iterator[None]:
 class House:
     """The dashboard before the real control API, with a provider beside it."""
 
-    def __init__(self, stage: Stage, sessions: list[Session]) -> None:
-        self.stage, self.sessions = stage, sessions
+    def __init__(self, stage: Stage, sessions: list[Session], scheme: str) -> None:
+        self.stage, self.sessions, self.scheme = stage, sessions, scheme
         self.provider = Provider()
 
     async def open(self, folder: Path) -> None:
@@ -46,6 +46,7 @@ class House:
         settings = Settings(
             store_url=self.stage.setup.url, port=0, oauth_issuer=self.provider.issuer, oauth_key=CLIENT_ID,
             oauth_secret_file=folder / "secret", role_groups={"soc": "analyst", "ops": "admin", "all": "viewer"},
+            behind_proxy=self.scheme == "https",
         )  # fmt: skip
         # Discovery asks over the network and waits, as at the start of the program: not on the provider's own loop.
         signin = signin_of(settings)
@@ -80,7 +81,9 @@ class House:
 
 
 @pytest.fixture
-async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
+async def house(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> AsyncIterator[House]:
     sessions: list[Session] = []
     show = Session.open
 
@@ -90,7 +93,7 @@ async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
     monkeypatch.setattr(Session, "open", noted)
     stage = Stage(tmp_path)
-    made = House(stage, sessions)
+    made = House(stage, sessions, getattr(request, "param", "http"))
     await made.open(tmp_path)
     yield made
     await made.close()
@@ -188,6 +191,25 @@ async def test_a_log_in_at_the_issuer_leads_nowhere_else(house: House, wanted: s
         while reply.has_redirect_location and "user" not in reply.cookies:
             reply = await browser.get(reply.headers["location"], follow_redirects=False)
     assert (reply.status_code, reply.headers.get("location")) == (302, leads_to)
+
+
+@pytest.mark.parametrize("house", ["http", "https"], indirect=True)
+async def test_the_cookies_of_a_log_in_are_for_this_site_alone_and_by_https_where_that_is(house: House) -> None:
+    secure = house.scheme == "https"
+    house.provider.person = {"email": "ann@example.org", "groups": ["soc"]}
+    said: list[str] = []
+    sent: dict[str, str] = {}
+    where = f"{house.address}/login"
+    while not any(line.startswith("user=") for line in said):
+        async with httpx.AsyncClient(trust_env=False, timeout=60) as browser:  # sends secure cookies by http too
+            headers = {"X-Forwarded-Proto": house.scheme, "Cookie": "; ".join(f"{k}={v}" for k, v in sent.items())}
+            reply = await browser.get(where, headers=headers)
+        said += (lines := reply.headers.get_list("set-cookie"))
+        sent |= dict(line.partition(";")[0].split("=", 1) for line in lines)
+        where = reply.headers["location"]
+    assert {line.partition("=")[0] for line in said} >= {"user", "id_token", "access_token", "panel-oauth-state"}
+    for line in said:
+        assert "samesite=lax" in line.lower() and ("secure" in line.lower()) == secure, line
 
 
 async def test_logging_out_asks_nobody_else(house: House) -> None:
