@@ -1,13 +1,19 @@
 """Logging in by password, or by a link that holds it (as Jupyter's)."""
 
 import asyncio
+import fcntl
+import hashlib
 import hmac
 import html
 import ipaddress
+import os
 import re
 import secrets
+import struct
 import time
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,41 +33,62 @@ MINUTE_S = 60.0
 MAX_NAME = 64  # characters of it that are kept
 Guesser = tuple[str, str | None]  # who calls, and the account, None: whichever the password opens
 
+_FAILED = struct.Struct("=d16s")  # when, and of whom
 _OF_ONE_SLASH = re.compile(r"/(?!/)").match
 _PAGE = Path(__file__).parent / "assets" / "login.html"
 
 
 class Attempts:
-    """Counts the failed log-ins of the last minute, of each caller at each account apart."""
+    """Counts the failed log-ins of the last minute, of each caller at each account apart.
+
+    In memory that the processes which are forked after its making have in common: the limit is that of all together.
+    """
 
     def __init__(self, limit: int = ATTEMPTS, clock: Callable[[], float] = time.monotonic) -> None:
         self._limit, self._clock = limit, clock
-        self._failed: dict[Guesser, list[float]] = {}
-        self._swept = clock()
+        self._memory = os.memfd_create("failed log-ins")
 
     @property
     def kept(self) -> int:
-        """Of how many callers and accounts something is counted."""
-        return len(self._failed)
+        """How many failures are counted."""
+        with self._counted() as (_, failed):
+            return len(failed) // _FAILED.size
 
-    def exhausted(self, who: Guesser) -> bool:
-        now = self._clock()
-        if now > self._swept + MINUTE_S:
-            self._failed = {key: times for key, times in self._failed.items() if times and times[-1] > now - MINUTE_S}
-            self._swept = now
-        times = [when for when in self._failed.get(who, ()) if when > now - MINUTE_S]
-        return len(times) >= self._limit
+    def begin(self, who: Guesser) -> float | None:
+        """Count one as failed while it is judged: however many come at once, no more are judged than may fail.
 
-    def begin(self, who: Guesser) -> float:
-        """Count one as failed while it is judged: however many come at once, no more are judged than may fail."""
-        now = self._clock()
-        self._failed[who] = [*(when for when in self._failed.get(who, ()) if when > now - MINUTE_S), now]
-        return now
+        None, and nothing is counted, where as many have failed.
+        """
+        mark = _mark(who)
+        with self._counted() as (now, failed):
+            if failed.count(mark) >= self._limit:
+                return None
+            failed += _FAILED.pack(now, mark)
+            return now
 
     def succeed(self, who: Guesser, begun: float) -> None:
         """Take back what `begin` counted."""
-        if begun in self._failed.get(who, ()):
-            self._failed[who].remove(begun)
+        with self._counted() as (_, failed):
+            failed[:] = failed.replace(_FAILED.pack(begun, _mark(who)), b"", 1)
+
+    @contextmanager
+    def _counted(self) -> Iterator[tuple[float, bytearray]]:
+        """The time, and the failures of the minute before it in their order, which are kept as they are left."""
+        fcntl.lockf(self._memory, fcntl.LOCK_EX)  # of a process, and let go with it
+        try:
+            now, failed = self._clock(), bytearray(os.pread(self._memory, os.fstat(self._memory).st_size, 0))
+            places = range(len(failed) // _FAILED.size)
+            first = bisect_right(places, now - MINUTE_S, key=lambda n: _FAILED.unpack_from(failed, n * _FAILED.size)[0])
+            del failed[: first * _FAILED.size]
+            yield now, failed
+            os.pwrite(self._memory, failed, 0)
+            os.ftruncate(self._memory, len(failed))
+        finally:
+            fcntl.lockf(self._memory, fcntl.LOCK_UN)
+
+
+def _mark(who: Guesser) -> bytes:
+    return hashlib.blake2b(repr(who).encode(), digest_size=16).digest()
 
 
 def caller_of(address: str) -> str:
@@ -92,12 +119,12 @@ class LoginHandler(RequestHandler):
 
     async def _try(self, user: str | None, password: str) -> None:
         who = caller_of(self.request.remote_ip or ""), user and user[:MAX_NAME]
-        if self.attempts.exhausted(who):
+        begun = self.attempts.begin(who)
+        if begun is None:
             self.set_status(429)
             self.set_header("Retry-After", "60")
             self._show("Too many attempts; wait a minute.")
             return
-        begun = self.attempts.begin(who)
         account = await asyncio.to_thread(account_of, self.accounts(), user, password)
         if account is None:
             self.set_status(401)

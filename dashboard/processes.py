@@ -1,8 +1,9 @@
 """Several processes that serve one address, for more people at once than one processor can draw pages for.
 
-They are forked before any event loop runs, share the listening socket, the secret that signs cookies and the
-log-outs (`dashboard.ended`), and hold nothing else in common: a page and its socket may reach different ones
-(`dashboard.opening`). The first one's process starts each again that ends, and ends with all of them.
+They are forked before any event loop runs, share the listening socket, the secret that signs cookies, the log-outs
+(`dashboard.ended`) and the count of failed log-ins (`dashboard.auth`), and hold nothing else in common: a page and its
+socket may reach different ones (`dashboard.opening`). The first one's process starts each again that ends, and ends
+with all of them.
 """
 
 import asyncio

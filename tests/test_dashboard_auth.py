@@ -1,6 +1,7 @@
 """Logging in: accounts, links, roles, and a server that shows nothing to strangers."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -233,9 +234,24 @@ def test_attempts_are_forgotten_after_a_minute() -> None:
     attempts = Attempts(2, lambda: now[0])
     ann, bob = ("192.0.2.1", "ann"), ("192.0.2.1", "bob")
     attempts.begin(ann)
-    attempts.succeed(ann, attempts.begin(ann))
-    assert not attempts.exhausted(ann)
-    attempts.begin(ann)
-    assert attempts.exhausted(ann) and not attempts.exhausted(bob)
+    for _ in range(3):
+        begun = attempts.begin(ann)
+        assert begun is not None
+        attempts.succeed(ann, begun)
+    now[0] = 30.0
+    assert attempts.begin(ann) == 30.0 and attempts.begin(ann) is None and attempts.begin(bob) == 30.0
     now[0] = 61.0
-    assert not attempts.exhausted(ann) and attempts.kept == 0
+    assert attempts.kept == 2 and attempts.begin(ann) == 61.0 and attempts.begin(ann) is None
+    now[0] = 122.0
+    assert attempts.kept == 0
+
+
+def test_failures_in_all_processes_count_together() -> None:
+    attempts, who = Attempts(10), ("192.0.2.1", "ann")
+    children = []
+    for _ in range(4):
+        if (pid := os.fork()) == 0:
+            os._exit(sum(attempts.begin(who) is not None for _ in range(8)))
+        children.append(pid)
+    assert sum(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children) == 10
+    assert attempts.begin(who) is None and attempts.kept == 10

@@ -283,6 +283,12 @@ async def test_processes_share_an_address_and_end_together(two: subprocess.Popen
         for _ in range(6):
             async with httpx.AsyncClient(cookies=copied, trust_env=False, timeout=WAIT_S) as thief:
                 assert (await thief.get(f"{address}/lists")).status_code == 302
+    codes = []
+    for number in range(30):  # of a connection each, so that either judges some
+        async with httpx.AsyncClient(trust_env=False, timeout=WAIT_S) as guesser:
+            reply = await guesser.post(f"{address}/login", data={"user": "ada", "password": f"guess{number}"})
+        codes.append(reply.status_code)
+    assert codes == [401] * 10 + [429] * 20
     lost = descendants(two.pid)[0]
     await asyncio.sleep(max(0.0, 5.5 - age_of(lost)))  # one that ends at once would end the other too
     os.kill(lost, signal.SIGKILL)
