@@ -114,7 +114,9 @@ async def run(settings: Settings, signin: Signin, part: Part | None = None) -> N
     client = Client(settings.control_url, lambda: token_file.read_text().strip() if token_file else "")
     server = serve(settings, data, client, signin, part.sockets if part else ())
     server.start()
-    link = f"/login?token={signin.link_token}" if signin.link_token else "/"
+    # A password that stands in a file is kept out of logs and journals; one that was drawn stands nowhere else.
+    shown = signin.link_token if sys.stdout.isatty() or settings.password_file is None else ""
+    link = f"/login?token={shown}" if shown else "/"
     if part is None or part.first:
         address = f"[{settings.address}]" if ":" in settings.address else settings.address
         print(f"dashboard: http://{address}:{server.port}{link}", flush=True)

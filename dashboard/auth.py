@@ -107,6 +107,9 @@ class LoginHandler(RequestHandler):
     attempts: Attempts
     cookie_of: Callable[[Account], str]
 
+    def initialize(self) -> None:
+        self.request.uri = self.request.path  # what Tornado logs of a request: without its query, read by now
+
     async def get(self) -> None:
         token = self.get_query_argument("token", "")
         if token:

@@ -101,6 +101,19 @@ async def test_guessing_is_slowed(web: httpx.AsyncClient) -> None:
     assert (await web.get(f"/login?token={SECRET}")).status_code == 429
 
 
+@pytest.mark.parametrize(
+    ("method", "query", "code"),
+    [("GET", "", 401), ("GET", "&next=%ff", 400), ("PUT", "", 405), ("ODD", "", 405)],
+)
+async def test_a_password_in_the_address_stands_in_no_log(
+    web: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, method: str, query: str, code: int
+) -> None:
+    caplog.set_level("CRITICAL", "httpx")  # the browser's side
+    caplog.set_level("INFO")
+    assert (await web.request(method, f"/login?token=nearly-{SECRET}{query}")).status_code == code
+    assert f"{method} /login (127.0.0.1)" in caplog.text and SECRET not in caplog.text
+
+
 async def test_guessing_many_at_once_is_no_faster(web: httpx.AsyncClient) -> None:
     guesses = (web.post("/login", data={"user": "admin", "password": f"guess{n}"}) for n in range(30))
     codes = [reply.status_code for reply in await asyncio.gather(*guesses)]

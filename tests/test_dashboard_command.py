@@ -1,11 +1,17 @@
 """`python -m dashboard`: what cannot be used is said in a line before anything is served."""
 
+import os
+import pty
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from dashboard.__main__ import main
+from verdicts.store import open_store
 
 
 @pytest.mark.parametrize(
@@ -38,3 +44,30 @@ def test_an_empty_password_is_not_hashed() -> None:
     result = CliRunner().invoke(main, ["--hash-password"], input="\n")
     assert result.exit_code == 1 and "an empty password" in result.output and "scrypt:" not in result.output
     assert CliRunner().invoke(main, ["--hash-password"], input="a word\n").output.startswith("scrypt:")
+
+
+def said_at_the_start(terminal: bool, tmp_path: Path, *arguments: str) -> str:
+    """What the dashboard prints first, to a terminal or to a log."""
+    url = f"sqlite://{tmp_path}/verdict.db"
+    store = open_store(url)
+    store.initialise()
+    store.close()
+    reading, writing = pty.openpty() if terminal else os.pipe()
+    command = [sys.executable, "-m", "dashboard", "--store-url", url, "--port", "0", *arguments]
+    with subprocess.Popen(command, stdout=writing) as process, open(reading) as out:
+        os.close(writing)
+        said = out.readline()
+        process.terminate()
+    return said.strip()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_password_that_stands_in_a_file_is_shown_on_a_terminal_alone(terminal: bool, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    said = said_at_the_start(terminal, tmp_path, "--password-file", str(file))
+    link = f"login?token={file.read_text().strip()}" if terminal else ""
+    assert re.fullmatch(rf"dashboard: http://127\.0\.0\.1:[0-9]+/{re.escape(link)}", said)
+
+
+def test_a_password_that_stands_nowhere_else_is_printed_wherever_the_output_goes(tmp_path: Path) -> None:
+    assert "/login?token=" in said_at_the_start(False, tmp_path)

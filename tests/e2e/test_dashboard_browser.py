@@ -379,10 +379,10 @@ def test_a_record_is_on_the_page_within_two_seconds_of_its_being_stored(browser:
     url = f"sqlite://{tmp_path}/verdict.db"
     store = open_store(url)
     store.initialise()
-    with served("dashboard", "--store-url", url, "--port", "0", "--password-file", f"{tmp_path}/password") as link:
-        address = link.split("/login")[0]
+    with served("dashboard", "--store-url", url, "--port", "0", "--password-file", f"{tmp_path}/password") as said:
+        address = said.rstrip("/")
         visit = Visit(browser, address)
-        visit.page.goto(link)
+        visit.page.goto(f"{address}/login?token={(tmp_path / 'password').read_text().strip()}")
         visit.page.get_by_text("No queries yet").wait_for()
         assert "token" not in visit.page.url
         store.append(list(records_of(batch_of([observation("just-now.example.org", count=10)]))))
@@ -399,9 +399,10 @@ def test_a_record_is_on_the_page_within_two_seconds_of_its_being_stored(browser:
 def test_whoever_comes_by_a_link_sees_the_colours_that_their_browser_prefers(browser: Any, tmp_path: Path) -> None:
     url = f"sqlite://{tmp_path}/verdict.db"
     open_store(url).initialise()
-    with served("dashboard", "--store-url", url, "--port", "0", "--password-file", f"{tmp_path}/password") as link:
-        visit = Visit(browser, link.split("/login")[0], scheme="dark", width=390, height=844)
-        visit.page.goto(link)
+    with served("dashboard", "--store-url", url, "--port", "0", "--password-file", f"{tmp_path}/password") as said:
+        address = said.rstrip("/")
+        visit = Visit(browser, address, scheme="dark", width=390, height=844)
+        visit.page.goto(f"{address}/login?token={(tmp_path / 'password').read_text().strip()}")
         visit.page.get_by_text("No queries yet").wait_for()
         visit.page.locator("html[data-scheme=dark]").wait_for()
         folded = visit.page.get_by_role("link", name="Vetting", exact=True)  # of the navigation
