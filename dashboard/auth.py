@@ -12,7 +12,9 @@ import secrets
 import struct
 import time
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ COOKIE, CLAIMS = "user", "id_token"  # as Panel calls them: who is logged in, wh
 DAYS = 7
 ATTEMPTS = 10  # failed log-ins a minute of one caller at one account: others' guesses lock nobody out
 MINUTE_S = 60.0
+JUDGES = 2  # threads: a hash takes a tenth of a second and 16 MiB, also for a name that is nobody's
 MAX_NAME = 64  # characters of it that are kept
 Guesser = tuple[str, str | None]  # who calls, and the account, None: whichever the password opens
 
@@ -106,6 +109,8 @@ class LoginHandler(RequestHandler):
     accounts: Callable[[], Sequence[Account]]
     attempts: Attempts
     cookie_of: Callable[[Account], str]
+    judges: Executor
+    judged: Counter[str]  # how many of a caller are judged just now
 
     def initialize(self) -> None:
         self.request.uri = self.request.path  # what Tornado logs of a request: without its query, read by now
@@ -121,14 +126,14 @@ class LoginHandler(RequestHandler):
         await self._try(self.get_body_argument("user", ""), self.get_body_argument("password", ""))
 
     async def _try(self, user: str | None, password: str) -> None:
-        who = caller_of(self.request.remote_ip or ""), user and user[:MAX_NAME]
-        begun = self.attempts.begin(who)
+        who = caller, _ = caller_of(self.request.remote_ip or ""), user and user[:MAX_NAME]
+        begun = self.attempts.begin(who) if self.judged[caller] < ATTEMPTS else None
         if begun is None:
             self.set_status(429)
             self.set_header("Retry-After", "60")
             self._show("Too many attempts; wait a minute.")
             return
-        account = await asyncio.to_thread(account_of, self.accounts(), user, password)
+        account = await self._judged(caller, user, password)
         if account is None:
             self.set_status(401)
             self._show("Unknown user or wrong password.")
@@ -143,6 +148,16 @@ class LoginHandler(RequestHandler):
             secure=self.request.protocol == "https",
         )
         self.redirect(local_path(self.get_argument("next", "/")))
+
+    async def _judged(self, caller: str, user: str | None, password: str) -> Account | None:
+        self.judged[caller] += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self.judges, account_of, self.accounts(), user, password)
+        finally:
+            self.judged[caller] -= 1
+            if not self.judged[caller]:
+                del self.judged[caller]
 
     def _show(self, error: str = "") -> None:
         self.set_header("Cache-Control", "no-store")
@@ -178,6 +193,7 @@ class PasswordAuth(AuthProvider):  # type: ignore[misc]
     def __init__(self, accounts: Callable[[], Sequence[Account]], ended: Ended) -> None:
         self._accounts, self._ended, self._key = accounts, ended, secrets.token_bytes(32)
         own = {"accounts": staticmethod(accounts), "attempts": Attempts(), "cookie_of": staticmethod(self.cookie_of)}
+        own |= {"judges": ThreadPoolExecutor(JUDGES), "judged": Counter()}
         self._handler = type("Login", (LoginHandler,), own)
         super().__init__()
 
@@ -229,11 +245,11 @@ class PasswordAuth(AuthProvider):  # type: ignore[misc]
 
 def account_of(accounts: Sequence[Account], user: str | None, password: str) -> Account | None:
     """The account that this user and password open; without a user, any whose password it is."""
-    found = None
-    for account in accounts:
-        if user in (None, account.name) and account.matches(password):
-            found = account
-    return found
+    asked = [account for account in accounts if user in (None, account.name)]
+    matching = [account for account in asked if account.matches(password)]
+    if not asked:  # takes as long, so that nobody learns which names there are
+        accounts[0].matches(password)
+    return matching[-1] if matching else None
 
 
 def end(handler: RequestHandler, ended: Ended) -> None:

@@ -1,15 +1,17 @@
 """Logging in: accounts, links, roles, and a server that shows nothing to strangers."""
 
 import asyncio
+import itertools
 import os
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from dashboard.accounts import AccountsFile, BadAccounts, allows, hashed, load, load_or_generate
-from dashboard.auth import Attempts, caller_of, local_path
+from dashboard.accounts import Account, AccountsFile, BadAccounts, allows, hashed, load, load_or_generate
+from dashboard.auth import Attempts, account_of, caller_of, local_path
 from dashboard.client import Client
 from dashboard.data import Data, reader_of
 from dashboard.oauth import role_of_claims
@@ -118,6 +120,36 @@ async def test_guessing_many_at_once_is_no_faster(web: httpx.AsyncClient) -> Non
     guesses = (web.post("/login", data={"user": "admin", "password": f"guess{n}"}) for n in range(30))
     codes = [reply.status_code for reply in await asyncio.gather(*guesses)]
     assert codes.count(401) == 10 and codes.count(429) == 20
+
+
+async def test_a_caller_has_few_guesses_judged_at_once_whatever_names_they_are_at(
+    web: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = threading.Event()
+    monkeypatch.setattr("dashboard.auth.account_of", lambda *_: None if go.wait(30) else None)
+    guesses = [asyncio.create_task(web.post("/login", data={"user": f"u{n}", "password": "x"})) for n in range(30)]
+    refused = [(await reply).status_code for reply in itertools.islice(asyncio.as_completed(guesses), 20)]
+    go.set()
+    codes = [reply.status_code for reply in await asyncio.gather(*guesses)]
+    assert refused == [429] * 20 and codes.count(401) == 10
+    assert (await web.post("/login", data={"user": "u29", "password": "x"})).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("user", "password", "hashes", "opens"),
+    [("ada", "of ada", 1, True), ("vic", "of ada", 1, False), ("eve", "of ada", 1, False), (None, "of ada", 2, True)],
+)
+def test_a_name_that_is_nobody_s_takes_as_long_as_another(
+    user: str | None, password: str, hashes: int, opens: bool
+) -> None:
+    hashed: list[str] = []
+
+    def account(name: str) -> Account:
+        return Account(name, "viewer", lambda password: hashed.append(name) or password == f"of {name}", "")
+
+    accounts = [account("ada"), account("vic")]
+    assert account_of(accounts, user, password) == (accounts[0] if opens else None)
+    assert len(hashed) == hashes
 
 
 async def test_who_guesses_keeps_out_neither_another_account_nor_another_address(web: httpx.AsyncClient) -> None:
