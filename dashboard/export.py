@@ -17,6 +17,7 @@ from dashboard.data import Data, Failure
 from dashboard.filters import Filters
 from dashboard.typed import BadFilter
 from verdicts import list_formats
+from verdicts.cells import is_formula
 from verdicts.records import Record
 from verdicts.store import Document, Filter, Store
 
@@ -48,8 +49,6 @@ FIELDS = (
     "targets",
     "target_of",
 )
-# A spreadsheet takes a cell that begins so for a formula (OWASP, CSV injection); full-width forms count too.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def safe(value: Any) -> str:
@@ -59,7 +58,7 @@ def safe(value: Any) -> str:
     if isinstance(value, int | float):
         return str(value)
     text = " ".join(value) if isinstance(value, list) else str(value)
-    return "'" + text if text.lstrip(" \u00a0\ufeff").startswith(_FORMULA) else text
+    return "'" + text if is_formula(text) else text
 
 
 def csv_lines(records: Iterable[Record]) -> str:

@@ -149,10 +149,13 @@ def test_a_csv_keeps_notes_and_expiry_and_no_formula() -> None:
         Row("-b.org", "'-c"),
         Row("c.org", "'tis"),
         Row("d.org", "''"),
+        Row("e.org", "\uff1dHYPERLINK(1)"),
+        Row("f.org", " =1+1"),
+        Row("g.org", "\u00a0'=1+1"),
     ]
     lines = list(write(rows, "csv"))
     cells = [cell for line in csv.reader(lines) for cell in line]
-    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
+    assert not [cell for cell in cells if cell.strip().startswith(("=", "+", "-", "@", "\uff1d"))]
     assert parse(lines, "csv").rows == rows
 
 

@@ -12,6 +12,7 @@ from itertools import chain, islice
 from typing import NamedTuple
 
 from verdicts import names
+from verdicts.cells import bare, harmless
 from verdicts.lists import BadEntry, checked_suffix
 
 FORMS = ("plain", "hosts", "rpz", "adguard", "csv", "top")
@@ -22,7 +23,6 @@ _LOCAL_HOSTS = frozenset(
     " ip6-allnodes ip6-allrouters ip6-allhosts".split()
 )
 _BOM = "\ufeff"  # before the first line of what some programs write
-_QUOTED = tuple("=+-@\t\r'")  # as first character of a cell: a formula, or our quote
 _ADGUARD = re.compile(r"(@@)?\|\|([^/^$|\s]+)\^(?:\$(.*))?").fullmatch
 
 
@@ -233,7 +233,7 @@ def _csv_row(cells: list[str], columns: dict[str, int]) -> Row | BadRow:
     expires = cell("expires")
     if expires and not _number(expires):
         return BadRow(f"expires {names.shown(expires)}: expected Unix milliseconds")
-    return Row(_undotted(_bare(cell("name"))), _bare(cell("note")), _number(expires))
+    return Row(_undotted(bare(cell("name"))), bare(cell("note")), _number(expires))
 
 
 def _top(lines: Iterable[str]) -> Found:
@@ -280,21 +280,12 @@ def write(rows: Iterable[Row], form: str, allow: bool = False) -> Iterator[str]:
         elif form == "csv":
             line = io.StringIO()
             note = " ".join(row.note.splitlines())  # what is behind the end of a line is read as a name
-            csv.writer(line, lineterminator="").writerow([_harmless(row.name), _harmless(note), row.expires or ""])
+            csv.writer(line, lineterminator="").writerow([harmless(row.name), harmless(note), row.expires or ""])
             yield line.getvalue()
         elif form == "top":
             yield f"{row.rank or number},{row.name}"
         else:
             raise ValueError(f"form {form!r}: expected one of {', '.join(FORMS)}")
-
-
-def _harmless(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula: a quote before it, which `_bare` takes away."""
-    return "'" + cell if cell[:1] in _QUOTED else cell
-
-
-def _bare(cell: str) -> str:
-    return cell[1:] if cell[:1] == "'" and cell[1:2] in _QUOTED else cell
 
 
 def _undotted(name: str) -> str:
