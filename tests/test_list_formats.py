@@ -1,6 +1,7 @@
 """The forms in which people have lists."""
 
 import csv
+import time
 
 import pytest
 
@@ -32,6 +33,25 @@ def test_a_form_is_read(form: str) -> None:
 def test_a_form_is_recognised(form: str) -> None:
     text = TEXTS[form] if form != "plain" else "# a remark\nexample-a.com\n"
     assert guess(text) == form
+
+
+@pytest.mark.parametrize("line", ["a{}b", "1,{},x", "{}SOB", "1{}x"])
+def test_what_a_text_is_made_of_does_not_make_its_form_costly_to_tell(line: str) -> None:
+    """Seconds here are seconds in which an ingress answers nobody."""
+    began = time.process_time()
+    assert guess(line.format(" " * 20_000)) in FORMS
+    assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("line", "form"),
+    [
+        ("1,a.example-a.com", "top"), ("1,a,b", "csv"), ("a,b", "csv"), ("1,", "csv"), ("bad.example cname .", "rpz"),
+        ("cname.example", "plain"), ("soa.example", "plain"),
+    ],
+)  # fmt: skip
+def test_a_line_alone_tells_its_form(line: str, form: str) -> None:
+    assert guess(line) == form
 
 
 @pytest.mark.parametrize("form", FORMS)

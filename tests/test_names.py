@@ -41,6 +41,7 @@ def test_same_octets_give_the_same_text(given_name: str, normal: str) -> None:
         ("a\\25", "escape"),
         ("a\\256.example", "escape"),
         ("a\\", "ends inside an escape"),
+        ("a." * 600 + "\\256", "255 octets"),  # by its length, before it is read octet by octet
     ],
 )
 def test_what_is_no_name_is_refused_with_its_reason(bad: str, reason: str) -> None:

@@ -17,6 +17,7 @@ from verdicts.lists import BadEntry, checked_suffix
 
 FORMS = ("plain", "hosts", "rpz", "adguard", "csv", "top")
 MAX_ERRORS = 1000  # told; the rest is counted
+MAX_GUESSED = 1000  # characters of a line that tell its form
 
 _LOCAL_HOSTS = frozenset(
     "localhost localhost.localdomain local broadcasthost ip6-localhost ip6-loopback ip6-localnet ip6-mcastprefix"
@@ -94,20 +95,23 @@ def parse(
 
 
 def guess(head: str) -> str:
-    """The form that the beginning of a text looks like."""
-    lines = [line.strip() for line in head.removeprefix(_BOM).splitlines()[:200]]
+    """The form that the beginning of a text looks like; by words, since to match a pattern could take minutes here."""
+    lines = [line.strip()[:MAX_GUESSED] for line in head.removeprefix(_BOM).splitlines()[:200]]
     lines = [line for line in lines if line and line[0] not in "#!;"]
     if any(line.startswith(("||", "@@||")) for line in lines):
         return "adguard"
-    if any(re.match(r"\$(TTL|ORIGIN)\b|.*\bSOA\b|\S+\s+.*\bCNAME\b", line, re.IGNORECASE) for line in lines):
+    if any(_is_of_a_zone(line.upper().split()) for line in lines):
         return "rpz"
-    if lines and re.match(r"[0-9]+\s*,\s*[^,]+$", lines[0]):
-        return "top"
     if lines and "," in lines[0]:
-        return "csv"
+        rank, _, name = lines[0].partition(",")
+        return "top" if _number(rank.strip()) is not None and name.strip() and "," not in name else "csv"
     if lines and len(words := lines[0].split()) > 1 and _is_address(words[0]):
         return "hosts"
     return "plain"
+
+
+def _is_of_a_zone(words: list[str]) -> bool:
+    return words[0] in ("$TTL", "$ORIGIN") or "SOA" in words or "CNAME" in words[1:]
 
 
 Found = Iterator[tuple[int, Row | BadRow]]

@@ -16,6 +16,7 @@ from publicsuffixlist import PublicSuffixList
 
 MAX_WIRE_OCTETS = 255  # RFC 1035 section 2.3.4: with length octets and the root
 MAX_LABEL_OCTETS = 63
+MAX_TEXT = 4 * MAX_WIRE_OCTETS  # of presentation form: an octet is written in four, a length octet as a dot
 
 _PLAIN = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*").fullmatch
 _PLAIN_OCTETS = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-_")
@@ -153,6 +154,8 @@ def _split_octets(name: str) -> list[bytes]:
     raw = name.encode("utf-8", "surrogatepass")
     if not raw:
         raise BadName("name '': expected at least one label")
+    if len(raw) > MAX_TEXT:  # before it is read octet by octet: it may be megabytes
+        raise BadName(f"name {shown(name)}: longer than {MAX_WIRE_OCTETS} octets on the wire")
     labels: list[bytes] = []
     label = bytearray()
     position = 0
