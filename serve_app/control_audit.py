@@ -119,7 +119,7 @@ async def _history(call: Call, query: Past, kind: str) -> Changes:
     def found(store: Store) -> list[Document]:
         return [_told(document) for document in store.history(kind, query.key, query.limit, query.before)]
 
-    return {"changes": await call.desk.read(found)}
+    return {"changes": await call.search(found)}
 
 
 def _told(change: Document) -> Document:

@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import Context as Variables
 from functools import cached_property, partial
 from typing import Any, TypedDict, TypeVar
@@ -31,6 +33,9 @@ READ_AT_ONCE = 64 << 10  # bytes: a body is parsed within a millisecond
 MAX_AUTHOR = 120  # characters
 MAX_NOTE = 500
 LONG_CALLS = 8  # at work at one time: replays, training and promotions
+SEARCHES = 4  # at work at one time; each has its share of the interpreter, of which judging needs the most
+SEARCHES_LET_IN = 32  # at work or waiting
+SEARCHES_OF_ONE = 16  # of them, of one person
 RANK = {"viewer": 0, "analyst": 1, "admin": 2}
 
 
@@ -47,6 +52,9 @@ class Desk:
     def __init__(self, context: Context) -> None:
         self.context = context
         self._long = ThreadPoolExecutor(LONG_CALLS, "long-calls")
+        self._search = ThreadPoolExecutor(SEARCHES, "searches")
+        self._searching: Counter[str] = Counter()  # by author
+        self._counting = threading.Lock()
         self._changing: set[asyncio.Task[Any]] = set()  # the loop itself keeps no task alive
 
     @cached_property
@@ -58,8 +66,24 @@ class Desk:
         return time.time_ns() // 1_000_000
 
     async def read(self, ask: Callable[[Store], T]) -> T:
-        """Ask the store on a thread."""
+        """Ask the store for a document or few, on a thread of those that changes need too."""
         return await asyncio.to_thread(lambda: ask(self.store))
+
+    async def search(self, author: str, ask: Callable[[Store], T]) -> T:
+        """Ask the store for many documents, on a thread that no change needs. Raises `WireError` where too many do."""
+        with self._counting:
+            if self._searching[author] >= SEARCHES_OF_ONE or self._searching.total() >= SEARCHES_LET_IN:
+                raise WireError("unavailable", "too many searches are under way: come back later", retry_after=1)
+            self._searching[author] += 1
+        future = self._search.submit(lambda: ask(self.store))
+        future.add_done_callback(partial(self._searched, author))  # its thread's end: a caller may be gone before
+        return await asyncio.wrap_future(future)
+
+    def _searched(self, author: str, _: Future[Any]) -> None:
+        with self._counting:
+            self._searching[author] -= 1
+            if not self._searching[author]:
+                del self._searching[author]
 
     async def long(self, act: Callable[..., T], *arguments: Any) -> T:
         """Do what may take minutes on a thread of those for it, so that a decision need not wait for it."""
@@ -98,6 +122,10 @@ class Call:
 
     def path(self, name: str) -> str:
         return str(self.request.path_params[name])
+
+    async def search(self, ask: Callable[[Store], T]) -> T:
+        """As `Desk.search`, for this caller."""
+        return await self.desk.search(self.author, ask)
 
     async def commit(self, documents: Iterable[Document], note: str = "", expect: int | None = None) -> Committed:
         """Write through the verdict log, in this caller's name; the reply says from which epoch on it holds."""

@@ -20,7 +20,7 @@ from verdicts.store import Document, Store
 MAX_ENTRIES = 100_000  # in one commit
 MAX_PAGE = 10_000
 MAX_PROBLEMS = 100  # rows of an import that are told in its reply
-MAX_SCAN = 1_000_000  # entries looked through for a page; one of few or no entries may lead to another
+MAX_SCAN = 20_000  # entries looked through for a page; one of few or no entries may lead to another
 
 
 class Item(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -161,7 +161,7 @@ async def show(call: Call, query: Shown) -> Entries:
                 return found, document.key
         return found, None
 
-    found, after = await call.desk.read(find)
+    found, after = await call.search(find)
     return {"entries": [_shown(document) for document in found], "after": after}
 
 
@@ -220,7 +220,7 @@ async def export(call: Call, query: Which) -> Exported:
         expected = ", ".join((*LIST_NAMES, PREVALENCE_KIND))
         raise WireError("malformed", f"list {shown(kind)}: expected one of {expected}")
     # On a thread as a whole, so that no frame waits meanwhile.
-    return {"list": kind, "text": await call.desk.read(partial(_text, kind))}
+    return {"list": kind, "text": await call.search(partial(_text, kind))}
 
 
 def _text(kind: str, store: Store) -> str:

@@ -161,9 +161,7 @@ def _label(call: Call, name: str, label: Label | None) -> Document:
 async def page_of(call: Call, query: Page, kind: str) -> tuple[list[Document], str | None]:
     """The present documents of a kind that a query asks for, and behind which key the next page begins."""
     wanted = query.limit + 1
-    found = await call.desk.read(
-        lambda store: list(itertools.islice(store.scan(kind, query.prefix, query.after), wanted))
-    )
+    found = await call.search(lambda store: list(itertools.islice(store.scan(kind, query.prefix, query.after), wanted)))
     page = found[: query.limit]
     return page, page[-1].key if len(found) == wanted else None
 

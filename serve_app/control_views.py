@@ -43,7 +43,7 @@ def operations() -> list[Operation]:
 
 async def show_views(call: Call) -> Views:
     """Pages of the dashboard that people keep: name, address, author."""
-    found = await call.desk.read(lambda store: list(store.scan("view")))
+    found = await call.search(lambda store: list(store.scan("view")))
     return {"views": cast(list[KeptView], [document.body for document in found])}
 
 

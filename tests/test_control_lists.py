@@ -1,8 +1,9 @@
 """serve_app/control_lists.py and control_vetting.py: a long list is searched and told to its end, beside the frames."""
 
+import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from deployments import analyst
 from model.replay import Replay
 from serve_app import control_lists, control_models, control_vetting
+from serve_app.control_calls import SEARCHES_LET_IN, SEARCHES_OF_ONE, Desk
+from serve_app.wire import WireError
 from tests.control_setup import Setup
 from verdicts.incidents import Incident
 from verdicts.observations import Batch, Observation
@@ -123,3 +126,48 @@ async def test_what_stands_behind_a_page_is_reached_by_the_next(
         found += [each["key"] for each in page[held]]
         after = page["after"]
     assert found == NAMES
+
+
+async def test_a_decision_waits_for_no_search_and_too_many_searches_are_refused(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go = threading.Event()
+
+    def slow(*arguments: Any) -> Iterator[Document]:
+        let_go.wait()
+        return iter(())
+
+    monkeypatch.setattr(type(setup.store), "scan", slow)
+    viewer = [asyncio.create_task(setup.ask("GET", "/v1/lists?contains=n", role="viewer")) for _ in range(60)]
+    await asyncio.wait(viewer, timeout=2)
+    refused = [task.result() for task in viewer if task.done()]
+    assert {(reply.status_code, reply.headers["Retry-After"]) for reply in refused} == {(503, "1")}
+    other = asyncio.create_task(setup.ask("GET", "/v1/vetting", role="analyst"))
+    try:
+        async with asyncio.timeout(20):
+            paused = await setup.ask("POST", "/v1/policy/pause", {"paused": True}, "analyst")
+            revoked = await setup.ask("DELETE", f"/v1/tokens/{setup.tokens['resolver'].document.key}")
+    finally:
+        let_go.set()
+    assert paused.status_code == revoked.status_code == 200
+    answers = [reply.status_code for reply in await asyncio.gather(*viewer)]
+    assert answers.count(200) == SEARCHES_OF_ONE and len(answers) == SEARCHES_OF_ONE + len(refused)
+    assert (await other).status_code == 200  # a person's many leave places to others
+    assert (await setup.ask("GET", "/v1/lists", role="viewer")).status_code == 200  # all places are free again
+
+
+async def test_a_search_whose_caller_hung_up_keeps_no_place(setup: Setup) -> None:
+    desk, let_go = Desk(setup.contexts[0]), threading.Event()
+    searches = [
+        asyncio.create_task(desk.search(f"p{number % 4}", lambda _: let_go.wait())) for number in range(SEARCHES_LET_IN)
+    ]
+    await asyncio.sleep(0)
+    with pytest.raises(WireError, match="too many searches"):
+        await desk.search("other", lambda _: True)
+    for search in searches:
+        search.cancel()
+    await asyncio.wait(searches)
+    waiting = asyncio.create_task(desk.search("other", lambda _: True))  # let in: only those at work still count
+    await asyncio.sleep(0)
+    let_go.set()
+    assert await waiting

@@ -11,6 +11,7 @@ import pytest
 import uvicorn
 from click.testing import CliRunner, Result
 
+from serve_app.control_calls import Desk
 from serve_app.routes import application
 from tests.control_setup import Setup
 from verdicts import tokens
@@ -150,6 +151,28 @@ def test_a_cluster_that_is_busy_for_a_while_does_not_end_what_began(
     with pytest.raises(Refused, match="503 .*busy"):  # what did not begin is refused at once
         sum(remote.add("blocklist", [Row("other.org")], "", None))
     assert len(waits) == 2
+    remote.close()
+
+
+def test_a_cluster_that_is_busy_for_a_while_does_not_end_a_list_of_many_pages(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("verdicts.list_holders.PAGE", 2)
+    monkeypatch.setattr("verdicts.list_holders.time", SimpleNamespace(sleep=lambda _: None))
+    remote = Remote(cluster.url, cluster.token("analyst"))
+    names = [f"n{number}.org" for number in range(5)]
+    sum(remote.add("blocklist", [Row(name) for name in names], "", None))
+    search, turns = Desk.search, iter([True, False, False, True, True, False])
+
+    async def busy(*arguments: Any) -> Any:
+        if not next(turns):
+            raise Unavailable("busy")
+        return await search(*arguments)
+
+    monkeypatch.setattr(Desk, "search", busy)
+    assert [item["suffix"] for item in remote.show("blocklist", "")] == names
+    with pytest.raises(Refused, match="503 .*busy"):  # what did not begin is refused at once
+        list(remote.show("blocklist", ""))
     remote.close()
 
 

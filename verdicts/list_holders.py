@@ -132,7 +132,8 @@ class Remote:
         after: str | None = ""
         while after is not None:
             asked = {"list": list_name, "contains": contains, "after": after, "limit": PAGE}
-            answer = self._call("GET", "/v1/lists", "entries", params={k: v for k, v in asked.items() if v})
+            tries = TRIES if after else 1
+            answer = self._call("GET", "/v1/lists", "entries", tries, params={k: v for k, v in asked.items() if v})
             yield from answer["entries"]
             after = answer["after"]
 
