@@ -135,6 +135,20 @@ def change(registry: str, what: str, *arguments: Any) -> str:
         raise Unanswered(f"{error}; nothing was changed") from None
 
 
+def pointer(registry: str) -> list[str]:
+    """The version that serves, then those that served before."""
+    from model.registry import Registry
+
+    return Registry(registry).pointer()
+
+
+def take_back(registry: str, served: str, former: list[str]) -> None:
+    """Set the pointer as it was before a change from which `served` serves, unless another version does by now."""
+    from model.registry import Registry
+
+    Registry(registry).point(former, served)
+
+
 def ask(registry: str, what: str, *arguments: Any) -> Any:
     """Put a question to the cluster's analyst, which is started when it is first needed."""
     until = time.time() + PATIENCE_S - SPARE_S

@@ -172,11 +172,16 @@ class Registry:
         except FileNotFoundError:
             return []
 
-    def point(self, versions: Versions) -> None:
-        """Set the whole pointer, as a backup had it. Raises `UnknownVersion` where its first is not there."""
-        self.path(versions[0])
+    def point(self, versions: Versions, instead_of: str = "") -> None:
+        """Set the whole pointer, as a backup had it, or as it was before; only while `instead_of` serves, where given.
+
+        Raises `UnknownVersion` where its first is not there.
+        """
+        if versions:
+            self.path(versions[0])
         with self._moving():
-            self._point([version for version in versions if version in self.versions()])
+            if not instead_of or self.pointer()[:1] == [instead_of]:
+                self._point([version for version in versions if version in self.versions()])
 
     @contextmanager
     def _moving(self) -> Iterator[None]:

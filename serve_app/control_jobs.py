@@ -121,10 +121,13 @@ async def resume(call: Call, body: Resumption) -> Started:
 async def cancel(call: Call) -> Job:
     """Ask a training job to stop; it does within seconds, adding no model. One that has ended stays as it is."""
     job = call.path("id")
-    found: Job = await _trainer(call, "cancel", job, runs_of(call))
-    if found["state"] not in ENDED:  # it came too late for those
-        await call.commit([Document("job", job, {"kind": found["kind"], "state": "cancelled"})])
-    return found
+    found: Job = await _trainer(call, "status", job, runs_of(call))
+    if found["state"] in ENDED:  # it came too late for those
+        return found
+    # Before it is done, for it cannot be taken back: what could not be written down is not.
+    await call.commit([Document("job", job, {"kind": found["kind"], "state": "cancelled"})])
+    asked: Job = await _trainer(call, "cancel", job, runs_of(call))
+    return asked
 
 
 async def _noted(call: Call, job: str, state: dict[str, str], note: str) -> Started:

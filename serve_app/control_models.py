@@ -147,22 +147,12 @@ async def show_one(call: Call) -> Model:
 
 async def promote(call: Call, body: Promotion) -> Served:
     """Let a version serve, if it passes the guard set; classifiers follow within seconds."""
-    check_note(body.note)
-    served = await _registry(call, analyst.change, "promote", call.path("version"), body.force)
-    return await _served(call, served, await _committed(call, served, body.note))
+    return await _changed(call, body.note, "promote", call.path("version"), body.force)
 
 
 async def roll_back(call: Call, body: RollBack) -> Served:
     """Let the version serve that served before."""
-    check_note(body.note)
-    former = (await _registry(call, analyst.models))["serving"]
-    served = await _registry(call, analyst.change, "roll_back")
-    try:
-        committed = await _committed(call, served, body.note)
-    except Exception:  # whoever is told to come back would go back one further
-        await _registry(call, analyst.change, "promote", former, True)
-        raise
-    return await _served(call, served, committed)
+    return await _changed(call, body.note, "roll_back")
 
 
 async def replay(call: Call, body: Range) -> Replayed:
@@ -206,13 +196,17 @@ async def explain(call: Call, body: NameToExplain) -> Explained:
     }  # fmt: skip
 
 
-async def _committed(call: Call, version: str, note: str) -> Committed:
+async def _changed(call: Call, note: str, what: str, *arguments: Any) -> Served:
     """The registry's pointer decides what serves; the document moves the epoch, so that resolvers refresh."""
-    return await call.commit([Document("model", "serving", {"version": version})], note)
-
-
-async def _served(call: Call, version: str, committed: Committed) -> Served:
-    return {**committed, "serving": version, "notices": await _registry(call, analyst.notices, version)}
+    check_note(note)
+    former = await _registry(call, analyst.pointer)
+    served = await _registry(call, analyst.change, what, *arguments)
+    try:
+        committed = await call.commit([Document("model", "serving", {"version": served})], note)
+    except Exception:  # what nobody answers for must not serve; and who asks again would go back one further
+        await _registry(call, analyst.take_back, served, former)
+        raise
+    return {**committed, "serving": served, "notices": await _registry(call, analyst.notices, served)}
 
 
 async def _registry(call: Call, act: Callable[..., Any], *arguments: Any) -> Any:

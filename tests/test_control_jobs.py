@@ -8,8 +8,16 @@ import pytest
 
 from tests.control_setup import Setup
 from tests.model_fixtures import write
+from verdicts.store import Unavailable
 
 pytestmark = pytest.mark.anyio
+
+
+def job_in(state: str) -> dict[str, Any]:
+    return {
+        "id": "j1", "kind": "train", "state": state, "settings": {}, "version": "v2", "device": "cpu", "started": 1,
+        "ended": 0, "progress": {}, "error": "",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -18,15 +26,29 @@ pytestmark = pytest.mark.anyio
 async def test_the_history_calls_no_job_cancelled_that_had_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, told: bool
 ) -> None:
-    job: dict[str, Any] = {
-        "id": "j1", "kind": "train", "state": state, "settings": {}, "version": "v2", "device": "cpu", "started": 1,
-        "ended": 0, "progress": {}, "error": "",
-    }  # fmt: skip
+    job = job_in(state)
+    monkeypatch.setattr("deployments.trainer.status", lambda *_: job)
     monkeypatch.setattr("deployments.trainer.cancel", lambda *_: job)
     setup = Setup(tmp_path)
     assert (await setup.good("DELETE", "/v1/jobs/j1"))["state"] == state
     changes = (await setup.good("GET", "/v1/audit?kind=job"))["changes"]
     assert [change["body"]["state"] for change in changes] == ["cancelled"] * told
+
+
+async def test_a_job_goes_on_whose_end_could_not_be_written_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[str] = []
+    monkeypatch.setattr("deployments.trainer.status", lambda *_: job_in("running"))
+    monkeypatch.setattr("deployments.trainer.cancel", lambda job, _: ended.append(job) or job_in("running"))
+    setup = Setup(tmp_path)
+
+    async def away(*arguments: Any) -> Any:
+        raise Unavailable("the store is away")
+
+    monkeypatch.setattr(setup.graph, "commit", away)
+    assert (await setup.ask("DELETE", "/v1/jobs/j1")).status_code == 503
+    assert ended == []
 
 
 async def test_a_trainer_that_ended_is_no_defect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,6 +132,36 @@ async def test_a_roll_back_that_could_not_be_written_down_may_be_asked_again(
     assert (await setup.good("POST", "/v1/models/rollback", {}))["serving"] == "v2"
 
 
+@pytest.mark.parametrize("former", [["v1", "v3"], ["v3", "v2", "v1"], ["v2", "v1"], []])
+async def test_a_promotion_that_could_not_be_written_down_does_not_serve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, former: list[str]
+) -> None:
+    setup, registry = Setup(tmp_path), Registry(tmp_path / "models")
+    for version in ("v1", "v2", "v3"):
+        registry.add(write(tmp_path / "made", version))
+    if former:
+        registry.point(former)
+    monkeypatch.setattr(analyst, "ask", lambda registry_, what, version, force: registry.promote(version) or version)
+
+    async def away(*arguments: Any) -> Any:
+        raise Unavailable("the store is away")
+
+    commit = setup.graph.commit
+    monkeypatch.setattr(setup.graph, "commit", away)
+    reply = await setup.ask("POST", "/v1/models/v2/promote", {})
+    assert reply.status_code == 503 and registry.pointer() == former
+
+    async def overtaken(*arguments: Any) -> Any:
+        registry.promote("v1")  # by another, whose promotion is written down
+        raise Unavailable("the store is away")
+
+    monkeypatch.setattr(setup.graph, "commit", overtaken)
+    assert (await setup.ask("POST", "/v1/models/v2/promote", {})).status_code == 503
+    assert registry.serving() == "v1"
+    monkeypatch.setattr(setup.graph, "commit", commit)
+    assert (await setup.good("POST", "/v1/models/v2/promote", {}))["serving"] == registry.serving()
+
+
 @pytest.mark.parametrize("what", ["v2/promote", "rollback"])
 @pytest.mark.parametrize("done", [True, False])
 async def test_what_became_of_a_change_without_an_answer_is_certain(
