@@ -1,5 +1,6 @@
 """The cluster of one machine: Ray and Serve started in this process with our environment, and ended without a trace."""
 
+import math
 import os
 import resource
 import shutil
@@ -17,7 +18,7 @@ from typing import Any
 import yaml
 
 from serve_app import haproxy_revival, https, patience
-from serve_app.environment import MAX_REQUESTS, BadEnvironment, Ingress, end_haproxy, variables
+from serve_app.environment import MAX_BODY, MAX_REQUESTS, MAX_WAIT_S, BadEnvironment, Ingress, end_haproxy, variables
 from serve_app.keys import check_keys
 from serve_app.local.options import LOOPBACK
 from serve_app.loopback import ALONE
@@ -52,6 +53,7 @@ def configuration(
     check_writers(application, settings.store_url)
     check_device(application, settings.device)
     http_options = found["http_options"]
+    check_waits(http_options, application["args"])
     for key, default in (("host", LOOPBACK), ("port", HTTP_PORT)):  # Serve's own, said
         http_options.setdefault(key, default)
     if port is not None:
@@ -80,6 +82,32 @@ def check_device(application: Mapping[str, Any], device: str) -> None:
         gpus = (deployment.get("ray_actor_options") or {}).get("num_gpus")
         if deployment["name"] == "Classifier" and device == "cpu" and gpus:
             raise BadSettings(f"deployment Classifier: num_gpus {gpus!r}: expected 0, for device is 'cpu'")
+
+
+def check_waits(http_options: Mapping[str, Any], args: Mapping[str, Any]) -> None:
+    """Raise `BadSettings` for a budget that no question has: Serve ends each after `request_timeout_s`."""
+    budget, most = args.get("max_budget_ms", 0), _timeout_s(http_options)
+    if 0 < most < budget / 1000:
+        raise BadSettings(
+            f"args: max_budget_ms {budget}: expected at most {most * 1000:g}, the request_timeout_s of http_options"
+        )
+
+
+def _timeout_s(http_options: Mapping[str, Any]) -> float:
+    """0: none, or none that Serve takes, which `check_values` says."""
+    given = http_options.get("request_timeout_s")
+    return given if isinstance(given, (int, float)) else 0.0
+
+
+def haproxy_limits(found: Mapping[str, Any]) -> dict[str, int]:
+    """What a configuration lets come in, as fields of `Ingress`: HAProxy, before it, may let in no less."""
+    settings = settings_of(found["applications"][0]["args"])
+    waits_s = max(settings.max_budget_ms / 1000, _timeout_s(found["http_options"]))
+    return {
+        "max_requests": ingress_requests(found),
+        "max_body": max(MAX_BODY, settings.max_report_bytes, settings.max_frame_bytes),
+        "max_wait_s": max(MAX_WAIT_S, math.ceil(waits_s) + 1),
+    }
 
 
 def ingress_requests(found: Mapping[str, Any]) -> int:

@@ -24,6 +24,8 @@ CONFIG = "haproxy.cfg"
 HAPROXY = "RAY_SERVE_ENABLE_HA_PROXY"
 PORT_BLOCK = 102  # 50 HTTP and 50 gRPC ports of ingress replicas, and two of Serve's fallback proxy
 MAX_REQUESTS = 256  # `max_ongoing_requests` of the Ingress in serve.yaml
+MAX_BODY = 16 << 20  # octets: `max_report_bytes` as it is by default, the largest
+MAX_WAIT_S = 35  # a little above the largest budget as it is by default
 MAX_MESSAGE = 64 << 20  # octets, from one replica to another
 NO_TLS = f"{HAPROXY}=1 and ssl_certfile: HAProxy ingress has no TLS of its own; unset one of the two"
 
@@ -46,8 +48,8 @@ class Ingress(NamedTuple):
     # At work at one time for each replica, before HAProxy answers 503: what serve.yaml lets a replica have. How many of
     # them may be frames says the replica itself (`serve_app/admission.py`).
     max_requests: int = MAX_REQUESTS
-    max_body: int = 16 << 20  # bytes
-    max_wait_s: int = 35  # a little above the largest budget
+    max_body: int = MAX_BODY
+    max_wait_s: int = MAX_WAIT_S
     tls: bool = False  # Serve's own `ssl_*` are set, which HAProxy cannot do
     metrics_port: int = 0  # where Ray's Prometheus server listens, which asks nobody for a credential; 0: nowhere
 

@@ -19,7 +19,7 @@ from serve_app.cluster import (
     check_values,
     configuration,
     deploy,
-    ingress_requests,
+    haproxy_limits,
     set_variables,
     start,
     stop,
@@ -117,16 +117,16 @@ def member(found: Mapping[str, Any], address: str) -> Iterator[None]:
 def alone(found: Mapping[str, Any], folder: Path, metrics_port: int) -> Iterator[None]:
     """A cluster of its own, on this machine; all that it needs is asked for before anything starts."""
     options = found["http_options"]
-    ingress = apart(
-        folder,
-        ports.free_block(PORT_BLOCK),
-        max_requests=ingress_requests(found),
-        tls=bool(options.get("ssl_certfile")),
-        metrics_port=metrics_port,
-    )
     # A second one would end the first one's HAProxy.
     busy = Refused(f"another `verdict serve` runs from {folder}: stop it, or name another with --run")
     with held(private(folder) / "lock", busy):
+        ingress = apart(
+            folder,
+            ports.free_block(PORT_BLOCK),
+            **haproxy_limits(found),
+            tls=bool(options.get("ssl_certfile")),
+            metrics_port=metrics_port,
+        )
         end_haproxy(folder)  # of one that was killed, which would hold the port
         set_variables(ingress)
         check_values(found)

@@ -132,6 +132,21 @@ def test_a_port_or_host_that_cannot_be_is_named(host: str, port: int, said: str)
         ports.check(wanted({"host": host, "port": port}, 0))
 
 
+def test_haproxy_is_started_with_what_the_settings_let_in(monkeypatch: pytest.MonkeyPatch, short: Path) -> None:
+    told: dict[str, Any] = {}
+
+    def apart(folder: Path, first: int, **options: Any) -> None:
+        told.update(options)
+        raise _Stop
+
+    monkeypatch.setattr("serve_app.foreground.apart", apart)
+    found = configuration({"max_report_bytes": 32 << 20})
+    found["http_options"]["request_timeout_s"] = 120
+    with pytest.raises(_Stop), alone(found, short, 0):
+        pass
+    assert (told["max_requests"], told["max_body"], told["max_wait_s"]) == (MAX_REQUESTS, 32 << 20, 121)
+
+
 def test_a_folder_is_for_one_cluster_at_a_time(short: Path) -> None:
     with held(short / "lock", AssertionError()), pytest.raises(Refused, match=f"runs from {short}.*--run"):
         with alone({"http_options": {}, "applications": []}, short, 0):

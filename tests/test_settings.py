@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from serve_app import keys
-from serve_app.cluster import SERVE_YAML, configuration, ingress_requests
+from serve_app.cluster import SERVE_YAML, configuration, haproxy_limits, ingress_requests
 from serve_app.environment import MAX_REQUESTS
 from serve_app.settings import BadSettings, settings_of
 
@@ -85,3 +85,25 @@ def test_haproxy_lets_in_what_an_ingress_replica_may_have() -> None:
     [ingress] = [one for one in found["applications"][0]["deployments"] if one["name"] == "Ingress"]
     ingress["max_ongoing_requests"] = 512
     assert ingress_requests(found) == 512
+
+
+def limits(request_timeout_s: Any = 35, **args: Any) -> tuple[int, int]:
+    found = configuration({"store_url": "sqlite:///a.db", "registry": "r", "spool_dir": "s", **args})
+    found["http_options"]["request_timeout_s"] = request_timeout_s
+    told = haproxy_limits(found)
+    return told["max_body"], told["max_wait_s"]
+
+
+def test_haproxy_lets_in_what_the_settings_say() -> None:
+    assert limits() == (16 << 20, 36)
+    assert limits(max_report_bytes=32 << 20) == (32 << 20, 36)
+    assert limits(max_frame_bytes=64 << 20, max_report_bytes=1 << 20) == (64 << 20, 36)
+    assert limits(20, max_report_bytes=1 << 20, max_frame_bytes=1 << 20) == (16 << 20, 35)  # lists and models too
+    assert limits(150.5) == (16 << 20, 152)
+    assert limits(None, max_budget_ms=30_000) == (16 << 20, 35)
+    assert limits("no", max_budget_ms=35_000) == (16 << 20, 36)  # which `check_values` refuses
+
+
+def test_a_budget_that_serve_would_not_wait_for_is_refused() -> None:
+    with pytest.raises(BadSettings, match="max_budget_ms 120000: expected at most 35000, the request_timeout_s"):
+        limits(max_budget_ms=120_000)
