@@ -36,6 +36,8 @@ class NamesInFlight:
     """
 
     def __init__(self, target_names: int = 2048) -> None:
+        if not isinstance(target_names, int) or target_names < 1:
+            raise ValueError(f"policy_kwargs: target_names {target_names!r}: expected a whole number, 1 or more")
         self.target_names = target_names
 
     def __call__(self, ctx: AutoscalingContext) -> tuple[int, dict[str, Any]]:

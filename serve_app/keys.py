@@ -33,6 +33,9 @@ AUTOSCALING = (
     "smoothing_factor upscale_smoothing_factor downscale_smoothing_factor upscaling_factor downscaling_factor "
     "downscale_delay_s downscale_to_zero_delay_s upscale_delay_s aggregation_function policy"
 )
+POLICY = "policy_function policy_kwargs"
+OURS = "deployments.scaling:NamesInFlight"
+OURS_KEYS = "target_names"
 
 
 def check_keys(found: Mapping[str, Any]) -> None:
@@ -57,6 +60,19 @@ def check_keys(found: Mapping[str, Any]) -> None:
             _known(f"{where}, ray_actor_options", deployment.get("ray_actor_options") or {}, ACTOR)
             scaling = deployment.get("autoscaling_config") or {}
             _known(f"{where}, autoscaling_config", scaling, AUTOSCALING)
+            _check_policy(f"{where}, policy", scaling.get("policy") or {})
+
+
+def _check_policy(where: str, policy: Mapping[str, Any]) -> None:
+    """Raise `BadSettings` for what our policy does not take: Serve would ask it in vain, and say nothing."""
+    _known(where, policy, POLICY)
+    if str(policy.get("policy_function")).replace(":", ".") != OURS.replace(":", "."):
+        return
+    given = policy.get("policy_kwargs") or {}
+    _known(f"{where}_kwargs", given, OURS_KEYS)
+    target = given.get("target_names", 1)
+    if not isinstance(target, int) or isinstance(target, bool) or target < 1:
+        raise BadSettings(f"{where}_kwargs: target_names {target!r}: expected a whole number, 1 or more")
 
 
 def _known(where: str, found: Mapping[str, Any], known: str) -> None:

@@ -116,6 +116,39 @@ def test_the_yaml_that_is_shipped_is_taken() -> None:
     check_values(configuration())
 
 
+@pytest.mark.parametrize(
+    "policy, said",
+    [
+        ({"policy_kwargs": {"target_names": 0}}, "policy_kwargs: target_names 0: expected a whole number, 1 or more"),
+        ({"policy_kwargs": {"target_names": -5}}, "target_names -5: expected"),
+        ({"policy_kwargs": {"target_names": "abc"}}, "target_names 'abc': expected"),
+        ({"policy_kwargs": {"target_names": 2.5}}, "target_names 2.5: expected"),
+        (
+            {"policy_kwargs": {"target_nmes": 5}},
+            "policy_kwargs: unknown key 'target_nmes'; expected some of target_names",
+        ),
+        ({"policy_kwargs": 5}, "policy_kwargs: 5: expected keys"),
+        ({"policy_kwrgs": {}}, "policy: unknown key 'policy_kwrgs'"),
+    ],
+)
+def test_a_wrong_value_for_our_scaling_is_named(tmp_path: Path, policy: dict[str, Any], said: str) -> None:
+    found = yaml.safe_load(SERVE_YAML.read_text())
+    scaling = found["applications"][0]["deployments"][2]["autoscaling_config"]
+    scaling["policy"] = {"policy_function": "deployments.scaling:NamesInFlight", **policy}
+    (tmp_path / "serve.yaml").write_text(yaml.safe_dump(found))
+    with pytest.raises(BadSettings) as caught:
+        configuration(path=tmp_path / "serve.yaml")
+    assert "deployment Preprocessor, policy" in str(caught.value) and said in str(caught.value)
+
+
+def test_a_policy_of_somebody_else_has_its_own_keys(tmp_path: Path) -> None:
+    found = yaml.safe_load(SERVE_YAML.read_text())
+    policy = {"policy_function": "theirs:Policy", "policy_kwargs": {"slope": 0}}
+    found["applications"][0]["deployments"][2]["autoscaling_config"]["policy"] = policy
+    (tmp_path / "serve.yaml").write_text(yaml.safe_dump(found))
+    configuration(path=tmp_path / "serve.yaml")
+
+
 def test_a_queue_without_end_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "serve.yaml"
     file.write_text(SERVE_YAML.read_text().replace("max_queued_requests: 256", "max_queued_requests: -1", 1))

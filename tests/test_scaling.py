@@ -1,8 +1,9 @@
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from deployments.scaling import BUSY, METRIC, Busy, wanted
+from deployments.scaling import BUSY, METRIC, Busy, NamesInFlight, wanted
 from serve_app.cluster import configuration
 
 
@@ -62,6 +63,12 @@ def test_busy_is_the_share_since_it_was_last_asked() -> None:
     now = 108.0
     assert busy.share() == 0.0
     assert busy.share() == 0.0  # asked twice in one moment
+
+
+@pytest.mark.parametrize("target", [0, -5, "abc", 2.5])
+def test_a_target_that_no_replica_could_have_is_named(target: Any) -> None:
+    with pytest.raises(ValueError, match="target_names .*expected a whole number, 1 or more"):
+        NamesInFlight(target)
 
 
 @pytest.mark.parametrize("target, expected", [(256, 4), (1024, 1)])

@@ -48,7 +48,7 @@ def test_a_missing_setting_is_named() -> None:
 
 def test_the_keys_are_those_of_this_ray() -> None:
     from ray.serve import schema
-    from ray.serve.config import AutoscalingConfig
+    from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 
     for known, its in (
         (keys.ALL, schema.ServeDeploySchema),
@@ -57,6 +57,7 @@ def test_the_keys_are_those_of_this_ray() -> None:
         (keys.DEPLOYMENT, schema.DeploymentSchema),
         (keys.ACTOR, schema.RayActorOptionsSchema),
         (keys.AUTOSCALING, AutoscalingConfig),
+        (keys.POLICY, AutoscalingPolicy),
     ):
         assert known.split() == list(its.model_fields)
 
