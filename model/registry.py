@@ -13,7 +13,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from model.artifact import MANIFEST, NETWORK, Artifact, BadArtifact, check_digests, is_version, read_manifest
+from model.artifact import (
+    EVALUATION,
+    HISTORY,
+    MANIFEST,
+    NETWORK,
+    Artifact,
+    BadArtifact,
+    check_digests,
+    is_version,
+    read_manifest,
+)
 from model.manifest import Manifest
 from model.remote import Remote, cache_of
 from verdicts.locks import held
@@ -21,6 +31,7 @@ from verdicts.locks import held
 POINTER = "serving"
 LOCK = ".moving"
 WAIT_S = 30.0  # for who else moves the pointer: a roll-back loads a model meanwhile
+FILES = (NETWORK, HISTORY, EVALUATION, MANIFEST)  # of an artifact; the manifest last, so that it vouches for the rest
 KEPT = 50  # earlier versions the pointer remembers
 RELEASED = Path(__file__).parent / "released"
 
@@ -88,20 +99,28 @@ class Registry:
         return Artifact.load(path)
 
     def add(self, directory: str | Path) -> str:
-        """Copy a checked artifact into the registry and return its version; one already there stays as it is."""
+        """Copy a checked artifact into the registry and return its version; one already there stays as it is.
+
+        Of the folder nothing else is copied. Raises `BadArtifact` for a file that is a link: it may lead anywhere.
+        """
         directory = Path(directory)
+        for name in FILES:
+            if (directory / name).is_symlink():
+                raise BadArtifact(f"{directory / name}: a link, expected the file itself")
         manifest = read_manifest(directory)
         check_digests(directory, manifest)
         if manifest.version in self.versions():
             if not _judges_alike(read_manifest(self.path(manifest.version)), manifest):
                 raise FileExistsError(f"model {manifest.version}: the registry holds another of this version")
             return manifest.version
+        own = [name for name in FILES if (directory / name).exists()]
         if self._remote is not None:
-            self._remote.upload(directory, manifest.version)
+            self._remote.upload([directory / name for name in own], manifest.version)
         else:
             staging = Path(tempfile.mkdtemp(prefix=".new-", dir=self.root))
             try:
-                shutil.copytree(directory, staging, dirs_exist_ok=True)
+                for name in own:
+                    shutil.copy2(directory / name, staging)
                 staging.chmod(0o755)
                 os.replace(staging, self.root / manifest.version)
             except OSError:

@@ -5,6 +5,7 @@ import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 
@@ -57,10 +58,10 @@ class Remote:
         with self._files.open_output_stream(f"{self._root}/{name}") as stream:
             stream.write(data)
 
-    def upload(self, directory: Path, name: str) -> None:
-        """Copy a flat directory to the folder `name`; the manifest goes last, so that it vouches for the rest."""
+    def upload(self, files: Iterable[Path], name: str) -> None:
+        """Copy files to the folder `name`, in their order."""
         self._files.create_dir(f"{self._root}/{name}")
-        for file in sorted(directory.iterdir(), key=lambda file: file.name == "manifest.json"):
+        for file in files:
             self.write(f"{name}/{file.name}", file.read_bytes())
 
     def download(self, name: str, directory: Path) -> None:

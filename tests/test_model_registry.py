@@ -16,6 +16,8 @@ from model.remote import NoRemote, Remote, cache_of
 from tests.model_fixtures import full_disk, manifest, write
 from tests.requires import need
 
+OF_AN_ARTIFACT = ["evaluation.json", "history.jsonl", "manifest.json", "model.keras"]
+
 
 @pytest.fixture(scope="module")
 def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -43,6 +45,23 @@ def test_seeding_again_changes_nothing_that_serves(registry: Registry, released:
     assert registry.serving() == "b-2"
 
 
+def test_of_a_folder_only_the_artifact_is_added(tmp_path: Path, released: Path) -> None:
+    made, secret = shutil.copytree(released / "b-2", tmp_path / "made"), tmp_path / "secret"
+    secret.write_text("secret")
+    (made / "notes").symlink_to(secret)
+    (made / "more").mkdir()
+    Registry(tmp_path / "registry").add(made)
+    assert sorted(file.name for file in (tmp_path / "registry" / "b-2").iterdir()) == OF_AN_ARTIFACT
+
+
+def test_an_artifact_of_links_is_refused_by_the_name_of_one(registry: Registry, tmp_path: Path, released: Path) -> None:
+    made = shutil.copytree(released / "b-2", tmp_path / "made" / "b-2")
+    shutil.move(made / "history.jsonl", tmp_path / "history")
+    (made / "history.jsonl").symlink_to(tmp_path / "history")
+    with pytest.raises(BadArtifact, match="history.jsonl: a link, expected the file itself"):
+        registry.add(made)
+
+
 @pytest.mark.parametrize("another", [False, True])
 def test_of_two_that_are_added_at_once_one_stays_and_the_other_is_told(
     released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, another: bool
@@ -51,14 +70,14 @@ def test_of_two_that_are_added_at_once_one_stays_and_the_other_is_told(
     if another:
         changed = msgspec.structs.replace(manifest().thresholds, alert_score=Threshold(0.123))
         second = write(tmp_path, "b-2", thresholds=changed)
-    copied = shutil.copytree
+    copied = shutil.copy2
 
-    def overtaken(source: Path, to: Path, dirs_exist_ok: bool) -> None:
-        copied(source, to, dirs_exist_ok=dirs_exist_ok)
-        monkeypatch.setattr(shutil, "copytree", copied)
+    def overtaken(source: Path, to: Path) -> None:
+        copied(source, to)
+        monkeypatch.setattr(shutil, "copy2", copied)
         registry.add(second)
 
-    monkeypatch.setattr(shutil, "copytree", overtaken)
+    monkeypatch.setattr(shutil, "copy2", overtaken)
     if another:
         with pytest.raises(FileExistsError, match="holds another of this version"):
             registry.add(released / "b-2")
@@ -213,6 +232,13 @@ def remote(tmp_path: Path, released: Path) -> Registry:
     registry = Registry(f"file://{tmp_path}/remote", cache=tmp_path / "cache")
     registry.seed_from_released(released)
     return registry
+
+
+def test_of_a_folder_only_the_artifact_is_uploaded(remote: Registry, tmp_path: Path) -> None:
+    made = write(tmp_path / "made", "c-4")
+    (made / "notes").write_text("secret")
+    remote.add(made)
+    assert sorted(file.name for file in (tmp_path / "remote" / "c-4").iterdir()) == OF_AN_ARTIFACT
 
 
 def test_a_registry_at_a_uri_promotes_and_rolls_back(remote: Registry) -> None:
