@@ -38,8 +38,9 @@ class Lookup(Page):
         self.asked = text[1:] if below else text
         self.name, self.problem = self._understood(self.asked)
         self.wide = below or query.get("below") == "1"
+        self.many = "*" in self.name
         self.decision = Decision(self, decided=lambda: schedule(self.explain))
-        self.why = Facts(heading="Verdict", empty="Nobody asked for this name in this range, and no list holds it.")
+        self.why = Facts(heading="Verdict", empty="Nobody asked for this name in this range.")
         self.characters = Characters(
             empty="The model is asked through the control API; it gave no explanation.", status=READY
         )
@@ -74,12 +75,16 @@ class Lookup(Page):
                 self.problem or "Type or paste a name or a client address into the field above; the key / goes there."
             )
             return Notice(text=text, kind="warn" if self.problem else "info", status=READY)
-        return stack(
-            Notice(text=self.asked if "*" in self.name else self.name, kind="title", status=READY),
-            self._buttons(),
-            self.decision.force.notice,
+        # Many names have no verdict, no entry and no registration that is theirs.
+        of_one = (
             columns(panel(self.why, self.characters), panel(*self.registration.view())),
             panel(self.entries),
+        )
+        return stack(
+            Notice(text=self.asked if self.many else self.name, kind="title", status=READY),
+            self._buttons(),
+            self.decision.force.notice,
+            *(() if self.many else of_one),
             range_bar(self.filters, self._scope()),
             *self.history.view(),
             self.decision.place,
@@ -88,7 +93,7 @@ class Lookup(Page):
     def parts(self) -> Iterable[Component]:
         if not self.name:
             return ()
-        return self.why, self.entries, *self.history.parts
+        return self.history.parts if self.many else (self.why, self.entries, *self.history.parts)
 
     async def start(self) -> None:
         if client := client_in(self.asked):
@@ -106,7 +111,7 @@ class Lookup(Page):
             await self.explain()
 
     async def read(self) -> None:
-        registered = names.split(self.name).registered if "*" not in self.name else ""
+        registered = "" if self.many else names.split(self.name).registered
         where, siblings = self.where(), self.filters.where(registered=registered)
         epoch, latest, entries = await asyncio.gather(
             self.context.data.epoch(),
@@ -118,13 +123,18 @@ class Lookup(Page):
         if self._epoch not in (None, epoch.number):
             self._current = False
         self._epoch = epoch.number
-        if not self._judged:
+        if self._judged or self.many:
+            return
+        if latest is not None and latest.qname != self.name:  # of a name below it
+            page = await self.context.data.search(self.filters.where(name=self.name), 1)
+            latest = page.records[0] if page.records else None
+        if not self._judged:  # nor meanwhile
             self.why.facts = facts_of_record(latest) if latest is not None else []
 
     async def explain(self) -> None:
         """Ask the control API for the verdict as it would be now, with what each character did."""
         self._current = True
-        if "*" in self.name:
+        if self.many:
             return
         try:
             said = await self.context.control.explain(self.name)
@@ -140,7 +150,7 @@ class Lookup(Page):
 
     def where(self) -> Filter:
         """The filter of the history: the name, with all below it where asked for."""
-        name = f".{self.name}" if self.wide and "*" not in self.name else self.name
+        name = f".{self.name}" if self.wide and not self.many else self.name
         return self.filters.where(name=name)
 
     def _understood(self, text: str) -> tuple[str, str]:
@@ -155,7 +165,7 @@ class Lookup(Page):
         def ask(kind: str) -> Any:
             return lambda _: self.decision.ask([self.name], kind)
 
-        allowed = self.may("analyst") and "*" not in self.name
+        allowed = self.may("analyst") and not self.many
         make = {"disabled": not allowed, "variant": "outlined"}
         return toolbar(
             Button(label="Allow\u2026", icon="check", color="success", on_click=ask("benign"), **make),
@@ -164,7 +174,7 @@ class Lookup(Page):
         )
 
     def _scope(self) -> Any:
-        wide = Switch(label="and all below it", value=self.wide, disabled="*" in self.name)
+        wide = Switch(label="and all below it", value=self.wide, disabled=self.many)
 
         def changed(event: Any) -> None:
             self.wide = event.new
