@@ -35,7 +35,6 @@ class TextInput(Input):
     value = param.String(default="")
     placeholder = param.String(default="")
     max_length = param.Integer(default=5000)
-    error_state = param.Boolean(default=False, doc="the text is none of what the field takes")
     kind = param.String(default="TextInput", constant=True)
 
     given = frozenset({"value"})

@@ -1,5 +1,7 @@
 """Inputs that several pages share, bound to the page's filters."""
 
+import math
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from dashboard.components import TimeRange
@@ -36,20 +38,27 @@ def _bound(field: Field, filters: Filters, name: str) -> Field:
     return field
 
 
-def score(filters: Filters, name: str, label: str) -> Any:
-    """A bound of the score, 0 to 1; empty: none."""
-    value = getattr(filters, name)
-    field = TextInput(label=label, value="" if value is None else str(value), width=105)
+def score(filters: Filters, name: str, label: str, tell: Callable[[str, str], None]) -> Any:
+    """A bound of the score, 0 to 1; empty: none. What is no such number is told, and the field shows again what
+    filters."""
+
+    def shown() -> str:
+        value = getattr(filters, name)
+        return "" if value is None else str(value)
+
+    field = TextInput(label=label, value=shown(), width=105)
 
     def changed(event: Any) -> None:
         text = event.new.strip().replace(",", ".")
         try:
             number = float(text) if text else None
-            field.error_state = number is not None and not 0 <= number <= 1
         except ValueError:
-            field.error_state = True
-        if not field.error_state:
+            number = math.nan
+        if number is None or 0 <= number <= 1:
             setattr(filters, name, number)
+            return
+        tell(f"{label}: {text[:20]!r}, expected a number from 0 to 1", "error")
+        field.value = shown()
 
     field.param.watch(changed, "value")
     return field

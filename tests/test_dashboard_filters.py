@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dashboard.filters import FIELDS, RANGES, Filters, before, interval_of
+from dashboard.widgets import score
 from verdicts.store import Filter
 
 NOW = 1_700_000_000_123
@@ -87,3 +88,17 @@ def test_an_address_names_the_range_that_is_not_the_usual_one_of_its_page() -> N
     assert again.range == "1h"
     again.restore({})
     assert again.range == "7d"
+
+
+@pytest.mark.parametrize("typed", ["abc", "1.5", "-1", "nan", "0.5.5"])
+def test_a_score_that_is_none_is_told_and_the_field_shows_what_filters(typed: str) -> None:
+    filters = restored(min_score="0.9")
+    told: list[tuple[str, str]] = []
+    field = score(filters, "min_score", "Score from", lambda text, kind: told.append((text, kind)))
+    field.value = typed
+    assert (filters.min_score, field.value) == (0.9, "0.9")
+    assert told == [(f"Score from: {typed!r}, expected a number from 0 to 1", "error")]
+    field.value = "0,5"
+    assert filters.min_score == 0.5
+    field.value = ""
+    assert filters.min_score is None and len(told) == 1
