@@ -19,7 +19,7 @@ from dashboard.page import Context, Page, schedule
 from dashboard.pages import NAVIGATION, PAGES
 from dashboard.sheet import Sheet
 from dashboard.signin import Signin
-from dashboard.typed import client_in
+from dashboard.typed import BadFilter, client_in
 from dashboard.views import SavedViews
 from dashboard.visit import last_visit
 
@@ -121,7 +121,10 @@ class Session:
         if message.get("action") == "search":
             text = str(message.get("text", ""))[:1100]
             # A client's page at once: the look-up would lead there again from whoever goes back to it.
-            client = client_in(text)
+            try:
+                client = client_in(text)
+            except BadFilter:
+                client = ""  # the look-up tells
             self.go("/clients?" + urlencode({"client": client}) if client else "/lookup?" + urlencode({"q": text}))
 
 

@@ -64,13 +64,23 @@ def client_of(text: str) -> str:
 
 
 def client_in(text: str) -> str:
-    """The address or prefix that was pasted where a name may stand; empty where it is none."""
-    for each in (text.strip() if "/" in text else client_of(text), host_of(text)):
-        try:
-            return str(ipaddress.ip_network(each, strict=False) if "/" in each else ipaddress.ip_address(each))
-        except ValueError:
-            continue
-    return ""
+    """The address or prefix that was pasted where a name may stand; empty where it is none.
+
+    Raises `BadFilter` for an address with a length of a prefix that it cannot have: who typed that meant no host.
+    """
+    text = _DOT.sub(".", text.strip())
+    address, _, length = text.partition("/")
+    if _is_address(address) and length.isdecimal():
+        return client_of(text)
+    return next((client_of(each) for each in (text, host_of(text)) if _is_address(each)), "")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def page_of(name: str) -> str:

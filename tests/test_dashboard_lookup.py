@@ -38,3 +38,9 @@ async def test_a_record_of_a_name_below_is_not_told_as_the_names_own(stage: Stag
     stage.store.append(records([own], number=2))
     page = await stage.open(Lookup, q="nobodys-zone.org", below="1", range="15m")
     assert page.history.log.rows[0]["qname"] == "www.nobodys-zone.org" and page.why.facts[0]["value"] == "alert"
+
+
+async def test_a_prefix_that_is_none_is_told_and_leads_nowhere(stage: Stage) -> None:
+    page = await stage.open(Lookup, q="10.0.0.0/33")
+    assert (page.name, stage.went) == ("", [])
+    assert page.problem == "client '10.0.0.0/33': expected an address, or a prefix such as 192.0.2.0/24"

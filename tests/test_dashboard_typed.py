@@ -80,6 +80,26 @@ def test_a_prefix_that_is_none_is_told(text: str) -> None:
         client_of(text)
 
 
+@pytest.mark.parametrize("text", ["10.0.0.0/33", " 10[.]0[.]0[.]0/33", "2001:db8::/129", "192.0.2.7/8080"])
+def test_a_prefix_that_is_none_is_no_address_either(text: str) -> None:
+    with pytest.raises(BadFilter, match="expected an address, or a prefix"):
+        client_in(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "client"),
+    [
+        ("192[.]0[.]2[.]31/24", "192.0.2.0/24"),
+        ("192.0.2.31/index.html", "192.0.2.31"),
+        ("192.0.2.31:443/33", "192.0.2.31"),
+        ("http://192.0.2.31/33", "192.0.2.31"),
+        ("www.example.org/33", ""),
+    ],
+)
+def test_what_stands_behind_an_address_is_a_length_or_a_path(text: str, client: str) -> None:
+    assert client_in(text) == client
+
+
 @pytest.mark.parametrize(
     ("text", "host"), [("https://[2001:db8::1]:853/x", "2001:db8::1"), ("192.0.2.31:53", "192.0.2.31")]
 )

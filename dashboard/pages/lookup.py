@@ -36,7 +36,7 @@ class Lookup(Page):
         text = query.get("q", "").strip()
         below = text.startswith(".") and text != "." and "*" not in text
         self.asked = text[1:] if below else text
-        self.name, self.problem = self._understood(self.asked)
+        self.client, self.name, self.problem = _understood(self.asked)
         self.wide = below or query.get("below") == "1"
         self.many = "*" in self.name
         self.decision = Decision(self, decided=lambda: schedule(self.explain))
@@ -96,8 +96,8 @@ class Lookup(Page):
         return self.history.parts if self.many else (self.why, self.entries, *self.history.parts)
 
     async def start(self) -> None:
-        if client := client_in(self.asked):
-            self.context.go("/clients?" + urlencode({"client": client}))
+        if self.client:
+            self.context.go("/clients?" + urlencode({"client": self.client}))
             return
         if self.name:
             await asyncio.gather(super().start(), self.explain())
@@ -153,14 +153,6 @@ class Lookup(Page):
         name = f".{self.name}" if self.wide and not self.many else self.name
         return self.filters.where(name=name)
 
-    def _understood(self, text: str) -> tuple[str, str]:
-        if not text or client_in(text):
-            return "", ""
-        try:
-            return (pattern_of(text) if "*" in text else name_of(text)), ""
-        except (BadFilter, names.BadName) as error:
-            return "", str(error)
-
     def _buttons(self) -> Any:
         def ask(kind: str) -> Any:
             return lambda _: self.decision.ask([self.name], kind)
@@ -198,6 +190,18 @@ class Lookup(Page):
         reply = await self.act(doing, functools.partial(removed, 1))
         if reply is not None:
             await asyncio.gather(self.reload(), self.explain(), self.decision.force.follow(int(reply.get("epoch", 0))))
+
+
+def _understood(text: str) -> tuple[str, str, str]:
+    """What was typed as a client, or as a name or a wildcard; or why it is none."""
+    try:
+        if not text:
+            return "", "", ""
+        if client := client_in(text):
+            return client, "", ""
+        return "", pattern_of(text) if "*" in text else name_of(text), ""
+    except (BadFilter, names.BadName) as error:
+        return "", "", str(error)
 
 
 async def _none() -> list[Any]:
