@@ -252,6 +252,7 @@ class Enforcement(Page):
     async def _changed(self, doing: Any, done: str) -> None:
         reply = await self.act(doing, done)
         if reply is not None:
+            self.note.value = ""  # the next change has a reason of its own
             await self.read_policy()
             await self.force.follow(int(reply.get("epoch", 0)))
 

@@ -147,7 +147,7 @@ class Lists(Page):
             self.context.control.add(entries, self.note.value.strip()), f"{len(entries)} on the {SHOWN_LIST[kind]}"
         )
         if reply is not None:
-            self.names.value = ""
+            self.names.value = self.note.value = ""  # the next change has a reason of its own
             await self.reload()
             await self.decision.force.follow(int(reply.get("epoch", 0)))
             await self.decision.force.tell_overruled(chosen, kind)
@@ -166,6 +166,7 @@ class Lists(Page):
         )
         if reply is None:
             return
+        self.note.value = ""
         if reply.get("left_out"):
             first = reply["problems"][0]
             told = f"{reply['left_out']} rows left out; the first, line {first['line']}: {first['reason']}"
