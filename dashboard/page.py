@@ -125,13 +125,19 @@ class Page:
 
     async def act(self, doing: Awaitable[Any], done: str | Callable[[Any], str]) -> Any:
         """Do something through the control API and say how it went, in words that may depend on its answer; None where
-        it was refused."""
+        it was refused, or is not known to be done."""
         try:
             result = await doing
+            said = done if isinstance(done, str) else done(result)
         except Refused as error:
             self.context.tell(str(error), "error")
             return None
-        self.context.tell(done if isinstance(done, str) else done(result), "success")
+        except Exception:
+            logger.exception("page %s", self.path)
+            text = "This page met an error; it may be done all the same. The server's log tells more."
+            self.context.tell(text, "error")
+            return None
+        self.context.tell(said, "success")
         return {} if result is None else result
 
 
