@@ -6,6 +6,7 @@ import pytest
 
 from dashboard.pages.lists import Lists
 from tests.dashboard_stage import Stage
+from verdicts.store import Document
 
 pytestmark = pytest.mark.anyio
 
@@ -31,3 +32,31 @@ async def test_an_action_that_meets_an_error_is_told_and_logged(
 
 async def _empty(*_: Any) -> Any:
     return {}
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ({}, "No entry. Add names here, or decide on them where you meet them."),
+        ({"contains": "nothinghere"}, "No entry contains 'nothinghere'."),
+        ({"list": "benign", "contains": "tracker"}, "No entry on the allowlist contains 'tracker'."),
+        ({"list": "benign"}, "No entry on the allowlist. Add names here, or decide on them where you meet them."),
+    ],
+)
+async def test_a_search_that_finds_nothing_does_not_say_that_nothing_is_listed(
+    stage: Stage, query: dict[str, str], says: str
+) -> None:
+    if query:
+        stage.store.commit([Document("list", "blocklist/tracker.example.net", {})], "ada")
+    page = await stage.open(Lists, **query)
+    assert (page.table.rows, page.table.empty) == ([], says)
+
+
+async def test_a_search_that_looked_at_some_says_that_it_was_some(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dashboard.pages.lists.SEARCHED", 2)
+    stage.store.commit([Document("list", f"blocklist/{name}.example.net", {}) for name in "abc"], "ada")
+    page = await stage.open(Lists, contains="c.exa")
+    assert page.table.empty == "None of these contains 'c.exa'."
+    assert page.table.note == "of the first 2 entries; a whole name finds any"

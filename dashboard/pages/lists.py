@@ -38,7 +38,6 @@ class Lists(Page):
             caption="vetted entries",
             on_message=self._row,
             multiple=self.may("analyst"),
-            empty="No entry. Add names here, or decide on them where you meet them.",
             actions=[{"id": "remove", "label": "Remove", "style": "danger"}] if self.may("analyst") else [],
             columns=[
                 {"key": "list", "label": "List", "kind": "list"},
@@ -131,6 +130,7 @@ class Lists(Page):
             rows=[entry_row(entry) for entry in found],
             chosen=[],
             note=left,
+            empty=nothing(self.list, self.contains, bool(left)),
         )
 
     async def add(self) -> None:
@@ -201,6 +201,14 @@ class Lists(Page):
     def _row(self, message: dict[str, Any]) -> None:
         if message.get("action") == "remove":
             schedule(lambda: self.remove([message["row"]]))
+
+
+def nothing(kind: str, contains: str, left: bool) -> str:
+    """What to say where a list, or all of them, holds no entry that contains a text; `left`: not all were looked at."""
+    where = f" on the {SHOWN_LIST[kind]}" if kind else ""
+    if contains:
+        return f"{'None of these' if left else f'No entry{where}'} contains {names.shown(contains)}."
+    return f"No entry{where}. Add names here, or decide on them where you meet them."
 
 
 def find(store: Store, kind: str, contains: str) -> tuple[list[Document], str]:
