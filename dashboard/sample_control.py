@@ -4,6 +4,7 @@ It stands where the real one's transport would (`Client(transport=...)`). Verdic
 the characters of a name, no model's; what it knows of models and jobs is invented.
 """
 
+import ipaddress
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 import httpx
 import msgspec
 
-from verdicts.names import normalise, suffixes
+from verdicts import list_formats
+from verdicts.names import normalise, shown, suffixes
 from verdicts.policy import LIST_NAMES, ListHit, Policy, decide_listed
 from verdicts.store import Document, Store
 
@@ -22,8 +24,12 @@ RANK = ("viewer", "analyst", "admin")
 Json = dict[str, Any]
 
 
-class _Conflict(Exception):
-    """Somebody was quicker."""
+class _Not(Exception):
+    """A call that is not done: the status, the code and the message of its answer."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status, self.code = status, code
 
 
 class SampleControl(httpx.AsyncBaseTransport):
@@ -47,8 +53,8 @@ class SampleControl(httpx.AsyncBaseTransport):
             return httpx.Response(403, json={"code": "forbidden", "message": f"role {role}: expected {needed}"})
         try:
             answer = getattr(self, f"_{path[0]}")(request.method, path[1:], body, author)
-        except _Conflict as error:
-            return httpx.Response(409, json={"code": "conflict", "message": str(error)})
+        except _Not as error:
+            return httpx.Response(error.status, json={"code": error.code, "message": str(error)})
         return httpx.Response(200, json=answer)
 
     def _commit(self, documents: list[Document], author: str, note: str) -> Json:
@@ -65,7 +71,7 @@ class SampleControl(httpx.AsyncBaseTransport):
         return {
             "epoch": epoch.number,
             "generation": epoch.generation,
-            "paused": False,
+            "paused": self._policy_now().paused,
             "model": {"version": self.serving},
             "resolvers": resolvers,
             "spool": {"spool_bytes": 4096, "spool_limit": 4 << 30, "stored": 81_204, "dead": 0},
@@ -107,6 +113,8 @@ class SampleControl(httpx.AsyncBaseTransport):
         return None
 
     def _lists(self, method: str, rest: list[str], body: Json, author: str) -> Json:
+        if rest == ["import"]:
+            return self._import(body, author)
         documents = []
         for entry in body["entries"]:
             gone = method == "DELETE"
@@ -115,6 +123,25 @@ class SampleControl(httpx.AsyncBaseTransport):
             )
             documents.append(Document("list", f"{entry['list']}/{entry['suffix']}", content))
         return self._commit(documents, author, body.get("note", ""))
+
+    def _import(self, body: Json, author: str) -> Json:
+        lines = body["text"].splitlines()
+        form, now = list_formats.guess("\n".join(lines[:200])), int(self._clock() * 1000)
+        parsed = list_formats.parse(lines, form, None, body["list"] == "benign", now)
+        problems = [{"line": line, "reason": reason} for line, reason in parsed.problems]
+        if not parsed.rows:
+            first = problems[0] if problems else {"line": 1, "reason": "expected at least one name"}
+            raise _Not(400, "malformed", f"text, line {first['line']}: {first['reason']}")
+        documents = [
+            Document(
+                "list",
+                f"{body['list']}/{row.name}",
+                {"note": row.note or body["note"], "expires": row.expires or body["expires"], "author": author},
+            )
+            for row in parsed.rows
+        ]
+        committed = self._commit(documents, author, body["note"])
+        return {**committed, "entries": len(parsed.rows), "left_out": parsed.left_out, "problems": problems}
 
     def _vetting(self, method: str, rest: list[str], body: Json, author: str) -> Json:
         documents = []
@@ -137,22 +164,36 @@ class SampleControl(httpx.AsyncBaseTransport):
     def _incidents(self, method: str, rest: list[str], body: Json, author: str) -> Json:
         key = "/".join(rest)
         present = self._store.get("incident", key)
-        if present is not None and present.epoch > body["expect"]:
-            raise _Conflict(f"incident {key}: {present.author} changed it at epoch {present.epoch}")
+        if present is None:
+            raise _Not(404, "not-found", f"incident {shown(key)}: no such incident")
+        if present.epoch > body["expect"]:
+            raise _Not(409, "conflict", f"incident {key}: {present.author} changed it at epoch {present.epoch}")
         changes = {k: v for k, v in body.items() if k in ("state", "assignee")}
-        return self._commit(
-            [Document("incident", key, {**((present and present.body) or {}), **changes})], author, body["note"]
-        )
+        return self._commit([Document("incident", key, {**(present.body or {}), **changes})], author, body["note"])
 
     def _policy(self, method: str, rest: list[str], body: Json, author: str) -> Json:
         present = self._store.get("policy", "policy")
-        policy = msgspec.to_builtins(msgspec.convert((present and present.body) or {}, Policy))
+        policy = msgspec.to_builtins(self._policy_now())
         if method == "GET":
             return {"policy": policy, "epoch": present.epoch if present else 0}
         changes = {"paused": body["paused"]} if rest else body["policy"]
+        for override in changes.get("overrides") or []:
+            try:
+                ipaddress.ip_network(override["client"])
+            except ValueError:
+                expected = "expected an address or a prefix such as 192.0.2.0/24"
+                raise _Not(400, "malformed", f"policy.overrides {shown(override['client'])}: {expected}") from None
         return self._commit([Document("policy", "policy", {**policy, **changes})], author, body.get("note", ""))
 
+    def _policy_now(self) -> Policy:
+        present = self._store.get("policy", "policy")
+        return msgspec.convert((present and present.body) or {}, Policy)
+
     def _models(self, method: str, rest: list[str], body: Json, author: str) -> Json:
+        manifests = [_manifest("cnn-2026-11-20", "segments", 8.1e-5), _manifest("seed", "seed", None)]
+        known = {manifest["version"]: manifest for manifest in manifests}
+        if rest and rest[0] not in (*known, "rollback"):
+            raise _Not(404, "not-found", f"model {shown(rest[0])}: expected one of {', '.join(known)}")
         if rest[-1:] == ["replay"]:
             change = {
                 "name": "login-docs-verify.example.net",
@@ -165,9 +206,8 @@ class SampleControl(httpx.AsyncBaseTransport):
         if method == "POST":
             self.serving = rest[0] if rest[-1] == "promote" else "seed"
             return self._commit([Document("model", "serving", {"version": self.serving})], author, body.get("note", ""))
-        manifests = [_manifest("cnn-2026-11-20", "segments", 8.1e-5), _manifest("seed", "seed", None)]
         if rest:
-            manifest = next(m for m in manifests if m["version"] == rest[0])
+            manifest = known[rest[0]]
             worse = 1.0 if manifest["network"] == "segments" else 1.8
             return {"manifest": manifest, "history": _history(EPOCHS), "evaluation": _evaluation(worse)}
         return {"serving": self.serving, "models": manifests}
@@ -177,6 +217,8 @@ class SampleControl(httpx.AsyncBaseTransport):
         return self._commit([Document("view", f"{author}/{rest[0]}", None if method == "DELETE" else view)], author, "")
 
     def _jobs(self, method: str, rest: list[str], body: Json, author: str) -> Json:
+        if rest and rest[0] not in self._jobs_begun:
+            raise _Not(404, "not-found", f"job {shown(rest[0])}: no such training job")
         if method == "POST" and rest:
             self._jobs_begun[rest[0]] = self._clock() - EPOCH_S * (self._cancelled.pop(rest[0]) - 1)
             return {"id": rest[0]}
