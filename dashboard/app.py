@@ -31,7 +31,8 @@ class Session:
         self._role, self._role_now = role, role_now
         self.page: Page | None = None
         since = last_visit(pn.state.cookies, int(time.time() * 1000))
-        self._context = Context(data, client.as_user(user, role, data.decided), user, role, self.go, self.tell, since)
+        control = client.as_user(user, role, data.decided)
+        self._context = Context(data, control, user, role, self.go, self.tell, {}, since)
         self._narrow = pn.state.cookies.get("narrow") == "1"
         scheme = pn.state.cookies.get("scheme", "")
         self.router = Router(

@@ -28,6 +28,7 @@ class Context(NamedTuple):
     role: Role
     go: Callable[[str], None]  # to an address of this application
     tell: Callable[[str, str], None]  # a message to the person: text, and success, error, warning or info
+    kept: dict[str, Any]  # by a page's path: what it finds again when the person comes back to it
     since: int = 0  # when the person's last visit ended, Unix milliseconds; 0: not known
 
 

@@ -53,6 +53,17 @@ def overruled(store: Store, chosen: Iterable[str], kind: str) -> list[tuple[str,
     return [(name, key) for name, key in found if key and not key.startswith(f"{kind}/")]
 
 
+def suffixes_listed(store: Store) -> frozenset[str]:
+    """Every name with an entry on a vetted list. Blocks: there may be a million."""
+    return frozenset(key.partition("/")[2] for key in store.keys("list"))
+
+
+def still_holds(decision: dict[str, Any], now: int) -> bool:
+    """False once the list entry of a decision has expired: the name is to be vetted again."""
+    expires = decision.get("expires")
+    return not (decision.get("list") and isinstance(expires, int) and expires <= now)
+
+
 def entry_row(document: Document) -> dict[str, Any]:
     """One list entry as a row: list, suffix, note, author, time, expires."""
     kind, _, suffix = document.key.partition("/")

@@ -39,7 +39,7 @@ async def keep_warm(open_reader: Opener, client: Client) -> None:
 
 async def ask_ahead(data: Data, client: Client) -> None:
     """Read each page as somebody who opens it does, over each usual range; what fails is tried the next time."""
-    context = Context(data, client.as_user("", "viewer"), "", "viewer", lambda _: None, lambda *_: None)
+    context = Context(data, client.as_user("", "viewer"), "", "viewer", lambda _: None, lambda *_: None, {})
     for length in RANGES:
         for kind in ASKED:
             page = kind(context, {"range": length})

@@ -53,7 +53,7 @@ class Stage:
         """What a page gets for this person."""
         return Context(
             self.data, self.client.as_user(user, role, self.data.decided), user, role, self.went.append,
-            lambda text, kind: self.told.append((text, kind)),
+            lambda text, kind: self.told.append((text, kind)), {},
         )  # fmt: skip
 
     async def open(self, page: type[Page], role: Role = "admin", **query: str) -> Any:

@@ -35,7 +35,9 @@ async def both(tmp_path: Path) -> AsyncIterator[list[Context]]:
         store.close()
         control = Client("", lambda: "").as_user("vic", "viewer")
         contexts.append(
-            Context(Data(reader_of(url)), control, "vic", "viewer", lambda _: None, lambda _, __: None, now - MINUTE)
+            Context(
+                Data(reader_of(url)), control, "vic", "viewer", lambda _: None, lambda _, __: None, {}, now - MINUTE
+            )
         )
     yield contexts
     for context in contexts:

@@ -410,7 +410,7 @@ async def test_a_key_pressed_again_while_its_decision_is_on_its_way_does_nothing
     await asyncio.sleep(0)
     page._message({"action": "key", "key": "b", "index": 0, "rows": [row]})
     await first
-    assert stage.store.epoch().number == before + 1 and len(page._past) == 1
+    assert stage.store.epoch().number == before + 1 and len(page.kept.past) == 1
 
 
 async def test_the_days_number_is_a_number_a_day(stage: Stage) -> None:
@@ -461,7 +461,7 @@ async def test_a_key_pressed_twice_decides_on_what_was_seen_and_a_choice_stays_w
     before = stage.store.epoch().number
     page._message({"action": "key", "key": "b", "index": 0, "rows": [first]})
     assert (page.table.rows[0]["key"], page.table.chosen) == (second["key"], [0])
-    assert stage.store.epoch().number == before and [decided.names for decided in page._past] == [[first["key"]]]
+    assert stage.store.epoch().number == before and [decided.names for decided in page.kept.past] == [[first["key"]]]
     await page.undo()
     assert page.table.rows[page.table.selected]["key"] == first["key"]
     assert [page.table.rows[at]["key"] for at in page.table.chosen] == [second["key"]]

@@ -7,6 +7,7 @@ queue was read; and its undo takes back that decision, whole, and nothing that c
 import asyncio
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -20,9 +21,8 @@ from dashboard.inputs import Select, Switch, TextInput
 from dashboard.page import Context, Page, columns, panel, schedule, stack, toolbar
 from dashboard.queue import CANDIDATES, DAILY, queue
 from dashboard.typed import page_of
-from dashboard.vetted import DURATIONS
+from dashboard.vetted import DURATIONS, still_holds, suffixes_listed
 from dashboard.views import person_of
-from verdicts.store import Store
 
 DAY = 86_400_000  # milliseconds
 STEP_S = 30
@@ -56,6 +56,18 @@ class Decided(NamedTuple):
     listed: bool  # it reached the resolvers
 
 
+@dataclass
+class Kept:
+    """What no address says of a visit: who opens a name and comes back goes on where they were."""
+
+    at: int = 0  # the row, for when its name was decided meanwhile
+    name: str = ""
+    note: str = ""
+    duration: str = "30 days"
+    opened: set[str] = field(default_factory=set)  # groups whose names stand apart, by their first name
+    past: list[Decided] = field(default_factory=list)  # newest last
+
+
 class Vetting(Page):
     """The queue of the last day; `?daily=` sets how many names a person looks at, the rest expires with the day."""
 
@@ -75,15 +87,15 @@ class Vetting(Page):
         self.together = Switch(label="Alike together", value=query.get("alone") != "1")
         for input in (self.daily, self.together):
             input.param.watch(self._changed, "value")
-        self.opened: set[str] = set()  # groups whose names stand apart, by their first name
+        self.kept = kept = context.kept.setdefault(self.path, Kept())
         self.groups: list[dict[str, Any]] = []
-        self.duration = Select(options=list(DURATIONS), value="30 days", label="List decisions last", width=170)
-        self.note = TextInput(label="Why (for the next decisions)", width=300)
+        self.duration = Select(options=list(DURATIONS), value=kept.duration, label="List decisions last", width=170)
+        self.note = TextInput(label="Why (for the next decisions)", value=kept.note, width=300)
         self.table = Table(
             caption="names to vet",
             empty=NOTHING_LEFT,
             selectable=True,
-            selected=0,
+            selected=kept.at,
             multiple=self.may("analyst"),
             keys=[*DECISIONS, UNDO, "o", "l"] if self.may("analyst") else ["o", "l"],
             on_message=self._message,
@@ -107,7 +119,6 @@ class Vetting(Page):
         self.table.param.watch(lambda _: schedule(self.explain), "selected")
         self._progress = ""
         self._back = ""  # the name to go to: the one whose decision was just undone
-        self._past: list[Decided] = []  # newest last
         self._deciding: set[str] = set()  # names whose decision is on its way
         self._seen = 0  # the last change there was when the queue was read, by its epoch
 
@@ -117,23 +128,21 @@ class Vetting(Page):
         return self.path + ("?" + urlencode(pairs) if pairs else "")
 
     def view(self) -> Any:
-        side = stack(
-            panel(self.keys),
-            panel(self.why, self.characters),
-        )
+        side = stack(panel(self.keys), panel(self.why, self.characters))
         return stack(
-            toolbar(
-                self.daily,
-                self.duration,
-                self.note,
-                self.together,
-            ),
+            toolbar(self.daily, self.duration, self.note, self.together),
             self.force.notice,
             columns(panel(self.table), side, least=310, shares=(12, 1)),
         )
 
     def parts(self) -> Iterable[Component]:
         return (self.table,)
+
+    def stop(self) -> None:
+        super().stop()
+        self.kept.note, self.kept.duration = self.note.value, self.duration.value
+        for row in self._rows_at([self.table.selected]):
+            self.kept.at, self.kept.name = self.table.selected, row["key"]
 
     async def read(self) -> None:
         data = self.context.data
@@ -163,11 +172,11 @@ class Vetting(Page):
 
     def lay_out(self) -> None:
         """Show the groups, the opened ones name by name."""
-        rows = laid_out(self.groups, self.opened)
+        rows = laid_out(self.groups, self.kept.opened)
         # By name: whoever chooses while names come and go decides on what they saw.
         before, place = self.table.rows, {row["key"]: at for at, row in enumerate(rows)}
         at = max(self.table.selected, 0)
-        name = before[at]["key"] if at < len(before) else ""
+        name = before[at]["key"] if at < len(before) else self.kept.name
         if self._back in place:
             name, self._back = self._back, ""
         at = place.get(name, at)
@@ -180,7 +189,7 @@ class Vetting(Page):
     def open_group(self, at: int) -> None:
         """Show the names of the group in this row one by one, or together again."""
         if at < len(self.table.rows) and self.table.rows[at]["alike"]:
-            self.opened ^= {self.table.rows[at]["key"]}
+            self.kept.opened ^= {self.table.rows[at]["key"]}
             self.table.selected = at
             self.lay_out()
 
@@ -251,21 +260,21 @@ class Vetting(Page):
         except Failure:
             return  # undone from Audit, once the store is there again
         if past and person_of(past[0].author) == self.context.user:
-            self._past.append(Decided(chosen, past[0].epoch, past[0].time, listed))
+            self.kept.past.append(Decided(chosen, past[0].epoch, past[0].time, listed))
 
     async def undo(self) -> None:
         """Take the last decision of this visit back: its list entries, its labels, and the marks of the queue."""
-        if not self._past:
+        if not self.kept.past:
             self.context.tell("Nothing to undo on this visit; see Audit for earlier decisions.", "info")
             return
-        last = self._past.pop()
+        last = self.kept.past.pop()
         self._back = last.names[0]  # whichever reading shows it first
         try:
             reply = await self.context.control.undo_commit(last.epoch, last.time)
         except Refused as error:
             self._back = ""
             if error.code != "conflict":
-                self._past.append(last)  # to be tried again: it is taken back whole or not at all
+                self.kept.past.append(last)  # to be tried again: it is taken back whole or not at all
             self.context.tell(f"Not undone: {error}", "error")
             return
         self.context.tell(f"Undone: {_said(last.names)}", "success")
@@ -301,17 +310,6 @@ class Vetting(Page):
     def _changed(self, _: Any) -> None:
         self.context.go(self.address())
         schedule(self.reload)
-
-
-def suffixes_listed(store: Store) -> frozenset[str]:
-    """Every name with an entry on a vetted list. Blocks: there may be a million."""
-    return frozenset(key.partition("/")[2] for key in store.keys("list"))
-
-
-def still_holds(decision: dict[str, Any], now: int) -> bool:
-    """False once the list entry of a decision has expired: the name is to be vetted again."""
-    expires = decision.get("expires")
-    return not (decision.get("list") and isinstance(expires, int) and expires <= now)
 
 
 def _said(chosen: list[str]) -> str:
