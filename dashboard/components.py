@@ -47,7 +47,7 @@ class Component(param.Parameterized):  # type: ignore[misc]
 
 
 class Box(Component):
-    """Others, laid out; kind: stack, panel, toolbar or columns. What is no component is one of Panel's own."""
+    """Others, laid out; kind: stack, panel, toolbar, columns or aside. What is no component is one of Panel's own."""
 
     module = "box"
 

@@ -161,6 +161,12 @@ def stack(*objects: Any, **params: Any) -> Box:
     return Box("stack", objects, **params)
 
 
+def aside(*objects: Any) -> Box:
+    """Beside what is longer than the window: in sight however far that is scrolled. Where it is narrow the single keys
+    alone are, as a bar at the lower edge."""
+    return Box("aside", objects)
+
+
 def toolbar(*objects: Any, gap: int = 12) -> Box:
     """Inputs and buttons in a row that wraps."""
     return Box("toolbar", objects, f"gap: {gap}px")

@@ -18,7 +18,7 @@ from dashboard.data import Failure
 from dashboard.decision import InForce
 from dashboard.facts import facts_of_verdict
 from dashboard.inputs import Select, Switch, TextInput
-from dashboard.page import Context, Page, columns, panel, schedule, stack, toolbar
+from dashboard.page import Context, Page, aside, columns, panel, schedule, stack, toolbar
 from dashboard.queue import CANDIDATES, DAILY, queue
 from dashboard.typed import page_of
 from dashboard.vetted import DURATIONS, still_holds, suffixes_listed
@@ -128,7 +128,7 @@ class Vetting(Page):
         return self.path + ("?" + urlencode(pairs) if pairs else "")
 
     def view(self) -> Any:
-        side = stack(panel(self.keys), panel(self.why, self.characters))
+        side = aside(panel(self.keys), panel(self.why, self.characters))
         return stack(
             toolbar(self.daily, self.duration, self.note, self.together),
             self.force.notice,

@@ -114,6 +114,29 @@ def test_the_focus_stays_where_a_person_is(browser: Any, demo: str) -> None:
     visit.context.close()
 
 
+def test_the_keys_of_vetting_stay_in_sight_and_back_leads_to_the_same_row(browser: Any, demo: str) -> None:
+    for width, height in ((1280, 720), (400, 800)):
+        visit = Visit(browser, demo, width=width, height=height)
+        visit.log_in("ada")
+        visit.go("/vetting")
+        page, chosen = visit.page, visit.page.locator("tr.selected")
+        allow = page.get_by_role("button", name="a allow", exact=True)
+        for _ in range(30):
+            page.keyboard.press("j")
+        expect(chosen).to_have_attribute("data-index", "30")
+        for part in (allow, chosen, *([page.locator("dl.facts")] if width == 1280 else [])):
+            expect(part).to_be_in_viewport(ratio=1)
+        keys, row = allow.bounding_box(), chosen.bounding_box()
+        assert keys and row and (row["y"] + row["height"] <= keys["y"] or row["x"] + row["width"] <= keys["x"])
+        if width == 1280:
+            page.keyboard.press("o")
+            page.wait_for_url("**/lookup?q=*")
+            name = page.url.partition("?q=")[2]
+            page.go_back()
+            expect(chosen.locator(".name a")).to_have_text(name)
+        visit.context.close()
+
+
 def in_module(visit: Visit, module: str, script: str) -> Any:
     """What a script returns that has the module's `render`, and an element `el` as Panel gives it."""
     return visit.page.evaluate(
