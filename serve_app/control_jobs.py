@@ -177,7 +177,7 @@ def taught(store: Any, now: int) -> dict[str, Any]:
         for document in itertools.islice(store.scan("label"), MAX_LABELS)
     ]
     recent = Filter(start=now - SEEN_MS, end=now, source=("model",))
-    return {"labels": labels, "seen": store.frequent(recent, "qname", SEEN_NAMES)}
+    return {"labels": labels, "seen": list(store.frequent(recent, "qname", SEEN_NAMES))}
 
 
 def runs_of(call: Call) -> str:

@@ -164,9 +164,11 @@ async def replay(call: Call, body: Range) -> Replayed:
             "malformed", f"start {start}, end {end}: expected the start before the end, in Unix milliseconds"
         )
     where = Filter(start=start, end=end, source=("model",))
-    tops = [await call.desk.long(call.desk.store.top, where, "qname", REPLAYED, order) for order in ("count", "score")]
+    most, highest = [
+        await call.desk.long(call.desk.store.frequent, where, "qname", REPLAYED, order) for order in ("count", "score")
+    ]
     view = call.context.follower.view
-    logged = {row.key: row.count for top in tops for row in top}
+    logged = most | highest
     names = await call.desk.long(lambda: {name: logged[name] for name in logged if view.lists.match(name) is None})
     popular = await call.desk.long(lambda: {name for name in names if is_popular(view, name)})
     asked = list(names.items())

@@ -118,15 +118,18 @@ def test_a_limit_that_a_store_cannot_answer_is_refused_by_name(store: Store) -> 
 def test_values_that_are_asked_for_most_are_told_alone(store: Store) -> None:
     at = now()
     rows = [
-        observation(f"n{i}.com", at - i * 60 * MINUTE, count=i, source="model" if i % 2 else "blocklist")
+        observation(
+            f"n{i}.com", at - i * 60 * MINUTE, count=i, score=0.9 - i / 100, source="model" if i % 2 else "blocklist"
+        )
         for i in range(9)
     ]
     store.append(records(rows))
     settled(store)
     where = Filter(at - 2 * DAY, at + 1, source=("model",))
-    assert store.frequent(where, "qname", 3) == ["n7.com", "n5.com", "n3.com"]
-    assert store.frequent(changed(where), "qname", 20) == [f"n{i}.com" for i in range(8, 0, -1)]
-    assert store.frequent(where, "client", 3) == ["192.0.2.1"]
+    assert list(store.frequent(where, "qname", 3).items()) == [("n7.com", 7), ("n5.com", 5), ("n3.com", 3)]
+    assert list(store.frequent(changed(where), "qname", 20)) == [f"n{i}.com" for i in range(8, 0, -1)]
+    assert store.frequent(where, "client", 3) == {"192.0.2.1": 16}
+    assert list(store.frequent(where, "qname", 2, "score").items()) == [("n1.com", 1), ("n3.com", 3)]
     with pytest.raises(ValueError, match="'colour': expected one of .*qname"):
         store.frequent(where, "colour", 3)
 

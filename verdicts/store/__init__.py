@@ -166,9 +166,10 @@ class LogStore(Protocol):
         """The `limit` highest values of the field `by` (qname, registered, client, ...; at most MAX_TOP), ordered by
         `count`, `clients`, `score` or `enforced`."""
 
-    def frequent(self, where: Filter, by: str, limit: int) -> list[str]:
-        """The values of the field `by` with the most queries (at most MAX_FREQUENT), such as have any; of those with
-        the fewest a store may leave out one for another."""
+    def frequent(self, where: Filter, by: str, limit: int, order: str = "count") -> dict[str, int]:
+        """The values of the field `by` with the most queries, or the highest score (`order`), at most MAX_FREQUENT and
+        such as have any, and how many queries each has. Of those with the fewest a store may leave out one for another,
+        or count some of its queries only."""
 
     def domains(self, where: Filter, registered: Sequence[str]) -> dict[str, int]:
         """Queries of each of some registered domains (at most MAX_DOMAINS; an empty one is none), of those that have

@@ -73,13 +73,20 @@ class Tops(Counts):
             self.search_log(size=0, query=query, aggs=by_values(by, _ranked(len(first), order), inner)), order, limit
         )
 
-    def frequent(self, where: Filter, by: str, limit: int) -> list[str]:
-        """The values of the field `by` with the most queries."""
+    def frequent(self, where: Filter, by: str, limit: int, order: str = "count") -> dict[str, int]:
+        """The values of the field `by` with the most queries, or the highest score."""
         check_limit(limit, MAX_FREQUENT)
-        terms = {"size": max(limit, 1), "shard_size": MAX_FREQUENT}
-        answer = self.search_log(size=0, query=_also(query_of(where), _COUNTED), aggs=by_values(by, terms, {}))
-        found = sorted(values_of(answer), key=lambda bucket: (-bucket["doc_count"], key_of(bucket)))
-        return [key_of(bucket) for bucket in found[:limit]]
+        terms: dict[str, Any] = {"size": max(limit, 1), "shard_size": MAX_FREQUENT}
+        inner = {}
+        if order == "score":
+            inner = {"score": {"max": {"field": "verdict.score"}}}
+            terms["order"] = [{"score": "desc"}, {"_count": "desc"}]
+        answer = self.search_log(size=0, query=_also(query_of(where), _COUNTED), aggs=by_values(by, terms, inner))
+
+        def rank(bucket: dict[str, Any]) -> tuple[float, int, str]:
+            return -bucket["score"]["value"] if inner else 0.0, -bucket["doc_count"], key_of(bucket)
+
+        return {key_of(bucket): bucket["doc_count"] for bucket in sorted(values_of(answer), key=rank)[:limit]}
 
     def _leaders(self, query: dict[str, Any], by: str, limit: int, order: str) -> set[str]:
         """Values among which the first `limit` are, in an order by queries."""

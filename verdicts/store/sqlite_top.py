@@ -48,12 +48,12 @@ class Tops(WalkedTops):
             found.sort(key=lambda top: (-top.clients, -top.count, top.key))
         return found[:limit]
 
-    def frequent(self, where: Filter, by: str, limit: int) -> list[str]:
-        """The values of the field `by` with the most queries."""
+    def frequent(self, where: Filter, by: str, limit: int, order: str = "count") -> dict[str, int]:
+        """The values of the field `by` with the most queries, or the highest score."""
         check_limit(limit, MAX_FREQUENT)
         field_column(by)
-        rows = self._ranked(self._parts(self._to_the_last_day(where), by), "n", limit)
-        return [key_text(row[0]) for row in rows if row[1]]
+        rows = self._ranked(self._parts(self._to_the_last_day(where), by), ORDERS[order], limit)
+        return {key_text(row[0]): row[1] for row in rows if row[1]}
 
     def _to_the_last_day(self, where: Filter) -> Filter:
         """The same records, as a long range that ends with a whole day where it ends after the newest record: a range
