@@ -25,7 +25,7 @@ from model.network import Shape
 from model.registry import Registry
 from model.release import raising
 from model.scorer import Scorer
-from model.train import SHARES, Cancelled, Plan, logits
+from model.train import SHARES, Cancelled, Plan, logits, stages
 from model.wide import HEADS, has_wide, plain_of
 from serve_app.descendants import descendants
 from tests.model_fixtures import SMALL, write
@@ -461,15 +461,15 @@ def test_a_cancelled_training_goes_on_from_its_last_epoch(
     wait(job, runs, ("cancelled",))
     run, told = Path(runs) / job, []
     with monkeypatch.context() as small, pytest.raises(Cancelled):  # an epoch, quickly
-        small.setattr("model.train.Plan", functools.partial(Plan, blocks=1, grammars=300, shape=Shape(16, dense=16)))
+        small.setattr("model.train.Plan", functools.partial(Plan, blocks=1, grammars=300))
         work(parse(settings), registry, run, "segments-1", told.append, lambda: any("epoch" in line for line in told))
     state = json.loads((run / "checkpoint" / "state.json").read_text())
-    plan = msgspec.to_builtins(Plan(minutes=0.02))
+    plan = msgspec.to_builtins(stages(Plan(minutes=0.02))[0])
     (run / "checkpoint" / "state.json").write_text(json.dumps(state | {"epoch": 3, "seconds": 0.0, "plan": plan}))
     trainer.resume(job, registry, runs)
     found = wait(job, runs, ("done", "failed", "cancelled"))
     assert found["state"] == "done", found["error"]
-    assert [line["epoch"] for line in found["history"] if "epoch" in line] == [4] and found["ended"]
+    assert [line["epoch"] for line in found["history"] if "epoch" in line] == [4, 5, 6] and found["ended"]
     assert found["version"] in Registry(registry).versions()
 
 
