@@ -28,15 +28,20 @@ function go(model, url) {
 
 let searched = false // what the server shows next was typed into the field above
 
-const rangeOf = (query) => ["range", "start", "end"].map((name) => new URLSearchParams(query).get(name)).join()
+// The range of a chart's bar, or one that was typed, for which "24 hours" is no way back.
+const ownRange = (query) => {
+  const given = new URLSearchParams(query)
+  return given.get("range") === "custom" ? `${given.get("start")} ${given.get("end")}` : ""
+}
 
-// The server changed the filters: the same page keeps its history entry, but for another range; another page gets its
-// own, and another name.
+// The server changed the filters: the same page keeps its history entry; another page gets its own, another name and a
+// range of its own too.
 function follow(model) {
   const now = location.pathname + location.search
   if (model.url === now) return
   const [path, query] = model.url.split("?")
-  if (!searched && path === location.pathname && rangeOf(query) === rangeOf(location.search)) history.replaceState(null, "", model.url)
+  const ranged = ownRange(query) && ownRange(query) !== ownRange(location.search)
+  if (!searched && !ranged && path === location.pathname) history.replaceState(null, "", model.url)
   else history.pushState(null, "", model.url)
   searched = false
 }

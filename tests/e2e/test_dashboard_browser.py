@@ -107,7 +107,7 @@ def test_an_incident_is_taken_up_assigned_and_closed_and_leads_to_its_client(ana
     page = analyst.page
     analyst.go("/incidents")
     page.locator("tbody tr").filter(has_text="192.0.2.31").locator("td").first.click()
-    page.get_by_role("heading", name="Generated names").wait_for()
+    page.get_by_role("heading", name="Names of this incident").wait_for()
     page.locator("td").filter(has_text="NXDOMAIN").first.wait_for()
     page.get_by_role("button", name="Acknowledge", exact=True).click()
     page.locator("dd").filter(has_text="acknowledged").wait_for()
@@ -343,6 +343,10 @@ def test_back_returns_to_the_name_that_was_looked_up_before(analyst: Visit) -> N
         page.locator("input[type=search]").blur()
     page.get_by_role("button", name="24 hours").click()
     page.wait_for_url("**range=24h")  # a filter is no place to go back to
+    page.locator("rect.hit").first.click()
+    page.wait_for_url("**range=custom**")  # a bar's range is one
+    page.go_back()
+    page.wait_for_url("**range=24h")
     page.go_back()
     page.wait_for_url("**/lookup?q=cdn.example.org")
     page.locator(".notice-title").filter(has_text="cdn.example.org").wait_for()
