@@ -3,6 +3,7 @@
 import base64
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -12,7 +13,7 @@ from verdicts.store import MAX_DOMAINS, BatchState, Bucket, Cell, Filter, Page, 
 from verdicts.store.elastic_counts import lost, tells
 from verdicts.store.elastic_filter import FIELDS, query_of, within
 from verdicts.store.elastic_top import Tops
-from verdicts.store.elastic_values import COUNT, by_values, key_of, values_of
+from verdicts.store.elastic_values import COUNT, by_values, groups_of, key_of, pages_of, values_of
 
 PAGE_BATCHES = 500
 PAGE_GROUPS = 10_000
@@ -112,26 +113,12 @@ class LogReads(Tops):
         query = {"bool": {"filter": terms}}
         total = 0
         # Batch by batch: one without rows that is sent again after midnight stands in the next day's index too.
-        for answer in self._groups(
-            "batches", query, ("resolver", "boot", "batch"), {"n": {"max": {"field": "discarded"}}}
+        ask = partial(self.search_in, "batches", size=0, query=query)
+        for answer in pages_of(
+            ask, _by("resolver", "boot", "batch"), PAGE_GROUPS, {"n": {"max": {"field": "discarded"}}}
         ):
-            if (error := lost(answer, query)) is not None:
-                raise error
-            total += sum(int(bucket["n"]["value"]) for bucket in _buckets(answer, "g"))
+            total += sum(int(bucket["n"]["value"]) for bucket in groups_of(answer))
         return total
-
-    def _groups(
-        self, name: str, query: dict[str, Any], fields: Sequence[str], aggs: dict[str, Any]
-    ) -> Iterator[dict[str, Any]]:
-        """Answers with a page each of the distinct values of some fields, and what is asked of each."""
-        sources = [{field: {"terms": {"field": field}}} for field in fields]
-        groups: dict[str, Any] = {"size": PAGE_GROUPS, "sources": sources}
-        while True:
-            answer = self.search_part(name, size=0, query=query, aggs={"g": {"composite": groups, "aggs": aggs}})
-            yield answer
-            if len(_buckets(answer, "g")) < PAGE_GROUPS:
-                return
-            groups = {**groups, "after": answer["aggregations"]["g"]["after_key"]}
 
     def _rows(self, promises: list[dict[str, Any]]) -> tuple[dict[BatchKey, int], Unavailable | None]:
         """How many rows of each batch the log holds, and why it may hold more."""
@@ -154,10 +141,15 @@ class LogReads(Tops):
         error: Unavailable | None = None
         for (resolver, boot), batches in _engines(promises).items():
             query = _of_engine({"resolver": resolver, "boot": boot}, "batch", batches)
-            for answer in self._groups("dead", query, ("batch", "row"), {}):
+            ask = partial(self.search_part, "dead", size=0, query=query)
+            for answer in pages_of(ask, _by("batch", "row"), PAGE_GROUPS, {}):
                 error = error or lost(answer, query)
-                counts.update((resolver, boot, int(bucket["key"]["batch"])) for bucket in _buckets(answer, "g"))
+                counts.update((resolver, boot, int(bucket["key"]["batch"])) for bucket in groups_of(answer))
         return counts, error
+
+
+def _by(*fields: str) -> list[dict[str, Any]]:
+    return [{field: {"terms": {"field": field}}} for field in fields]
 
 
 def _engines(promises: list[dict[str, Any]]) -> dict[tuple[str, str], list[int]]:

@@ -13,6 +13,7 @@ counted, page by page; but not where so much lies outside the lists that this wo
 import heapq
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 from verdicts import names
@@ -20,7 +21,17 @@ from verdicts.ecs import is_address
 from verdicts.store import MAX_FREQUENT, MAX_TOP, Filter, Top, check_limit
 from verdicts.store.elastic_counts import Counts
 from verdicts.store.elastic_filter import FIELDS, any_of, query_of
-from verdicts.store.elastic_values import ADDRESS, COUNT, NO_ADDRESS, by_values, key_of, values_of, without
+from verdicts.store.elastic_values import (
+    ADDRESS,
+    COUNT,
+    NO_ADDRESS,
+    by_values,
+    groups_of,
+    key_of,
+    pages_of,
+    values_of,
+    without,
+)
 
 KEYS = ("qname", "registered", "client")  # fields of many values
 TIERS = ("none", "alert", "block")
@@ -124,17 +135,10 @@ class Tops(Counts):
         if by == "client":
             places = [("client.ip", _also(query, ADDRESS)), ("client.address", _also(query, NO_ADDRESS))]
         for field, wanted in places:
-            pages: dict[str, Any] = {
-                "size": MAX_FREQUENT, "sources": [{"k": {"terms": {"field": field, "missing_bucket": True}}}],
-            }  # fmt: skip
-            while True:
-                answer = self.search_log(size=0, query=wanted, aggs={"k": {"composite": pages}})
-                found = answer.get("aggregations", {}).get("k", {})
-                for bucket in found.get("buckets", []):
+            ask = partial(self.search_log, size=0, query=wanted)
+            for answer in pages_of(ask, [{"k": {"terms": {"field": field, "missing_bucket": True}}}], MAX_FREQUENT, {}):
+                for bucket in groups_of(answer):
                     yield bucket["key"]["k"] or "", bucket["doc_count"]
-                if len(found.get("buckets", [])) < MAX_FREQUENT:
-                    break
-                pages["after"] = found["after_key"]
 
 
 class _Listed(NamedTuple):

@@ -1,5 +1,6 @@
 """Aggregations by the values of a field, an empty one among them, and what is read of their buckets."""
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from verdicts.store.elastic_filter import FIELDS
@@ -44,3 +45,20 @@ def values_of(answer: dict[str, Any]) -> list[dict[str, Any]]:
 def key_of(bucket: dict[str, Any]) -> str:
     """The value that a bucket stands for, as text."""
     return str(bucket.get("key_as_string", bucket["key"]))
+
+
+def pages_of(ask: Callable[..., Any], sources: list[dict[str, Any]], size: int, inner: dict[str, Any]) -> Iterator[Any]:
+    """The answers of a search, asked with `aggs`, that hold every group of the sources' values, `size` in each."""
+    groups: dict[str, Any] = {"size": size, "sources": sources}
+    while True:
+        answer = ask(aggs={"g": {"composite": groups, "aggs": inner}})
+        yield answer
+        if len(groups_of(answer)) < size:
+            return
+        groups = {**groups, "after": answer["aggregations"]["g"]["after_key"]}
+
+
+def groups_of(answer: Any) -> list[dict[str, Any]]:
+    """The buckets of an answer of `pages_of`; there is none where there is no index."""
+    found: list[dict[str, Any]] = answer.get("aggregations", {}).get("g", {}).get("buckets", [])
+    return found
