@@ -8,9 +8,9 @@ from collections import Counter
 from typing import NamedTuple
 
 from verdicts.history import MODE as IMPORTED
+from verdicts.incidents import HOUR
 from verdicts.store import Filter, Store
 
-HOUR = 3_600_000  # milliseconds
 BACK = 72 * HOUR  # a weekend; what comes later than this opens no incident
 COUNT_EVERY = 60_000
 LOOK_AGAIN = 60_000  # where not all was seen or written down

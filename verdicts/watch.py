@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from verdicts.history import MODE as IMPORTED
-from verdicts.incidents import KIND, Incident, Rules, continued, incidents_of, same
-from verdicts.late import BACK, HOUR, LOOK_AGAIN, LateHours
+from verdicts.incidents import HOUR, KIND, Incident, Rules, continued, incidents_of, same
+from verdicts.late import BACK, LOOK_AGAIN, LateHours
 from verdicts.records import Record
 from verdicts.sinks import Sink
 from verdicts.store import Conflict, Document, Filter, Store
@@ -165,10 +165,9 @@ class Watch:
         # More of the same names waits until the hour is over: a client may ask for them all day.
         over = (incident.start // HOUR + 1) * HOUR <= now
         another = grown.hours.keys() != former.hours.keys()
-        if over and another:  # once an hour; many may come at once, late
-            return self._write(store, key, grown, documents[key].epoch, grown.reason)
+        late = over and another  # once an hour; many may come at once
         more = grown.names != former.names or another or over
-        if not more or now - former.updated < UPDATE_EVERY:
+        if not late and (not more or now - former.updated < UPDATE_EVERY):
             return False
         return self._write(store, key, grown, documents[key].epoch, grown.reason)
 
