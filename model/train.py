@@ -261,8 +261,11 @@ def _resume(run: Path, plan: Plan, start: Any, loss: Callable[[Any, Any], Any]) 
             raise ValueError(f"{run}: a checkpoint that cannot be read ({error}); expected a new folder") from error
         if found["plan"] != msgspec.to_builtins(plan):
             raise ValueError(f"{run}: holds a run of another plan; expected the same plan, or a new folder")
-        _keep_history(run, int(found["epoch"]))
-        return network, average, int(found["epoch"]), float(found["seconds"])
+        epoch, spent = int(found["epoch"]), float(found["seconds"])
+        _keep_history(run, epoch)
+        # It was written with the weights of the epoch before, in which a teacher may have read.
+        _compile(network, network.optimizer, loss, plan, _done(plan, epoch, spent))
+        return network, average, epoch, spent
     _keep_history(run, 0)
     begun = _new(plan) if start is None else _copied(start, plan)
     network = begun

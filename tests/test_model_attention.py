@@ -12,7 +12,7 @@ from model.dataset import Corpus
 from model.encoding import CLASSES, SEGMENT, encoder
 from model.jobs import BadSettings, parse
 from model.sampling import Sampler
-from model.train import JUDGES, READS, Plan, history, judging, rate_at, reading, train
+from model.train import JUDGES, LOSSES, READS, Cancelled, Plan, history, judging, rate_at, reading, train
 from tests.model_fixtures import SMALL
 from tests.test_model_train import TINY, corpus  # noqa: F401 - a fixture
 
@@ -94,6 +94,18 @@ def test_a_teacher_reads_judges_goes_on_and_teaches(corpus: Corpus, tmp_path: Pa
     assert scores[generated].mean() > scores[~generated].mean() + 0.1
     plan = msgspec.structs.replace(TINY, epochs=1, crossed=0.25, teachers=["teacher"], shape=SMALL)
     assert train(Sampler(corpus, 0), plan, tmp_path / "taught", teachers=[again]).output_shape == (None, 2)
+
+
+def test_a_teacher_that_goes_on_after_its_reading_judges_by_the_weights_of_judging(
+    corpus: Corpus,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    half, lines = msgspec.structs.replace(TEACHER, blocks=1), list[dict[str, object]]()
+    for epochs in (2, 3):  # the second is the last of its reading
+        with pytest.raises(Cancelled):
+            train(Sampler(corpus, 0), half, tmp_path, lines.append, lambda epochs=epochs: len(lines) == epochs)
+    kept = keras.saving.load_model(tmp_path / "checkpoint.keras", custom_objects=LOSSES)
+    assert kept.get_compile_config()["loss_weights"] == list(JUDGES[0])
 
 
 @pytest.mark.parametrize("given", [{"start": "segments-1"}, {"teachers": ["segments-1"]}])
