@@ -40,7 +40,6 @@ def release(
     corpus = load_corpus(data, progress, held_out)
     require(corpus, "teach", "tune", "judge")  # before hours are spent
     corpus = sampled(corpus, rows, plans[0].seed)
-    sampler = Sampler(corpus, plans[0].seed)
     network = start.network if start else None
     lines: list[Line] = []
     for number, plan in enumerate(plans):
@@ -48,7 +47,8 @@ def release(
         placed = _placed(plans, number, lines)
         told = _each(placed, progress)
         asked = [] if number else [teacher.network for teacher in teachers]
-        network = train(sampler, plan, folder, told, cancelled, network, teachers=asked)
+        # A sampler of its own: that of the stage before has come to draw hard benign names.
+        network = train(Sampler(corpus, plan.seed), plan, folder, told, cancelled, network, teachers=asked)
         if plan.head == "generated":
             raise_above(network, *raising(network, corpus))
         lines += [placed(line) for line in history(folder)]

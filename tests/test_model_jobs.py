@@ -24,6 +24,7 @@ from model.metrics import tail_threshold
 from model.network import Shape
 from model.registry import Registry
 from model.release import raising
+from model.sampling import Sampler
 from model.scorer import Scorer
 from model.train import SHARES, Cancelled, Plan, logits, stages
 from model.wide import HEADS, has_wide, plain_of
@@ -207,6 +208,25 @@ def test_a_new_network_is_taught_its_words_after_it_and_goes_on_where_it_was(
     metrics = found.manifest.metrics
     assert [stage["head"] for stage in (*metrics["stages"], metrics["plan"])] == list(SHARES)
     assert all(has_wide(found.network, head) for head in HEADS) and metrics["plan"]["shape"]["worded"] == HEADS
+
+
+def test_words_are_taught_by_benign_names_as_they_are_not_by_the_hard_ones(
+    registry: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[np.ndarray] = []
+
+    def noted(self: Sampler, *how: Any, **more: Any) -> Any:
+        drawn.append(self.pools["benign"].cumulative)
+        return batches(self, *how, **more)
+
+    batches = Sampler.batches
+    monkeypatch.setattr(Sampler, "batches", noted)
+    monkeypatch.setattr("model.train.Plan", functools.partial(Plan, blocks=1, grammars=300, mining=0.5, shape=SMALL))
+    settings = parse({"kind": "train", "data": str(data), "epochs": 2})
+    work(settings, registry, tmp_path / "run", "new-1", lambda line: None, lambda: False)
+    plain, hard, *words = drawn
+    assert not np.array_equal(hard, plain) and len(words) == 2
+    assert all(np.array_equal(each, plain) for each in words)
 
 
 def test_a_teacher_is_an_artifact_that_nothing_begins_from(
