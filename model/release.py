@@ -49,7 +49,8 @@ def release(
         asked = [] if number else [teacher.network for teacher in teachers]
         # A sampler of its own: that of the stage before has come to draw hard benign names.
         network = train(Sampler(corpus, plan.seed), plan, folder, told, cancelled, network, teachers=asked)
-        if plan.head == "generated":
+        # Where all of it was taught, what the network alone says has moved, and what its wide part says.
+        if plan.head == "generated" or not plan.head and has_wide(network, "generated"):
             raise_above(network, *raising(network, corpus))
         lines += [placed(line) for line in history(folder)]
     return finish(network, corpus, path, lines, plans, progress, held_out, start.version if start else "")

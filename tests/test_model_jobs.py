@@ -15,13 +15,14 @@ import msgspec
 import numpy as np
 import pytest
 
+from model.artifact import save
 from model.attention import Attention
 from model.calibrate import BLOCK_RATE
 from model.dataset import BENIGN, TUNE
 from model.evaluate import load_corpus
 from model.jobs import BadSettings, JobSettings, new_version, parse, work
 from model.metrics import tail_threshold
-from model.network import Shape
+from model.network import Shape, build
 from model.registry import Registry
 from model.release import raising
 from model.sampling import Sampler
@@ -29,7 +30,7 @@ from model.scorer import Scorer
 from model.train import SHARES, Cancelled, Plan, logits, stages
 from model.wide import HEADS, has_wide, plain_of
 from serve_app.descendants import descendants
-from tests.model_fixtures import SMALL, write
+from tests.model_fixtures import SMALL, manifest, write
 
 pytestmark = [
     pytest.mark.patient,
@@ -227,6 +228,22 @@ def test_words_are_taught_by_benign_names_as_they_are_not_by_the_hard_ones(
     plain, hard, *words = drawn
     assert not np.array_equal(hard, plain) and len(words) == 2
     assert all(np.array_equal(each, plain) for each in words)
+
+
+def test_a_fine_tuned_network_s_forms_are_held_below_its_own_ceiling(
+    registry: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape = msgspec.structs.replace(SMALL, grams=1000, worded=HEADS)
+    begun = manifest("worded-1", metrics={"plan": {"shape": msgspec.to_builtins(shape)}})
+    save(tmp_path / "worded-1", build(shape), begun)
+    monkeypatch.setattr("model.train.Plan", functools.partial(Plan, blocks=1, grammars=300))
+    settings = parse({"kind": "train", "data": str(data), "start": str(tmp_path / "worded-1"), "epochs": 1})
+    version = work(settings, registry, tmp_path / "run", "new-1", lambda line: None, lambda: False)
+    network = Registry(registry).get(version).network
+    least, ceiling = raising(network, load_corpus(str(data), lambda line: None))
+    raised, beyond = (network.get_layer(name).get_weights() for name in ("raised", "beyond"))
+    assert (raised[0].item(), beyond[0].item()) == (1.0, 1.0)
+    assert (raised[1].item(), beyond[1].item()) == pytest.approx((-least, -ceiling), abs=1e-6)
 
 
 def test_a_teacher_is_an_artifact_that_nothing_begins_from(
