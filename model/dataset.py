@@ -7,7 +7,8 @@ Rules, in order:
    A name of a judging list never teaches: in the teaching share it judges (a tenth of all tunes). No name judges or
    tunes whose registered domain teaches, for a family below a free host as for any other: it is left out.
 4. Umbrella names first seen since 2026-01 judge, and their registered domains neither teach nor tune.
-5. A family held out judges; its names leave every other list, by name and by the feeds' own family column.
+5. A family held out judges; its names leave every other list, by name and by the feeds' own family column. One that
+   lists give to several families teaches and tunes only if none of them is held out.
 """
 
 import hashlib
@@ -79,6 +80,7 @@ class Entry(NamedTuple):
     source: int
     family: str
     strata: int
+    others: frozenset[str] = frozenset()  # families that other lists give it to
 
 
 def collect(
@@ -121,9 +123,12 @@ def resolve(old: Entry | None, new: Entry, sources: list[Source]) -> Entry | Non
     if old is None or (BENIGN in (old.kind, new.kind) and old.kind != new.kind):
         return None
     if old.kind != new.kind:
-        return old if old.kind == DGA else new
-    keep = new if sources[old.source].use == "judge" and sources[new.source].use == "teach" else old
-    return keep._replace(strata=old.strata | new.strata, family=keep.family or old.family or new.family)
+        keep = old if old.kind == DGA else new
+    else:
+        keep = new if sources[old.source].use == "judge" and sources[new.source].use == "teach" else old
+        keep = keep._replace(strata=old.strata | new.strata, family=keep.family or old.family or new.family)
+    others = (old.others | new.others | {old.family, new.family}) - {keep.family, ""}
+    return keep._replace(others=others or frozenset())  # one empty set for all
 
 
 def _strata(source: Source, columns: dict[str, str]) -> int:
@@ -155,13 +160,15 @@ def build(found: dict[str, Entry | None], sources: list[Source], families: dict[
     part = assign(registered, teaches, (strata & 1).astype(bool))
     part[kind == DGA] = np.where(teaches, part, JUDGE)[kind == DGA]
     out = np.zeros(len(vocabulary) + 1, bool)
+    held = {name for name, family in families.items() if family.fold in (held_out, -1)}
     for name, number in index.items():
-        out[number] = name in families and families[name].fold in (held_out, -1)
+        out[number] = name in held
     away = out[family]  # family -1 reads the last cell, which is False
     part[away & (kind == DGA)] = JUDGE
     part[away & (kind == FEED)] = LEFT_OUT
     judged = (kind == DGA) & (part == JUDGE)
     part[judged & np.isin(registered, registered[part == TEACH])] = LEFT_OUT
+    part[np.array([not held.isdisjoint(entry.others) for entry in entries], bool) & (part != JUDGE)] = LEFT_OUT
     return Corpus(
         names, encoder(ENCODING)(names), kind, part, source, family, registered.astype(np.int64), strata,
         np.array(["." in p.suffix and _private(p.suffix) for p in parts]), sources, vocabulary,

@@ -106,6 +106,18 @@ def test_a_feeds_name_of_a_held_out_family_is_left_out(corpus: Corpus) -> None:
     assert part_of(corpus, "bot.org") == LEFT_OUT and part_of(corpus, "evil.org") != LEFT_OUT
 
 
+def test_a_name_that_another_list_gives_to_a_held_out_family_teaches_nothing(data: Path) -> None:
+    (data / "more.csv").write_text("name,family\n" + "".join(f"k{i}.biz,HELD\nf{i}.org,held\n" for i in range(200)))
+    (data / "feed.csv").write_text("name,family\n" + "".join(f"f{i}.org,other\ng{i}.org,other\n" for i in range(200)))
+    sources = [*SOURCES, Source("more.csv", "csv", "feed", "teach", "MIT", "-")]
+    for order in (sources, [sources[0], *sources[:0:-1]]):
+        corpus = build(collect(order, data), order, FAMILIES, held_out=0)
+        for letter in "kf":
+            assert TEACH not in (found := {part_of(corpus, n) for n in corpus.names if n[0] == letter}) and found
+            assert TUNE not in found and LEFT_OUT in found
+        assert {part_of(corpus, n) for n in corpus.names if n[0] == "g" and n.endswith(".org")} >= {TEACH, TUNE}
+
+
 def test_late_names_judge_with_their_whole_domain(corpus: Corpus) -> None:
     assert part_of(corpus, "new.late.com") == part_of(corpus, "old.late.com") == JUDGE
 
