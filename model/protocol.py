@@ -127,7 +127,7 @@ def groups_at(
     hacked = np.isin(corpus.family[judged.rows], [n for n, name in enumerate(corpus.families) if name in HACKED])
     telling = (kind == FEED) & ~corpus.private[judged.rows] & ~hacked
     feeds = {}
-    for number in np.unique(source[kind == FEED]):
+    for number in np.unique(source[telling]):
         chosen = telling & (source == number)
         feeds[corpus.sources[number].path] = by_domain(
             judged.scores[chosen, 1] >= malicious, corpus.registered[judged.rows[chosen]]
@@ -137,8 +137,8 @@ def groups_at(
     return {
         "groups": {name: {"families": len(found), **mean_of_groups(found)._asdict()} for name, found in groups.items()},
         "families": {name: round(float(hits.mean()), 4) for name, hits in named.items()},
-        "feeds": {name: round(float(hits.mean()), 4) for name, hits in feeds.items() if len(hits)},
-        "feeds_mean": mean_of_groups([hits for hits in feeds.values() if len(hits)])._asdict() if feeds else None,
+        "feeds": {name: round(float(hits.mean()), 4) for name, hits in feeds.items()},
+        "feeds_mean": mean_of_groups(list(feeds.values()))._asdict() if feeds else None,
         "false_positives_of_both_heads": float(both[benign].mean()),
     }
 

@@ -139,6 +139,12 @@ def test_a_feed_is_one_name_a_domain_without_free_hosts_and_hacked_sites(corpus:
     assert report["private_suffixes"] == {"github.io": 1.0}
 
 
+def test_feeds_of_free_hosts_alone_have_no_figure(corpus: Corpus) -> None:
+    made = corpus._replace(private=corpus.private | (corpus.kind == FEED))
+    found = measure(made, judge(made, score, lambda line: None), FAMILIES, 0)["rates"]["0.01"]["strictest"]
+    assert found["feeds"] == {} and found["feeds_mean"] is None
+
+
 def test_calibration_is_told_at_the_base_rate(corpus: Corpus) -> None:
     judged = judge(corpus, score, lambda line: None)
     found = calibration(corpus, judged, np.ones(len(judged.rows)))["generated"]
