@@ -197,7 +197,11 @@ def models() -> None:
 @registry_option
 def list_models(registry: str) -> None:
     """Versions, the serving one marked with *."""
-    if absent(registry) or not _told(_registry(registry)):
+    try:
+        told = not absent(registry) and _told(_registry(registry))
+    except OSError as error:
+        raise click.ClickException(str(error)) from error
+    if not told:
         click.echo(f"{registry}: no model yet; the first start of a cluster puts the released ones there", err=True)
 
 
@@ -231,7 +235,7 @@ def promote(version: str, force: bool, registry: str) -> None:
     quiet()
     try:
         _registry(registry).promote(version, guard, force)
-    except (GuardFailed, UnknownVersion, BadArtifact) as error:
+    except (GuardFailed, UnknownVersion, BadArtifact, OSError) as error:  # not read, not written, or held too long
         raise click.ClickException(str(error)) from error
     _say_served(registry, version)
 
@@ -246,7 +250,7 @@ def rollback(registry: str) -> None:
     quiet()
     try:
         version = _registry(registry).rollback()
-    except (UnknownVersion, BadArtifact) as error:
+    except (UnknownVersion, BadArtifact, OSError) as error:
         raise click.ClickException(str(error)) from error
     _say_served(registry, version)
 

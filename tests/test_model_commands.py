@@ -18,9 +18,10 @@ from click.testing import CliRunner
 
 from model.classify import arriving
 from model.commands import _progress, classify, evaluate, models, train
-from model.registry import Registry
+from model.registry import LOCK, Registry
 from model.train import Plan
 from tests.model_fixtures import SMALL, manifest, write
+from verdicts.locks import held
 
 pytestmark = pytest.mark.patient
 
@@ -210,6 +211,26 @@ def test_who_promotes_a_model_that_never_blocks_is_told(registry: str, tmp_path:
     Registry(registry).add(write(tmp_path / "tuned", "b-3", thresholds=unmeasured))
     told = "b-3 serves\nb-3 never blocks, it only alerts: its rate of false positives was not measured\n"
     assert run(models, "promote", "b-3", "--force", "--registry", registry) == (0, told)
+
+
+@pytest.mark.parametrize("command", [("promote", "b-1", "--force"), ("rollback",)])
+def test_a_pointer_that_cannot_be_moved_is_an_error_of_one_line(
+    registry: str, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr("model.registry.WAIT_S", 0.0)
+    with held(Path(registry) / LOCK, RuntimeError()):
+        code, output = run(models, *command, "--registry", registry)
+    assert (code, output) == (1, f"Error: {registry}: another process moves the pointer\n")
+
+
+def test_a_registry_that_cannot_be_listed_is_an_error_of_one_line(
+    registry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Registry) -> list[str]:
+        raise PermissionError(13, "Permission denied", registry)
+
+    monkeypatch.setattr(Registry, "versions", broken)
+    assert run(models, "list", "--registry", registry) == (1, f"Error: [Errno 13] Permission denied: '{registry}'\n")
 
 
 def test_the_experiment_of_2020_prints_each_seed_and_the_mean(tmp_path: Path) -> None:
