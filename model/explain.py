@@ -49,15 +49,21 @@ def explain(scorer: Scorer, name: str, thresholds: Thresholds | None = None) -> 
     tier, rule = tier_of(thresholds, generated, score)
     column = _head(scorer, thresholds, generated, score)
     weights = logits[0, column] - logits[1:, column]
-    start = len(asked) - length
-    shown = [{"character": asked[start + i], "weight": round(float(w), 4)} for i, w in enumerate(weights)]
-    before = [{"character": c, "weight": 0.0} for c in qname[: len(qname) - length]]
+    characters: list[dict[str, Any]] = [{"character": c, "weight": 0.0} for c in qname]
+    first = len(qname) - (length if ends(scorer.encoding.name) else len(asked))
+    for character, weight in zip(characters[first:], weights, strict=False):
+        character["weight"] = round(float(weight), 4)
     flagged = tier == "block" or rule.startswith("generated")
     return {
         "name": qname, "score": score, "generated": generated, "tier": tier, "rule": rule,
-        "head": scorer.artifact.manifest.heads[column], "characters": before + shown,
+        "head": scorer.artifact.manifest.heads[column], "characters": characters,
         "nearest": nearest(asked) if flagged else None,
     }  # fmt: skip
+
+
+def ends(encoding: str) -> bool:
+    """Whether of a name that is too long the end is read, not the beginning."""
+    return encoding == "segments-96"
 
 
 def hidden(encoding: str, tokens: Any) -> Any:

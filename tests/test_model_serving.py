@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import keras
 import msgspec
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from model.registry import RELEASED
 from model.replay import guard, guard_set, replay
 from model.retrain import Label, NothingToLearn, Tuning, _batch, anchor_names, manifest_of, retrain
 from model.scorer import Scorer
+from model.seed import build
 from model.train import Cancelled
 from tests.model_fixtures import manifest, write
 from verdicts.policy import Policy, Thresholds
@@ -52,6 +54,25 @@ def test_a_long_name_is_explained_where_the_network_reads_it(scorer: Scorer) -> 
     name = ".".join(["a" * 60] * 3 + ["com"])
     found = explain(scorer, name)
     assert len(found["characters"]) == len(name) and not any(c["weight"] for c in found["characters"][: len(name) - 96])
+
+
+def test_of_a_long_name_the_seed_network_s_explanation_is_of_its_beginning(artifact: Artifact) -> None:
+    keras.utils.set_random_seed(1)
+    network = build()
+    network.set_weights([weights / 5 for weights in network.get_weights()])  # else it is as sure as it can be
+    only = manifest("seed-1", network="seed", encoding="codepoints-256", heads=["malicious"])
+    only = msgspec.structs.replace(only, calibration={"malicious": only.calibration["malicious"]})
+    scorer = Scorer(artifact._replace(manifest=only, network=network), batch_sizes=(64,))
+    name = "_dns." + "\\200" * 60 + ".covid19-relief." + "\\200" * 15 + ".net"  # of 320 characters
+    found = explain(scorer, name)["characters"]
+    assert "".join(c["character"] for c in found) == name
+    weighed = [place for place, c in enumerate(found) if c["weight"]]
+    assert weighed and 5 <= weighed[0] < 20 and weighed[-1] < 5 + 256
+    x = scorer.encoding([name])
+    hidden = x.copy()
+    hidden[0, weighed[0] - 5] = ord("?")
+    moved = (scorer.logits(x) - scorer.logits(hidden)).item()
+    assert found[weighed[0]]["weight"] == pytest.approx(moved, abs=1e-3)
 
 
 def test_a_flagged_name_has_a_nearest_family(scorer: Scorer) -> None:
