@@ -109,7 +109,8 @@ def notices(manifest: Manifest, judge_digest: str) -> list[str]:
             "these may be among them."
         )
     if "labels" in manifest.metrics:
-        found.append(f"It was fine-tuned with {manifest.metrics['labels']} labels, some of which may be judged here.")
+        labels = manifest.metrics["labels"]
+        found.append(f"It, or what taught it, was fine-tuned with {labels} labels, some of which may be judged here.")
     return found
 
 

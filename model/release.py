@@ -53,7 +53,14 @@ def release(
         if plan.head == "generated" or not plan.head and has_wide(network, "generated"):
             raise_above(network, *raising(network, corpus))
         lines += [placed(line) for line in history(folder)]
-    return finish(network, corpus, path, lines, plans, progress, held_out, start.version if start else "")
+    parent = start.version if start else ""
+    return finish(network, corpus, path, lines, plans, progress, held_out, parent, labels_of([start, *teachers]))
+
+
+def labels_of(artifacts: Sequence[Artifact | None]) -> int:
+    """With how many labels these were fine-tuned: names that may be among the judged ones."""
+    tuned = {found.version: found.manifest.metrics.get("labels", 0) for found in artifacts if found}
+    return sum(tuned.values())
 
 
 def _each(placed: Callable[[Line], Line], progress: Progress) -> Progress:
@@ -77,13 +84,14 @@ def _placed(plans: Sequence[Plan], number: int, before: Sequence[Line]) -> Calla
 
 def finish(
     network: Any, corpus: Corpus, path: Path, lines: list[Line], plans: Sequence[Plan], progress: Progress,
-    held_out: int = HELD_OUT, parent: str = "",
+    held_out: int = HELD_OUT, parent: str = "", labels: int = 0,
 ) -> Manifest:  # fmt: skip
-    """Calibrate, set thresholds, judge, and write the artifact."""
+    """Calibrate, set thresholds, judge, and write the artifact. `labels`: of analysts, handed on to it by others."""
     blank = Threshold(None)
 
     def described(tuned: Tuned | None, limits: Limits, metrics: dict[str, Any]) -> Manifest:
-        manifest = manifest_of(path.name, corpus, plans, tuned, limits, metrics)
+        handed = {"labels": labels} if labels else {}
+        manifest = manifest_of(path.name, corpus, plans, tuned, limits, metrics | handed)
         return msgspec.structs.replace(manifest, held_out=held_out, parent=parent)
 
     with tempfile.TemporaryDirectory() as scratch:

@@ -149,7 +149,9 @@ def test_training_makes_a_calibrated_judged_artifact(
             work(now, registry, tmp_path / f"knows-{what}", "segments-9", lambda line: None, lambda: False)
     taught = msgspec.structs.replace(settings, teachers=[teacher, teacher], held_out=-1)
     taught_by = work(taught, registry, tmp_path / "taught", "segments-3", lambda line: None, lambda: False)
-    assert Registry(registry).get(taught_by).manifest.metrics["plan"]["teachers"] == [teacher, teacher]
+    told = Registry(registry).get(taught_by).manifest.metrics
+    assert told["plan"]["teachers"] == [teacher, teacher]
+    assert manifest.metrics["labels"] == told["labels"] == 1 and "labels" not in first.metrics  # tuned-1's, handed on
     head = msgspec.structs.replace(on, start=version, head="generated")
     version = work(head, registry, tmp_path / "head", "headed-1", lambda line: None, lambda: False)
     headed = Registry(registry).get(version)

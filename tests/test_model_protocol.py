@@ -210,7 +210,8 @@ def test_a_report_says_what_may_have_taught_the_model() -> None:
     as_released = manifest(splits={"judge": "abc"})
     assert notices(as_released, "abc") == [] and len(notices(as_released, "abd")) == 1
     tuned = msgspec.structs.replace(as_released, metrics={"labels": 7})
-    assert notices(tuned, "abc") == ["It was fine-tuned with 7 labels, some of which may be judged here."]
+    told = "It, or what taught it, was fine-tuned with 7 labels, some of which may be judged here."
+    assert notices(tuned, "abc") == [told]
     assert taught(-1) == "No family was held out of its training."
 
 
