@@ -79,17 +79,28 @@ def test_the_command_is_one_of_ours(kind: str) -> None:
     assert f"COPY serve_app/serve.yaml {words[2]}" in (ROOT / "docker" / f"Dockerfile.{kind}").read_text()
 
 
-def test_a_shell_that_starts_ray_has_our_variables(short: Path) -> None:
+def in_a_shell(folder: Path, command: str) -> "subprocess.CompletedProcess[str]":
+    """A command as a pod's bash runs it, with its variables of Ray below this folder."""
     text = (ROOT / "docker" / "environment.sh").read_text()
-    text = text.replace("/opt/verdict/.venv/bin/python", sys.executable).replace("/run/verdict/i", str(short / "i"))
-    (short / "environment.sh").write_text(text)
+    text = text.replace("/opt/verdict/.venv/bin/python", sys.executable).replace("/run/verdict/i", str(folder / "i"))
+    (folder / "environment.sh").write_text(text)
     bare = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
-    asked = f'echo "$RAY_AUTH_MODE $RAY_enable_metrics_collection ${HAPROXY} $RAY_SERVE_HAPROXY_BINARY_PATH"'
-    said = subprocess.run(
-        ["bash", "-c", asked], cwd=ROOT, capture_output=True, text=True, timeout=120,
-        env=bare | {"BASH_ENV": str(short / "environment.sh"), "METRICS_PORT": "8080"},
+    return subprocess.run(
+        ["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=120,
+        env=bare | {"BASH_ENV": str(folder / "environment.sh"), "METRICS_PORT": "8080"},
     )  # fmt: skip
+
+
+def test_a_shell_that_starts_ray_has_our_variables(short: Path) -> None:
+    asked = f'echo "$RAY_AUTH_MODE $RAY_enable_metrics_collection ${HAPROXY} $RAY_SERVE_HAPROXY_BINARY_PATH"'
+    said = in_a_shell(short, asked)
     assert said.stdout.split() == ["token", "1", "1", str(short / "i" / "haproxy")], said.stderr
+
+
+def test_a_probe_of_kuberays_starts_no_python_first(short: Path) -> None:
+    """Each started one within its two seconds, and wrote the starter of HAProxy anew beside a HAProxy that starts."""
+    said = in_a_shell(short, "wget --version; echo ran ${RAY_AUTH_MODE:-bare}")
+    assert said.stdout.splitlines()[-1] == "ran bare" and not (short / "i").exists()
 
 
 def exposed(kind: str) -> int:
