@@ -27,6 +27,13 @@ def test_a_keyed_hash_is_the_same_for_a_client_and_differs_by_key() -> None:
     assert len({keyed("192.0.2.1", b"a" * 16), keyed("192.0.2.1", b"b" * 16), keyed("192.0.2.2", b"a" * 16)}) == 3
 
 
+@pytest.mark.parametrize("mode", ["truncated", "keyed"])
+def test_a_row_without_a_client_gets_none(mode: str) -> None:
+    """Under a key all of them were one client, of whom incidents were told."""
+    change = anonymiser(mode, b"a" * 16)
+    assert change is not None and change("") == ""
+
+
 def test_an_anonymised_batch_still_adds_up() -> None:
     change = anonymiser("truncated")
     assert change is not None

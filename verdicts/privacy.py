@@ -36,8 +36,8 @@ def truncated(client: str) -> str:
 
 
 def keyed(client: str, key: bytes) -> str:
-    """The same text for the same client under one key, and nothing of it without the key."""
-    return hmac.new(key, client.encode(), hashlib.sha256).hexdigest()[:HASH_DIGITS]
+    """The same text for the same client under one key, and nothing of it without the key. Nobody stays nobody."""
+    return client and hmac.new(key, client.encode(), hashlib.sha256).hexdigest()[:HASH_DIGITS]
 
 
 def anonymiser(mode: str, key: bytes = b"") -> Callable[[str], str] | None:
