@@ -19,6 +19,7 @@ from dashboard.server import quiet, serve
 from dashboard.settings import Settings
 from dashboard.signin import Signin, signin_of
 from dashboard.warm import keep_warm
+from verdicts.arguments import check_url
 from verdicts.store import Misconfigured, open_store
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -80,8 +81,8 @@ def main(**options: object) -> None:
         raise click.UsageError("--oauth-issuer and --oauth-provider need --oauth-key")
     if settings.control_url and settings.token_file is None:
         raise click.UsageError("--control-url needs --token-file")
-    if settings.control_url and not settings.control_url.startswith(("http://", "https://")):
-        raise click.UsageError(f"--control-url {settings.control_url}: expected http:// or https://")
+    if settings.control_url:
+        check_url(settings.control_url, "--control-url")
     if settings.token_file is not None and not os.access(settings.token_file, os.R_OK):
         raise click.UsageError(f"--token-file {settings.token_file}: expected a file that this user can read")
     if ":" in settings.address and not settings.allow_hosts:

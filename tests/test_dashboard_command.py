@@ -31,6 +31,10 @@ from verdicts.store import open_store
             ["--store-url", "sqlite:///x", "--control-url", "127.0.0.1:8053", "--token-file", __file__],
             "--control-url 127.0.0.1:8053: expected http:// or https://",
         ),
+        (
+            ["--store-url", "sqlite:///x", "--control-url", "http://[::1", "--token-file", __file__],
+            "--control-url http://[::1: expected http:// or https:// with a host",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_named(arguments: list[str], says: str, tmp_path: Path) -> None:

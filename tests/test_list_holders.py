@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from serve_app.control_calls import Desk
 from serve_app.routes import application
+from serve_app.token_commands import tokens as tokens_of_the_cluster
 from tests.control_setup import Setup
 from verdicts import tokens
 from verdicts.list_commands import lists
@@ -218,6 +219,16 @@ def test_the_command_speaks_to_the_cluster(cluster: Cluster, tmp_path: Path) -> 
     assert run("export", "prevalence").output == "b.org\na.org\n"
     cluster.setup.follow()
     assert cluster.setup.followers[0].view.lists.match("www.bad.org") is not None
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8053", "http://[::1", "http://", "http://127.0.0.1:99999", "ftp://x"])
+@pytest.mark.parametrize("command", [[lists, "show"], [tokens_of_the_cluster, "list"]], ids=["lists", "tokens"])
+def test_a_url_that_is_none_is_said_in_a_line(command: list[Any], url: str, tmp_path: Path) -> None:
+    """Some ended in a trace; one asked port 34463 in place of 99999."""
+    (tmp_path / "token").write_text("a-token\n")
+    group, name = command
+    said = CliRunner().invoke(group, ["--url", url, "--token-file", str(tmp_path / "token"), name])
+    assert said.exit_code == 2 and f"--url {url}: expected http:// or https:// with a host" in said.output
 
 
 def test_where_no_cluster_runs_it_is_said_how_to_start_one() -> None:

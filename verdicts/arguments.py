@@ -41,6 +41,8 @@ def cluster_or_store(url: str | None, token_file: Path | None, store_url: str | 
     """
     if url is not None and (token_file is None or store_url is not None):
         raise click.UsageError("expected --url with --token-file, or --store alone")
+    if url is not None:
+        check_url(url, "--url")
     if url is None and store_url is None:
         url, token_file = HOME_URL, token_file or HOME_TOKEN
         if not token_file.exists():
@@ -48,3 +50,16 @@ def cluster_or_store(url: str | None, token_file: Path | None, store_url: str | 
                 f"{token_file} is not there: name a cluster with --url and --token-file, or a --store"
             )
     return url, token_file
+
+
+def check_url(url: str, option: str) -> None:
+    """Raise `click.UsageError` for what is no URL of a cluster; a port beyond those there are would wrap around."""
+    import httpx  # which `--help` does without
+
+    try:
+        parts = httpx.URL(url)
+        good = parts.scheme in ("http", "https") and parts.host != "" and (parts.port or 1) < 65_536
+    except httpx.InvalidURL:
+        good = False
+    if not good:
+        raise click.UsageError(f"{option} {url}: expected http:// or https:// with a host, such as {HOME_URL}")
