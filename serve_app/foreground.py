@@ -130,6 +130,7 @@ def alone(found: Mapping[str, Any], folder: Path, metrics_port: int) -> Iterator
         end_haproxy(folder)  # of one that was killed, which would hold the port
         set_variables(ingress)
         check_values(found)
+        check_host(options)
         check_tls(options)
         ports.check(wanted(options, metrics_port))
         check_places(settings_of(found["applications"][0]["args"]))
@@ -146,6 +147,14 @@ def wanted(options: Mapping[str, Any], metrics_port: int) -> list[ports.Wanted]:
     """The ports of a cluster with these `http_options`."""
     found = [ports.Wanted(options["port"], "the cluster's HTTP", "--port or http_options", host=options["host"])]
     return found + [ports.Wanted(metrics_port, "metrics", "--metrics-port")] * bool(metrics_port)
+
+
+def check_host(options: Mapping[str, Any]) -> None:
+    """Raise `BadSettings` for the one host at which HAProxy would listen elsewhere, and say nothing."""
+    if options["host"] == "::" and not options.get("ssl_certfile"):
+        raise BadSettings(
+            "http_options: host '::': expected one address of this machine, or 0.0.0.0, which HAProxy takes it for"
+        )
 
 
 def check_tls(options: Mapping[str, Any]) -> None:

@@ -8,16 +8,11 @@ cluster of one machine `watch_alone`.
 """
 
 import asyncio
-import sys
-from collections.abc import Sequence
 from contextlib import suppress
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
-from types import ModuleType
 from typing import Any
 
-from serve_app.loopback import HOOK, bind
+from serve_app.at_import import at_import
+from serve_app.loopback import HOOK, behind_haproxy, bind
 
 EVERYWHERE = "serve_app.haproxy_revival.watch"
 ALONE = {HOOK: "serve_app.haproxy_revival.watch_alone"}
@@ -27,32 +22,13 @@ SERVES = "ray.serve._private.haproxy"  # the module of the manager
 def watch_alone() -> None:
     """`watch`, on loopback."""
     bind()
+    behind_haproxy()
     watch()
 
 
 def watch() -> None:
-    """Mend the manager's module when this process imports it, as one of a cluster does: to import it here would cost
-    each other one a second of a processor."""
-    sys.meta_path.insert(0, _AtImport())
-
-
-class _AtImport(MetaPathFinder):
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if fullname != SERVES:
-            return None
-        sys.meta_path.remove(self)
-        spec = find_spec(fullname)
-        if spec is not None and spec.loader is not None:
-            execute = spec.loader.exec_module
-
-            def mended(module: ModuleType) -> None:
-                execute(module)
-                mend(module.HAProxyApi)
-
-            spec.loader.exec_module = mended  # type: ignore[method-assign]
-        return spec
+    """Mend the manager's module when this process imports it, as one of a cluster does."""
+    at_import(SERVES, lambda module: mend(module.HAProxyApi))
 
 
 def mend(api: Any) -> None:

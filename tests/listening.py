@@ -64,9 +64,9 @@ def listeners(pids: Iterable[int]) -> list[Listener]:
     return found
 
 
-def http_status(port: int, path: str, method: str = "GET") -> int | None:
+def http_status(port: int, path: str, method: str = "GET", host: str = "127.0.0.1") -> int | None:
     """The status of an HTTP request without credentials; None where something else than HTTP/1 answers."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+    connection = HTTPConnection(host, port, timeout=PATIENCE_S)
     try:
         connection.request(method, path)
         return connection.getresponse().status

@@ -28,7 +28,18 @@ from serve_app.cluster import (
 )
 from serve_app.commands import serve
 from serve_app.environment import MAX_DIRECTORY, MAX_REQUESTS
-from serve_app.foreground import Refused, _listen, _raise_stop, _Stop, alone, check_tls, checked, unbroken, wanted
+from serve_app.foreground import (
+    Refused,
+    _listen,
+    _raise_stop,
+    _Stop,
+    alone,
+    check_host,
+    check_tls,
+    checked,
+    unbroken,
+    wanted,
+)
 from serve_app.local import ports
 from serve_app.patience import TooBusy
 from serve_app.settings import BadSettings
@@ -163,6 +174,14 @@ def test_a_queue_without_end_is_refused(tmp_path: Path) -> None:
 def test_a_port_or_host_that_cannot_be_is_named(host: str, port: int, said: str) -> None:
     with pytest.raises(ports.PortBusy, match=f"port {port} on {host}.*{said}.*--port"):
         ports.check(wanted({"host": host, "port": port}, 0))
+
+
+def test_the_host_that_haproxy_takes_for_another_is_refused() -> None:
+    """It listened for IPv4 alone."""
+    with pytest.raises(BadSettings, match="host '::': expected one address of this machine, or 0.0.0.0"):
+        check_host({"host": "::"})
+    for options in ({"host": "::", "ssl_certfile": "cert.pem"}, {"host": "::1"}, {"host": "0.0.0.0"}):
+        check_host(options)
 
 
 def test_haproxy_is_started_with_what_the_settings_let_in(monkeypatch: pytest.MonkeyPatch, short: Path) -> None:

@@ -70,9 +70,11 @@ def seen(pids: Iterable[int], port: int) -> list[Listener]:
 
 
 @contextmanager
-def starting(folder: Path, **options: Any) -> Iterator[tuple[subprocess.Popen[bytes], int, Path]]:
-    """`verdict serve` with its own serve.yaml, but for where state lies, as it begins: process, port, log. `options` go
-    to `subprocess.Popen`."""
+def starting(
+    folder: Path, host: str = "127.0.0.1", **options: Any
+) -> Iterator[tuple[subprocess.Popen[bytes], int, Path]]:
+    """`verdict serve` with its own serve.yaml, but for where state lies and who may ask, as it begins: process, port,
+    log. `options` go to `subprocess.Popen`."""
     open_store(f"sqlite://{folder}/verdict.db").initialise()
     Registry(folder / "models").seed_from_released()
     state = {
@@ -80,7 +82,9 @@ def starting(folder: Path, **options: Any) -> Iterator[tuple[subprocess.Popen[by
         "registry": f"{folder}/models",
         "spool_dir": f"{folder}/spool",
     }
-    (folder / "serve.yaml").write_text(yaml.safe_dump(configuration(state)))
+    found = configuration(state)
+    found["http_options"]["host"] = host
+    (folder / "serve.yaml").write_text(yaml.safe_dump(found))
     run, log = short_directory(), folder / "serve.log"
     port = free_port()
     command = [sys.executable, "-m", "serve_app.cli", "serve", str(folder / "serve.yaml"), "--port", str(port)]
@@ -100,6 +104,19 @@ def cluster_alone(folder: Path) -> Iterator[tuple[int, int]]:
     with starting(folder) as (process, port, log):
         await_serving(process, log)
         yield process.pid, port
+
+
+@pytest.mark.long
+def test_at_any_host_haproxy_finds_its_replicas_and_stands_alone_there(tmp_path: Path) -> None:
+    """It asked for them on loopback, where they were not."""
+    with starting(tmp_path, "127.0.0.2") as (process, port, log):
+        await_serving(process, log)
+        end = time.monotonic() + START_S
+        while http_status(port, "/readyz", host="127.0.0.2") != 200:
+            assert time.monotonic() < end, log.read_text()
+            time.sleep(0.5)
+        elsewhere = [one for one in listeners(descendants(process.pid)) if one.address == "127.0.0.2"]
+        assert {one.port for one in elsewhere} == {port}
 
 
 def await_serving(process: subprocess.Popen[bytes], log: Path) -> None:
