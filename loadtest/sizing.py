@@ -90,7 +90,7 @@ class Need(NamedTuple):
             "cores of resolvers": f"{self.resolver_cores:,}",
             "cores of the cluster": f"{self.cores:,}",
             "GPUs": f"{self.gpus:,}" if self.gpus else "none",
-            "log a day, at most": f"{number(self.rows_a_day)} rows, {number(self.octets_a_day / 1e9)} GB",
+            "log a day of queries, at most": f"{number(self.rows_a_day)} rows, {number(self.octets_a_day / 1e9)} GB",
         }
 
 
@@ -190,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     load = load_of(given.clients, given.queries_per_day, given.new, given.queries_per_second)
     for what, value in need(load, costs(), given.gpu_names, given.resolvers).row("").items():
         if value:
-            print(f"{what:24}{value}")
+            print(f"{what:32}{value}")
 
 
 if __name__ == "__main__":

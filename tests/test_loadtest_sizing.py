@@ -1,5 +1,6 @@
 """loadtest/sizing.py: from clients to replicas."""
 
+import re
 import statistics
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,10 @@ from serve_app.cli import main
 
 # 50 us a name in frames of any size
 COST = Costs(query=50e-6, frames={1: 50e-6, 256: 256 * 50e-6}, network=50e-6, record=100)
+
+
+def text() -> str:
+    return PAGE.read_text(encoding="utf-8")
 
 
 def test_a_load_grows_with_its_clients_and_with_what_caches_do_not_have() -> None:
@@ -72,8 +77,14 @@ def test_the_smallest_network_has_a_core_for_each_that_may_fail() -> None:
 
 
 def test_the_pages_table_is_what_the_reports_give() -> None:
-    text = PAGE.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
-    assert text.strip() == page_table(costs()).strip(), "python -m loadtest.sizing --write"
+    written = text().partition(BEGIN)[2].partition(END)[0]
+    assert written.strip() == page_table(costs()).strip(), "python -m loadtest.sizing --write"
+
+
+def test_what_the_page_says_of_small_resolvers_is_what_is_calculated() -> None:
+    """It said 17 cores, of reports long gone."""
+    [(resolvers, cores)] = re.findall(r"`--resolvers (\d+)`\) asks frames of one name, which take (\d+) cores", text())
+    assert need(load_of(1_000_000), costs(), resolvers=int(resolvers)).cores == int(cores)
 
 
 def test_the_command_answers_and_names_a_bad_figure() -> None:
