@@ -159,6 +159,29 @@ def test_a_home_of_any_name_is_found_by_coredns(folder: str, tmp_path: Path) -> 
             process.kill()
 
 
+@pytest.mark.golang
+def test_an_upstream_that_is_away_does_not_fill_the_log(tmp_path: Path) -> None:
+    """Each query left a line with its name: some gigabytes in a day's outage, and names that no retention ends."""
+    need_go()
+    home, port = Home(tmp_path), ports.free_port()
+    home.resolver_token.parent.mkdir()
+    home.resolver_token.write_text("verdict_0123456789ab_" + "a" * 43)
+    home.corefile.write_text(corefile(Options(tmp_path, dns_port=port, http_port=1), home, "127.0.0.1:1"))
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen([golang.build(), "-conf", home.corefile], stdout=log, stderr=log)
+    try:
+        until = time.monotonic() + 30
+        while ask(port, "first.example.org") is None:
+            assert process.poll() is None and time.monotonic() < until, (tmp_path / "log").read_text()
+        for number in range(20):
+            assert ask(port, f"name{number}.example.org") is not None
+    finally:
+        process.terminate()
+        process.wait(30)
+    lines = [line for line in (tmp_path / "log").read_text().splitlines() if "plugin/errors" in line]
+    assert len(lines) == 2 and ".example.org. A: read udp" in lines[0] and "errors like" in lines[1], lines
+
+
 @pytest.mark.parametrize("folder", ['a \\"b', "a{$HOME}b"])
 def test_a_home_that_no_corefile_can_name_is_refused(folder: str) -> None:
     with pytest.raises(BadPath, match="in a Corefile"):

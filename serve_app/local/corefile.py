@@ -3,6 +3,8 @@
 from serve_app.local.options import LOOPBACK, Home, Options
 
 VERDICT_TIMEOUT = "500ms"  # a laptop that has just started everything is slow once; upstream is asked meanwhile
+# While the upstream is away, an error of each query would fill the disk with the names that were asked for.
+GATHERED, UNREACHED = "30s", "^((dial|read|write) (udp|tcp) |no healthy proxies)"
 
 # The built-in zone: addresses of RFC 5737 and RFC 3849, which lead nowhere. Every other name has an address too, so
 # that a generated name is answered and can be seen to be flagged.
@@ -28,7 +30,9 @@ def corefile(options: Options, home: Home, upstream: str | None) -> str:
     return f"""# Written by `verdict up` at each start.
 .:{options.dns_port} {{
     bind {LOOPBACK}
-    errors
+    errors {{
+        consolidate {GATHERED} "{UNREACHED}" error show_first
+    }}
     verdict http://{LOOPBACK}:{options.http_port} {{
         token {quoted(home.resolver_token)}
         resolver local
