@@ -217,9 +217,10 @@ def groups_of_their_own() -> Iterator[None]:
 
 
 def forget_sessions(folder: Path) -> None:
-    """Remove the oldest of Ray's sessions, which it names by their time: a service that starts again and again would
-    fill the disk with them."""
-    for old in sorted(folder.glob("session_2*"))[:-SESSIONS]:
+    """Remove the oldest of Ray's sessions, which it names by their time, and of the folders of HAProxy beside this one,
+    each named by a node that was: a service that starts again and again would fill the disk with them."""
+    nodes = sorted(folder.parent.glob("[0-9a-f]" * 56), key=lambda path: path.stat().st_mtime)
+    for old in sorted(folder.glob("session_2*"))[:-SESSIONS] + nodes[:-SESSIONS]:
         shutil.rmtree(old, ignore_errors=True)
 
 

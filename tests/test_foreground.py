@@ -223,6 +223,18 @@ def test_the_oldest_sessions_of_ray_are_removed(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [*names[3:], "session_latest"]
 
 
+def test_the_oldest_folders_of_haproxy_are_removed(tmp_path: Path) -> None:
+    """Each start left one, of 60 KiB."""
+    nodes = [tmp_path / f"{number:056x}" for number in range(SESSIONS + 3)]
+    for number, node in enumerate(reversed(nodes)):
+        node.mkdir()
+        (node / "guard.log").touch()
+        os.utime(node, (number, number))
+    (tmp_path / "r").mkdir()
+    forget_sessions(tmp_path / "r")
+    assert sorted(tmp_path.iterdir()) == [*nodes[:SESSIONS], tmp_path / "r"]
+
+
 def test_a_certificate_and_its_key_are_taken(tls: dict[str, Any]) -> None:
     check_tls(tls)
 
