@@ -60,6 +60,8 @@ def write(path: Path, store: Store, registry: Registry | None) -> Head:
     """Write a backup, in whole or not at all; for its owner alone, since it holds digests of tokens."""
     if path.exists() and not path.is_file():
         raise BadBackup(f"{path}: no regular file, expected a new one or one to replace")
+    if not os.access(path.absolute().parent, os.W_OK | os.X_OK):
+        raise BadBackup(f"{path}: expected a file in a folder that this user can write")
     epoch, documents = saved(store)
     members = {"documents.jsonl": _lines(documents), "history.jsonl": _lines(_history(store))}
     if registry is not None:

@@ -93,6 +93,14 @@ def test_a_backup_replaces_no_device_or_pipe(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_folder_that_is_not_there_is_told_by_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    """It was told by a file of a name that nobody had given, after all was read."""
+    store, file = other(tmp_path), tmp_path / "absent" / "b.tgz"
+    with pytest.raises(backup.BadBackup, match=f"{file}: expected a file in a folder"):
+        backup.write(file, store, None)
+    store.close()
+
+
 @pytest.mark.parametrize("removed", ["list:benign/good.net", "label:x.net"])
 def test_what_was_removed_last_comes_back(store: Store, tmp_path: Path, removed: str) -> None:
     decided(store)
