@@ -17,6 +17,7 @@ import json
 import sys
 import threading
 import urllib.error
+import urllib.parse
 import urllib.request
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -98,6 +99,11 @@ class RecordedCluster(ThreadingHTTPServer):
     def __init__(self, recording: Recording, port: int, observations: Path | None = None) -> None:
         self.recording, self.observations, self.lock = recording, observations, threading.Lock()
         super().__init__(("127.0.0.1", port), _Handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A resolver that hangs up, as at its end, is no error."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     def keep(self, batch: bytes) -> None:
         """Write a reported batch down."""
@@ -205,6 +211,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _url(text: str) -> str:
+    """The URL of a cluster."""
+    try:
+        parts = urllib.parse.urlsplit(text)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise argparse.ArgumentTypeError(f"{text}: expected http:// or https:// with a host")
+    return text
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m loadtest.recorded", description=__doc__.split("\n")[0])
     doing = parser.add_subparsers(dest="what", required=True)
@@ -215,7 +233,7 @@ def _parser() -> argparse.ArgumentParser:
             part.add_argument("--port", type=port, default=8053, help="(%(default)s)")
             part.add_argument("--observations", type=Path, help="where reported batches go, a line each")
             continue
-        part.add_argument("--cluster", default="http://127.0.0.1:8053", help="(%(default)s)")
+        part.add_argument("--cluster", type=_url, default="http://127.0.0.1:8053", help="(%(default)s)")
         part.add_argument("--token-file", type=Path, required=True, help="of a resolver")
         if name == "take":
             part.add_argument("--names", type=Path, required=True, help="one a line, or a CSV")

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+import struct
 import threading
 import urllib.error
 from collections.abc import Iterator
@@ -95,6 +96,10 @@ def test_the_command_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFi
             "http://127.0.0.1:1: no cluster answers there",
         ),
         (["send", "--token-file", "good", "--observations", "words"], "words:1: Expecting value"),
+        (
+            ["send", "--cluster", "http://[::1", "--token-file", "good", "--observations", "good"],
+            "argument --cluster: http://[::1: expected http:// or https:// with a host",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(
@@ -119,3 +124,17 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path, capsys: pytest.CaptureFix
         port = str(taken.getsockname()[1])
         assert recorded.main(["serve", "--verdicts", str(tmp_path / "good"), "--port", port]) == 1
     assert f"--port {port}" in capsys.readouterr().err
+
+
+def test_a_resolver_that_hangs_up_leaves_no_trace(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with RecordedCluster(RECORDING, 0) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        with socket.create_connection(server.server_address[:2]) as caller:
+            caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, not an end
+            caller.sendall(b"POST /v1/verdicts HTTP/1.1\r\n")
+        thread.join()
+        for worker in threading.enumerate():
+            if "process_request_thread" in worker.name:  # of the server, which waits for none
+                worker.join(10)
+    assert capfd.readouterr().err == ""
