@@ -15,7 +15,7 @@ import dns.rcode
 import pytest
 
 from loadtest import dns_load
-from loadtest.driver import Driver, NotLoopback, Outcome, server_address, source_address
+from loadtest.driver import Driver, NotLoopback, Outcome, Tally, server_address, source_address
 from loadtest.judging import Expectation, problem
 from loadtest.traffic import Query
 from verdicts.dnswire import Reply
@@ -109,6 +109,12 @@ def test_a_closed_port_fails_every_query() -> None:
         address = free.getsockname()
     tally = Driver(address, timeout=0.1).run(asked(20))
     assert (tally.sent, tally.answered, tally.failed) == (20, 0, 20)
+
+
+def test_who_got_no_reply_has_waited_the_timeout() -> None:
+    """The quantiles were those of the quick half."""
+    told = Tally(sent=100, answered=50, latencies=[0.001] * 50, timeout=0.5).summary()["latency_ms"]
+    assert isinstance(told, dict) and told["p99"] == 500.0
 
 
 def test_a_doubled_reply_is_a_stray_not_an_answer(resolver: Resolver) -> None:
