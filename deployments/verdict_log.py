@@ -16,6 +16,7 @@ from verdicts.watch import Watch
 
 APPENDS_AT_ONCE = 32  # threads that wait for one sync together
 COMMITS_AT_ONCE = 4  # threads of their own: however long the store takes for these, no report waits
+LONG_COMMIT = 64 << 10  # octets, some hundred entries: those behind one go in one by one, and hold up no decision
 
 
 class VerdictLog:
@@ -39,6 +40,7 @@ class VerdictLog:
         self._keeper = Keeper(store_url, spool_dir, spool_bytes, anonymise, retention_days, [watch])
         self._threads = ThreadPoolExecutor(APPENDS_AT_ONCE, "verdict-log")
         self._commit_threads = ThreadPoolExecutor(COMMITS_AT_ONCE, "verdict-commit")
+        self._long_commit_thread = ThreadPoolExecutor(1, "verdict-long-commit")
 
     async def append(self, batch: bytes) -> None:
         """Return once the batch (JSON, checked) is synced in the spool. Raises `SpoolFull`."""
@@ -47,8 +49,9 @@ class VerdictLog:
     async def commit(self, documents: bytes, author: str, note: str = "", expect: int | None = None) -> Epoch:
         """Write all documents (packed by `messages.pack`) or none. Raises `Conflict`, `Unavailable` or
         `Misconfigured`."""
+        threads = self._commit_threads if len(documents) <= LONG_COMMIT else self._long_commit_thread
         return await asyncio.get_running_loop().run_in_executor(
-            self._commit_threads, lambda: self._keeper.commit(unpack(documents), author, note, expect)
+            threads, lambda: self._keeper.commit(unpack(documents), author, note, expect)
         )
 
     async def status(self) -> dict[str, Any]:

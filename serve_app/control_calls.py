@@ -33,6 +33,10 @@ READ_AT_ONCE = 64 << 10  # bytes: a body is parsed within a millisecond
 MAX_AUTHOR = 120  # characters
 MAX_NOTE = 500
 LONG_CALLS = 8  # at work at one time: replays, training and promotions
+LOOKS = 4  # at work at one time: at models, jobs and what Serve says of its deployments
+SHORT_CALLS = 8  # at work at one time: what a decision looks up, and its documents
+BULKS = 2  # at work at one time: imports, and other changes of many entries
+FEW = 100  # entries of a change that no import holds up
 SEARCHES = 4  # at work at one time; each has its share of the interpreter, of which judging needs the most
 SEARCHES_LET_IN = 32  # at work or waiting
 SEARCHES_OF_ONE = 16  # of them, of one person
@@ -51,7 +55,11 @@ class Desk:
 
     def __init__(self, context: Context) -> None:
         self.context = context
+        # Each of what may keep its threads busy has its own: none waits for another.
         self._long = ThreadPoolExecutor(LONG_CALLS, "long-calls")
+        self._looks = ThreadPoolExecutor(LOOKS, "looks")
+        self._short = ThreadPoolExecutor(SHORT_CALLS, "short-calls")
+        self._bulk = ThreadPoolExecutor(BULKS, "bulks")
         self._search = ThreadPoolExecutor(SEARCHES, "searches")
         self._searching: Counter[str] = Counter()  # by author
         self._counting = threading.Lock()
@@ -67,7 +75,12 @@ class Desk:
 
     async def read(self, ask: Callable[[Store], T]) -> T:
         """Ask the store for a document or few, on a thread of those that changes need too."""
-        return await asyncio.to_thread(lambda: ask(self.store))
+        return await asyncio.get_running_loop().run_in_executor(self._short, lambda: ask(self.store))
+
+    async def make(self, entries: int, act: Callable[[], T]) -> T:
+        """Make what a change of so many entries needs on a thread, so that no frame waits meanwhile; a decision on FEW
+        does not wait for imports either."""
+        return await asyncio.get_running_loop().run_in_executor(self._short if entries <= FEW else self._bulk, act)
 
     async def search(self, author: str, ask: Callable[[Store], T]) -> T:
         """Ask the store for many documents, on a thread that no change needs. Raises `WireError` where too many do."""
@@ -88,6 +101,10 @@ class Desk:
     async def long(self, act: Callable[..., T], *arguments: Any) -> T:
         """Do what may take minutes on a thread of those for it, so that a decision need not wait for it."""
         return await asyncio.get_running_loop().run_in_executor(self._long, act, *arguments)
+
+    async def look(self, act: Callable[..., T], *arguments: Any) -> T:
+        """As `long`, for what only asks: on threads that no promotion needs."""
+        return await asyncio.get_running_loop().run_in_executor(self._looks, act, *arguments)
 
     async def to_its_end(self, change: Coroutine[Any, Any, T]) -> T:
         """What a change gives. It goes on where its caller does not wait for it: half of one, such as a promotion that
@@ -126,6 +143,10 @@ class Call:
     async def search(self, ask: Callable[[Store], T]) -> T:
         """As `Desk.search`, for this caller."""
         return await self.desk.search(self.author, ask)
+
+    async def long(self, act: Callable[..., T], *arguments: Any) -> T:
+        """As `Desk.long`, or `Desk.look` where this caller only asks."""
+        return await (self.desk.look if self.request.method == "GET" else self.desk.long)(act, *arguments)
 
     async def commit(self, documents: Iterable[Document], note: str = "", expect: int | None = None) -> Committed:
         """Write through the verdict log, in this caller's name; the reply says from which epoch on it holds."""
@@ -170,7 +191,7 @@ def mounted(desk: Desk, operation: Operation) -> Route:
             body = await _body_of(request)
             read = partial(operation.arguments, body, request.query_params)
             # A long list is read on a thread, so that no frame waits meanwhile.
-            arguments = await asyncio.to_thread(read) if len(body) > READ_AT_ONCE else read()
+            arguments = await desk.make(len(body), read) if len(body) > READ_AT_ONCE else read()
             handled = operation.handler(call, **arguments)
             reply = await (handled if operation.method == "GET" else desk.to_its_end(handled))
         except asyncio.CancelledError:  # the caller has hung up, or has waited as long as Serve lets it

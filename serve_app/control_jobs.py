@@ -103,7 +103,7 @@ async def start(call: Call, body: Start) -> Started:
     await _check_role(call, settings)
     if body.kind == "retrain":
         given = {key: value for key, value in settings.items() if value or key not in ("labels", "seen")}
-        settings = await call.desk.long(lambda: taught(call.desk.store, call.desk.now())) | given
+        settings = await call.long(lambda: taught(call.desk.store, call.desk.now())) | given
     job = await _trainer(call, "start", settings, call.context.settings.registry, runs_of(call))
     return await _noted(call, job, {"kind": body.kind, "state": "started"}, body.note)
 
@@ -145,7 +145,7 @@ async def _check_role(call: Call, settings: dict[str, Any]) -> None:
     if call.role != "admin":
         versions: list[str] = []
         if settings.get("start") or settings.get("teachers"):
-            versions = await call.desk.long(versions_of, call.context.settings.registry)
+            versions = await call.long(versions_of, call.context.settings.registry)
         refuse_elsewhere(settings, call.context.settings.training_data, versions)
 
 
@@ -192,7 +192,7 @@ async def _trainer(call: Call, what: str, *arguments: Any) -> Any:
     from model.jobs import BadSettings
 
     try:
-        return await call.desk.long(getattr(trainer, what), *arguments)
+        return await call.long(getattr(trainer, what), *arguments)
     except BadSettings as error:
         raise WireError("malformed", str(error)) from None
     except trainer.UnknownJob as error:

@@ -1,6 +1,5 @@
 """`/v1/lists`: the vetted lists."""
 
-import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Annotated, Any, TypedDict
@@ -167,13 +166,14 @@ async def show(call: Call, query: Shown) -> Entries:
 
 async def add(call: Call, body: ListChange) -> Changed:
     """Put entries on lists, in one commit."""
-    documents = await _documents(body, partial(entry_of, call))
+    documents = await _documents(call, body, partial(entry_of, call))
     return await _commit(call, documents, body.note)
 
 
 async def remove(call: Call, body: ListChange) -> Removed:
     """Take entries off lists, in one commit."""
-    return await _remove(call, await _documents(body, lambda item, _: removal(item.list, item.suffix)), body.note)
+    documents = await _documents(call, body, lambda item, _: removal(item.list, item.suffix))
+    return await _remove(call, documents, body.note)
 
 
 async def remove_one(call: Call, query: Why) -> Removed:
@@ -188,14 +188,14 @@ async def _remove(call: Call, documents: Sequence[Document], note: str) -> Remov
 
 async def import_(call: Call, body: Import) -> Imported:
     """Add every name of a text in one commit; rows that are no names are left out and told."""
-    documents, parsed = await asyncio.to_thread(_imported, call, body)
+    documents, parsed = await call.desk.make(MAX_ENTRIES, partial(_imported, call, body))
     committed = await call.commit(documents, body.note)
     problems = [Problem(line=line, reason=reason) for line, reason in parsed.problems[:MAX_PROBLEMS]]
     return {**committed, "entries": len(parsed.rows), "left_out": parsed.left_out, "problems": problems}
 
 
 def _imported(call: Call, wanted: Import) -> tuple[Sequence[Document], list_formats.Parsed]:
-    """The documents of an import and what its text held; for a thread, so that no frame waits meanwhile."""
+    """The documents of an import and what its text held; for a thread of long changes."""
     lines = wanted.text.splitlines()
     form = list_formats.guess("\n".join(lines[:200])) if wanted.form == "auto" else wanted.form
     try:
@@ -231,10 +231,10 @@ def _text(kind: str, store: Store) -> str:
     return "".join(f"{name}\n" for name in names)
 
 
-async def _documents(change: ListChange, document: Callable[[Item, str], Document]) -> list[Document]:
-    """The documents of a change, made on a thread, so that no frame waits meanwhile."""
+async def _documents(call: Call, change: ListChange, document: Callable[[Item, str], Document]) -> list[Document]:
+    """The documents of a change."""
     items = _some(change.items())
-    return await asyncio.to_thread(lambda: [document(item, change.note) for item in items])
+    return await call.desk.make(len(items), lambda: [document(item, change.note) for item in items])
 
 
 async def _commit(call: Call, documents: Sequence[Document], note: str) -> Changed:

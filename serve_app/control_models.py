@@ -165,12 +165,12 @@ async def replay(call: Call, body: Range) -> Replayed:
         )
     where = Filter(start=start, end=end, source=("model",))
     most, highest = [
-        await call.desk.long(call.desk.store.frequent, where, "qname", REPLAYED, order) for order in ("count", "score")
+        await call.long(call.desk.store.frequent, where, "qname", REPLAYED, order) for order in ("count", "score")
     ]
     view = call.context.follower.view
     logged = most | highest
-    names = await call.desk.long(lambda: {name: logged[name] for name in logged if view.lists.match(name) is None})
-    popular = await call.desk.long(lambda: {name for name in names if is_popular(view, name)})
+    names = await call.long(lambda: {name: logged[name] for name in logged if view.lists.match(name) is None})
+    popular = await call.long(lambda: {name for name in names if is_popular(view, name)})
     asked = list(names.items())
     report = await _registry(call, analyst.ask, "replay", call.path("version"), asked, view.policy, popular)
     changes = report["changes"]
@@ -213,7 +213,7 @@ async def _changed(call: Call, note: str, what: str, *arguments: Any) -> Served:
 
 async def _registry(call: Call, act: Callable[..., Any], *arguments: Any) -> Any:
     try:
-        return await call.desk.long(act, call.context.settings.registry, *arguments)
+        return await call.long(act, call.context.settings.registry, *arguments)
     except analyst.Refused as error:
         raise WireError(error.code, str(error)) from None
     except analyst.Unanswered as error:

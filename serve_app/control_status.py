@@ -88,7 +88,7 @@ async def _log(call: Call) -> dict[str, Any]:
 async def _deployments(call: Call) -> dict[str, Any]:
     """Empty while Serve's controller is away; on a thread that no decision needs, for it may hang until then."""
     try:
-        return await asyncio.wait_for(call.desk.long(deployment_states), PATIENCE_S)
+        return await asyncio.wait_for(call.long(deployment_states), PATIENCE_S)
     except Exception as error:
         log.warning("Serve's controller does not answer: %s", str(error) or type(error).__name__)
         return {}

@@ -1,6 +1,5 @@
 """`/v1/vetting`, `/v1/labels`: what analysts say of names."""
 
-import asyncio
 import itertools
 from typing import Annotated, Any, Literal, TypedDict, cast
 
@@ -124,9 +123,9 @@ async def decide(call: Call, body: Decisions) -> Committed:
     """All decisions in one commit: list entries, labels, and the mark that takes the name off the queue."""
     if not 0 < len(body.decisions) <= MAX_DECISIONS:
         raise WireError("malformed", f"decisions: {len(body.decisions)} of them, expected 1 to {MAX_DECISIONS}")
-    # On a thread, so that no frame waits meanwhile.
-    documents = await asyncio.to_thread(
-        lambda: [document for decision in body.decisions for document in _documents(call, decision, body.note)]
+    documents = await call.desk.make(
+        len(body.decisions),
+        lambda: [document for decision in body.decisions for document in _documents(call, decision, body.note)],
     )
     return await call.commit(documents, body.note, body.expect)
 
@@ -135,7 +134,9 @@ async def label(call: Call, body: LabelsGiven) -> Committed:
     """Give names labels that teach; null takes one back."""
     if not 0 < len(body.labels) <= MAX_DECISIONS:
         raise WireError("malformed", f"labels: {len(body.labels)} of them, expected 1 to {MAX_DECISIONS}")
-    documents = await asyncio.to_thread(lambda: [_label(call, typed(each.name), each.label) for each in body.labels])
+    documents = await call.desk.make(
+        len(body.labels), lambda: [_label(call, typed(each.name), each.label) for each in body.labels]
+    )
     return await call.commit(documents, body.note)
 
 

@@ -17,6 +17,7 @@ from deployments import analyst
 from model.replay import Replay
 from serve_app.control_calls import Desk
 from tests.control_setup import Setup
+from verdicts import list_formats
 from verdicts.lists import entry
 from verdicts.names import is_under
 from verdicts.policy import Policy
@@ -227,3 +228,40 @@ async def test_a_pause_does_not_wait_for_replays(tmp_path: Path, monkeypatch: py
     finally:
         go_on.set()
         await asyncio.gather(*replays)
+
+
+async def test_a_roll_back_does_not_wait_for_those_who_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    setup, go_on = Setup(tmp_path), threading.Event()
+    monkeypatch.setattr(analyst, "models", lambda _: go_on.wait(30) and {"serving": "", "models": []})  # a slow bucket
+    monkeypatch.setattr(analyst, "change", lambda *_: "v0")
+    looks = [asyncio.create_task(setup.ask("GET", "/v1/models", role="viewer")) for _ in range(50)]
+    try:
+        async with asyncio.timeout(10):
+            await asyncio.sleep(0.1)
+            assert (await setup.good("POST", "/v1/models/rollback", {}))["serving"] == "v0"
+    finally:
+        go_on.set()
+        await asyncio.gather(*looks)
+
+
+DECISIONS = {
+    "pause": ("/v1/policy/pause", {"paused": True}),
+    "entry": ("/v1/lists", {"list": "blocklist", "suffix": NAMES[0]}),
+    "vetting": ("/v1/vetting", {"decisions": [{"name": NAMES[0], "label": "benign"}]}),
+    "label": ("/v1/labels", {"labels": [{"name": NAMES[0], "label": "benign"}]}),
+}
+
+
+@pytest.mark.parametrize("what", list(DECISIONS))
+async def test_a_decision_does_not_wait_for_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    setup, go_on, parse = Setup(tmp_path), threading.Event(), list_formats.parse
+    monkeypatch.setattr(list_formats, "parse", lambda *given: go_on.wait(30) and parse(*given))
+    body = {"list": "blocklist", "text": NAMES[1]}
+    imports = [asyncio.create_task(setup.ask("POST", "/v1/lists/import", body)) for _ in range(50)]
+    try:
+        async with asyncio.timeout(10):
+            await asyncio.sleep(0.1)
+            assert (await setup.good("POST", *DECISIONS[what]))["epoch"] > 0
+    finally:
+        go_on.set()
+        await asyncio.gather(*imports)

@@ -15,7 +15,7 @@ from deployments.verdict_log import VerdictLog
 from tests.stores import batch_of, now, observation
 from tests.test_routes import Setup, frame
 from verdicts.lists import entry
-from verdicts.store import Epoch
+from verdicts.store import Document, Epoch
 
 pytestmark = pytest.mark.anyio
 
@@ -93,3 +93,25 @@ async def test_reports_are_kept_while_the_store_holds_every_commit(frozen: socke
         commit.cancel()
     frozen.close()  # which ends the connections that its threads wait for
     await asyncio.to_thread(log._keeper.close)
+
+
+async def test_a_decision_does_not_wait_for_commits_of_long_lists(tmp_path: Path) -> None:
+    log, go_on = Log(f"sqlite://{tmp_path}/verdict.db", str(tmp_path / "spool"), 64 << 20), threading.Event()
+    commit = log._keeper.commit
+
+    def slow(documents: list[Document], *more: Any) -> Epoch:
+        if len(documents) > 1:
+            go_on.wait()
+        return commit(documents, *more)
+
+    log._keeper.commit = slow  # type: ignore[method-assign]
+    feed = pack([entry("blocklist", f"n{number}.example-shop.com") for number in range(2000)])
+    imports = [asyncio.create_task(log.commit(feed, "ann")) for _ in range(20)]
+    try:
+        async with asyncio.timeout(10):
+            await asyncio.sleep(0.1)
+            assert (await log.commit(pack([Document("policy", "policy", {"paused": True})]), "ann")).number > 0
+    finally:
+        go_on.set()
+        await asyncio.gather(*imports)
+        await asyncio.to_thread(log._keeper.close)
