@@ -149,6 +149,7 @@ class Context:
                 "limit": self.admission.limit,
                 "epoch": self.follower.epoch.number,
                 "stale": 0.0 if stale is None else time.time() - stale,
+                "away": _away(self.log_state),
                 "spool": float(self.log_state.get("spool_bytes", 0)),
             }
         )
@@ -156,6 +157,12 @@ class Context:
 
 def _passing(policy: Policy) -> Policy:
     return msgspec.structs.replace(policy, cache_ttl=min(policy.cache_ttl, PASSING_TTL_S))
+
+
+def _away(log_state: dict[str, Any]) -> float:
+    """Seconds since when the store takes nothing of the verdict log, whose `status()` this is; 0: it does."""
+    refuses = log_state.get("store", "healthy") != "healthy"
+    return max(0.0, time.time() - float(log_state["since"])) if refuses else 0.0
 
 
 def called_off() -> bool:

@@ -40,6 +40,7 @@ class IngressMetrics:
             "limit": Gauge("verdict_names_limit", description="As many of these may be at one time."),
             "epoch": Gauge("verdict_epoch", description="Epoch of the decisions followed."),
             "stale": Gauge("verdict_stale_seconds", description="Age of the decisions while the store is away."),
+            "away": Gauge("verdict_store_away_seconds", description="How long the store has taken nothing of the log."),
             "spool": Gauge("verdict_spool_bytes", description="Bytes acknowledged and not yet in the store."),
         }
 

@@ -1,6 +1,7 @@
 """serve_app/context.py: what an ingress replica does all the time goes on, whatever those whom it asks do."""
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -55,3 +56,18 @@ async def test_before_the_store_was_read_no_token_is_called_wrong(
     setup.contexts[0].follower.poll()
     reply = await setup.ask("POST", path, body, role)
     assert (reply.status_code, reply.json()["code"], reply.headers["retry-after"]) == (503, "unavailable", "1")
+
+
+async def test_a_store_that_takes_nothing_of_the_log_is_a_metric(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, told = Setup(tmp_path).contexts[0], list[float]()
+    monkeypatch.setattr(context.metrics, "flush", lambda gauges: told.append(gauges["away"]))
+    began = time.time() - 90
+    states: list[dict[str, Any]] = [
+        {"store": "unavailable", "since": began}, {"store": "healthy", "since": began},
+        {"unreachable": "killed", "since": 1000 * began}, {},
+    ]  # fmt: skip
+    for context.log_state in states:
+        await context._flush()
+    assert told[0] == pytest.approx(90, abs=30) and told[1:] == [0.0, 0.0, 0.0]

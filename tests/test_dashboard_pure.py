@@ -13,7 +13,7 @@ from dashboard.decision import entries_of
 from dashboard.facts import facts_of_record
 from dashboard.opening import USED
 from dashboard.pages.audit import which
-from dashboard.pages.health import log_facts, octets, resolver_rows
+from dashboard.pages.health import log_facts, octets, resolver_rows, store_trouble
 from dashboard.queue import queue
 from dashboard.registration import NotKnown, facts_of, registration
 from dashboard.rows import chart_of
@@ -180,6 +180,14 @@ def test_the_verdict_log_is_told_in_words_and_units() -> None:
     ]  # fmt: skip
     assert facts[0]["more"] == "of 1.0 GiB before reports are refused" and "rejected" in facts[3]["more"]
     assert log_facts({}, {}) == [] and [octets(n) for n in (0, 1023, 5 << 20, "?")] == ["0 B", "1023 B", "5.0 MiB", "?"]
+
+
+def test_a_store_that_takes_nothing_is_told_with_its_words_and_what_waits() -> None:
+    spool = {"spool_bytes": 1536, "spool_limit": 1 << 30}
+    told = store_trouble(spool, {"state": "unavailable", "since": 1.5, "error": "index [i] blocked: lift the block"})
+    assert "index [i] blocked: lift the block" in told and "1.5 KiB of 1.0 GiB" in told
+    assert store_trouble({}, {"state": "unreachable", "error": "killed"}) == "The verdict log does not answer: killed"
+    assert store_trouble(spool, {"state": "healthy"}) == store_trouble({}, {}) == ""
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,16 @@ def test_a_misconfiguration_pauses_and_says_so(tmp_path: Path) -> None:
     ]
 
 
+def test_what_a_store_says_that_takes_nothing_is_logged_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("verdicts.drain.TELL_AGAIN_S", -1.0)
+    drain = drain_of(tmp_path, Moody(Unavailable("no route"), Unavailable("index [log-1] blocked by")), [])
+    drain.step()
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert told == ["store unavailable no route", "store unavailable for 0 minutes: index [log-1] blocked by"]
+
+
 def test_a_drain_that_is_stopped_leaves_everything_on_disk(tmp_path: Path) -> None:
     store = Moody(*[Unavailable("down")] * 5)
     drain = Drain(tmp_path, spooled(tmp_path), LIMIT, store, wait=lambda _: drain._stopping.set())

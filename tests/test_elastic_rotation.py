@@ -1,5 +1,6 @@
 """An index a day or an hour, by the record's own time: repeats meet their first copy, and age takes whole indices."""
 
+import re
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -81,12 +82,31 @@ def test_rows_of_an_old_index_that_is_shut_are_dead_lettered_and_hold_up_no_othe
     assert found == [(1, 1, 1, 0, 0), (2, 2, 1, 1, 0)]
 
 
-def test_rows_of_an_index_that_was_shut_lately_are_waited_for(store: ElasticStore) -> None:
+@pytest.mark.parametrize(
+    ("block", "way_out"),
+    [
+        ("index.blocks.write", "set index.blocks.write to null"),
+        ("index.blocks.read_only", "set index.blocks.read_only to null"),
+        ("index.blocks.read_only_allow_delete", "free disk space"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["log", "history"])
+def test_an_index_that_was_shut_lately_is_waited_for_and_told_with_the_way_out(
+    store: ElasticStore, kind: str, block: str, way_out: str
+) -> None:
     rows = [observation("new.com", now())]
     store.append(records(rows))
-    store.client.indices.put_settings(index=f"{store.settings.prefix}-log-*", settings={"index.blocks.write": True})
-    with pytest.raises(Unavailable, match="blocked by"):
-        store.append(records(rows, 2))
+    index = index_of(store.settings.prefix, "log", now(), store.settings.per)
+    index = index if kind == "log" else f"{store.settings.prefix}-history"
+    put = store.client.indices.put_settings
+    put(index=index, settings={block: True})
+    with pytest.raises(Unavailable, match=rf"(?s){re.escape(index)}.*blocked by.*{way_out}"):
+        if kind == "log":
+            store.append(records(rows, 2))
+        else:
+            store.commit([Document("policy", "policy", {"paused": True})], "ann")
+    put(index=index, settings={block: None})
+    assert store.append(records(rows, 2)) == []
 
 
 def test_every_index_has_the_explicit_mapping_and_the_alias(store: ElasticStore) -> None:

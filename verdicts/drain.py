@@ -23,6 +23,7 @@ FIRST_RETRY_S = 0.1
 LAST_RETRY_S = 10.0
 MISCONFIGURED_RETRY_S = 15.0
 ORPHANS_EVERY_S = 30.0
+TELL_AGAIN_S = 600.0  # of a store that takes nothing: what it says now may be another thing than at first
 IDLE_S = 0.5  # a wake-up that was missed costs this much and no more
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,7 @@ class Drain:
         self._turn = 0  # of the spools: one that always has something must not keep the others waiting
         self.state, self.error = "healthy", ""  # healthy | unavailable | misconfigured
         self.since = time.time()  # Unix seconds: of this state
+        self._told_at = 0.0  # on the monotonic clock
         self.stored = self.dead = 0  # records, since the start
 
     def start(self) -> None:
@@ -187,8 +189,12 @@ class Drain:
 
     def _note(self, state: str, error: str) -> None:
         if state != self.state:
-            log.log(logging.INFO if state == "healthy" else logging.WARNING, "store %s %s", state, error)
             self.state, self.since = state, time.time()
+            log.log(logging.INFO if state == "healthy" else logging.WARNING, "store %s %s", state, error)
+            self._told_at = time.monotonic()
+        elif error and time.monotonic() - self._told_at > TELL_AGAIN_S:
+            log.warning("store %s for %.0f minutes: %s", state, (time.time() - self.since) / 60, error)
+            self._told_at = time.monotonic()
         self.error = error
 
     def _run(self) -> None:

@@ -124,7 +124,8 @@ class Health(Page):
             self.trouble.param.update(visible=True, text=f"Cluster: {error}")
             self.deployments.rows = []  # of before
             return {}
-        self.trouble.visible = False
+        told = store_trouble(status.get("spool") or {}, status.get("store") or {})
+        self.trouble.param.update(visible=bool(told), text=told)
         self.deployments.rows = deployment_rows(status.get("deployments") or {})
         return status
 
@@ -190,6 +191,18 @@ def log_facts(spool: dict[str, Any], store: dict[str, Any]) -> list[dict[str, An
     if store.get("error"):
         facts.append({"label": "Store says", "value": str(store["error"])})
     return facts
+
+
+def store_trouble(spool: dict[str, Any], store: dict[str, Any]) -> str:
+    """What a person should know where the store takes nothing of the verdict log; "" where it does."""
+    state = str(store.get("state") or "healthy")
+    if state == "healthy":
+        return ""
+    if "spool_bytes" not in spool:
+        return f"The verdict log does not answer: {store.get('error') or state}"
+    waits = f"{octets(spool['spool_bytes'])} of {octets(spool.get('spool_limit', '?'))}"
+    says = f"The store takes nothing of the verdict log: {store.get('error') or state}."
+    return f"{says} What resolvers report waits on disk ({waits}) and goes in by itself once the store takes it."
 
 
 def octets(number: Any) -> str:

@@ -1,5 +1,6 @@
 """How Elasticsearch is reached: the store's URL as settings, one client, and its errors as ours."""
 
+import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,12 @@ OLDEST_VERSION = (8, 19)
 _OTHER = (
     f"the server is no Elasticsearch, or one before 7.14; expected {OLDEST_VERSION[0]}.{OLDEST_VERSION[1]} or later"
 )
+LIFT = "lift the block"
+WAYS_OUT = {  # by Elasticsearch's number of the block
+    "5": f"{LIFT}: set index.blocks.read_only to null in the index's settings",
+    "8": f"{LIFT}: set index.blocks.write to null in the index's settings",
+    "12": "free disk space on the index's nodes, or give them more: Elasticsearch lifts this block by itself then",
+}
 
 
 class ElasticSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -138,8 +145,14 @@ def _words(error: TransportError) -> str:
 def trouble(status: int, reason: str) -> Unavailable | Misconfigured:
     """The error of a status; a cluster block (flood stage, read-only) passes, other refusals do not."""
     if status in (408, 429) or status >= 500 or "cluster_block_exception" in reason:
-        return Unavailable(f"Elasticsearch: {status} {reason}")
+        return Unavailable(f"Elasticsearch: {put_off(status, reason)}")
     return Misconfigured(f"Elasticsearch: {status} {reason}")
+
+
+def put_off(status: int, reason: str) -> str:
+    """What refused for now, in one line: of a block, which names its index, with the way out of it."""
+    block = re.search(r"\[(?:FORBIDDEN|TOO_MANY_REQUESTS)/(\d+)/", reason)
+    return f"{status} {reason}" + (f" {WAYS_OUT.get(block[1], LIFT)}" if block else "")
 
 
 def describe(error: ApiError) -> str:

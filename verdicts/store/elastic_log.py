@@ -20,7 +20,7 @@ from verdicts.ecs import document_of
 from verdicts.records import Record
 from verdicts.store import Misconfigured, Promise, Rejected, Unavailable
 from verdicts.store.admission import parse_id, refusal
-from verdicts.store.elastic_client import ElasticSettings, translated, trouble
+from verdicts.store.elastic_client import ElasticSettings, put_off, translated, trouble
 from verdicts.store.elastic_schema import ROTATED, end_of, index_body, index_of
 
 RETAINED = "retained"  # beside the documents: up to when the retention has removed
@@ -188,7 +188,7 @@ class LogWrites:
                 refused.append((item, reason))
             elif isinstance(problem, Unavailable):
                 again.append(item)
-                last = f"{status} {reason}"
+                last = put_off(status, reason)
             elif status in (401, 403):
                 raise problem
             else:
