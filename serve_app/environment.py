@@ -148,7 +148,7 @@ def _haproxy(ingress: Ingress, directory: Path) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(directory),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(directory / "server-state"),
         "RAY_SERVE_HAPROXY_NBTHREAD": str(ingress.threads),
-        "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": str(ingress.max_wait_s),
+        haproxy.MAX_WAIT: str(ingress.max_wait_s),
         "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "75",
         "RAY_SERVE_HAPROXY_TIMEOUT_CONNECT_S": "1",
         "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "500ms",  # also how long a check waits, two in a row: Ray has 5 s

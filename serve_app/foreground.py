@@ -109,7 +109,7 @@ def member(found: Mapping[str, Any], address: str) -> Iterator[None]:
     names = [application.get("name", "default") for application in found["applications"]]  # Serve's own, said
     with ExitStack() as there:
         with unbroken():
-            there.enter_context(joined(address, names, found["http_options"]))
+            there.enter_context(joined(address, names, found["http_options"], haproxy_limits(found)))
         yield
 
 

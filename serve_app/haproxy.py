@@ -20,6 +20,7 @@ from pathlib import Path
 REAL = "VERDICT_HAPROXY"  # the environment variable that names the real binary
 MAX_BODY = "VERDICT_HAPROXY_MAX_BODY"  # bytes
 MAX_REQUESTS = "VERDICT_HAPROXY_MAX_REQUESTS"  # at work at one time, for each replica
+MAX_WAIT = "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S"  # seconds for an answer; Ray's own, which writes it by itself
 
 REFUSED = "verdict-refused"  # the header of an answer that was given before its question's body was read: the answer
 REFUSALS = (400, 401, 403, 404, 405, 413, 503, 504)  # its statuses

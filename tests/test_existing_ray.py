@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from serve_app.environment import HAPROXY, BadEnvironment
-from serve_app.existing import WANTED, missing_of
+from serve_app.existing import LIMITS, WANTED, below_of, missing_of
 from serve_app.haproxy_revival import EVERYWHERE as REVIVES
 from serve_app.https import ALONE as HARDENED
 from serve_app.loopback import HOOK
@@ -40,3 +40,22 @@ def test_client_certificates_that_nobody_would_ask_for_are_refused(hook: Any) ->
     with pytest.raises(BadEnvironment, match="ask no client"):
         missing_of(there(**{HAPROXY: "0", HOOK: hook}), options)
     assert missing_of(there(**{HAPROXY: "0", HOOK: ASKS}), options) == []
+
+
+SET = {variable: "256" for variable, _ in LIMITS.values()}
+
+
+def test_a_setting_above_what_this_haproxy_was_started_with_is_named_with_the_limit() -> None:
+    limits = {"max_requests": 512, "max_body": 256, "max_wait_s": 257}
+    assert below_of(there(**SET), limits) == [
+        "max_ongoing_requests of Ingress is above what its HAProxy was started with, "
+        "VERDICT_HAPROXY_MAX_REQUESTS=256: expected 512",
+        "request_timeout_s or max_budget_ms is above what its HAProxy was started with, "
+        "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S=256: expected 257",
+    ]
+
+
+def test_nothing_is_said_of_limits_that_nobody_knows() -> None:
+    limits = dict.fromkeys(LIMITS, 512)
+    assert below_of(there(**dict.fromkeys(SET)), limits) == []
+    assert below_of(there(**SET, **{HAPROXY: "0"}), limits) == []
