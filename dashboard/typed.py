@@ -70,17 +70,9 @@ def client_in(text: str) -> str:
     """
     text = _DOT.sub(".", text.strip())
     address, _, length = text.partition("/")
-    if _is_address(address) and length.isdecimal():
+    if names.is_address(address, zoned=True) and length.isdecimal():
         return client_of(text)
-    return next((client_of(each) for each in (text, host_of(text)) if _is_address(each)), "")
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
+    return next((client_of(each) for each in (text, host_of(text)) if names.is_address(each, zoned=True)), "")
 
 
 def page_of(name: str) -> str:

@@ -8,9 +8,10 @@ not be too busy without it; else a constant load would have one go and come back
 import math
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ray.serve.config import AutoscalingContext
+if TYPE_CHECKING:  # `verdict serve` asks for `checked_target` before Ray may be imported
+    from ray.serve.config import AutoscalingContext
 
 METRIC, BUSY = "names_in_flight", "busy"  # what the replicas record
 SLACK = 0.7  # of the target, or of their time: fewer replicas must have room to spare before one goes
@@ -36,17 +37,22 @@ class NamesInFlight:
     """
 
     def __init__(self, target_names: int = 2048) -> None:
-        if not isinstance(target_names, int) or target_names < 1:
-            raise ValueError(f"policy_kwargs: target_names {target_names!r}: expected a whole number, 1 or more")
-        self.target_names = target_names
+        self.target_names = checked_target(target_names)
 
-    def __call__(self, ctx: AutoscalingContext) -> tuple[int, dict[str, Any]]:
+    def __call__(self, ctx: "AutoscalingContext") -> tuple[int, dict[str, Any]]:
         recorded = ctx.aggregated_metrics or {}
         names = sum(recorded.get(METRIC, {}).values())
         running = max(ctx.total_running_requests, 1.0)
         waiting = ctx.total_queued_requests * names / running  # at the callers; as large as those that run
         busy = sum(recorded.get(BUSY, {}).values())
         return wanted(names + waiting, ctx.target_num_replicas, self.target_names, busy), {}
+
+
+def checked_target(given: object) -> int:
+    """`target_names` as it was given. Raises `ValueError` for what it cannot be."""
+    if not isinstance(given, int) or isinstance(given, bool) or given < 1:
+        raise ValueError(f"target_names {given!r}: expected a whole number, 1 or more")
+    return given
 
 
 def wanted(names: float, present: int, target_names: int, busy: float = 0.0) -> int:

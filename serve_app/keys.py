@@ -6,6 +6,7 @@ Held here and not asked of Ray, whose modules read the environment when they are
 from collections.abc import Mapping
 from typing import Any
 
+from deployments.scaling import checked_target
 from serve_app.settings import BadSettings
 
 ALL = (
@@ -70,9 +71,10 @@ def _check_policy(where: str, policy: Mapping[str, Any]) -> None:
         return
     given = policy.get("policy_kwargs") or {}
     _known(f"{where}_kwargs", given, OURS_KEYS)
-    target = given.get("target_names", 1)
-    if not isinstance(target, int) or isinstance(target, bool) or target < 1:
-        raise BadSettings(f"{where}_kwargs: target_names {target!r}: expected a whole number, 1 or more")
+    try:
+        checked_target(given.get("target_names", 1))
+    except ValueError as error:
+        raise BadSettings(f"{where}_kwargs: {error}") from None
 
 
 def _known(where: str, found: Mapping[str, Any], known: str) -> None:

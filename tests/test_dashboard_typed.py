@@ -94,6 +94,7 @@ def test_a_prefix_that_is_none_is_no_address_either(text: str) -> None:
         ("192.0.2.31:443/33", "192.0.2.31"),
         ("http://192.0.2.31/33", "192.0.2.31"),
         ("www.example.org/33", ""),
+        ("fe80::1%eth0", "fe80::1%eth0"),
     ],
 )
 def test_what_stands_behind_an_address_is_a_length_or_a_path(text: str, client: str) -> None:

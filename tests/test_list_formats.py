@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from verdicts.list_formats import FORMS, Row, guess, parse, write
+from verdicts.list_formats import FORMS, Row, guess, parse, read, write
 
 TEXTS = {
     "plain": "# a remark\nA.example-a.com\n*.example-b.com # why\n.example-c.com\n0.0.0.0 example-d.com\n",
@@ -128,6 +128,11 @@ def test_a_name_in_another_script_stands_as_resolvers_are_asked_for_it() -> None
     assert [row.name for row in parse(["b\u00fccher.example-a.com", "STRA\u00dfE.example-a.com"]).rows] == [
         "xn--bcher-kva.example-a.com", "xn--strae-oqa.example-a.com"
     ]  # fmt: skip
+
+
+def test_the_address_of_a_hosts_line_may_have_a_zone() -> None:
+    rows = [row for _, row in read(["fe80::1%lo0 localhost", "fe80::1%lo0 a.example-a.com"], "hosts")]
+    assert [row.name for row in rows if isinstance(row, Row)] == ["a.example-a.com"] and len(rows) == 1
 
 
 def test_a_zone_with_whole_names_is_read_without_its_own() -> None:

@@ -125,3 +125,19 @@ def test_suffixes_go_from_longest_to_shortest() -> None:
 def test_a_shown_name_is_safe_in_a_terminal() -> None:
     shown = names.shown("\x1b[31m" + "a" * 300)
     assert "\x1b" not in shown and len(shown) <= 80
+
+
+@pytest.mark.parametrize(
+    ("text", "plain", "zoned"),
+    [
+        ("192.0.2.1", True, True),
+        ("2001:db8::1", True, True),
+        ("fe80::1%eth0", False, True),
+        ("192.0.2.1%eth0", False, False),
+        ("fe80::1%", False, False),
+        ("192.0.2.0/24", False, False),
+        ("", False, False),
+    ],
+)
+def test_what_is_an_address_with_a_zone_and_without(text: str, plain: bool, zoned: bool) -> None:
+    assert (names.is_address(text), names.is_address(text, zoned=True)) == (plain, zoned)

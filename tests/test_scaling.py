@@ -65,7 +65,7 @@ def test_busy_is_the_share_since_it_was_last_asked() -> None:
     assert busy.share() == 0.0  # asked twice in one moment
 
 
-@pytest.mark.parametrize("target", [0, -5, "abc", 2.5])
+@pytest.mark.parametrize("target", [0, -5, "abc", 2.5, True])
 def test_a_target_that_no_replica_could_have_is_named(target: Any) -> None:
     with pytest.raises(ValueError, match="target_names .*expected a whole number, 1 or more"):
         NamesInFlight(target)

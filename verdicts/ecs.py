@@ -9,10 +9,9 @@ Fields that seldom change come first and those that always do last, a name behin
 finds most of a document in the one before.
 """
 
-import ipaddress
-from functools import lru_cache
 from typing import Any
 
+from verdicts.names import is_address
 from verdicts.records import DATASET, ECS_VERSION, Record
 from verdicts.store.admission import parse_id
 
@@ -83,15 +82,6 @@ def record_of(identifier: str, document: dict[str, Any]) -> Record:
         addresses=document["dns"].get("resolved_ip", []) + verdict.get("odd_addresses", []),
         targets=verdict.get("targets", []), target_of=verdict.get("target_of", ""),
     )  # fmt: skip
-
-
-@lru_cache(65536)
-def is_address(text: str) -> bool:
-    """True for an IP address without a zone, which is what an `ip` field takes."""
-    try:
-        return ipaddress.ip_address(text) is not None and "%" not in text
-    except ValueError:
-        return False
 
 
 def _present(fields: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ Every form is read line by line; a bad row is told with its number and what was 
 
 import csv
 import io
-import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
@@ -105,7 +104,7 @@ def guess(head: str) -> str:
     if lines and "," in lines[0]:
         rank, _, name = lines[0].partition(",")
         return "top" if _number(rank.strip()) is not None and name.strip() and "," not in name else "csv"
-    if lines and len(words := lines[0].split()) > 1 and _is_address(words[0]):
+    if lines and len(words := lines[0].split()) > 1 and names.is_address(words[0], zoned=True):
         return "hosts"
     return "plain"
 
@@ -128,7 +127,7 @@ def read(lines: Iterable[str], form: str) -> Found:
 def _plain(lines: Iterable[str]) -> Found:
     for number, line in enumerate(lines, 1):
         words = line.partition("#")[0].split()
-        if len(words) == 2 and _is_address(words[0]):  # a line of a hosts file among others
+        if len(words) == 2 and names.is_address(words[0], zoned=True):  # a line of a hosts file among others
             words = words[1:]
         if len(words) == 1:
             yield number, Row(_undotted(words[0]))
@@ -141,11 +140,11 @@ def _hosts(lines: Iterable[str]) -> Found:
         words = line.partition("#")[0].split()
         if not words:
             continue
-        if len(words) < 2 or not _is_address(words[0]):
+        if len(words) < 2 or not names.is_address(words[0], zoned=True):
             yield number, BadRow(f"{names.shown(line.strip())}: expected an address and names")
             continue
         for word in words[1:]:
-            if word.lower() not in _LOCAL_HOSTS and not _is_address(word):
+            if word.lower() not in _LOCAL_HOSTS and not names.is_address(word, zoned=True):
                 yield number, Row(word)
 
 
@@ -302,11 +301,3 @@ def _undotted(name: str) -> str:
 def _number(text: str) -> int | None:
     """A number that every store can hold, or None."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 15 else None
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return False
-    return True

@@ -6,6 +6,7 @@ a label is written `\\.` and `\\\\`. The root is `.`. The same octets always giv
 comparison is name comparison.
 """
 
+import ipaddress
 import re
 from contextlib import suppress
 from functools import lru_cache
@@ -106,6 +107,16 @@ def ineligible(name: str) -> str | None:
     if top in SPECIAL_USE or name.endswith(SPECIAL_USE_ZONES) and any(is_under(name, z) for z in SPECIAL_USE_ZONES):
         return "special-use"
     return None
+
+
+@lru_cache(65536)
+def is_address(text: str, zoned: bool = False) -> bool:
+    """True for an IP address; where `zoned`, also for one with a zone (`fe80::1%eth0`), which no `ip` field takes."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return zoned or "%" not in text
 
 
 def strip_service(name: str) -> str:

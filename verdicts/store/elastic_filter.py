@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from verdicts import names
-from verdicts.ecs import is_address
+from verdicts.names import is_address
 from verdicts.store import Filter
 from verdicts.store.elastic_schema import ROLLED
 

@@ -17,7 +17,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from verdicts import names
-from verdicts.ecs import is_address
 from verdicts.store import MAX_FREQUENT, MAX_TOP, Filter, Top, check_limit
 from verdicts.store.elastic_counts import Counts
 from verdicts.store.elastic_filter import FIELDS, any_of, query_of
@@ -201,8 +200,8 @@ def _ranks(bucket: dict[str, Any], order: str) -> tuple[float, float]:
 def _only(by: str, keys: list[str]) -> list[dict[str, Any]]:
     """The query for documents with one of these values."""
     if by == "client":
-        addresses = [key for key in keys if is_address(key)]
-        texts = [key for key in keys if not is_address(key)]  # an empty one too, which `ecs` writes
+        addresses = [key for key in keys if names.is_address(key)]
+        texts = [key for key in keys if not names.is_address(key)]  # an empty one too, which `ecs` writes
         either: list[dict[str, Any]] = [{"terms": {FIELDS[by]: addresses}}, {"terms": {"client.address": texts}}]
         if "" in keys:
             either.append({"bool": {"filter": [NO_ADDRESS, without("client.address")]}})
