@@ -400,6 +400,55 @@ func TestFollower(t *testing.T) {
 			t.Error("expected it to live for a minute after the last acknowledgement")
 		}
 	})
+	for _, wrong := range []string{"frame", "acknowledgement"} {
+		t.Run("a wrong epoch of one "+wrong+" is given up after an hour in which nobody says it again", func(t *testing.T) {
+			f, at := fresh(), int64(1)
+			if wrong == "frame" {
+				f.admit(frameOf("g1", maxEpoch, "example.com"), at)
+			} else {
+				f.apply(ackOf("g1", maxEpoch, none, false), at)
+			}
+			for ; at < int64(epochSilent); at += int64(time.Minute) {
+				f.apply(ackOf("g1", 6, none, false), at)
+				if f.admit(frameOf("g1", 6, "late.example.com"), at); has(f.cache, "late.example.com", at) {
+					t.Fatalf("a replica that may be behind was believed after %s", time.Duration(at))
+				}
+			}
+			if !f.apply(ackOf("g1", 6, none, false), at) || f.heard != at || has(f.cache, "example.com", at) {
+				t.Error("expected the directives of the present epoch to count, and nothing of the wrong one to be left")
+			}
+			f.admit(frameOf("g1", 6, "late.example.com"), at)
+			if _, epoch := f.position(); epoch != 6 || !has(f.cache, "late.example.com", at) {
+				t.Errorf("at epoch %d, expected 6 and its verdicts", epoch)
+			}
+		})
+	}
+	t.Run("an epoch that is said now and then is not given up", func(t *testing.T) {
+		f := fresh()
+		for at := int64(1); at < 4*int64(epochSilent); at += int64(epochSilent) / 2 {
+			f.apply(ackOf("g1", 6, none, false), at)
+			if f.apply(ackOf("g1", 5, none, false), at+1) {
+				t.Fatalf("a replica that is behind was followed after %s", time.Duration(at))
+			}
+		}
+	})
+	t.Run("an epoch that frames say is not given up for reports that go to a replica that is behind", func(t *testing.T) {
+		f := fresh()
+		for at := int64(1); at < 4*int64(epochSilent); at += int64(epochSilent) / 2 {
+			f.admit(frameOf("g1", 6, "example.com"), at)
+			f.apply(ackOf("g1", 5, none, false), at)
+			if f.cache.floor.Load() != 6 || !has(f.cache, "example.com", at) {
+				t.Fatalf("given up after %s", time.Duration(at))
+			}
+		}
+	})
+	t.Run("a cluster that was not heard for long is not believed at once where it is behind", func(t *testing.T) {
+		f := fresh()
+		f.apply(ackOf("g1", 6, none, false), 1)
+		if at := 4 * int64(epochSilent); f.apply(ackOf("g1", 5, none, false), at) || f.apply(ackOf("g1", 5, none, false), at+1) {
+			t.Error("followed")
+		}
+	})
 	t.Run("a new generation empties the cache and may count from one", func(t *testing.T) {
 		f := fresh()
 		f.admit(frameOf("g2", 1, "example.com"), 0)

@@ -12,6 +12,9 @@ const (
 	// A former one is believed again when the present one has been silent for so long: then it is no stale replica's, but a cluster
 	// that went back to a store that it had left. Of one that is there each report hears.
 	presentSilent = 30 * time.Second
+	// An epoch that nobody has said for so long, while acknowledgements came, is given up: no replica is behind for an hour but all
+	// are, and what was decided at that epoch and cached has ended. One wrong answer would else keep every later one out.
+	epochSilent = time.Hour
 )
 
 // follower keeps the cache in step with the cluster's epoch (contract 1). A frame's epoch only raises the floor;
@@ -24,6 +27,9 @@ type follower struct {
 	retired    []string
 	applied    uint64
 	heard      int64 // nanotime when an acknowledgement last said that applied is all there is
+	behind     int64 // nanotime since when acknowledgements say less than was seen; 0: the last one did not
+
+	said atomic.Int64 // nanotime when a frame last said the highest epoch seen, or a higher one
 
 	present atomic.Int64           // nanotime when anything of the present generation last came
 	model   atomic.Pointer[string] // that scored the latest frame
@@ -45,6 +51,9 @@ func (f *follower) admit(answer *frame, now int64) {
 	}
 	f.present.Store(now)
 	f.cache.raise(answer.epoch)
+	if answer.epoch >= f.cache.floor.Load() {
+		f.said.Store(now)
+	}
 	if known := f.model.Load(); answer.model != "" && answer.epoch >= f.cache.floor.Load() && (known == nil || *known != answer.model) {
 		model := answer.model // a copy: it would keep the whole frame
 		f.model.Store(&model)
@@ -72,7 +81,7 @@ func (f *follower) enter(generation string, epoch uint64, now int64) bool {
 		f.retired = append(f.retired, f.generation)
 		f.retired = f.retired[max(0, len(f.retired)-retiredMost):]
 	}
-	f.generation, f.applied = generation, epoch
+	f.generation, f.applied, f.behind = generation, epoch, 0
 	f.present.Store(now)
 	f.cache.clear(epoch)
 	return true
@@ -90,6 +99,12 @@ func (f *follower) apply(a *acknowledgement, now int64) bool {
 		return false
 	}
 	f.present.Store(now)
+	if f.unsaid(*a.Epoch, now) {
+		log.Warningf("Epoch %d was given up, which nobody has said for %s: the cluster says %d", f.cache.floor.Load(), epochSilent, *a.Epoch)
+		f.applied, f.behind, f.heard = *a.Epoch, 0, now
+		f.cache.clear(*a.Epoch)
+		return true
+	}
 	if *a.Epoch < f.applied {
 		return false
 	}
@@ -111,6 +126,18 @@ func (f *follower) apply(a *acknowledgement, now int64) bool {
 	}
 	f.applied = *a.Epoch
 	return true
+}
+
+// unsaid tells whether acknowledgements have said less than the highest epoch seen for epochSilent, this one included, and no
+// frame has said as much.
+func (f *follower) unsaid(epoch uint64, now int64) bool {
+	switch {
+	case epoch >= f.cache.floor.Load(): // which is never below applied
+		f.behind = 0
+	case f.behind == 0:
+		f.behind = now
+	}
+	return f.behind != 0 && now-max(f.behind, f.said.Load()) >= int64(epochSilent)
 }
 
 // sweep has the cache drop what has expired and prolong what still holds.
