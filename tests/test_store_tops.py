@@ -175,3 +175,15 @@ def test_a_ranking_by_a_dimension_counts_the_clients_of_all_its_names_in_one_wal
         assert all((top.count, top.clients) == (10, 7) for top in store.top(where, "qname", limit))
         many.append(len(asked))
     assert many[0] == many[1]
+
+
+def test_who_has_other_clients_each_day_leads_by_clients(store: Store) -> None:
+    rows = [
+        [
+            *(observation(f"d{day}x{i}.com", client=f"192.0.2.{client}") for i in range(150) for client in range(2)),
+            observation("zz-wide.com", client=f"198.51.100.{day}"),
+        ]
+        for day in range(4)
+    ]
+    found = store.top(days(store, rows, now() // DAY * DAY - 5 * DAY), "qname", 1, "clients")
+    assert [(top.key, top.clients) for top in found] == [("zz-wide.com", 4)]
