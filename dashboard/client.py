@@ -193,11 +193,14 @@ class Control:
 
 def _result(reply: httpx.Response) -> Any:
     try:
-        content = reply.json() if reply.content else {}
+        content = reply.json()
     except ValueError:
-        content = {}
+        content = None
     if reply.is_success:
-        return content
+        if isinstance(content, dict):
+            return content
+        # Such as a page of something in between: nothing is known to be done.
+        raise Refused(f"--control-url: expected a JSON object, got another answer {reply.status_code}")
     said = content if isinstance(content, dict) else {}
     error = said.get("error", said)
     error = error if isinstance(error, dict) else {"message": str(error)}

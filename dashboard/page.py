@@ -16,6 +16,8 @@ from dashboard.typed import BadFilter
 
 logger = logging.getLogger("dashboard")
 
+OnRefusal = Callable[[Refused], Awaitable[None]]
+
 RETRY_S = 5  # after which a page tries again that got no answer
 
 
@@ -124,22 +126,36 @@ class Page:
     def may(self, role: Role) -> bool:
         return allows(self.context.role, role)
 
-    async def act(self, doing: Awaitable[Any], done: str | Callable[[Any], str]) -> Any:
-        """Do something through the control API and say how it went, in words that may depend on its answer; None where
-        it was refused, or is not known to be done."""
-        try:
-            result = await doing
-            said = done if isinstance(done, str) else done(result)
-        except Refused as error:
-            self.context.tell(str(error), "error")
-            return None
-        except Exception:
-            logger.exception("page %s", self.path)
-            text = "This page met an error; it may be done all the same. The server's log tells more."
-            self.context.tell(text, "error")
-            return None
-        self.context.tell(said, "success")
-        return {} if result is None else result
+    async def act(
+        self, doing: Awaitable[Any], done: str | Callable[[Any], str], refused: OnRefusal | None = None
+    ) -> Any:
+        """As `act`, for this page."""
+        return await act(self.context.tell, doing, done, refused)
+
+
+async def act(
+    tell: Callable[[str, str], None],
+    doing: Awaitable[Any],
+    done: str | Callable[[Any], str],
+    refused: OnRefusal | None = None,
+) -> Any:
+    """Do something through the control API and say how it went, in words that may depend on its answer; None where it
+    was refused, which `refused` tells where it is given, or is not known to be done."""
+    try:
+        result = await doing
+        said = done if isinstance(done, str) else done(result)
+    except Refused as error:
+        if refused is None:
+            tell(str(error), "error")
+        else:
+            await refused(error)
+        return None
+    except Exception:
+        logger.exception("a change met an error")
+        tell("This page met an error; it may be done all the same. The server's log tells more.", "error")
+        return None
+    tell(said, "success")
+    return {} if result is None else result
 
 
 def schedule(doing: Callable[[], Awaitable[None]]) -> None:

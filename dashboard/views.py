@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from dashboard.client import Control, Refused
+from dashboard.client import Control
 from dashboard.components import Nav
 from dashboard.data import Data, Failure
+from dashboard.page import act
 
 NAME = 60  # characters; the control API's bound
 
@@ -36,13 +37,8 @@ class SavedViews:
         await self._change(self._control.forget_view(name), f"Removed: {name}")
 
     async def _change(self, doing: Any, done: str) -> None:
-        try:
-            await doing
-        except Refused as error:
-            self._tell(str(error), "error")
-            return
-        self._tell(done, "success")
-        await self.read()
+        if await act(self._tell, doing, done) is not None:
+            await self.read()
 
 
 def person_of(author: str) -> str:

@@ -231,17 +231,17 @@ class Enforcement(Page):
 
     async def switch(self, mode: str, prefix: str) -> None:
         """Enforce or monitor for a prefix of clients, or, where it is empty, for all."""
-        try:
-            policy = await self.context.control.policy()
-        except Refused as error:
-            self.context.tell(str(error), "error")
-            return
         chosen = [prefix] if prefix else list(EVERYONE)
-        kept = [o for o in policy.get("policy", policy).get("overrides") or [] if o.get("client") not in chosen]
-        overrides = kept + [{"client": client, "mode": mode} for client in chosen]
-        # The whole list is written: refused where somebody else changed it since it was read.
-        doing = self.context.control.set_policy({"overrides": overrides}, self.note.value.strip(), policy.get("epoch"))
-        await self._changed(doing, f"{mode} for {', '.join(chosen)}")
+
+        async def write() -> dict[str, Any]:
+            control = self.context.control
+            policy = await control.policy()
+            kept = [o for o in policy.get("policy", policy).get("overrides") or [] if o.get("client") not in chosen]
+            overrides = kept + [{"client": client, "mode": mode} for client in chosen]
+            # The whole list is written: refused where somebody else changed it since it was read.
+            return await control.set_policy({"overrides": overrides}, self.note.value.strip(), policy.get("epoch"))
+
+        await self._changed(write(), f"{mode} for {', '.join(chosen)}")
 
     async def pause(self, paused: bool) -> None:
         """Put every resolver into monitor, or back."""

@@ -211,17 +211,18 @@ class Incidents(Page):
     async def update(self, changes: dict[str, str]) -> None:
         """Change state or assignee of the incident as it is shown."""
         note, seen = self.note.value.strip(), self._seen
-        try:
-            await self.context.control.update_incident(self.id, changes, note, seen)
-        except Refused as error:
+
+        async def refused(error: Refused) -> None:
             if error.code != "conflict":
                 self.context.tell(str(error), "error")
                 return
             self.context.tell(await self._quicker(seen) or str(error), "warning")
-        else:
-            self.context.tell(f"Saved: {in_words(changes)}", "success")
+            await self.reload()
+
+        doing = self.context.control.update_incident(self.id, changes, note, seen)
+        if await self.act(doing, f"Saved: {in_words(changes)}", refused) is not None:
             self.note.value = ""
-        await self.reload()
+            await self.reload()
 
     async def _quicker(self, seen: int) -> str:
         """Who decided on the incident since it was seen, what, and how long ago."""

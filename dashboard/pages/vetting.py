@@ -5,6 +5,8 @@ queue was read; and its undo takes back that decision, whole, and nothing that c
 """
 
 import asyncio
+import contextlib
+import functools
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -219,15 +221,14 @@ class Vetting(Page):
         decisions = [
             {"name": name, "list": kind, "label": label, "expires": expires if kind else None} for name in chosen
         ]
+        doing = self.context.control.decide(decisions, self.note.value.strip(), self._seen)
         self._deciding |= set(chosen)
         try:
-            reply = await self.context.control.decide(decisions, self.note.value.strip(), self._seen)
-        except Refused as error:
-            await self._refused(error, chosen)
-            return
+            reply = await self.act(doing, f"{what}: {_said(chosen)}", functools.partial(self._refused, chosen))
         finally:
             self._deciding -= set(chosen)
-        self.context.tell(f"{what}: {_said(chosen)}", "success")
+        if reply is None:
+            return
         await self._remember(chosen, kind is not None)
         gone = set(chosen)
         left = [[row for row in group["members"] if row["key"] not in gone] for group in self.groups]
@@ -237,20 +238,18 @@ class Vetting(Page):
             await self.force.follow(int(reply.get("epoch", 0)))
             await self.force.tell_overruled(chosen, kind)
 
-    async def _refused(self, error: Refused, chosen: list[str]) -> None:
+    async def _refused(self, chosen: list[str], error: Refused) -> None:
         """Tell why; where somebody else was quicker, who it was and what they decided."""
         if error.code != "conflict":
             self.context.tell(str(error), "error")
             return
-        for name in chosen:
-            found = await self.context.data.document("vetting", name)
-            if found is not None and found.epoch > self._seen:
-                said = [str((found.body or {}).get(what) or "") for what in ("list", "label")]
+        text = "Not decided: somebody changed one of these meanwhile"
+        with contextlib.suppress(Failure):  # that it was not decided is told all the same
+            found = await self.context.data.several("vetting", tuple(chosen))
+            for late in sorted((each for each in found if each.epoch > self._seen), key=lambda each: each.epoch)[:1]:
+                said = [str((late.body or {}).get(what) or "") for what in ("list", "label")]
                 what = " and ".join(filter(None, said))
-                text = f"Not decided: {found.author} was quicker on {name}"[:200] + (f" ({what})" if what else "")
-                break
-        else:
-            text = "Not decided: somebody changed one of these meanwhile"
+                text = f"Not decided: {late.author} was quicker on {late.key}"[:200] + (f" ({what})" if what else "")
         self.context.tell(f"{text}. The queue is read again.", "warning")
         await self.reload()
 
@@ -269,15 +268,19 @@ class Vetting(Page):
             return
         last = self.kept.past.pop()
         self._back = last.names[0]  # whichever reading shows it first
-        try:
-            reply = await self.context.control.undo_commit(last.epoch, last.time)
-        except Refused as error:
-            self._back = ""
-            if error.code != "conflict":
-                self.kept.past.append(last)  # to be tried again: it is taken back whole or not at all
+        codes: list[str] = []  # of the refusal
+
+        async def refused(error: Refused) -> None:
+            codes.append(error.code)
             self.context.tell(f"Not undone: {error}", "error")
+
+        doing = self.context.control.undo_commit(last.epoch, last.time)
+        reply = await self.act(doing, f"Undone: {_said(last.names)}", refused)
+        if reply is None:
+            self._back = ""
+            if codes != ["conflict"]:
+                self.kept.past.append(last)  # to be tried again: it is taken back whole or not at all
             return
-        self.context.tell(f"Undone: {_said(last.names)}", "success")
         await self.reload()
         if last.listed:
             await self.force.follow(int(reply.get("epoch", 0)))
