@@ -1,11 +1,14 @@
-"""The form that starts a training: all settings of the 2020 tab, and the choice of network."""
+"""The form that starts a training: all settings of the 2020 tab, the choice of network, and other models that help."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from dashboard.inputs import Button, Select, TextInput
+from dashboard.inputs import Button, MultiChoice, Select, Switch, TextInput
 from dashboard.page import toolbar
 from dashboard.widgets import number_of, whole
+
+TEACHERS = ("segments", "attention")  # networks that can teach; `segments` alone can be gone on from
+FROM_NOTHING = {"from nothing": ""}
 
 
 class TrainingForm:
@@ -25,8 +28,18 @@ class TrainingForm:
         self.rows = whole("Sample size (0: all)")
         self.minutes = whole("Minutes (0: its own)", 160)
         self.seed = whole("Seed", 90)
-        self.kind.param.watch(self._chosen, "value")
-        self.network.param.watch(self._chosen, "value")
+        self.more = Switch(label="More", value=False)
+        self.begin = Select(label="Start", options=FROM_NOTHING, value="", width=220)
+        self.head = Select(
+            label="Taught of the start", options={"all of it": "", "generated": "generated", "malicious": "malicious"},
+            value="", width=170,
+        )  # fmt: skip
+        self.teachers = MultiChoice(label="Teachers", options=[], width=260)
+        self.held_out = Select(
+            label="Families held out", options={"a fold, for judging": 0, "none: all teach": -1}, value=0, width=190
+        )
+        for field in (self.kind, self.network, self.more):
+            field.param.watch(self._chosen, "value")
         self._chosen()
         self.start = Button(
             label="Start",
@@ -38,8 +51,21 @@ class TrainingForm:
 
     def view(self) -> Any:
         return toolbar(
-            self.kind, self.network, self.data, self.epochs, self.batch, self.rows, self.minutes, self.seed, self.start
-        )
+            self.kind, self.network, self.data, self.epochs, self.batch, self.rows, self.minutes, self.seed, self.more,
+            self.begin, self.head, self.teachers, self.held_out, self.start,
+        )  # fmt: skip
+
+    def offer(self, manifests: Iterable[dict[str, Any]]) -> None:
+        """Offer the models of the registry that a training can go on from, or be taught by. One that is chosen and is
+        there no more is chosen no more."""
+        networks = {str(each.get("version", "")): each.get("network") for each in manifests}
+        starts = FROM_NOTHING | {version: version for version, of in networks.items() if of == "segments"}
+        teachers = [version for version, of in networks.items() if of in TEACHERS]
+        if starts != self.begin.options:
+            self.begin.param.update(options=starts, value=self.begin.value if self.begin.value in starts else "")
+        if teachers != self.teachers.options:
+            kept = [version for version in self.teachers.value if version in teachers]
+            self.teachers.param.update(options=teachers, value=kept)
 
     def settings(self) -> dict[str, Any]:
         """The settings of a job, of the fields in sight. Raises `ValueError`: which field, and what was expected."""
@@ -48,6 +74,7 @@ class TrainingForm:
             "seed": self.seed,
         }  # fmt: skip
         found: dict[str, Any] = {"network": self.network.value, "data": self.data.value.strip()}
+        found |= {name: field.value for name, field in self._helped().items()}
         for name, field in numbers.items():
             if self._used(name):
                 found[name] = number_of(field, fractions=True) if name == "minutes" else int(number_of(field))
@@ -55,12 +82,19 @@ class TrainingForm:
 
     def _used(self, name: str) -> bool:
         """False for what a job of this kind and network would refuse (`model.jobs.USED`)."""
-        if self.kind.value == "retrain":
+        anew, helped = self.kind.value == "train", name in self._helped()
+        if name == "more" or helped:
+            return anew and self.network.value == "segments" and (self.more.value or not helped)
+        if not anew:
             return name not in ("network", "data", "rows")
         return self.network.value == "segments" or name not in ("batch_size", "minutes")
+
+    def _helped(self) -> dict[str, Any]:
+        """The fields about other models, which few trainings need."""
+        return {"start": self.begin, "head": self.head, "teachers": self.teachers, "held_out": self.held_out}
 
     def _chosen(self, *_: Any) -> None:
         """Show the fields that this kind of job uses."""
         fields = {"network": self.network, "data": self.data, "batch_size": self.batch, "rows": self.rows}
-        for name, field in {**fields, "minutes": self.minutes}.items():
+        for name, field in {**fields, "minutes": self.minutes, "more": self.more, **self._helped()}.items():
             field.visible = self._used(name)

@@ -1,5 +1,6 @@
 """The models' page: what it shows while the control API fails for a while, or knows no such model or job."""
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from dashboard.client import Client
 from dashboard.pages.models import Models
 from dashboard.sample_control import SampleControl
+from model.jobs import BadSettings, parse
 from tests.dashboard_stage import Stage
 
 pytestmark = pytest.mark.anyio
@@ -89,6 +91,35 @@ async def test_a_cancelled_training_is_resumed(control: tuple[Stage, Failing]) -
     assert (await seen("cancelled"))["resumable"] is True
     await page.resume(number)
     await seen("running")
+
+
+async def test_a_training_goes_on_from_a_model_of_the_registry_and_what_the_checks_refuse_is_told(
+    control: tuple[Stage, Failing], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage, transport = control
+    page = await stage.open(Models)
+    form = page.form
+    form.kind.value, form.data.value, form.more.value = "train", "/srv/names", True
+    assert list(form.begin.options) == ["from nothing", "cnn-2026-11-20"]
+    form.begin.value, form.head.value, form.teachers.value = "cnn-2026-11-20", "generated", ["cnn-2026-11-20"]
+    asked: list[dict[str, Any]] = []
+
+    async def checked(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            asked.append(json.loads(request.content)["settings"])
+            try:
+                parse({"kind": "train", **asked[-1]})
+            except BadSettings as error:
+                return httpx.Response(400, json={"code": "malformed", "message": str(error)})
+        return await Failing.handle_async_request(transport, request)
+
+    monkeypatch.setattr(transport, "handle_async_request", checked)
+    await page.train()
+    assert stage.told == [("training settings: head generated, expected a start, and no teachers", "error")]
+    form.teachers.value = []
+    await page.train()
+    assert stage.told[-1] == ("Training started", "success") and page.job
+    assert (asked[-1]["start"], asked[-1]["head"]) == ("cnn-2026-11-20", "generated")
 
 
 async def test_what_is_to_be_known_of_a_model_is_told_when_it_begins_to_serve(control: tuple[Stage, Failing]) -> None:

@@ -158,6 +158,40 @@ def test_a_training_form_shows_and_sends_what_its_kind_of_job_uses(kind: str, ne
     parse({"kind": kind, "labels": labels, **settings})  # which refuses what would be passed over
 
 
+MODELS = [
+    {"version": "a", "network": "segments"},
+    {"version": "b", "network": "attention"},
+    {"version": "c", "network": "seed"},
+]
+
+
+def test_a_training_form_offers_models_to_go_on_from_and_teachers_once_more_is_asked_for() -> None:
+    form = TrainingForm(lambda: None, allowed=True)
+    form.offer(MODELS)
+    assert (list(form.begin.options.values()), form.teachers.options) == (["", "a"], ["a", "b"])
+    form.kind.value, form.data.value = "train", "/data"
+    form.begin.value, form.head.value = "a", "generated"
+    assert not form.begin.visible and not {"start", "head", "teachers", "held_out"} & set(form.settings())
+    form.more.value = True
+    assert form.begin.visible and form.head.visible and form.teachers.visible
+    taken = parse({"kind": "train", **form.settings()})
+    assert (taken.start, taken.head, taken.teachers, taken.held_out) == ("a", "generated", [], 0)
+    form.head.value, form.teachers.value, form.held_out.value = "", ["a", "b"], -1
+    taken = parse({"kind": "train", **form.settings()})
+    assert (taken.start, taken.head, taken.teachers, taken.held_out) == ("a", "", ["a", "b"], -1)
+    for field, value in ((form.network, "seed"), (form.kind, "retrain")):
+        field.value = value
+        assert not form.more.visible and not form.begin.visible and "start" not in form.settings()
+
+
+def test_a_model_that_left_the_registry_is_chosen_no_more() -> None:
+    form = TrainingForm(lambda: None, allowed=True)
+    form.offer(MODELS)
+    form.begin.value, form.teachers.value = "a", ["a", "b"]
+    form.offer(MODELS[1:])
+    assert (form.begin.value, form.teachers.value) == ("", ["b"])
+
+
 @pytest.mark.parametrize(
     ("typed", "taken"), [("2.5", None), ("-1", None), ("two", None), ("", 0), ("2.0", 2), ("3000000000", 3 * 10**9)]
 )

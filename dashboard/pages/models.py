@@ -153,6 +153,7 @@ class Models(Page):
         control = self.context.control
         models, jobs = await asyncio.gather(control.models(), control.jobs())
         self.serving = serving = str(models.get("serving", ""))
+        self.form.offer(models.get("models", []))
         rows = [model_row(model, serving) for model in models.get("models", [])]
         chosen = self.version or ("" if self.job else serving)
         selected = next((i for i, row in enumerate(rows) if row["version"] == chosen), -1)
