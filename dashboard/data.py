@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar, cast
 
+from dashboard.followed import Followed
 from verdicts.store import Cell, Document, Epoch, Filter, Misconfigured, Page, Store, Top, Unavailable, open_store
 
 Value = TypeVar("Value")
@@ -46,6 +47,7 @@ class Data:
         self._cache: dict[Hashable, _Entry] = {}
         self._pending: dict[Hashable, tuple[Future[Any], list[int]]] = {}
         self._patience = patience
+        self._incidents = Followed("incident", without_evidence)
         self._decisions = 0  # those that are known of here
         self.asked = 0  # questions that reached the store
 
@@ -70,6 +72,10 @@ class Data:
 
     async def documents(self, kind: str, prefix: str = "", keep: float = LIVE) -> list[Document]:
         return await self.ask(("scan", kind, prefix), lambda s: list(s.scan(kind, prefix)), keep)
+
+    async def incidents(self, keep: float = LIVE) -> list[Document]:
+        """All incidents, without their evidence. There may be thousands: the store is asked for what changed."""
+        return await self.ask(("incidents",), self._incidents.documents, keep)
 
     async def document(self, kind: str, key: str, keep: float = 0.0) -> Document | None:
         return await self.ask(("get", kind, key), lambda s: s.get(kind, key), keep)
@@ -163,6 +169,11 @@ class Data:
             if hasattr(self._local, "store"):
                 del self._local.store
             raise
+
+
+def without_evidence(incident: dict[str, Any]) -> dict[str, Any]:
+    """An incident's body without the rows and counts of the log, and what became of its alerts: most of its octets."""
+    return {name: value for name, value in incident.items() if name not in ("records", "hours", "notified")}
 
 
 def of_the_log(key: Hashable) -> bool:

@@ -35,7 +35,7 @@ def _number(text: str) -> int:
 async def news(data: Data, since: int, now: int, user: str) -> tuple[list[dict[str, str]], list[Row]]:
     """What others changed, as sentences with the page that tells more; and the new malicious names as rows."""
     changes, incidents, names = await asyncio.gather(
-        data.history("", "", CHANGES), data.documents("incident", keep=5), new_names(data, since, now)
+        data.history("", "", CHANGES), data.incidents(keep=5), new_names(data, since, now)
     )
     begun = sum(int((item.body or {}).get("start") or item.time) > since for item in incidents)
     items = [{"text": f"{begun} new incident{'s' * (begun > 1)}", "href": "/incidents"}] if begun else []

@@ -136,8 +136,7 @@ class Clients(Page):
                 data.top(self.filters.where(rcode=("NXDOMAIN",)), "qname", 12),
             ),
             data.search(where, 25),
-            # Thousands may be open; a client's own are known by their keys (`verdicts.incidents.Incident.key`).
-            data.documents("incident", "" if "/" in where.client else f"{where.client}-", keep=2),
+            data.incidents(keep=2),
         )
         self.chart.chart = chart_of(where.start, where.end, interval, cells)
         queries = "/queries?" + urlencode({"client": self.filters.client.strip()}) + "&" + self.filters.range_query()

@@ -24,6 +24,7 @@ from verdicts.incidents import KEPT_NAMES, STATES, decision, in_words
 from verdicts.store import Document
 
 KEEP_S = 0.5  # seconds for which an answer is good
+COUNTED_S = 60.0  # after which the log around an incident is counted again, unless its begin or end changed
 ROWS = 200  # shown; whoever makes up client addresses may have opened thousands
 PAST = 200  # changes of an incident, those by the log among them
 MARGIN = 600_000  # milliseconds shown before and after
@@ -123,15 +124,19 @@ class Incidents(Page):
         return (self.table, self.facts, self.names, self.chart, self.log, self.done)
 
     async def read(self) -> None:
-        documents = await self.context.data.documents("incident", keep=KEEP_S)
-        rows = [
-            {**incident_row(item.key, item.body or {}, item.time), "href": self._address_of(item.key)}
+        documents = await self.context.data.incidents(keep=KEEP_S)
+        wanted = [
+            item
             for item in documents
             if item.key == self.id or self.state in ("all", (item.body or {}).get("state", "open"))
         ]
-        rows.sort(key=lambda row: -row["last"])
-        note = f"the latest {ROWS} of {len(rows):,}" if len(rows) > ROWS else ""
-        shown = [row for at, row in enumerate(rows) if at < ROWS or row["id"] == self.id]
+        wanted.sort(key=lambda item: -int((item.body or {}).get("end") or item.time))
+        note = f"the latest {ROWS} of {len(wanted):,}" if len(wanted) > ROWS else ""
+        shown = [
+            {**incident_row(item.key, item.body or {}, item.time), "href": self._address_of(item.key)}
+            for at, item in enumerate(wanted)
+            if at < ROWS or item.key == self.id
+        ]
         at = next((i for i, row in enumerate(shown) if row["id"] == self.id), -1)
         self.table.param.update(rows=shown, selected=at, note=note)
         document = next((item for item in documents if item.key == self.id), None)
@@ -141,18 +146,18 @@ class Incidents(Page):
             await self._read_detail(shown[at])
 
     async def _read_detail(self, row: dict[str, Any]) -> None:
-        data = self.context.data
+        data, of = self.context.data, self.id
         start, end = int(row["time"]) - MARGIN, int(row["last"]) + MARGIN
         where = self.filters.where(start=start, end=end, client=row["client"])
         evidence = self.filters.where(start=start, end=end, client=row["client"], label=("malicious",))
         interval = interval_of(start, end)
         answered = (msgspec.structs.replace(evidence, rcode=(rcode,)) for rcode in REPLIES)
         tops, replies, page, cells, past = await asyncio.gather(
-            data.top(evidence, "qname", LOOKED_AT),
-            asyncio.gather(*(data.top(where, "qname", LOOKED_AT) for where in answered)),
+            data.top(evidence, "qname", LOOKED_AT, keep=COUNTED_S),
+            asyncio.gather(*(data.top(where, "qname", LOOKED_AT, keep=COUNTED_S) for where in answered)),
             data.search(evidence, 60),
-            data.cube(where, interval, ("label", "tier")),
-            data.history("incident", self.id, PAST),
+            data.cube(where, interval, ("label", "tier"), keep=COUNTED_S),
+            data.ask(("done", of, self._seen), lambda store: store.history("incident", of, PAST), COUNTED_S),
         )
         rcodes = {record.qname: record.rcode for record in page.records}
         for rcode, found in zip(REPLIES, replies, strict=True):
