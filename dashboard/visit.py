@@ -37,9 +37,16 @@ async def news(data: Data, since: int, now: int, user: str) -> tuple[list[dict[s
     changes, incidents, names = await asyncio.gather(
         data.history("", "", CHANGES), data.incidents(keep=5), new_names(data, since, now)
     )
-    begun = sum(int((item.body or {}).get("start") or item.time) > since for item in incidents)
-    items = [{"text": f"{begun} new incident{'s' * (begun > 1)}", "href": "/incidents"}] if begun else []
+    new = sum(_opened(item) > since for item in incidents)
+    items = [{"text": f"{new} new incident{'s' * (new > 1)}", "href": "/incidents"}] if new else []
     return items + by_others(changes, since, user, len(changes) == CHANGES and changes[-1].time > since), names
+
+
+def _opened(incident: Document) -> int:
+    """When it was written down: reports come late, and an incident of hours ago is news. Of an earlier release's, when
+    it began."""
+    body = incident.body or {}
+    return int(body.get("opened") or body.get("start") or incident.time)
 
 
 def by_others(changes: Iterable[Document], since: int, user: str, cut: bool = False) -> list[dict[str, str]]:

@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from dashboard.components import Nav
@@ -10,8 +11,10 @@ from dashboard.pages.overview import Overview
 from dashboard.views import SavedViews, view_rows
 from dashboard.visit import GAP, LONGEST, by_others, last_visit, news
 from tests.dashboard_stage import MINUTE, Stage
-from tests.stores import observation, records
+from tests.stores import observation, records, settled
+from verdicts.incidents import Incident
 from verdicts.store import Document
+from verdicts.watch import Watch
 
 pytestmark = pytest.mark.anyio
 HOUR = 60 * MINUTE
@@ -51,6 +54,28 @@ def test_a_persons_own_views_come_first() -> None:
         {"name": "a", "address": "/", "author": "ada (dash)"},
     ]
     assert [(row["name"], row["mine"]) for row in view_rows(bodies, "ada")] == [("a", True), ("b", False)]
+
+
+async def test_an_incident_whose_reports_came_late_is_new_since_it_was_opened(url: str, tmp_path: Path) -> None:
+    stage = Stage(tmp_path, traffic=False, url=url)
+    now = int(time.time() * 1000)
+    rows = [
+        observation(
+            f"q7x{n}.net", now - 5 * HOUR, client="192.0.2.1", label="malicious", tier="alert", rcode="NXDOMAIN"
+        )
+        for n in range(6)
+    ]
+    stage.store.append(records(rows))
+    settled(stage.store)
+    Watch()(stage.store)
+    [document] = stage.store.scan("incident")
+    incident = msgspec.convert(document.body, Incident)
+    assert incident.start < now - HOUR <= now <= incident.opened
+    items, _ = await news(stage.data, now - HOUR, now + MINUTE, "ada")
+    assert [item["text"] for item in items] == ["1 new incident"]
+    items, _ = await news(stage.data, incident.opened, now + MINUTE, "ada")
+    assert items == []
+    await stage.close()
 
 
 @pytest.mark.parametrize(

@@ -104,11 +104,12 @@ def test_the_same_client_an_hour_later_is_the_same_incident(store: Store, clock:
     watch = Watch([ear.sink], clock=clock)
     infected(store, clock)
     watch(store)
+    opened = int(clock.now * 1000)
     clock.now += 3600
     infected(store, clock, 2)
     watch(store)
     [incident] = incidents(store)
-    assert incident.count == 12 and len(ear.heard) == 1
+    assert incident.count == 12 and len(ear.heard) == 1 and incident.opened == opened
 
 
 def test_a_sink_that_refuses_is_tried_again_later(store: Store, clock: Clock) -> None:

@@ -46,6 +46,7 @@ class Incident(msgspec.Struct):
     assignee: str = ""
     hours: dict[str, list[int]] = {}  # count and nxdomain of each hour, so that an hour seen again adds nothing
     updated: int = 0  # when the log was last looked at for it
+    opened: int = 0  # when it was first written down, which may be days after its start; 0: by an earlier release
     notified: dict[str, dict[str, Any]] = {}  # by sink: state, tries, next, error
 
     @property

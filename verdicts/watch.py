@@ -154,6 +154,7 @@ class Watch:
             incident.notified = {name: {"state": "pending", "tries": 0, "next": now} for name in self._sinks}
             if incident.key in documents:  # closed in its first hour, of which it holds the begin: that stays closed
                 return True
+            incident.opened = now
             if not self._write(store, incident.key, incident, 0, incident.reason):
                 return False
             self._mine.add(incident.key)
