@@ -1,10 +1,12 @@
-"""The query log: filtered and paged in the store, live until paused, exported as it is filtered."""
+"""The query log: filtered, counted and paged in the store, live until paused, exported as it is filtered."""
 
+import math
+import time
 from collections.abc import Iterable
 from typing import Any
 
 from dashboard.components import LOADING, Component, Exports, Table
-from dashboard.data import Failure
+from dashboard.data import Data, Failure
 from dashboard.decision import Decision
 from dashboard.export import LIMIT
 from dashboard.filters import LISTS
@@ -16,6 +18,8 @@ from verdicts.observations import ACTIONS, LABELS, SOURCES, TIERS
 from verdicts.store import Filter
 
 ROWS = 50
+COUNT_S = 10.0  # seconds from one count to the next
+LOOKED_AT = 1_000  # records, where to count all would be to read all
 COLUMNS = [
     *LOG_COLUMNS[:3],
     {"key": "rcode", "label": "Reply", "kind": "word"},
@@ -50,6 +54,7 @@ class Queries(Page):
         super().__init__(context, query)
         self.cursors: list[str | None] = [None]  # of the pages up to this one
         self.following: str | None = None
+        self._counted: tuple[str, float] = "", 0.0  # the filters whose count is shown, and when it is put again
         self.decision = Decision(self)
         actions = [
             {"id": "allow", "label": "Allow", "style": "good"},
@@ -101,7 +106,8 @@ class Queries(Page):
         return (self.table,)
 
     async def read(self) -> None:
-        page = await self.context.data.search(self.filters.where(), ROWS, self.cursors[-1])
+        where = self.filters.where()
+        page = await self.context.data.search(where, ROWS, self.cursors[-1])
         self.table.rows = [log_row(record) for record in page.records]
         self.following = page.cursor
         self.newer.disabled = len(self.cursors) == 1
@@ -109,6 +115,22 @@ class Queries(Page):
         query = self.filters.query()
         files = [[f"/export.{kind}?{query}", kind.upper()] for kind in ("csv", "json")]
         self.exports.param.update(files=files, note=f"newest {LIMIT:,} at most")
+        schedule(lambda: self.count(where))
+
+    async def count(self, where: Filter) -> None:
+        """Show how many queries the filters leave: the rows do not wait for that, and it is not asked at each beat."""
+        filters, again = self.filters.query(), self._counted[1]
+        if filters != self._counted[0]:
+            self.table.note, again = "", 0.0
+        if time.monotonic() < again:
+            return
+        self._counted = filters, math.inf
+        try:
+            said = await total(self.context.data, where)
+        except Failure:
+            said = ""
+        if self._counted[0] == filters:  # nobody has asked for others meanwhile
+            self.table.note, self._counted = said, (filters, time.monotonic() + COUNT_S)
 
     async def start(self) -> None:
         await super().start()
@@ -164,3 +186,14 @@ class Queries(Page):
     def _row(self, message: dict[str, Any]) -> None:
         if message.get("action") in ("allow", "block"):
             self.decision.ask([str(message["row"]["qname"])], "benign" if message["action"] == "allow" else "blocklist")
+
+
+async def total(data: Data, where: Filter) -> str:
+    """How many queries match, for a person; of what no roll-up and no index tells, how many at least."""
+    many = where.name.startswith(".") or "*" in where.name or "/" in where.client
+    if many or where.min_score is not None or where.max_score is not None:
+        page = await data.search(where, LOOKED_AT, keep=COUNT_S)
+        count, least = sum(record.count for record in page.records), "at least " if page.cursor else ""
+    else:
+        count, least = sum(cell.count for cell in await data.totals(where, keep=COUNT_S)), ""
+    return f"{least}{count:,} {'query' if count == 1 else 'queries'}"
