@@ -41,6 +41,9 @@ def _pairs(_: click.Context, option: click.Parameter, values: tuple[str, ...]) -
 @click.option("--password-file", type=_FILE, help="Accounts; written with a generated password where absent.")
 @click.option("--store-workers", default=4, show_default=True, help="Questions put to the store at once.")
 @click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="For many people at once.")
+@click.option(
+    "--max-tabs", type=click.IntRange(1), default=1000, show_default=True, help="Open pages a process holds; more: 503."
+)
 @click.option("--behind-proxy", is_flag=True, help="Believe X-Forwarded-For and -Proto of a proxy in front.")
 @click.option(
     "--allow-host", "allow_hosts", multiple=True, help="HOST:PORT that browsers use, for each name but the address."

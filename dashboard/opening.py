@@ -22,13 +22,14 @@ from bokeh.settings import settings
 from bokeh.util.token import generate_jwt_token, generate_session_id
 from panel.io import handlers
 from panel.io.resources import Resources
-from panel.io.server import DocHandler, WSHandler, server_html_page_for_session
+from panel.io.server import DocHandler, server_html_page_for_session
 from panel.io.state import set_curdoc
 from panel_material_ui.base import MaterialComponent
 from param import descendents
 from tornado.web import HTTPError, authenticated
 
 from dashboard.frame import describe
+from dashboard.places import SocketHandler, refused
 
 # Of panel-material-ui, what the pages use as components of their own; inputs are drawn by `dashboard.inputs`.
 USED = (
@@ -53,6 +54,8 @@ class PageHandler(DocHandler):  # type: ignore[misc]
     async def get(self, *_: Any, **__: Any) -> None:
         if CHOSEN & {*self.request.arguments, *map(str.lower, self.request.headers)}:
             raise HTTPError(400, "a session is made for a page, and chosen by nobody")
+        if refused(self):
+            return
         scheme = "dark" if self.get_cookie("scheme") == "dark" else "light"
         if scheme not in self.known:
             self.known[scheme] = (await self._rendered()).split(_TOKEN)
@@ -90,7 +93,7 @@ def lower_the_cost() -> None:
     """Before a server is made; a second time changes nothing."""
     # Pages and their sockets. Bokeh's `autoload.js`, which nothing here uses, would make a session of a chosen name for
     # whoever follows a link to it, and who made the link could share it, with the role of the one who followed.
-    per_app_patterns[:] = [(r"/ws", WSHandler), (r"/?", PageHandler)]
+    per_app_patterns[:] = [(r"/ws", SocketHandler), (r"/?", PageHandler)]
     _forget_unused()
     settings.perform_document_validation = False  # looks for layouts that cannot be, of which there are none
     settings.perform_error_diagnostics = False  # would examine each callback's signature, and warn of layouts

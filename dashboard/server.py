@@ -20,6 +20,7 @@ from dashboard.data import Data
 from dashboard.export import ExportHandler, ListExportHandler
 from dashboard.opening import lower_the_cost
 from dashboard.pages import PAGES
+from dashboard.places import KEY, Places
 from dashboard.sending import send_all
 from dashboard.settings import Settings
 from dashboard.sheet import ASSETS, assets_path
@@ -88,6 +89,7 @@ def serve(settings: Settings, data: Data, client: Client, signin: Signin, socket
         "http_server_kwargs": dict(HTTP_LIMITS),
     }
     server = pn.io.server.get_server(pages, **options, **signin.server_options())
+    server._tornado.settings[KEY] = Places(settings.max_tabs)
     # Panel collects garbage after each session that ends; the modules that are there now need not be looked at.
     gc.collect()
     gc.freeze()

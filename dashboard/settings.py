@@ -20,6 +20,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allow_hosts: list[str] = []
     store_workers: int = 4
     processes: int = 1
+    max_tabs: int = 1000
     oauth_issuer: str = ""
     oauth_provider: str = ""
     oauth_key: str = ""

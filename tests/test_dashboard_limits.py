@@ -2,10 +2,12 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -34,16 +36,16 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
-@pytest.fixture
-async def port(tmp_path: Path) -> AsyncIterator[int]:
-    """A dashboard over an empty log."""
+@contextlib.asynccontextmanager
+async def dashboard(tmp_path: Path, **more: Any) -> AsyncIterator[int]:
+    """The port of a dashboard over an empty log."""
     url = f"sqlite://{tmp_path}/verdict.db"
     store = open_store(url)
     store.initialise()
     store.close()
     (tmp_path / "password").write_text(SECRET)
     data, client = Data(reader_of(url)), Client("", lambda: "")
-    settings = Settings(store_url=url, port=0, password_file=tmp_path / "password")
+    settings = Settings(store_url=url, port=0, password_file=tmp_path / "password", **more)
     made = server.serve(settings, data, client, signin_of(settings))
     made.start()
     assert made.port is not None
@@ -52,6 +54,12 @@ async def port(tmp_path: Path) -> AsyncIterator[int]:
     made._http.stop()
     data.close()
     await client.close()
+
+
+@pytest.fixture
+async def port(tmp_path: Path) -> AsyncIterator[int]:
+    async with dashboard(tmp_path) as found:
+        yield found
 
 
 async def answered(port: int, request: str) -> bytes:
@@ -116,3 +124,38 @@ async def test_the_largest_file_of_a_list_comes_by_the_websocket_of_who_is_logge
             return kind
 
     assert await asyncio.to_thread(send) == "PULL-DOC-REPLY"
+
+
+async def test_one_page_more_than_a_process_holds_is_refused_in_words_until_another_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "UNUSED_SESSION_MS", 300)
+    async with (
+        dashboard(tmp_path, max_tabs=3) as port,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=PATIENCE_S) as browser,
+    ):
+        await browser.get(f"/login?token={SECRET}")
+        tokens = [session_token((await browser.get("/lists")).text) for _ in range(4)]
+        cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+        await asyncio.sleep(1)  # the session of the first page's HTML is gone
+
+        def one_more(token: str) -> None:
+            with opened(str(browser.base_url).rstrip("/"), "/lists", token, cookie):
+                pass
+
+        def fill() -> None:
+            with contextlib.ExitStack() as tabs:
+                for token in tokens[:3]:
+                    tabs.enter_context(opened(str(browser.base_url).rstrip("/"), "/lists", token, cookie))
+                with pytest.raises(websocket.WebSocketBadStatusException, match="503"):
+                    one_more(tokens[3])
+                told.append(httpx.get(f"{browser.base_url}", cookies=dict(browser.cookies), trust_env=False))
+
+        told: list[httpx.Response] = []
+        await asyncio.to_thread(fill)
+        assert told[0].status_code == 503 and "--max-tabs" in told[0].text and told[0].headers["Retry-After"] == "60"
+        assert (await browser.get("/healthz")).status_code == 200
+        async with asyncio.timeout(PATIENCE_S):
+            while (await browser.get("/")).status_code == 503:
+                await asyncio.sleep(0.1)
+        await asyncio.to_thread(one_more, tokens[3])
