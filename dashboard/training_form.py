@@ -29,7 +29,7 @@ class TrainingForm:
         self.minutes = whole("Minutes (0: its own)", 160)
         self.seed = whole("Seed", 90)
         self.more = Switch(label="More", value=False)
-        self.begin = Select(label="Start", options=FROM_NOTHING, value="", width=220)
+        self.begin = Select(label="Start from", options=FROM_NOTHING, value="", width=220)
         self.head = Select(
             label="Taught of the start", options={"all of it": "", "generated": "generated", "malicious": "malicious"},
             value="", width=170,

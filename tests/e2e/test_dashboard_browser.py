@@ -257,6 +257,23 @@ def test_a_training_is_watched_and_cancelled(admin: Visit) -> None:
     row.filter(has_text="cancelled").wait_for()
 
 
+def test_a_training_goes_on_from_a_model_that_more_offers(admin: Visit) -> None:
+    page = admin.page
+    admin.go("/models")
+    for shown, chosen in (
+        ("retrain with labels", "train anew"),
+        ("from nothing", "cnn-2026-11-20"),
+        ("all of it", "generated"),
+    ):
+        page.get_by_role("combobox").filter(has_text=shown).click()
+        page.get_by_role("menuitem", name=chosen, exact=True).click()
+        if chosen == "train anew":
+            page.get_by_label("Training data (folder or URL)").fill("/srv/names")
+            page.get_by_label("More", exact=True).click()
+    page.get_by_role("button", name="Start", exact=True).click()
+    page.wait_for_url("**/models?job=*")
+
+
 def test_models_are_compared_replayed_promoted_and_rolled_back(admin: Visit) -> None:
     page = admin.page
     admin.go("/models")
