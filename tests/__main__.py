@@ -1,7 +1,8 @@
 """All tests but the long ones, in the order that takes the least time: what `make test` runs after lint.
 
 Those that start clusters have the machine to themselves, but for tests that take no notice of how long they take: these
-get what the clusters leave of the processors, which is two fifths. Of all others two files go beside each other.
+get what the clusters leave of the processors, which is two fifths. Of all others three files go beside each other, since
+they wait for browsers and servers as much as they compute.
 """
 
 import contextlib
@@ -40,7 +41,7 @@ def main() -> int:
         found = [pytest(CLUSTERS).wait()]
         if not told and found[0] != INTERRUPTED:
             rest = f"not patient and not {CLUSTERS}"
-            found.append(pytest(rest, "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder").wait())
+            found.append(pytest(rest, "-n", "3", "--dist", "loadfile", "--no-loadscope-reorder").wait())
         if told or INTERRUPTED in found:
             os.killpg(patient.pid, signal.SIGINT)
             patient.wait()

@@ -48,7 +48,12 @@ MADE = (
 )
 # The components that show before a link is followed, and whether others stand there since.
 NOTED = "() => {" + ALL + "; window.before = all(document).filter((e) => e.matches('.component')) }"
-CLICK = "(href) => { const a = Object.assign(document.createElement('a'), {href}); document.body.append(a); a.click(); a.remove() }"
+CLICK = """(href) => {
+  const a = Object.assign(document.createElement('a'), { href })
+  document.body.append(a)
+  a.click()
+  a.remove()
+}"""
 ANOTHER = (
     "() => {"
     + ALL
