@@ -1,8 +1,8 @@
 """All tests but the long ones, in the order that takes the least time: what `make test` runs after lint.
 
 Those that start clusters have the machine to themselves, but for tests that take no notice of how long they take: these
-get what the clusters leave of the processors, which is two fifths. Of all others three files go beside each other, since
-they wait for browsers and servers as much as they compute.
+get what the clusters leave of the processors, which is two fifths. Of all others three files go beside each other: they
+wait for browsers and servers as much as they compute.
 """
 
 import contextlib
