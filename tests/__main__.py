@@ -13,6 +13,8 @@ import sys
 import tempfile
 
 CLUSTERS = "(cluster or e2e)"
+# Small networks take longer with two threads, which wait for each other by spinning, than with one.
+ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 INTERRUPTED = 2  # pytest's exit status
 
 
@@ -33,15 +35,16 @@ def main() -> int:
     """Run them all; the worst exit status, or that of an interrupt."""
     told: list[int] = []
     signal.signal(signal.SIGINT, lambda number, _: told.append(number))  # a terminal tells pytest, too, which cleans up
+    one_thread = os.environ | ONE_THREAD
     with tempfile.TemporaryFile("w+") as said:
         patient = pytest(
             f"patient and not {CLUSTERS}", "-o", "timeout=1800", stdout=said, stderr=said, start_new_session=True,
-            preexec_fn=last,
+            preexec_fn=last, env=one_thread,
         )  # fmt: skip
         found = [pytest(CLUSTERS).wait()]
         if not told and found[0] != INTERRUPTED:
             rest = f"not patient and not {CLUSTERS}"
-            found.append(pytest(rest, "-n", "3", "--dist", "loadfile", "--no-loadscope-reorder").wait())
+            found.append(pytest(rest, "-n", "3", "--dist", "loadfile", "--no-loadscope-reorder", env=one_thread).wait())
         if told or INTERRUPTED in found:
             os.killpg(patient.pid, signal.SIGINT)
             patient.wait()
