@@ -4,6 +4,7 @@ bounds, is refused by name. Standard library only."""
 import argparse
 import math
 import os
+import urllib.parse
 from pathlib import Path
 
 
@@ -38,6 +39,18 @@ def port(text: str) -> int:
     """A port, or 0 for any that is free."""
     value = _number(text)
     return int(_within(text, 0 <= value <= 65535 and value == math.floor(value), value, "a port from 0 to 65535"))
+
+
+def url(text: str) -> str:
+    """The URL of a cluster."""
+    try:
+        parts = urllib.parse.urlsplit(text)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise argparse.ArgumentTypeError(f"{text}: expected http:// or https:// with a host")
+    return text
 
 
 def writable(text: str) -> Path:

@@ -17,7 +17,6 @@ import json
 import sys
 import threading
 import urllib.error
-import urllib.parse
 import urllib.request
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,7 +25,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from loadtest.arguments import first_word, port, writable
+from loadtest.arguments import first_word, port, url, writable
 from loadtest.populations import BadPopulation, read_names
 from loadtest.processes import program
 
@@ -211,18 +210,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _url(text: str) -> str:
-    """The URL of a cluster."""
-    try:
-        parts = urllib.parse.urlsplit(text)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good = False
-    if not good:
-        raise argparse.ArgumentTypeError(f"{text}: expected http:// or https:// with a host")
-    return text
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m loadtest.recorded", description=__doc__.split("\n")[0])
     doing = parser.add_subparsers(dest="what", required=True)
@@ -233,7 +220,7 @@ def _parser() -> argparse.ArgumentParser:
             part.add_argument("--port", type=port, default=8053, help="(%(default)s)")
             part.add_argument("--observations", type=Path, help="where reported batches go, a line each")
             continue
-        part.add_argument("--cluster", type=_url, default="http://127.0.0.1:8053", help="(%(default)s)")
+        part.add_argument("--cluster", type=url, default="http://127.0.0.1:8053", help="(%(default)s)")
         part.add_argument("--token-file", type=Path, required=True, help="of a resolver")
         if name == "take":
             part.add_argument("--names", type=Path, required=True, help="one a line, or a CSV")
