@@ -26,19 +26,19 @@ def share(text: str) -> float:
 def count(text: str) -> int:
     """A whole number from 1."""
     value = _number(text)
-    return int(_within(text, value >= 1 and value == math.floor(value) < math.inf, value, "a whole number from 1"))
+    return int(_within(text, value >= 1 and value.is_integer(), value, "a whole number from 1"))
 
 
 def count_or_none(text: str) -> int:
     """A whole number from 0."""
     value = _number(text)
-    return int(_within(text, value >= 0 and value == math.floor(value) < math.inf, value, "a whole number from 0"))
+    return int(_within(text, value >= 0 and value.is_integer(), value, "a whole number from 0"))
 
 
 def port(text: str) -> int:
     """A port, or 0 for any that is free."""
     value = _number(text)
-    return int(_within(text, 0 <= value <= 65535 and value == math.floor(value), value, "a port from 0 to 65535"))
+    return int(_within(text, 0 <= value <= 65535 and value.is_integer(), value, "a port from 0 to 65535"))
 
 
 def url(text: str) -> str:
