@@ -149,6 +149,17 @@ def test_a_line_that_is_no_event_is_told_and_the_rest_is_read(tmp_path: Path) ->
     assert [leftover.place for leftover in found.leftovers] == ["line 2", "line 3"] and found.events == 2
 
 
+@pytest.mark.parametrize(
+    "text",
+    [line(), f"{stamp(AT)} ns1 CLIENT_RESPONSE NOERROR 192.0.2.7 5353 IPv4 UDP 33b a.org A 0.1\n"],
+    ids=["json", "text"],
+)
+def test_the_mark_of_an_encoding_costs_no_event(text: str, tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("\ufeff" + text, encoding="utf-8")
+    found = survey(Source(tmp_path / "log"), {})
+    assert (found.events, found.left_out, found.size) == (1, 0, (tmp_path / "log").stat().st_size)
+
+
 def test_octets_that_are_no_text_cost_a_line_at_most(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "log.json"
     path.write_bytes(

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import IO, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -153,7 +153,7 @@ class Reading:
                 self.cut = f"line {number}: ends without an end of line"
                 return
             self._passed(line)
-            text = line.decode("utf-8", "surrogateescape").rstrip("\r\n")
+            text = (line if number > 1 else _bare(line)).decode("utf-8", "surrogateescape").rstrip("\r\n")
             if not text:
                 continue
             try:
@@ -266,7 +266,7 @@ def _normalised(qname: str) -> str:
 def _guess(path: Path) -> Form:
     try:
         with opened(path) as file:
-            head = _start(file)
+            head = _bare(file.read(4096))
     except (OSError, EOFError, zlib.error) as error:
         raise BadHistory(f"{path}: {getattr(error, 'strerror', None) or error}") from error
     if head.startswith(DNSTAP_MAGIC):
@@ -276,5 +276,6 @@ def _guess(path: Path) -> Form:
     return "json" if head.lstrip().startswith(b"{") else "text"
 
 
-def _start(file: IO[bytes]) -> bytes:
-    return file.read(4096).removeprefix(codecs.BOM_UTF8)
+def _bare(start: bytes) -> bytes:
+    """The start of a file without the mark of its encoding, which some editors write."""
+    return start.removeprefix(codecs.BOM_UTF8)
