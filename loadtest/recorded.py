@@ -13,6 +13,7 @@ to a real cluster, to try a log or a store with real batches.
 
 import argparse
 import errno
+import http.client
 import json
 import sys
 import threading
@@ -26,8 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from loadtest.arguments import first_word, port, url, writable
-from loadtest.populations import BadPopulation, read_names
+from loadtest.populations import read_names
 from loadtest.processes import program
+from loadtest.wirecheck import acknowledgement_problem, frame_problem
 
 FRAME = 256  # names
 BENIGN: dict[str, Any] = {
@@ -39,6 +41,10 @@ MAX_BODY = 16 << 20  # octets
 
 class BadRecording(ValueError):
     """A recording that cannot be read; the message names file and line."""
+
+
+class BadAnswer(ValueError):
+    """What another server than a cluster answers; the message names its URL."""
 
 
 class Recording:
@@ -84,7 +90,10 @@ def take(cluster: str, token: str, names: Sequence[str]) -> Recording:
     head: dict[str, Any] = {}
     for start in range(0, len(names), FRAME):
         frame = names[start : start + FRAME]
-        reply = _post(f"{cluster}/v1/verdicts", token, {"names": frame})
+        body = _post(f"{cluster}/v1/verdicts", token, {"names": frame})
+        if problem := frame_problem(200, body, len(frame)):
+            raise BadAnswer(f"{cluster}: {problem}, expected the verdicts of a cluster")
+        reply = json.loads(body)
         head = {key: reply.get(key, "") for key in ("epoch", "generation", "model")}
         verdicts.update(zip(frame, reply["verdicts"], strict=True))
     return Recording(head, verdicts)
@@ -156,7 +165,8 @@ def send(cluster: str, token: str, batches: Iterable[Any]) -> int:
     """Report recorded batches to a real cluster; how many it acknowledged."""
     count = 0
     for batch in batches:
-        _post(f"{cluster}/v1/observations", token, batch)
+        if problem := acknowledgement_problem(_post(f"{cluster}/v1/observations", token, batch)):
+            raise BadAnswer(f"{cluster}: {problem}, expected the acknowledgement of a cluster")
         count += 1
     return count
 
@@ -171,12 +181,15 @@ def written_down(path: Path) -> Iterator[Any]:
                 raise BadRecording(f"{path}:{number}: {error}, expected what `serve` writes") from error
 
 
-def _post(url: str, token: str, document: Any) -> dict[str, Any]:
+def _post(url: str, token: str, document: Any) -> bytes:
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}", "Verdict-Budget-Ms": "10000"}
     request = urllib.request.Request(url, json.dumps(document).encode(), headers)
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
-        reply: dict[str, Any] = json.loads(answer.read())
-    return reply
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
+            body: bytes = answer.read()
+    except http.client.HTTPException as error:
+        raise BadAnswer(f"{url}: {error!r}, expected HTTP") from error
+    return body
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -203,7 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except urllib.error.URLError as error:
         print(f"{options.cluster}: no cluster answers there ({error.reason})", file=sys.stderr)
         return 1
-    except (BadRecording, BadPopulation, OSError, ValueError) as error:
+    except (OSError, ValueError) as error:
         where = f"--port {options.port}: " if getattr(error, "errno", 0) == errno.EADDRINUSE else ""
         print(f"{where}{error}", file=sys.stderr)
         return 1

@@ -30,6 +30,12 @@ def single_problem(status: int, body: bytes) -> str:
     return problem or verdict_problem(document.get("verdict", document))
 
 
+def acknowledgement_problem(body: bytes) -> str:
+    """The same for a batch of observations that was answered with 200."""
+    document, problem = _document(200, body)
+    return problem or ("" if isinstance(document.get("epoch"), int) else "no epoch")
+
+
 def verdict_problem(verdict: Any) -> str:
     """Why one verdict breaks the contract."""
     if not isinstance(verdict, dict):

@@ -70,7 +70,7 @@ def test_what_is_taken_from_a_cluster_is_its_verdicts(cluster: str) -> None:
 def test_reported_batches_are_written_down_and_can_be_sent_again(cluster: str, tmp_path: Path) -> None:
     batch = {"resolver": "r", "boot": "0" * 32, "batch": 1, "seen": 0, "discarded": 0, "rows": []}
     reply = recorded._post(f"{cluster}/v1/observations", "token", batch)
-    assert msgspec.convert(reply, Acknowledgement).epoch == 7
+    assert msgspec.json.decode(reply, type=Acknowledgement).epoch == 7
     written = list(recorded.written_down(tmp_path / "reported.jsonl"))
     assert written == [batch] and recorded.send(cluster, "token", written) == 1
 
@@ -114,6 +114,34 @@ def test_what_is_wrong_is_named(
             == 1
         )
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("what", ["take", "send"])
+@pytest.mark.parametrize("answer", [b"SSH-2.0-x\r\n", *(b"HTTP/1.1 200 OK\r\n\r\n" + body for body in (b"{}", b"[]"))])
+def test_a_server_that_is_no_cluster_is_named(
+    what: str, answer: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "batch").write_text("{}\n")
+    (tmp_path / "name").write_text("a.org\n")
+    more = ["--names", "name", "--out", "taken"] if what == "take" else ["--observations", "batch"]
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def reply() -> None:
+            with other.accept()[0] as caller:
+                heard = b""
+                while not heard.endswith(b"}"):  # all of it: what is left unread resets the connection
+                    heard += caller.recv(65536)
+                caller.sendall(answer)
+
+        thread = threading.Thread(target=reply)
+        thread.start()
+        address = f"http://127.0.0.1:{other.getsockname()[1]}"
+        words = [what, "--cluster", address, "--token-file", "name", *more]
+        status = recorded.main([str(tmp_path / word) if word in ("name", "batch", "taken") else word for word in words])
+        thread.join()
+    said = capsys.readouterr()
+    assert status == 1 and said.err.startswith(address) and "expected" in said.err and said.out == ""
+    assert not (tmp_path / "taken").exists()
 
 
 def test_a_port_that_is_taken_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
