@@ -167,7 +167,7 @@ def started(url: str, snapshot: Path) -> Started:
     if not follower.loaded:
         follower.poll()
     seconds = time.perf_counter() - began
-    found = Started(seconds, (resident() - before) / 2**20, len(follower.lists))
+    found = Started(seconds, (resident() - before) / 2**20, len(follower.view.lists))
     follower.save()
     follower.close()
     return found
@@ -229,7 +229,7 @@ def following(name: str, url: str, folder: Path) -> list[Result]:
             suffix = f"change-{number}.org"
             store.commit([entry(LIST, suffix, "report", None, 1, "bench")], "bench")
             seconds.append(cost_of(follower.poll).wall)
-            assert follower.lists.holds(LIST, suffix)
+            assert follower.view.lists.holds(LIST, suffix)
     note = "of one entry among all; a replica asks each quarter of a second"
     return [Result(f"{name}: a change followed", "s", seconds, goal="2 s", note=note)]
 

@@ -160,7 +160,7 @@ def test_a_new_store_has_its_own_generation_and_resolvers_believe_it_anew(store:
     assert difference(new, saved(store)[1])[0] == []
     follower = Follower(new)
     follower.poll()
-    assert follower.lists.match("www.bad.net") is not None and follower.policy.block_action == "refused"
+    assert follower.view.lists.match("www.bad.net") is not None and follower.policy.block_action == "refused"
     assert follower.changes_since(head.epoch, head.generation) == (None, True)
     found = new.get("list", "blocklist/bad.net")
     assert found is not None and found.body is not None and found.body["author"] == "anna"

@@ -282,7 +282,7 @@ async def test_a_new_token_works_at_once_and_a_revoked_one_no_longer(setup: Setu
 async def test_a_rotated_token_leaves_its_predecessor_good_for_the_grace_alone(setup: Setup) -> None:
     old = setup.tokens["viewer"]
     new = await setup.good("POST", f"/v1/tokens/{old.document.key}/rotate", {"grace": 60_000})
-    now = setup.contexts[0].follower.tokens
+    now = setup.contexts[0].follower.view.of_kind("token")
     assert Tokens(now.values()).check(f"Bearer {new['token']}", "viewer").name == "the-viewer"
     body = now[old.document.key].body
     assert body is not None and body["expires"] is not None

@@ -39,10 +39,10 @@ def test_a_poll_takes_up_lists_policy_tokens_and_ranks(store: Store, follower: F
         "ann",
     )
     assert follower.poll()
-    assert follower.lists.match("x.bad.org") == ListHit("blocklist", "bad.org")
-    assert follower.lists.rank("google.com") == 1
-    assert follower.policy.paused and follower.overrides == [{"client": "192.0.2.0/24", "mode": "off"}]
-    assert list(follower.tokens) == ["abc"] and follower.stale_since is None
+    assert follower.view.lists.match("x.bad.org") == ListHit("blocklist", "bad.org")
+    assert follower.view.lists.rank("google.com") == 1
+    assert follower.policy.paused and follower.view.policy.overrides == [{"client": "192.0.2.0/24", "mode": "off"}]
+    assert list(follower.view.of_kind("token")) == ["abc"] and follower.stale_since is None
     assert follower.epoch == store.epoch()
 
 
@@ -60,7 +60,7 @@ def test_a_list_of_a_newer_release_decides_nothing_and_stops_nothing(
         follower.poll()
     store.commit([Document("list", "greylist/new.org", {"list": "greylist"}), entry("blocklist", "bad.org")], "ann")
     assert follower.poll() and follower.stale_since is None
-    assert follower.lists.match("bad.org") and follower.lists.match("new.org") is None
+    assert follower.view.lists.match("bad.org") and follower.view.lists.match("new.org") is None
 
 
 def test_what_cannot_be_followed_shows(store: Store, follower: Follower, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +71,7 @@ def test_what_cannot_be_followed_shows(store: Store, follower: Follower, monkeyp
         broken.setattr(Lists, "apply", lambda *_: {}["greylist"])
         assert not follower.poll()
         assert follower.stale_since is not None and follower.error == "KeyError: 'greylist'"
-        assert follower.lists.match("bad.org")  # as of before
+        assert follower.view.lists.match("bad.org")  # as of before
     assert follower.poll() and follower.stale_since is None
 
 
@@ -82,10 +82,10 @@ def test_small_and_large_changes_are_both_followed(
     follower.poll()
     store.commit([entry("blocklist", f"n{i}.org") for i in range(1500)], "ann")
     follower.poll()
-    assert len(follower.lists) == 1500
+    assert len(follower.view.lists) == 1500
     store.commit([removal("blocklist", "n7.org")], "ann")
     follower.poll()
-    assert len(follower.lists) == 1499 and follower.lists.match("n7.org") is None
+    assert len(follower.view.lists) == 1499 and follower.view.lists.match("n7.org") is None
 
 
 def test_a_resolver_hears_of_the_suffixes_changed_since_its_epoch(store: Store, follower: Follower) -> None:
@@ -138,7 +138,9 @@ def test_a_restart_without_the_store_decides_as_before(store: Store, follower: F
     follower.save()
     again = Follower(f"sqlite:///{tmp_path}/gone.db", tmp_path / "snapshot")
     assert not again.poll()
-    assert again.loaded and again.lists.match("trap.org") == ListHit("honeypot", "trap.org") and again.policy.paused
+    assert (
+        again.loaded and again.view.lists.match("trap.org") == ListHit("honeypot", "trap.org") and again.policy.paused
+    )
     assert again.epoch == follower.epoch
     assert again.stale_since is not None and "no such file" in again.error
 
@@ -177,7 +179,7 @@ def test_a_change_while_the_snapshot_is_written_is_in_force_at_once_and_in_the_n
     store: Store, follower: Follower, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def slowly(path: Path, snapshot: Snapshot) -> None:
-        if not follower.lists.holds("blocklist", "b.org"):
+        if not follower.view.lists.holds("blocklist", "b.org"):
             store.commit([entry("blocklist", "b.org")], "ann")
             follower.poll()
         save(path, snapshot)
@@ -186,11 +188,11 @@ def test_a_change_while_the_snapshot_is_written_is_in_force_at_once_and_in_the_n
     store.commit([entry("blocklist", "a.org")], "ann")
     follower.poll()
     follower.save()
-    assert follower.lists.holds("blocklist", "b.org")
+    assert follower.view.lists.holds("blocklist", "b.org")
     assert load(tmp_path / "snapshot").epoch.number == 1  # type: ignore[union-attr]
     follower.save()
     again = Follower(f"sqlite:///{tmp_path}/gone.db", tmp_path / "snapshot")
-    assert again.lists.holds("blocklist", "b.org") and again.epoch == follower.epoch
+    assert again.view.lists.holds("blocklist", "b.org") and again.epoch == follower.epoch
 
 
 def test_a_view_that_the_snapshot_holds_is_not_written_again(store: Store, follower: Follower, tmp_path: Path) -> None:

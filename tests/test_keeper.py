@@ -33,10 +33,10 @@ def test_an_entry_is_in_force_until_its_time_and_resolvers_hear_of_its_end(store
     before = follower.epoch
     keeper.do_chores(at)
     follower.poll()
-    assert follower.epoch == before and follower.lists.match("www.soon.org") == ListHit("blocklist", "soon.org")
+    assert follower.epoch == before and follower.view.lists.match("www.soon.org") == ListHit("blocklist", "soon.org")
     keeper.do_chores(at + 501)
     follower.poll()
-    assert follower.lists.match("www.soon.org") is None and follower.lists.match("ever.org") is not None
+    assert follower.view.lists.match("www.soon.org") is None and follower.view.lists.match("ever.org") is not None
     assert follower.changes_since(before.number, before.generation) == (["soon.org"], False)
     [change] = store.history("list", limit=1)
     assert (change.author, change.key, change.body) == ("expiry", "blocklist/soon.org", None)

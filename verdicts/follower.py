@@ -64,20 +64,8 @@ class Follower:
         return self.view.epoch
 
     @property
-    def lists(self) -> Lists:
-        return self.view.lists
-
-    @property
     def policy(self) -> Policy:
         return self.view.policy
-
-    @property
-    def overrides(self) -> list[dict[str, str]]:
-        return self.view.policy.overrides
-
-    @property
-    def tokens(self) -> dict[str, Document]:
-        return self.view.of_kind("token")
 
     @property
     def loaded(self) -> bool:
