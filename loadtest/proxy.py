@@ -39,11 +39,9 @@ class Behaviour:
             raise ValueError(f"mode {self.mode!r}: expected one of {', '.join(MODES)}")
 
 
-def http_reply(status: int, body: bytes, reason: str = "Chaos", headers: str = "") -> bytes:
+def http_reply(status: int, body: bytes) -> bytes:
     """A whole HTTP response, for `answer`."""
-    head = (
-        f"HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n{headers}\r\n"
-    )
+    head = f"HTTP/1.1 {status} Chaos\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 

@@ -168,16 +168,13 @@ def ready(http_port: int) -> bool:
     return _status(f"http://127.0.0.1:{http_port}/readyz") == 200
 
 
-def wait_until(
-    holds: Callable[[], bool], seconds: float, otherwise: Callable[[], Exception], every: float = 0.1
-) -> float:
-    """Wait until `holds`; the seconds it took. Raises `otherwise()` after `seconds`."""
+def wait_until(holds: Callable[[], bool], seconds: float, otherwise: Callable[[], Exception]) -> None:
+    """Wait until `holds`. Raises `otherwise()` after `seconds`."""
     start = time.monotonic()
     while not holds():
         if time.monotonic() - start > seconds:
             raise otherwise()
-        time.sleep(every)
-    return time.monotonic() - start
+        time.sleep(0.1)
 
 
 def command_of(pid: int) -> str:

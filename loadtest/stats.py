@@ -170,13 +170,13 @@ def _left_out(count: int) -> int:
     return max(0, left - 1)
 
 
-def ratio_interval(a: Sequence[float], b: Sequence[float], seed: int = 0) -> Interval:
+def ratio_interval(a: Sequence[float], b: Sequence[float]) -> Interval:
     """The median of the paired ratios a/b with a bootstrap interval over the pairs."""
     if len(a) != len(b):
         raise ValueError(f"{len(a)} values against {len(b)}: expected pairs")
     if not all(b):
         raise ValueError("ratio to zero")
-    return median_interval([x / y for x, y in zip(a, b, strict=True)], seed)
+    return median_interval([x / y for x, y in zip(a, b, strict=True)])
 
 
 def _ratio(a: Sequence[float], b: Sequence[float]) -> str:
