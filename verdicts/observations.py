@@ -17,7 +17,7 @@ Latency = Annotated[int, msgspec.Meta(ge=0, le=1 << 45)]  # microseconds: a year
 Number = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 
 LABELS = ("benign", "malicious", "unknown")
-TIERS = ("none", "alert", "block")
+TIERS = ("none", "alert", "block")  # the strongest last
 ACTIONS = ("passthru", "nxdomain", "nodata", "local-data", "refused", "drop")
 SOURCES = ("benign-list", "blocklist", "honeypot-list", "model", "ineligible", "none")  # none: label unknown
 REASONS = (  # why there was no verdict in time; the plugin's fallbacks

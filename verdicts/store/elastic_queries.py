@@ -10,7 +10,7 @@ import msgspec
 
 from verdicts.ecs import record_of
 from verdicts.store import MAX_DOMAINS, BatchState, Bucket, Cell, Filter, Page, Unavailable
-from verdicts.store.elastic_counts import lost, tells
+from verdicts.store.elastic_counts import LOG_ROWS, lost, tells
 from verdicts.store.elastic_filter import FIELDS, query_of, within
 from verdicts.store.elastic_top import Tops
 from verdicts.store.elastic_values import COUNT, by_values, groups_of, key_of, pages_of, values_of
@@ -127,8 +127,7 @@ class LogReads(Tops):
         for (resolver, boot), batches in _engines(promises).items():
             query = _of_engine({"observer.name": resolver, "verdict.boot": boot}, "verdict.batch", batches)
             groups = {"terms": {"field": "verdict.batch", "include": batches, "size": len(batches)}}
-            rows = {"rows": {"value_count": {"field": "@timestamp"}}}  # a bucket's own count is weighted by _doc_count
-            answer = self.search_part("log", size=0, query=query, aggs={"b": {**groups, "aggs": rows}})
+            answer = self.search_part("log", size=0, query=query, aggs={"b": {**groups, "aggs": {"rows": LOG_ROWS}}})
             error = error or lost(answer, query)
             for bucket in _buckets(answer, "b"):
                 counts[resolver, boot, int(bucket["key"])] = int(bucket["rows"]["value"])

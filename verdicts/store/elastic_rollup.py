@@ -13,13 +13,13 @@ import msgspec
 
 from verdicts.store import Misconfigured, Unavailable
 from verdicts.store.elastic_client import in_words, translated, trouble
-from verdicts.store.elastic_counts import DAY, HOUR, QUARTER, ROWS, Counts, all_of, made_of, rows_of
+from verdicts.store.elastic_counts import DAY, HOUR, LOG_ROWS, QUARTER, ROWS, Counts, all_of, made_of, rows_of
 from verdicts.store.elastic_schema import ROLLED, end_of
+from verdicts.store.elastic_values import COUNT
 
 SETTLES = 120_000  # milliseconds after its end in which most rows of a quarter have come
 BUDGET_S = 3.0  # of one `roll_up`: other chores wait for it
 PAGE = 2000  # combinations of one hour in one answer
-_COUNT = {"sum": {"field": "verdict.count"}}
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -62,10 +62,11 @@ class Rollups(Counts):
     def _behind(self, start: int, end: int) -> list[int]:
         """The hours of a day for which the roll-up is not made of as many rows as the log has."""
         hours = {"date_histogram": {"field": "@timestamp", "fixed_interval": f"{HOUR}ms", "min_doc_count": 1}}
-        rows = {"rows": {"value_count": {"field": "@timestamp"}}}  # a bucket's own count is weighted by _doc_count
         # The log last: so it is never behind what others roll up meanwhile.
         known = self._by_hour(self.day("rollup", start), all_of(start, end, {"t": {**hours, "aggs": {"rows": ROWS}}}))
-        found = self._by_hour(f"{self.day('log', start)}*", all_of(start, end, {"t": {**hours, "aggs": rows}}))
+        found = self._by_hour(
+            f"{self.day('log', start)}*", all_of(start, end, {"t": {**hours, "aggs": {"rows": LOG_ROWS}}})
+        )
         if any(rows > found.get(hour, 0) for hour, rows in known.items()):  # somebody took rows from the log
             index = self.day("rollup", start)
             with translated():
@@ -89,7 +90,7 @@ class Rollups(Counts):
         ]
         sources += [{name: {"terms": {"field": path, "missing_bucket": True}}} for name, path in ROLLED.items()]
         cells: dict[str, Any] = {"composite": {"size": PAGE, "sources": sources}}
-        cells["aggs"] = {"count": _COUNT, "rows": {"value_count": {"field": "@timestamp"}}}
+        cells["aggs"] = {"count": COUNT, "rows": LOG_ROWS}
         written = 0
         while True:
             [answer] = self.ask_many([(f"{self.day('log', start)}*", all_of(start, end, {"cells": cells}))])

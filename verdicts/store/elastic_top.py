@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from verdicts import names
+from verdicts.observations import TIERS
 from verdicts.store import MAX_FREQUENT, MAX_TOP, Filter, Top, check_limit
 from verdicts.store.elastic_counts import Counts
 from verdicts.store.elastic_filter import FIELDS, any_of, query_of
@@ -33,7 +34,6 @@ from verdicts.store.elastic_values import (
 )
 
 KEYS = ("qname", "registered", "client")  # fields of many values
-TIERS = ("none", "alert", "block")
 # Where each order finds its number in a bucket; of several it is the sum.
 TOP_ORDERS = {
     "count": (("count",),), "clients": (("clients",), ("others", "clients")), "score": (("score",),),
