@@ -8,8 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,6 +19,7 @@ from serve_app import haproxy, haproxy_seen
 from serve_app.environment import end_haproxy, haproxies, short_directory
 from serve_app.local.ports import free_port
 from tests.test_haproxy import here, rays
+from tests.waiting import until
 
 __all__ = ["rays"]
 SLEEP = "import time; time.sleep(600)"
@@ -134,13 +134,6 @@ class Node:
 
 def words_of(pid: int) -> list[bytes]:
     return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-
-
-def until(true: Callable[[], object], patience_s: float = 30.0) -> None:
-    end = time.monotonic() + patience_s
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 @pytest.fixture

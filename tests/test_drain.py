@@ -1,6 +1,5 @@
 """From a spool to a store that refuses, hangs and comes back: everything arrives, nothing twice."""
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import msgspec
 import pytest
 
 from tests.stores import batch_of, now, observation, sqlite_url
+from tests.waiting import until
 from verdicts import names
 from verdicts.drain import MISCONFIGURED_RETRY_S, Drain, entry, promise_of, unpack
 from verdicts.records import Record
@@ -108,9 +108,7 @@ def test_an_unexpected_error_neither_ends_the_thread_nor_loses_an_entry(tmp_path
     store = Moody(RuntimeError("a bug"))
     drain = Drain(tmp_path, spooled(tmp_path), LIMIT, store, wait=lambda _: None)
     drain.start()
-    until = time.monotonic() + 10
-    while len(store.got) < 12 and time.monotonic() < until:
-        time.sleep(0.01)
+    until(lambda: len(store.got) >= 12)
     drain.stop()
     assert len(store.got) == 12
 

@@ -1,12 +1,12 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from serve_app.environment import HAPROXY, BadEnvironment, Ingress, end_haproxy, haproxies, variables
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -84,10 +84,7 @@ def test_only_our_haproxy_is_found_and_ended(directory: Path) -> None:
         for place in (directory, f"{directory}-other")
     )
     try:
-        end = time.monotonic() + 10
-        while haproxies(directory) != [ours.pid] and time.monotonic() < end:
-            time.sleep(0.01)
-        assert haproxies(directory) == [ours.pid]
+        until(lambda: haproxies(directory) == [ours.pid])
         assert end_haproxy(directory, patience_s=0.2) == 1
         assert ours.wait(10) != 0 and other.poll() is None
     finally:

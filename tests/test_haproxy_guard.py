@@ -10,7 +10,8 @@ import pytest
 from serve_app import haproxy, haproxy_guard, haproxy_seen
 from serve_app.environment import end_haproxy, haproxies
 from serve_app.local.ports import free_port
-from tests.haproxy_node import Node, node, rays, replica, until
+from tests.haproxy_node import Node, node, rays, replica
+from tests.waiting import until
 
 __all__ = ["node", "rays", "replica"]
 

@@ -14,7 +14,8 @@ import pytest
 from serve_app import haproxy, haproxy_guard
 from serve_app.environment import haproxies
 from serve_app.local.ports import free_port
-from tests.haproxy_node import Node, node, rays, replica, until
+from tests.haproxy_node import Node, node, rays, replica
+from tests.waiting import until
 
 __all__ = ["node", "rays", "replica"]
 # Becomes the program of its arguments, which may not call pidfd_open: a filter of system calls, as of containers.

@@ -4,14 +4,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from serve_app.local.processes import Child, end_marked, how_it_ended, marked
+from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -23,13 +23,6 @@ child = subprocess.Popen([sys.executable, "-c", {SLEEPER!r}], start_new_session=
 print("up", child.pid, flush=True)
 child.wait()
 """
-
-
-def until(holds: Callable[[], object], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
 
 
 _started: list[Child] = []

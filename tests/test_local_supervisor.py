@@ -8,7 +8,7 @@ import sys
 import textwrap
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,18 +16,12 @@ from rich.console import Console
 
 from serve_app.local.processes import Child, end_marked, marked
 from serve_app.local.supervisor import NotStarted, Supervisor
+from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 SLEEPER = "import time; print('up', flush=True); time.sleep(600)"
 CRASHER = "print('out of luck', flush=True); raise SystemExit(3)"
-
-
-def until(holds: Callable[[], object], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
 
 
 @pytest.fixture
