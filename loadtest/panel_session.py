@@ -35,12 +35,7 @@ def opened(
     base: str, path: str, token: str, cookie: str, timeout: float = 30.0
 ) -> Iterator[tuple[int, "websocket.WebSocket"]]:
     """The document of a page: yields its size in characters and the open websocket, which brings updates."""
-    where = urlsplit(base)
-    scheme = "wss" if where.scheme == "https" else "ws"
-    socket = websocket.create_connection(
-        f"{scheme}://{where.netloc}/{path.strip('/')}/ws".replace("//ws", "/ws"),
-        timeout=timeout, subprotocols=["bokeh", token], cookie=cookie, origin=f"{where.scheme}://{where.netloc}",
-    )  # fmt: skip
+    socket = _connected(base, path, token, cookie, timeout)
     try:
         kind, _ = receive(socket)
         if kind != "ACK":
@@ -59,6 +54,20 @@ def opened(
         socket.close()
 
 
+def address(base: str, path: str) -> str:
+    """The URL of a page's websocket."""
+    where, route = urlsplit(base), urlsplit(path).path.strip("/")
+    return f"{where.scheme.replace('http', 'ws')}://{where.netloc}/{f'{route}/' if route else ''}ws"
+
+
+def _connected(base: str, path: str, token: str, cookie: str, timeout: float) -> "websocket.WebSocket":
+    where = urlsplit(base)
+    return websocket.create_connection(
+        address(base, path), timeout=timeout, subprotocols=["bokeh", token], cookie=cookie,
+        origin=f"{where.scheme}://{where.netloc}",
+    )  # fmt: skip
+
+
 def receive(socket: "websocket.WebSocket") -> tuple[str, int]:
     """One message of Bokeh's protocol: its type and the size of its content and buffers."""
     header = json.loads(socket.recv())
@@ -73,12 +82,7 @@ class Visitor:
     """
 
     def __init__(self, base: str, path: str, page: str, cookie: str, timeout: float = 60.0) -> None:
-        where = urlsplit(base)
-        route = urlsplit(path).path.strip("/")
-        self._socket = websocket.create_connection(
-            f"ws://{where.netloc}/{route}/ws".replace("//ws", "/ws"),
-            timeout=timeout, subprotocols=["bokeh", session_token(page)], cookie=cookie, origin=base,
-        )  # fmt: skip
+        self._socket = _connected(base, path, session_token(page), cookie, timeout)
         self._timeout = timeout
         self._sheets: dict[str, str] = {}  # the model that takes messages, by the one that holds the values
         self._states: dict[tuple[str, str], str] = {}  # of a component: loading or ready

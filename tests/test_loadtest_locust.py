@@ -18,7 +18,6 @@ from typing import Any
 import httpx
 import pytest
 
-from loadtest.panel_session import NotServed, session_token
 from loadtest.recorded import RecordedCluster, Recording
 from loadtest.shapes import stages
 from loadtest.thresholds import Crew, Figures, Limits, broken, verdict
@@ -125,12 +124,6 @@ def test_a_verdict_without_a_field_names_it() -> None:
 def test_a_single_verdict_is_judged_alike() -> None:
     assert single_problem(200, json.dumps(GOOD).encode()) == ""
     assert single_problem(200, b"{}").startswith("verdict without label")
-
-
-def test_a_page_without_a_session_is_not_served() -> None:
-    assert session_token('{"token": "abc.def"}') == "abc.def"
-    with pytest.raises(NotServed):
-        session_token("<form>log in</form>")
 
 
 def run_locust(user: str, *more: str) -> subprocess.CompletedProcess[str]:
