@@ -15,7 +15,7 @@ type flight struct {
 }
 
 // framer gathers names into frames. A frame leaves at once when nothing is in flight, else when it is full or its
-// first name has waited long enough; equal names in flight are one question. At most maxFrames are in flight; one
+// first name has waited long enough; equal names in flight are one question. At most limit are in flight; one
 // more may fill meanwhile, and beyond that a name is refused: there is no queue.
 type framer struct {
 	send   func([]*flight) // asks for a frame and resolves its flights

@@ -6,7 +6,7 @@ from verdicts.observations import MAX_ROWS
 from verdicts.records import Record
 
 FUTURE_MS = 24 * 3_600_000  # a resolver's clock may be ahead by this much
-PAST_MS = 400 * 24 * 3_600_000  # longer than a retention; an older time is a clock that was never set
+PAST_MS = 400 * 24 * 3_600_000  # an older time is a clock that was never set
 MAX_COUNT = 2**53  # exact in JSON
 
 _ID = re.compile(r"(?s)(.+)-([0-9a-f]{1,64})-([0-9]{1,16})-([0-9]{1,5})").fullmatch

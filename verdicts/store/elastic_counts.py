@@ -24,7 +24,7 @@ from verdicts.store.elastic_schema import ROLLED, end_of, index_of
 
 QUARTER, HOUR, DAY = 900_000, 3_600_000, 86_400_000  # milliseconds
 LAGS = 300_000  # milliseconds after its end from which a quarter is looked for: its rows came, it was made and is shown
-LONGEST = 400  # days; no row is older
+LONGEST = 400  # days; what is older, as a longer retention keeps it, is counted from the log
 ROWS = {"sum": {"field": "rows"}}  # of the log, as the roll-up says
 LOG_ROWS = {"value_count": {"field": "@timestamp"}}  # as the log says: a bucket's own count is weighted by _doc_count
 

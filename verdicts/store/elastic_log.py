@@ -50,7 +50,7 @@ class Outcome(NamedTuple):
 
 
 class LogWrites:
-    """`append` and `retain` of `ElasticStore`."""
+    """`append`, `retain` and `retained_to` of `ElasticStore`."""
 
     client: Elasticsearch
     settings: ElasticSettings

@@ -42,7 +42,7 @@ _COLUMNS = (
 
 
 class LogWrites:
-    """`append` and `retain` of `SqliteStore`."""
+    """`append`, `roll_up` and `retain` of `SqliteStore`."""
 
     def _transaction(self) -> AbstractContextManager[sqlite3.Connection]:
         raise NotImplementedError

@@ -31,7 +31,8 @@ _RECORD = (
 
 
 class LogReads(Tops):
-    """`search`, `histogram`, `cube`, `reconcile`, `discarded`, and by `Tops` `top`, of `SqliteStore`."""
+    """`search`, `histogram`, `cube`, `domains`, `reconcile`, `retained_to` and `discarded`, and by `Tops` `top` and
+    `frequent`, of `SqliteStore`."""
 
     def search(self, where: Filter, limit: int = 100, cursor: str | None = None) -> Page:
         """One page of records, newest first."""

@@ -130,8 +130,8 @@ class State:
 
     def history(self, kind: str = "", key: str = "", limit: int = 100, before: int | None = None) -> list[Document]:
         """Past changes, newest first, each with the body it replaced."""
-        where, values = ["c.time < ?"], [before if before is not None else 1 << 62]
-        arguments: list[Any] = list(values)
+        where = ["c.time < ?"]
+        arguments: list[Any] = [before if before is not None else 1 << 62]
         for column, value in (("h.kind", kind), ("h.key", key)):
             if value:
                 where.append(f"{column} = ?")
