@@ -17,8 +17,7 @@ from loadtest.arguments import report_parser
 from loadtest.cluster_bench import SEED_WIDTH, bodies, run
 from loadtest.clusters import Running, running
 from loadtest.frames import requests
-from loadtest.processes import own_cpu_seconds, program
-from loadtest.rig import command_of
+from loadtest.processes import command_of, own_cpu_seconds, program
 from loadtest.stats import Report, Result, command_line, describe_machine
 from serve_app.descendants import descendants
 

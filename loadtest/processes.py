@@ -1,5 +1,5 @@
-"""What processes use, read from /proc: CPU seconds and resident memory of a process with all it started; and how a
-load tool ends."""
+"""What processes are and use, read from /proc: title, CPU seconds and resident memory of a process with all it started;
+and how a load tool ends."""
 
 import os
 import signal
@@ -58,15 +58,22 @@ def resident_below(pid: int) -> dict[str, int]:
     return _resident(descendants(pid))
 
 
+def command_of(pid: int) -> str:
+    """A process's title or command line; empty when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
+
+
 def _resident(pids: Iterable[int]) -> dict[str, int]:
     found = {}
     for p in pids:
         try:
             pages = int(Path(f"/proc/{p}/statm").read_text().split()[1])
-            command = Path(f"/proc/{p}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
-        name = " ".join(Path(word).name for word in command.split()[:3])
+        name = " ".join(Path(word).name for word in command_of(p).split()[:3])
         found[f"{p} {name:.60}"] = pages * os.sysconf("SC_PAGE_SIZE")
     return found
 

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loadtest.arguments import positive
-from loadtest.processes import program
+from loadtest.processes import command_of, program
 from loadtest.stats import command_line, describe_machine, table
 from serve_app.descendants import descendants
 
@@ -177,11 +177,9 @@ def victim(root: int, kind: str) -> int:
     """A process of this kind: the first by number, so that the same replica is not struck twice in a row."""
     found = []
     for pid in descendants(root):
-        with suppress(OSError):
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            title = words[0].decode(errors="replace")
-            if title.startswith(kind) or Path(title).name == kind:
-                found.append(pid)
+        command = command_of(pid)
+        if command.startswith(kind) or Path(command.partition(" ")[0]).name == kind:
+            found.append(pid)
     if not found:
         raise NoSuchProcess(f"no process {kind} below {root}")
     return min(found)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loadtest.prober import ask
+from loadtest.processes import command_of
 from loadtest.proxy import FaultProxy
 from serve_app import golang
 from serve_app.descendants import descendants
@@ -175,14 +176,6 @@ def wait_until(holds: Callable[[], bool], seconds: float, otherwise: Callable[[]
         if time.monotonic() - start > seconds:
             raise otherwise()
         time.sleep(0.1)
-
-
-def command_of(pid: int) -> str:
-    """A process's title or command line; empty when it is gone."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    except OSError:
-        return ""
 
 
 def _small_disk(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """loadtest/reliability.py: what counts as failed, and who is struck."""
 
+import os
 import subprocess
 import sys
 import time
@@ -10,7 +11,9 @@ from types import ModuleType
 import pytest
 
 from loadtest import log_bench, log_kills, reliability
+from loadtest.processes import command_of
 from loadtest.reliability import BUDGET_S, REPLICAS, SINGLE, Answer, Load, NoSuchProcess, judged, victim
+from tests.waiting import until
 
 CLASSIFIER = REPLICAS[2]
 
@@ -100,6 +103,20 @@ def test_fewer_rows_than_a_batch_measure_nothing(capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit, match="2"):
         log_bench.main(["--rows", "400", "--url", "http://127.0.0.1:1"])
     assert "--rows 400: expected 500 or more" in capsys.readouterr().err
+
+
+def test_a_process_is_found_by_its_title_or_its_program() -> None:
+    with (
+        subprocess.Popen(["ray::ServeController.run", "60"], executable="/bin/sleep") as titled,
+        subprocess.Popen(["/usr/sbin/haproxy", "60"], executable="/bin/sleep") as run,
+    ):
+        try:
+            until(lambda: command_of(titled.pid) and command_of(run.pid))
+            assert victim(os.getpid(), "ray::ServeController") == titled.pid
+            assert victim(os.getpid(), "haproxy") == run.pid
+        finally:
+            titled.kill()
+            run.kill()
 
 
 def test_nobody_of_that_kind_is_an_error() -> None:
