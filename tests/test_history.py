@@ -149,6 +149,14 @@ def test_a_line_that_is_no_event_is_told_and_the_rest_is_read(tmp_path: Path) ->
     assert [leftover.place for leftover in found.leftovers] == ["line 2", "line 3"] and found.events == 2
 
 
+def test_a_file_that_comes_again_adds_nothing_though_more_is_read_in_it_now(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("\ufeff" + line() + line(at=AT + 1000), encoding="utf-8")
+    found = survey(Source(tmp_path / "log"), {})
+    before = Done(found.name, "json", "", True, found.size, found.digest, [1], "whole", "m1", 1, True)
+    again = survey(Source(tmp_path / "log"), {found.digest[:32]: before})
+    assert (again.events, list(batches(Source(tmp_path / "log"), again, "", judge))) == (2, [])
+
+
 @pytest.mark.parametrize(
     "text",
     [line(), f"{stamp(AT)} ns1 CLIENT_RESPONSE NOERROR 192.0.2.7 5353 IPv4 UDP 33b a.org A 0.1\n"],

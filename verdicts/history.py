@@ -196,7 +196,8 @@ def plan(found: Survey) -> Plan:
     if found.prior is None:
         return Plan(found.digest[:32], [found.events])
     boot, prior = found.prior
-    ends = [*prior.ends, found.events] if found.events > prior.ends[-1] else prior.ends
+    grown = found.size > prior.size and found.events > prior.ends[-1]  # an earlier release may have read fewer in it
+    ends = [*prior.ends, found.events] if grown else prior.ends
     return Plan(boot, ends, prior.ends[-1], prior.batches) if prior.complete else Plan(boot, ends)
 
 
