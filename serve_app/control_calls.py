@@ -36,6 +36,8 @@ LONG_CALLS = 8  # at work at one time: replays, training and promotions
 LOOKS = 4  # at work at one time: at models, jobs and what Serve says of its deployments
 SHORT_CALLS = 8  # at work at one time: what a decision looks up, and its documents
 BULKS = 2  # at work at one time: imports, and other changes of many entries
+# At work or waiting, until they are written: those of ten replicas leave places in a verdict log to everything else.
+BULKS_LET_IN = 4
 FEW = 100  # entries of a change that no import holds up
 SEARCHES = 4  # at work at one time; each has its share of the interpreter, of which judging needs the most
 SEARCHES_LET_IN = 32  # at work or waiting
@@ -63,6 +65,7 @@ class Desk:
         self._search = ThreadPoolExecutor(SEARCHES, "searches")
         self._searching: Counter[str] = Counter()  # by author
         self._counting = threading.Lock()
+        self._bulks = 0  # let in; the loop's alone
         self._changing: set[asyncio.Task[Any]] = set()  # the loop itself keeps no task alive
 
     @cached_property
@@ -81,6 +84,15 @@ class Desk:
         """Make what a change of so many entries needs on a thread, so that no frame waits meanwhile; a decision on FEW
         does not wait for imports either."""
         return await asyncio.get_running_loop().run_in_executor(self._short if entries <= FEW else self._bulk, act)
+
+    def let_in_bulk(self) -> None:
+        """Count in a change of more than FEW entries. Raises `WireError` where too many are under way."""
+        if self._bulks >= BULKS_LET_IN:
+            raise WireError("unavailable", "too many long changes are under way: come back later", retry_after=1)
+        self._bulks += 1
+
+    def let_out_bulk(self) -> None:
+        self._bulks -= 1
 
     async def search(self, author: str, ask: Callable[[Store], T]) -> T:
         """Ask the store for many documents, on a thread that no change needs. Raises `WireError` where too many do."""
@@ -136,6 +148,18 @@ class Call:
         self.identity = identity
         self.author = author
         self.role = role
+        self._bulk = False  # whether it is counted among the changes of many entries
+
+    async def answered(self, operation: Operation, body: bytes) -> Any:
+        """What the operation answers this caller."""
+        try:
+            read = partial(operation.arguments, body, self.request.query_params)
+            # A long list is read on a thread, so that no frame waits meanwhile.
+            arguments = await self.make(len(body), read) if len(body) > READ_AT_ONCE else read()
+            return await operation.handler(self, **arguments)
+        finally:
+            if self._bulk:
+                self.desk.let_out_bulk()
 
     def path(self, name: str) -> str:
         return str(self.request.path_params[name])
@@ -148,11 +172,25 @@ class Call:
         """As `Desk.long`, or `Desk.look` where this caller only asks."""
         return await (self.desk.look if self.request.method == "GET" else self.desk.long)(act, *arguments)
 
+    async def make(self, entries: int, act: Callable[[], T]) -> T:
+        """As `Desk.make`. Raises `WireError` where too many changes of many entries are under way."""
+        self._let_in(entries)
+        return await self.desk.make(entries, act)
+
     async def commit(self, documents: Iterable[Document], note: str = "", expect: int | None = None) -> Committed:
-        """Write through the verdict log, in this caller's name; the reply says from which epoch on it holds."""
+        """Write through the verdict log, in this caller's name; the reply says from which epoch on it holds. Raises
+        `WireError` as `make` does."""
         check_note(note)
-        epoch: Epoch = await self.context.graph.commit(list(documents), self.author, note, expect)
+        documents = list(documents)
+        self._let_in(len(documents))  # an undo is short, and what it takes back may be long
+        epoch: Epoch = await self.context.graph.commit(documents, self.author, note, expect)
         return {"epoch": epoch[0], "generation": epoch[1]}
+
+    def _let_in(self, entries: int) -> None:
+        """A change of many keeps its place from where it is first known to be one until its end."""
+        if entries > FEW and not self._bulk:
+            self.desk.let_in_bulk()
+            self._bulk = True
 
 
 def check_note(note: str) -> None:
@@ -189,11 +227,8 @@ def mounted(desk: Desk, operation: Operation) -> Route:
             call = await _call(desk, request, operation.role)
             author, token = call.author, call.identity.id
             body = await _body_of(request)
-            read = partial(operation.arguments, body, request.query_params)
-            # A long list is read on a thread, so that no frame waits meanwhile.
-            arguments = await desk.make(len(body), read) if len(body) > READ_AT_ONCE else read()
-            handled = operation.handler(call, **arguments)
-            reply = await (handled if operation.method == "GET" else desk.to_its_end(handled))
+            answered = call.answered(operation, body)
+            reply = await (answered if operation.method == "GET" else desk.to_its_end(answered))
         except asyncio.CancelledError:  # the caller has hung up, or has waited as long as Serve lets it
             leave_trace("gone")
             raise

@@ -188,7 +188,7 @@ async def _remove(call: Call, documents: Sequence[Document], note: str) -> Remov
 
 async def import_(call: Call, body: Import) -> Imported:
     """Add every name of a text in one commit; rows that are no names are left out and told."""
-    documents, parsed = await call.desk.make(MAX_ENTRIES, partial(_imported, call, body))
+    documents, parsed = await call.make(MAX_ENTRIES, partial(_imported, call, body))
     committed = await call.commit(documents, body.note)
     problems = [Problem(line=line, reason=reason) for line, reason in parsed.problems[:MAX_PROBLEMS]]
     return {**committed, "entries": len(parsed.rows), "left_out": parsed.left_out, "problems": problems}
@@ -234,7 +234,7 @@ def _text(kind: str, store: Store) -> str:
 async def _documents(call: Call, change: ListChange, document: Callable[[Item, str], Document]) -> list[Document]:
     """The documents of a change."""
     items = _some(change.items())
-    return await call.desk.make(len(items), lambda: [document(item, change.note) for item in items])
+    return await call.make(len(items), lambda: [document(item, change.note) for item in items])
 
 
 async def _commit(call: Call, documents: Sequence[Document], note: str) -> Changed:

@@ -123,7 +123,7 @@ async def decide(call: Call, body: Decisions) -> Committed:
     """All decisions in one commit: list entries, labels, and the mark that takes the name off the queue."""
     if not 0 < len(body.decisions) <= MAX_DECISIONS:
         raise WireError("malformed", f"decisions: {len(body.decisions)} of them, expected 1 to {MAX_DECISIONS}")
-    documents = await call.desk.make(
+    documents = await call.make(
         len(body.decisions),
         lambda: [document for decision in body.decisions for document in _documents(call, decision, body.note)],
     )
@@ -134,7 +134,7 @@ async def label(call: Call, body: LabelsGiven) -> Committed:
     """Give names labels that teach; null takes one back."""
     if not 0 < len(body.labels) <= MAX_DECISIONS:
         raise WireError("malformed", f"labels: {len(body.labels)} of them, expected 1 to {MAX_DECISIONS}")
-    documents = await call.desk.make(
+    documents = await call.make(
         len(body.labels), lambda: [_label(call, typed(each.name), each.label) for each in body.labels]
     )
     return await call.commit(documents, body.note)

@@ -15,13 +15,14 @@ import pytest
 
 from deployments import analyst
 from model.replay import Replay
-from serve_app.control_calls import Desk
+from serve_app.cluster import configuration
+from serve_app.control_calls import BULKS_LET_IN, Desk
 from tests.control_setup import Setup
 from verdicts import list_formats
 from verdicts.lists import entry
 from verdicts.names import is_under
 from verdicts.policy import Policy
-from verdicts.store import Document
+from verdicts.store import Document, Epoch
 
 pytestmark = pytest.mark.anyio
 
@@ -242,6 +243,68 @@ async def test_a_roll_back_does_not_wait_for_those_who_look(tmp_path: Path, monk
     finally:
         go_on.set()
         await asyncio.gather(*looks)
+
+
+class CrowdedLog:
+    """The verdict log's places, as serve.yaml has them, in which long commits stay until `go_on`."""
+
+    def __init__(self, setup: Setup) -> None:
+        found = configuration()["applications"][0]["deployments"]
+        most = next(one["max_ongoing_requests"] for one in found if one["name"] == "VerdictLog")
+        self.go_on = asyncio.Event()
+        self.long = 0
+        self._places = asyncio.Semaphore(most)
+        self._commit = setup.graph.commit
+        setup.graph.commit = self.commit  # type: ignore[method-assign]
+
+    async def commit(self, documents: list[Document], *more: Any) -> Epoch:
+        async with self._places:
+            if len(documents) > 100:
+                self.long += 1
+                await self.go_on.wait()
+            return await self._commit(documents, *more)
+
+
+async def test_a_burst_of_imports_leaves_places_in_the_verdict_log_to_a_pause(tmp_path: Path) -> None:
+    setup = Setup(tmp_path, replicas=2)
+    log = CrowdedLog(setup)
+    texts = ["\n".join(f"n{number}.of{turn}.org" for number in range(101)) for turn in range(100)]
+    imports = [
+        asyncio.create_task(
+            setup.ask("POST", "/v1/lists/import", {"list": "blocklist", "text": text}, replica=turn % 2)
+        )
+        for turn, text in enumerate(texts)
+    ]
+    try:
+        async with asyncio.timeout(60):
+            while log.long + sum(task.done() for task in imports) < 64:
+                await asyncio.sleep(0.01)
+        async with asyncio.timeout(10):
+            assert (await setup.ask("POST", "/v1/policy/pause", {"paused": True})).status_code == 200
+    finally:
+        log.go_on.set()
+        replies = await asyncio.gather(*imports)
+    refused = [reply for reply in replies if reply.status_code != 200]
+    assert {(reply.status_code, reply.json()["code"], reply.headers["Retry-After"]) for reply in refused} == {
+        (503, "unavailable", "1")
+    }
+    assert len(replies) - len(refused) == 2 * BULKS_LET_IN
+    await setup.good("POST", "/v1/lists/import", {"list": "benign", "text": texts[0]})  # all places are free again
+
+
+async def test_an_undo_of_many_entries_keeps_a_place_and_gives_it_back(tmp_path: Path) -> None:
+    setup = Setup(tmp_path)
+    text = "\n".join(f"n{number}.org" for number in range(101))
+    epoch = (await setup.good("POST", "/v1/lists/import", {"list": "blocklist", "text": text}))["epoch"]
+    change = (await setup.good("GET", "/v1/audit?kind=list&limit=1"))["changes"][0]
+    log = CrowdedLog(setup)
+    body = {"kind": "list", "key": "", "epoch": epoch, "time": change["time"]}
+    undone = [asyncio.create_task(setup.ask("POST", "/v1/audit/undo", body)) for _ in range(BULKS_LET_IN + 1)]
+    await asyncio.wait(undone, return_when=asyncio.FIRST_COMPLETED, timeout=30)
+    log.go_on.set()
+    codes = sorted(reply.status_code for reply in await asyncio.gather(*undone))
+    assert codes == [200, *[409] * (BULKS_LET_IN - 1), 503]
+    assert await setup.good("POST", "/v1/lists/import", {"list": "benign", "text": text})
 
 
 DECISIONS = {

@@ -18,7 +18,7 @@ from tests.control_setup import Setup
 from verdicts import tokens
 from verdicts.list_commands import lists
 from verdicts.list_formats import Row
-from verdicts.list_holders import Direct, Holder, Refused, Remote
+from verdicts.list_holders import FULL_TRIES, Direct, Holder, Refused, Remote
 from verdicts.store import Unavailable
 
 NOW = 1_800_000_000_000
@@ -152,6 +152,28 @@ def test_a_cluster_that_is_busy_for_a_while_does_not_end_what_began(
     with pytest.raises(Refused, match="503 .*busy"):  # what did not begin is refused at once
         sum(remote.add("blocklist", [Row("other.org")], "", None))
     assert len(waits) == 2
+    remote.close()
+
+
+def test_an_import_waits_its_turn_where_others_fill_the_cluster(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    def left_out(wait: float) -> None:
+        waits.append(wait)
+        if len(waits) == 10:
+            monkeypatch.setattr("serve_app.control_calls.BULKS_LET_IN", 1)
+
+    monkeypatch.setattr("serve_app.control_calls.BULKS_LET_IN", 0)
+    monkeypatch.setattr("verdicts.list_holders.time", SimpleNamespace(sleep=left_out))
+    remote = Remote(cluster.url, cluster.token("analyst"))
+    assert sum(remote.add("blocklist", [Row(f"n{number}.org") for number in range(101)], "", None)) == 101
+    assert waits == [1.0] * 10
+    monkeypatch.setattr("serve_app.control_calls.BULKS_LET_IN", 0)
+    with pytest.raises(Refused, match="503 .*too many long changes"):
+        sum(remote.rank(["a.org"], ""))
+    assert len(waits) == 10 + FULL_TRIES - 1
     remote.close()
 
 

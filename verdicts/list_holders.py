@@ -20,6 +20,8 @@ from verdicts.trust import authorities
 CHUNK = 10_000
 CHUNK_OCTETS = 4 << 20  # of them as JSON; a request may hold 8 MiB
 TRIES = 5  # of a request, once one was answered, when the cluster asks to come back later
+SOON_S = 2.0  # one that asks to come back so soon is full, by other imports for instance, and not without its store
+FULL_TRIES = 60  # of any request then: as long as some commits of others take
 RANKS = 20 * RUN_NAMES  # of a top list in one request: some 4 MiB
 PAGE = 10_000
 
@@ -172,18 +174,24 @@ class Remote:
             tries = TRIES
 
     def _call(self, method: str, path: str, told: str, tries: int = 1, **more: Any) -> Any:
-        """What the cluster answers, `told` in it; with several `tries` one that is busy is asked again when it says so,
-        which for an entry that is in already changes nothing."""
-        for turn in range(1, tries + 1):
+        """What the cluster answers, `told` in it. One that is full is asked again when it says so, and with several
+        `tries` one that is away too; for an entry that is in already that changes nothing."""
+        left = {True: FULL_TRIES, False: tries}  # where it is full, where it is not
+        while True:
             try:
                 answer = self._http.request(method, path, **more)
             except httpx.ConnectError as error:
                 raise Refused(no_cluster(self._http.base_url, error)) from error
             except httpx.HTTPError as error:
                 raise Refused(f"{self._http.base_url}: {error or type(error).__name__}") from error
-            if answer.status_code not in (429, 503) or turn == tries:
+            if answer.status_code not in (429, 503):
                 break
-            time.sleep(_seconds(answer.headers.get("Retry-After")))
+            wait = _seconds(answer.headers.get("Retry-After"))
+            full = "Retry-After" in answer.headers and wait <= SOON_S
+            left[full] -= 1
+            if not left[full]:
+                break
+            time.sleep(wait)
         if answer.status_code >= 400:
             raise Refused(f"{answer.status_code} {answer.text[:500]}")
         return answer_of(answer, told)
