@@ -1,4 +1,4 @@
-"""What the control API does with the registry. Promote, roll back and replay have a process of their own.
+"""What the control API does with the registry. Changes of what serves have a process of their own, and replays another.
 
 They need TensorFlow, which an ingress replica must not load. Every function here blocks: call it from a thread.
 """
@@ -13,6 +13,7 @@ import ray
 from deployments.actors import actor
 
 NAME = "verdict-analyst"
+REPLAYS = "verdict-replays"  # another actor: no roll-back waits for a replay, or ends with one that lacks memory
 PATIENCE_S = 120.0
 SPARE_S = 10.0  # of it, for the end of what has begun: later than that nothing begins, least of all a change
 
@@ -37,7 +38,7 @@ class Unanswered(Exception):
 
 
 class Analyst:
-    """The actor: one question at a time."""
+    """The actor, one for changes and one for replays: one question at a time each."""
 
     def __init__(self, registry: str) -> None:
         from model.registry import Registry
@@ -152,8 +153,9 @@ def take_back(registry: str, served: str, former: list[str]) -> None:
 def ask(registry: str, what: str, *arguments: Any) -> Any:
     """Put a question to the cluster's analyst, which is started when it is first needed."""
     until = time.time() + PATIENCE_S - SPARE_S
+    name = REPLAYS if what == "replay" else NAME
     try:
-        return ray.get(actor(Analyst, NAME, registry).ask.remote(what, until, *arguments), timeout=PATIENCE_S)
+        return ray.get(actor(Analyst, name, registry).ask.remote(what, until, *arguments), timeout=PATIENCE_S)
     except ray.exceptions.GetTimeoutError:
         raise Unanswered(f"no answer within {PATIENCE_S:.0f} s") from None
     except ray.exceptions.RayActorError:

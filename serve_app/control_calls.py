@@ -32,7 +32,8 @@ MAX_BODY = 8 << 20  # bytes; a list to import is the largest
 READ_AT_ONCE = 64 << 10  # bytes: a body is parsed within a millisecond
 MAX_AUTHOR = 120  # characters
 MAX_NOTE = 500
-LONG_CALLS = 8  # at work at one time: replays, training and promotions
+LONG_CALLS = 8  # at work at one time: training and promotions
+REPLAYS = 4  # at work at one time, of which the cluster does one after the other
 LOOKS = 4  # at work at one time: at models, jobs and what Serve says of its deployments
 SHORT_CALLS = 8  # at work at one time: what a decision looks up, and its documents
 BULKS = 2  # at work at one time: imports, and other changes of many entries
@@ -59,6 +60,7 @@ class Desk:
         self.context = context
         # Each of what may keep its threads busy has its own: none waits for another.
         self._long = ThreadPoolExecutor(LONG_CALLS, "long-calls")
+        self._replays = ThreadPoolExecutor(REPLAYS, "replays")
         self._looks = ThreadPoolExecutor(LOOKS, "looks")
         self._short = ThreadPoolExecutor(SHORT_CALLS, "short-calls")
         self._bulk = ThreadPoolExecutor(BULKS, "bulks")
@@ -113,6 +115,10 @@ class Desk:
     async def long(self, act: Callable[..., T], *arguments: Any) -> T:
         """Do what may take minutes on a thread of those for it, so that a decision need not wait for it."""
         return await asyncio.get_running_loop().run_in_executor(self._long, act, *arguments)
+
+    async def replay(self, act: Callable[..., T], *arguments: Any) -> T:
+        """As `long`, for what a replay does: on threads that no promotion and no roll-back needs."""
+        return await asyncio.get_running_loop().run_in_executor(self._replays, act, *arguments)
 
     async def look(self, act: Callable[..., T], *arguments: Any) -> T:
         """As `long`, for what only asks: on threads that no promotion needs."""

@@ -1,7 +1,7 @@
 """`/v1/models` and `/v1/explain`: what may serve, what would change if it did, and why a name got its verdict."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, TypedDict, cast
 
 import msgspec
@@ -21,6 +21,8 @@ REPLAYED = 20_000  # of the most asked names, and of the highest scores: what is
 SHOWN_CHANGES = 1000
 EXPLAIN_BUDGET_S = 8.0
 DAY_MS = 86_400_000
+
+Through = Callable[..., Coroutine[Any, Any, Any]]  # `Call.long`, or another way to its threads
 
 
 class Promotion(msgspec.Struct, forbid_unknown_fields=True):
@@ -164,17 +166,20 @@ async def replay(call: Call, body: Range) -> Replayed:
             "malformed", f"start {start}, end {end}: expected the start before the end, in Unix milliseconds"
         )
     where = Filter(start=start, end=end, source=("model",))
+    aside = call.desk.replay
     most, highest = [
-        await call.long(call.desk.store.frequent, where, "qname", REPLAYED, order) for order in ("count", "score")
+        await aside(call.desk.store.frequent, where, "qname", REPLAYED, order) for order in ("count", "score")
     ]
     view = call.context.follower.view
     logged = most | highest
-    names = await call.long(lambda: {name: logged[name] for name in logged if view.lists.match(name) is None})
-    popular = await call.long(lambda: {name for name in names if is_popular(view, name)})
+    names = await aside(lambda: {name: logged[name] for name in logged if view.lists.match(name) is None})
+    popular = await aside(lambda: {name for name in names if is_popular(view, name)})
     asked = list(names.items())
-    report = await _registry(call, analyst.ask, "replay", call.path("version"), asked, view.policy, popular)
+    report = await _registry(
+        call, analyst.ask, "replay", call.path("version"), asked, view.policy, popular, through=aside
+    )
     changes = report["changes"]
-    notices = await _registry(call, analyst.notices, call.path("version"))
+    notices = await _registry(call, analyst.notices, call.path("version"), through=aside)
     told = {"changes": changes[:SHOWN_CHANGES], "changed": len(changes), "notices": notices, "start": start, "end": end}
     return cast(Replayed, {**report, **told})
 
@@ -211,9 +216,9 @@ async def _changed(call: Call, note: str, what: str, *arguments: Any) -> Served:
     return {**committed, "serving": served, "notices": await _registry(call, analyst.notices, served)}
 
 
-async def _registry(call: Call, act: Callable[..., Any], *arguments: Any) -> Any:
+async def _registry(call: Call, act: Callable[..., Any], *arguments: Any, through: Through | None = None) -> Any:
     try:
-        return await call.long(act, call.context.settings.registry, *arguments)
+        return await (through or call.long)(act, call.context.settings.registry, *arguments)
     except analyst.Refused as error:
         raise WireError(error.code, str(error)) from None
     except analyst.Unanswered as error:

@@ -231,6 +231,22 @@ async def test_a_pause_does_not_wait_for_replays(tmp_path: Path, monkeypatch: py
         await asyncio.gather(*replays)
 
 
+async def test_a_roll_back_does_not_wait_for_threads_that_replays_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup, go_on = Setup(tmp_path), threading.Event()
+    monkeypatch.setattr(analyst, "ask", lambda *_: go_on.wait(30) and msgspec.to_builtins(Replay()))
+    monkeypatch.setattr(analyst, "change", lambda *_: "v0")
+    replays = [asyncio.create_task(setup.ask("POST", "/v1/models/v1/replay", {})) for _ in range(50)]
+    try:
+        async with asyncio.timeout(10):
+            await asyncio.sleep(0.1)
+            assert (await setup.good("POST", "/v1/models/rollback", {}))["serving"] == "v0"
+    finally:
+        go_on.set()
+        await asyncio.gather(*replays)
+
+
 async def test_a_roll_back_does_not_wait_for_those_who_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     setup, go_on = Setup(tmp_path), threading.Event()
     monkeypatch.setattr(analyst, "models", lambda _: go_on.wait(30) and {"serving": "", "models": []})  # a slow bucket

@@ -31,6 +31,7 @@ from model.train import SHARES, Cancelled, Plan, logits, stages
 from model.wide import HEADS, has_wide, plain_of
 from serve_app.descendants import descendants
 from tests.model_fixtures import SMALL, manifest, write
+from verdicts.policy import Policy
 
 pytestmark = [
     pytest.mark.patient,
@@ -456,6 +457,39 @@ def test_a_job_on_the_cluster_ends_in_the_registry(cluster: None, registry: str,
     assert lost["state"] == "failed" and "its process was lost" in lost["error"] and lost["ended"]
     with pytest.raises(BadSettings):
         trainer.start({"kind": "retrain"}, registry, runs)
+
+
+@pytest.mark.cluster
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")  # Ray's own
+def test_a_roll_back_does_not_wait_for_a_replay_that_is_going(cluster: None, registry: str, tmp_path: Path) -> None:
+    from deployments import analyst
+
+    Registry(registry).add(write(tmp_path / "more", "b-2"))
+    Registry(registry).promote("b-2")
+    (Path(registry) / "slow-1").mkdir()
+    file = Path(registry) / "slow-1" / "manifest.json"
+    os.mkfifo(file)  # whoever reads it waits for us
+    with ThreadPoolExecutor(1) as thread:
+        replay = thread.submit(analyst.ask, registry, "replay", "slow-1", [("a.org", 1)], Policy(), set())
+        writing = opened_once_read(file)
+        try:
+            assert analyst.change(registry, "roll_back") == "b-1" and not replay.done()
+        finally:
+            os.write(writing, b"{}")
+            os.close(writing)
+        with pytest.raises(analyst.Refused):
+            replay.result()
+
+
+def opened_once_read(file: Path, seconds: float = 120) -> int:
+    """A pipe opened for writing, once somebody reads it."""
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        try:
+            return os.open(file, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # nobody does yet
+            time.sleep(0.1)
+    raise AssertionError("nobody reads it")
 
 
 @pytest.mark.parametrize(
