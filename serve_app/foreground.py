@@ -38,7 +38,7 @@ class Refused(RuntimeError):
     """A configuration that cannot run; the message names the key."""
 
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last where its terminal is closed
 
 
 class _Stop(BaseException):
@@ -46,7 +46,7 @@ class _Stop(BaseException):
 
 
 def serve_until_stopped(path: Path | None, port: int | None, folder: Path, metrics_port: int = 0) -> None:
-    """Run until SIGINT or SIGTERM, on the Ray cluster of RAY_ADDRESS or else one of its own. Raises `Refused`."""
+    """Run until a signal of SIGNALS, on the Ray cluster of RAY_ADDRESS or else one of its own. Raises `Refused`."""
     path = path or SERVE_YAML
     found = checked(path, port)
     address = os.environ.get(ADDRESS, "")
@@ -63,7 +63,7 @@ def serve_until_stopped(path: Path | None, port: int | None, folder: Path, metri
                 while True:
                     signal.pause()
             finally:
-                _listen(signal.SIG_IGN)
+                _listen(_let_end)
     except BadSettings as error:
         raise Refused(f"{path}: {error}") from error
     except (BadEnvironment, NotDeployed, ports.PortBusy, TooBusy, OSError, ValueError) as error:
@@ -84,7 +84,8 @@ def unbroken() -> Iterator[Callable[[], None]]:
     def note(number: int, frame: FrameType | None) -> None:
         go_on()
         asked.append(signal.Signals(number))
-        os.write(2, b"Stopping once Ray has done what it is at; a second time stops at once.\n")
+        with suppress(OSError):  # the terminal is closed
+            os.write(2, b"Stopping once Ray has done what it is at; a second time stops at once.\n")
 
     def go_on() -> None:
         if asked and callable(handler := former[asked[0]]):
@@ -139,7 +140,7 @@ def alone(found: Mapping[str, Any], folder: Path, metrics_port: int) -> Iterator
                 start(ingress)
             yield
         finally:
-            _listen(signal.SIG_IGN)
+            _listen(_let_end)
             stop(ingress, DRAIN_S)
 
 
@@ -191,7 +192,14 @@ def checked(path: Path, port: int | None) -> dict[str, Any]:
 
 def _listen(handler: Any) -> None:
     for number in SIGNALS:
+        if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+            continue  # started by nohup: to outlive its terminal is what it is for
         signal.signal(number, handler)
+
+
+def _let_end(number: int, frame: FrameType | None) -> None:
+    """No signal counts while it ends. They are not ignored as such: where it becomes itself anew (`patience.afresh`)
+    that would last."""
 
 
 def _raise_stop(number: int, frame: FrameType | None) -> None:

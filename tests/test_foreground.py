@@ -2,6 +2,7 @@
 
 import configparser
 import os
+import pty
 import signal
 import socket
 import subprocess
@@ -29,7 +30,9 @@ from serve_app.cluster import (
 from serve_app.commands import serve
 from serve_app.environment import MAX_DIRECTORY, MAX_REQUESTS
 from serve_app.foreground import (
+    SIGNALS,
     Refused,
+    _let_end,
     _listen,
     _raise_stop,
     _Stop,
@@ -359,14 +362,15 @@ def test_too_few_open_files_stop_it_before_ray_starts(short: Path, tmp_path: Pat
 @pytest.fixture
 def signals() -> Iterator[None]:
     """Those of `verdict serve`; the handlers of before come back."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # however these tests were started
     _listen(_raise_stop)
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_while_ray_works_ends_it_afterwards(signals: None, number: signal.Signals) -> None:
     done = []
     with pytest.raises(_Stop):
@@ -408,6 +412,60 @@ def test_a_signal_that_waited_goes_to_the_handler_of_before(signals: None) -> No
     assert done == ["what Ray was at"]
     with ThreadPoolExecutor(1) as thread:  # which hears no signals
         thread.submit(lambda: unbroken().__enter__()()).result()
+
+
+FOREGROUND = """
+import sys, time
+from contextlib import contextmanager
+from pathlib import Path
+from serve_app import foreground
+
+@contextmanager
+def alone(*given):
+    try:
+        yield
+    finally:
+        foreground._listen(foreground._let_end)
+        time.sleep(0.5)
+        Path(sys.argv[1]).write_text("drained")
+
+foreground.alone, foreground.deploy = alone, lambda *given, **more: None
+foreground.serve_until_stopped(None, None, Path("unused"))
+"""
+
+
+def test_a_terminal_that_is_closed_ends_it_with_its_drain(tmp_path: Path) -> None:
+    terminal, end = pty.openpty()
+
+    def begin_there() -> None:
+        """As the first process of a terminal's session."""
+        os.open(os.ttyname(end), os.O_RDWR)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # however these tests were started
+
+    process = subprocess.Popen(
+        [sys.executable, "-c", FOREGROUND, str(tmp_path / "done")], stdin=end, stdout=end, stderr=end,
+        env=os.environ | {"RAY_ADDRESS": ""}, start_new_session=True, preexec_fn=begin_there,
+    )  # fmt: skip
+    os.close(end)
+    said = b""
+    while b"Ctrl-C stops it" not in said:
+        said += os.read(terminal, 4096)
+    os.close(terminal)
+    assert process.wait(60) == 0 and (tmp_path / "done").read_text() == "drained"
+
+
+def test_one_that_was_told_to_outlive_its_terminal_does(signals: None) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    _listen(_raise_stop)
+    signal.raise_signal(signal.SIGHUP)
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+
+
+def test_a_try_that_failed_leaves_no_signal_ignored_to_the_next(signals: None) -> None:
+    _listen(_let_end)
+    signal.raise_signal(signal.SIGHUP)
+    # A program that this process becomes inherits what is ignored, and would take it for nohup's.
+    assert signal.SIG_IGN not in map(signal.getsignal, SIGNALS)
 
 
 def test_ray_sets_no_handler_of_its_own_while_it_starts(signals: None) -> None:

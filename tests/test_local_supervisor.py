@@ -2,6 +2,7 @@
 
 import io
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -106,13 +107,15 @@ except StopRequested as number:
 """
 
 
-def run(mark: str, folder: Path, *words: str, hangup: signal.Handlers = signal.SIG_DFL) -> "subprocess.Popen[str]":
+def run(
+    mark: str, folder: Path, *words: str, hangup: signal.Handlers = signal.SIG_DFL, errors: int | None = None
+) -> "subprocess.Popen[str]":
     """A supervisor of two processes; `hangup` is what it inherits for SIGHUP, however these tests were started."""
     former = signal.signal(signal.SIGHUP, hangup)
     try:
         process = subprocess.Popen(
             [sys.executable, "-c", textwrap.dedent(RUN), mark, str(folder), *words],
-            stdout=subprocess.PIPE, text=True, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True,
         )  # fmt: skip
     finally:
         signal.signal(signal.SIGHUP, former)
@@ -125,6 +128,16 @@ def test_a_signal_stops_everything_coredns_first(mark: str, tmp_path: Path, numb
     with run(mark, tmp_path) as process:
         process.send_signal(number)
         assert process.communicate()[0] == f"stopped {number.name}\n"
+    assert (tmp_path / "order").read_text() == "CoreDNS the cluster " and marked(mark) == []
+
+
+def test_where_the_terminal_is_closed_everything_stops_in_order_too(mark: str, tmp_path: Path) -> None:
+    terminal, end = pty.openpty()
+    with run(mark, tmp_path, errors=end) as process:
+        os.close(end)
+        os.close(terminal)
+        process.send_signal(signal.SIGHUP)
+        assert process.communicate()[0] == "stopped SIGHUP\n"
     assert (tmp_path / "order").read_text() == "CoreDNS the cluster " and marked(mark) == []
 
 

@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType, TracebackType
 
@@ -58,11 +59,12 @@ class Supervisor:
         for number in self._former:
             signal.signal(number, self._force)
         if kind is StopRequested:
-            print(
-                "\nStopping, which takes some seconds; a second Ctrl-C ends everything at once.",
-                file=sys.stderr,
-                flush=True,
-            )
+            with suppress(OSError):  # the terminal is closed
+                print(
+                    "\nStopping, which takes some seconds; a second Ctrl-C ends everything at once.",
+                    file=sys.stderr,
+                    flush=True,
+                )
         self.stop()
         for former, handler in self._former.items():
             signal.signal(former, handler)  # type: ignore[arg-type]

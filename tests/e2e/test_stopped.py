@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -77,7 +78,16 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_a_question_under_way_is_answered_before_it_ends(tmp_path: Path) -> None:
+@pytest.fixture
+def hangups() -> Iterator[None]:
+    """What begins now hears SIGHUP, however these tests were started."""
+    former = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, former)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_question_under_way_is_answered_before_it_ends(hangups: None, tmp_path: Path, number: signal.Signals) -> None:
     resolver, _ = issue(f"sqlite://{tmp_path}/verdict.db")
     with cluster_alone(tmp_path) as (pid, port), ThreadPoolExecutor(1) as pool:
 
@@ -92,7 +102,7 @@ def test_a_question_under_way_is_answered_before_it_ends(tmp_path: Path) -> None
         try:
             asked = pool.submit(ask, "b.org")
             time.sleep(1)
-            os.kill(pid, signal.SIGTERM)
+            os.kill(pid, number)
             time.sleep(2)
         finally:
             os.kill(classifier, signal.SIGCONT)
