@@ -1,5 +1,6 @@
 """serve_app/local/processes.py: children that end with us, and what a killed run left is found and ended."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from serve_app.local.processes import Child, end_marked, how_it_ended, marked
+from serve_app.local.processes import LAST_LINES, LOGS_KEPT, Child, end_marked, how_it_ended, marked
 from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -60,6 +61,55 @@ def test_a_child_that_will_not_end_is_killed_after_its_patience(mark: str, tmp_p
 def test_the_last_lines_are_those_since_the_last_start(mark: str, tmp_path: Path) -> None:
     (tmp_path / "part.log").write_text("of the run before\n")
     assert child(mark, tmp_path, SLEEPER).last_lines() == "up"
+
+
+WRITER = """
+import sys, time
+print('up', flush=True)
+for number in range(100_000):
+    print('line', number, 'of many, each as long as those of a log are by and large', flush=True)
+    time.sleep(0.0001)
+"""
+
+
+def test_a_log_is_bounded_while_its_process_goes_on_writing(
+    mark: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serve_app.local.processes.LOG_OCTETS", 100_000)
+    part = child(mark, tmp_path, WRITER)
+    rounds = 0
+    for _ in range(LOGS_KEPT + 2):
+        until(lambda: part.log.stat().st_size > 100_000)
+        part.bound_log()
+        rounds += part.log.stat().st_size < 100_000
+    until(lambda: part.last_lines().count("line") == LAST_LINES)
+    kept = sorted(path.name for path in tmp_path.iterdir())
+    assert kept == ["part.log", *(f"part.log.{number}" for number in range(1, LOGS_KEPT + 1))]
+    assert rounds == LOGS_KEPT + 2 and b"\0" not in part.log.read_bytes()  # it writes at the end, not where it was
+    first = (tmp_path / "part.log.1").read_text().splitlines()[-1].split()
+    assert first[0] == "line" and int(first[1]) > 1000
+
+
+def test_a_long_log_of_the_run_before_is_kept_beside_the_new_one(
+    mark: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serve_app.local.processes.LOG_OCTETS", 10)
+    (tmp_path / "part.log").write_text("of the run before\n")
+    child(mark, tmp_path, SLEEPER)
+    assert (tmp_path / "part.log").read_text() == "up\n"
+    assert (tmp_path / "part.log.1").read_text() == "of the run before\n"
+
+
+def test_a_long_log_is_emptied_where_the_disk_takes_no_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("serve_app.local.processes.LOG_OCTETS", 10)
+    monkeypatch.setattr("shutil.copyfile", full)
+    log = tmp_path / "part.log"
+    log.write_text("of the run before\n")
+    Child("a part", [], log, "mark", 1.0).bound_log()
+    assert log.read_text() == ""
 
 
 def test_a_grandchild_in_another_session_is_found_and_ended(mark: str, tmp_path: Path) -> None:

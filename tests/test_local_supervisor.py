@@ -80,6 +80,16 @@ def test_a_child_that_crashes_again_and_again_stops_everything(mark: str, tmp_pa
     assert marked(mark) == []
 
 
+def test_a_log_is_bounded_while_everything_runs(mark: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serve_app.local.processes.LOG_OCTETS", 1000)
+    noisy = "import time\nfor n in range(600):\n    print('a line of many' * 10, flush=True)\n    time.sleep(0.01)"
+    with pytest.raises(NotStarted, match="ended 4 times"), Supervisor(mark) as supervisor:
+        supervisor.add(part(mark, tmp_path, noisy, "the noisy one"))
+        supervisor.add(part(mark, tmp_path, CRASHER))
+        supervisor.supervise(Console(file=io.StringIO()))
+    assert list(tmp_path.glob("*.log.1"))
+
+
 RUN = """
 import sys
 from pathlib import Path

@@ -1,17 +1,22 @@
 """Child processes that end with us: started in sessions of their own, tethered, marked, stopped in order."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from serve_app.local import tether
 
 MARK = "VERDICT_UP"  # environment variable; its value is `Home.mark`
 LAST_LINES = 15
+LOG_OCTETS = 16 << 20  # of a log, before it begins anew
+LOGS_KEPT = 3  # older ones beside it
 POLL_S = 0.05
 
 
@@ -38,6 +43,7 @@ class Child:
 
     def start(self) -> None:
         """Start it. Call from the main thread: Linux ties a child to the thread that started it."""
+        self.bound_log()
         with self.log.open("ab") as log:
             self._log_start = log.tell()
             self._process = subprocess.Popen(
@@ -61,6 +67,16 @@ class Child:
             size = log.seek(0, os.SEEK_END)
             log.seek(max(self._log_start, size - 65536))
             return "\n".join(log.read().decode("utf-8", "replace").splitlines()[-count:])
+
+    def bound_log(self) -> None:
+        """Where its log has become long, keep that beside it and begin anew."""
+        with suppress(OSError):  # none yet; or a full disk, on which the copy is lost and the room is made
+            if self.log.stat().st_size <= LOG_OCTETS:
+                return
+            self._log_start = 0
+            handler = RotatingFileHandler(self.log, backupCount=LOGS_KEPT, delay=True)
+            handler.rotator = _emptied
+            handler.doRollover()
 
     def terminate(self) -> None:
         """Ask it to end."""
@@ -94,6 +110,14 @@ class Child:
     def _signal(self, number: int) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
+
+
+def _emptied(log: str, kept: str) -> None:
+    """Whoever writes to it has it open for good: its lines move, not the file. One written meanwhile may be lost."""
+    try:
+        shutil.copyfile(log, kept)
+    finally:
+        os.truncate(log, 0)
 
 
 def how_it_ended(status: int) -> str:

@@ -124,6 +124,7 @@ class Supervisor:
         while True:
             time.sleep(LOOK_EVERY_S)
             for child in self._children:
+                child.bound_log()
                 status = child.ended()
                 if status is not None:
                     self._again(child, status, console)
