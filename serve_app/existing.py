@@ -21,7 +21,11 @@ LIMITS = {
     "max_wait_s": (haproxy.MAX_WAIT, "request_timeout_s or max_budget_ms"),
 }
 
+EVERYWHERE = "0.0.0.0"  # the host at which the replicas of every node are found
 KNOCK_S = 10.0
+ANSWER_S = 120.0  # for every node to begin a process and answer
+
+Node = tuple[str, Mapping[str, str | None]]  # its address, and variables of it
 
 
 @contextmanager
@@ -35,8 +39,7 @@ def joined(
     """A member of this cluster; at the end the applications are taken away, and Serve where it was not there before.
 
     Raises `BadEnvironment` where nobody is at the address, the token is not its, or it cannot do the TLS of
-    `http_options`. `say` hears what is missing there, and which of `limits` (what the settings let in) its HAProxy is
-    below.
+    `http_options`. `say` hears what `told_of` tells of its nodes.
     """
     import ray
     from ray import serve
@@ -47,16 +50,14 @@ def joined(
     try:
         _knock(address)
         ray.init(address=address, log_to_driver=False)
-        there = ray.get(ray.remote(num_cpus=0)(_values).remote([*WANTED, HOOK, *(name for name, _ in LIMITS.values())]))
-        missing = missing_of(there, http_options)
+        nodes = values_by_node([*WANTED, HOOK, *(name for name, _ in LIMITS.values())])
+        told = told_of(nodes, http_options, limits)
     except Exception as error:
         ray.shutdown()
         raise BadEnvironment(f"{ADDRESS}={address}: {error}") from error
     had_serve = _get_global_client(raise_if_no_controller_running=False) is not None
-    if missing:
-        say(f"The cluster at {address} was started without {', '.join(missing)}; see docs/cluster.md")
-    for below in below_of(there, limits):
-        say(f"The cluster at {address}: {below}; see docs/tuning.md")
+    for each in told:
+        say(each)
     try:
         yield
     finally:
@@ -69,6 +70,37 @@ def joined(
             end_actors()
         finally:
             ray.shutdown()
+
+
+def values_by_node(names: Sequence[str]) -> list[Node]:
+    """Variables as each living node's processes have them: each was started by a command of its own."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    ask = ray.remote(num_cpus=0)(_values)
+    living = [node for node in ray.nodes() if node["Alive"]]
+    there = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in living]
+    answers = ray.get([ask.options(scheduling_strategy=one).remote(list(names)) for one in there], timeout=ANSWER_S)
+    return [(node["NodeManagerAddress"], answer) for node, answer in zip(living, answers, strict=True)]
+
+
+def told_of(nodes: Sequence[Node], http_options: Mapping[str, Any], limits: Mapping[str, int]) -> list[str]:
+    """What whoever deploys into a cluster of these nodes should know: what each was started without, which of `limits`
+    (what the settings let in) its HAProxy is below, and a host that only some of them have. Raises `BadEnvironment` for
+    what one of them cannot do."""
+    told: dict[tuple[str, str], list[str]] = {}  # of which nodes
+    for address, there in nodes:
+        if missing := missing_of(there, http_options):
+            told.setdefault((f"A node was started without {', '.join(missing)}", "cluster"), []).append(address)
+        for below in below_of(there, limits):
+            told.setdefault((below, "tuning"), []).append(address)
+    found = [f"{what}; on {', '.join(where)}; see docs/{page}.md" for (what, page), where in told.items()]
+    if len(nodes) > 1 and http_options["host"] != EVERYWHERE and not http_options.get("ssl_certfile"):
+        found.append(
+            f"http_options: host {http_options['host']!r} on {len(nodes)} nodes: an Ingress starts only where that is "
+            f"an address of its node, and is asked by that node alone; expected {EVERYWHERE}; see docs/cluster.md"
+        )
+    return found
 
 
 def missing_of(there: Mapping[str, str | None], http_options: Mapping[str, Any]) -> list[str]:

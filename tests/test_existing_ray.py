@@ -1,11 +1,14 @@
 """What `verdict serve` asks of a Ray that others have started, before it deploys there."""
 
+import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
 from serve_app.environment import HAPROXY, BadEnvironment
-from serve_app.existing import LIMITS, WANTED, below_of, missing_of
+from serve_app.existing import LIMITS, WANTED, below_of, missing_of, told_of
 from serve_app.haproxy_revival import EVERYWHERE as REVIVES
 from serve_app.https import ALONE as HARDENED
 from serve_app.loopback import HOOK
@@ -59,3 +62,39 @@ def test_nothing_is_said_of_limits_that_nobody_knows() -> None:
     limits = dict.fromkeys(LIMITS, 512)
     assert below_of(there(**dict.fromkeys(SET)), limits) == []
     assert below_of(there(**SET, **{HAPROXY: "0"}), limits) == []
+
+
+def test_a_node_that_was_started_otherwise_than_the_rest_is_named() -> None:
+    limits, options = dict.fromkeys(LIMITS, 256), {"host": "0.0.0.0"}
+
+    def told(**changes: str | None) -> list[str]:
+        others = [(address, there(**SET, **changes)) for address in ("10.0.0.2", "10.0.0.3")]
+        return told_of([("10.0.0.1", there(**SET)), *others], options, limits)
+
+    assert told() == []
+    assert told(RAY_AUTH_MODE=None) == [
+        "A node was started without RAY_AUTH_MODE=token; on 10.0.0.2, 10.0.0.3; see docs/cluster.md"
+    ]
+    nodes = [("10.0.0.1", there(**SET)), ("10.0.0.2", there(**SET | {LIMITS["max_body"][0]: "255"}))]
+    [below] = told_of(nodes, options, limits)
+    assert below.startswith("max_report_bytes or max_frame_bytes is above") and "; on 10.0.0.2; see" in below
+    with pytest.raises(BadEnvironment, match="no TLS of its own"):
+        told_of([("10.0.0.1", there(**{HAPROXY: "0", HOOK: ASKS})), ("10.0.0.2", there())], {**options, **TLS}, limits)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "10.0.0.1"])
+def test_a_host_that_not_every_node_has_is_told(host: str) -> None:
+    nodes = [("10.0.0.1", there()), ("10.0.0.2", there())]
+    [told] = told_of(nodes, {"host": host}, {})
+    assert f"host {host!r} on 2 nodes" in told and "expected 0.0.0.0" in told
+    assert told_of(nodes, {"host": "0.0.0.0"}, {}) == []
+    assert told_of(nodes[:1], {"host": host}, {}) == []  # of one node alone
+
+
+@pytest.mark.cluster
+def test_each_node_is_asked_for_its_own_variables() -> None:
+    program = ["-m", "tests.nodes_program"]
+    done = subprocess.run([sys.executable, *program], capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert sorted(values["VERDICT_TOLD"] for _, values in found) == ["head", "worker"]
