@@ -9,8 +9,9 @@ import msgspec
 import numpy as np
 
 from model.artifact import Artifact, save
+from model.begun import digests_of_parts, same_lists
 from model.calibrate import BASE_RATE, Tuned, tune
-from model.dataset import BENIGN, ENCODING, JUDGE, LEFT_OUT, TEACH, TUNE, Corpus, require
+from model.dataset import BENIGN, ENCODING, LEFT_OUT, TEACH, TUNE, Corpus, require
 from model.evaluate import HELD_OUT, evaluation, load_corpus, tune_rows
 from model.manifest import FORMAT, Limits, Manifest, Platt, Source, Threshold
 from model.metrics import threshold_at
@@ -35,10 +36,11 @@ def release(
 
     `held_out`: the fold of families that does not teach (-1: all teach). `start`: an artifact to begin from instead
     of a new network. `teachers`: artifacts that teach it by the first plan, see `model.distil`. Raises
-    `model.train.Cancelled`; the run goes on from its checkpoint when asked again.
+    `model.train.Cancelled`; the run goes on from its checkpoint when asked again, with the same lists or `OtherLists`.
     """
     corpus = load_corpus(data, progress, held_out)
     require(corpus, "teach", "tune", "judge")  # before hours are spent
+    same_lists(corpus, run)
     corpus = sampled(corpus, rows, plans[0].seed)
     network = start.network if start else None
     lines: list[Line] = []
@@ -184,7 +186,7 @@ def manifest_of(
         heads=["generated", "malicious"],
         calibration=tuned.calibration if tuned else uncalibrated, base_rate=BASE_RATE, thresholds=limits,
         metrics=metrics | {"plan": plan} | ({"stages": stages} if stages else {}), digests={},
-        splits={name: corpus.digest(part) for name, part in (("teach", TEACH), ("tune", TUNE), ("judge", JUDGE))},
+        splits=digests_of_parts(corpus),
         sources=[
             Source(source.path, source.licence, source.use, int(count), corpus.digest_of_source(number))
             for number, (source, count) in enumerate(zip(corpus.sources, counts, strict=True))

@@ -281,6 +281,33 @@ def test_a_run_goes_on_with_the_settings_it_was_begun_with(
         work(other, registry, tmp_path / "run", "segments-1", lambda line: None, lambda: True)
 
 
+def test_a_run_goes_on_with_the_lists_it_was_begun_with(
+    registry: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model.train.Plan", functools.partial(Plan, blocks=1, grammars=300, shape=SMALL))
+    settings, run, lines = parse({"kind": "train", "data": str(data), "epochs": 2}), tmp_path / "run", [{}]
+    feed, sources = data / "feed.txt", data / "sources.toml"
+    whole, stated = feed.read_text(), sources.read_text()
+
+    def go_on(stop: str) -> None:
+        lines.append({})
+        with pytest.raises(Cancelled):
+            work(settings, registry, run, "segments-1", lines.append, lambda: stop in lines[-1])
+
+    go_on("names")  # before anything was trained, lists may change
+    feed.write_text(whole + "another.top\n")
+    go_on("epoch")
+    feed.write_text(whole)
+    with pytest.raises(ValueError, match="checkpoint: other names of feed.txt than those it was begun with; expected"):
+        work(settings, registry, run, "segments-1", lambda line: None, lambda: False)
+    feed.write_text(whole + "another.top\n")
+    sources.write_text(stated.replace('kind="feed"\nuse="teach"', 'kind="feed"\nuse="judge"'))
+    with pytest.raises(ValueError, match="checkpoint: other names to teach, tune, judge than those it was begun with"):
+        work(settings, registry, run, "segments-1", lambda line: None, lambda: False)
+    sources.write_text(stated)
+    go_on("epoch")
+
+
 def test_two_trainings_do_not_share_a_folder(registry: str, data: Path, tmp_path: Path) -> None:
     settings, run = parse({"kind": "train", "data": str(data)}), tmp_path / "run"
 
