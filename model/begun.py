@@ -1,12 +1,15 @@
-"""The lists that a training began with: it goes on with the same names alone."""
+"""The lists that a training began with: it goes on with the same names alone, and what taught it knew no others."""
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from model.artifact import Artifact
 from model.dataset import JUDGE, TEACH, TUNE, Corpus
 
 LISTS = "lists.json"
+OTHER = "other_lists"  # in a manifest's metrics: versions that it came of, of other lists
 PARTS = (("teach", TEACH), ("tune", TUNE), ("judge", JUDGE))
 
 
@@ -40,3 +43,24 @@ def same_lists(corpus: Corpus, run: Path) -> None:
     new = file.with_suffix(".new")
     new.write_text(json.dumps(given))
     os.replace(new, file)
+
+
+def of_other_lists(parents: Sequence[Artifact], judged: Mapping[int, str]) -> list[str]:
+    """The versions of these, and of what they came of, that names which judge here may have taught.
+
+    `judged`: by the fold that a parent held out, the digest of the names that judge with that fold held out.
+    """
+    found: set[str] = set()
+    for parent in parents:
+        found.update(parent.manifest.metrics.get(OTHER, []))
+        if parent.manifest.splits.get("judge") != judged[parent.manifest.held_out]:
+            found.add(parent.version)
+    return sorted(found)
+
+
+def came_of(versions: Sequence[str]) -> str:
+    """What is to be known of a network that came of these, one sentence."""
+    return (
+        f"It came of {', '.join(versions)}, in whose manifest other judged names stand: some of those that judge it "
+        "here may have taught it."
+    )

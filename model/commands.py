@@ -109,6 +109,8 @@ def train(
     if again:
         _repeat_2020(data, rows, epochs or 30, seeds)
         return
+    from model.artifact import read_manifest
+    from model.evaluate import notices
     from model.jobs import BadSettings, JobSettings, check, new_version, work
 
     settings = JobSettings("train", network, data, epochs, minutes, batch_size,
@@ -129,6 +131,9 @@ def train(
             on = f"the same command with --out {run} goes on from its last epoch" if kept else "nothing is kept of it"
             raise click.ClickException(f"stopped; {on}") from None
     click.echo(f"{run / 'registry' / version}")
+    manifest = read_manifest(run / "registry" / version)
+    for notice in (*notices(manifest, manifest.splits.get("judge")), *manifest.notices()):
+        click.echo(notice, err=True)
 
 
 @click.command()
@@ -303,7 +308,9 @@ class _progress:
 
     def _report(self, line: dict[str, Any]) -> None:
         text = "  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in line.items())
-        if self._status is not None:
+        if self._status is not None and "notice" in line:
+            self._console.print(line["notice"])  # above the bar, where it stays
+        elif self._status is not None:
             self._status.update(text)
         else:
             click.echo(text, err=True)

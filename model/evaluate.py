@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.artifact import Artifact
+from model.begun import OTHER, came_of
 from model.calibrate import case_weights
 from model.dataset import BENIGN, DGA, ENCODING, FEED, JUDGE, TUNE, Corpus, build, collect, require
 from model.families import read_plan
@@ -39,7 +40,6 @@ def evaluate_artifact(artifact: Artifact, data: str | Path, out: Path, progress:
     corpus = load_corpus(data, progress, artifact.manifest.held_out)
     require(corpus, "judge")
     report, judged = evaluation(artifact, corpus, progress)
-    report["notices"] = notices(artifact.manifest, report["judge_digest"])
     (out / "evaluation.json").write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
     text = as_text(report)
     (out / "report.md").write_text(text)
@@ -97,10 +97,11 @@ def evaluation(artifact: Artifact, corpus: Corpus, progress: Progress) -> tuple[
         "hard_benign": hard_benign(corpus, judged, *(limits[head]["strictest"] for head in ("generated", "malicious"))),
         "tiers": tiers(artifact, corpus, judged),
     }
+    report["notices"] = notices(artifact.manifest, report["judge_digest"])
     return report, judged
 
 
-def notices(manifest: Manifest, judge_digest: str) -> list[str]:
+def notices(manifest: Manifest, judge_digest: str | None) -> list[str]:
     """What keeps an evaluation from being of names that the model never saw, one sentence each."""
     found = []
     if manifest.splits.get("judge") != judge_digest:
@@ -111,6 +112,8 @@ def notices(manifest: Manifest, judge_digest: str) -> list[str]:
     if "labels" in manifest.metrics:
         labels = manifest.metrics["labels"]
         found.append(f"It, or what taught it, was fine-tuned with {labels} labels, some of which may be judged here.")
+    if OTHER in manifest.metrics:
+        found.append(came_of(manifest.metrics[OTHER]))
     return found
 
 

@@ -1,7 +1,7 @@
 """From data to a released artifact: train, calibrate on the tune part, judge, write."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,9 @@ import msgspec
 import numpy as np
 
 from model.artifact import Artifact, save
-from model.begun import digests_of_parts, same_lists
+from model.begun import OTHER, came_of, digests_of_parts, of_other_lists, same_lists
 from model.calibrate import BASE_RATE, Tuned, tune
-from model.dataset import BENIGN, ENCODING, LEFT_OUT, TEACH, TUNE, Corpus, require
+from model.dataset import BENIGN, ENCODING, JUDGE, LEFT_OUT, TEACH, TUNE, Corpus, require
 from model.evaluate import HELD_OUT, evaluation, load_corpus, tune_rows
 from model.manifest import FORMAT, Limits, Manifest, Platt, Source, Threshold
 from model.metrics import threshold_at
@@ -38,9 +38,17 @@ def release(
     of a new network. `teachers`: artifacts that teach it by the first plan, see `model.distil`. Raises
     `model.train.Cancelled`; the run goes on from its checkpoint when asked again, with the same lists or `OtherLists`.
     """
+    parents = [found for found in (start, *teachers) if found]
+    others = {found.manifest.held_out for found in parents} - {held_out}
+    judged = {fold: load_corpus(data, progress, fold).digest(JUDGE) for fold in sorted(others)}
     corpus = load_corpus(data, progress, held_out)
     require(corpus, "teach", "tune", "judge")  # before hours are spent
     same_lists(corpus, run)
+    strange = of_other_lists(parents, judged | {held_out: corpus.digest(JUDGE)})
+    if strange:
+        progress({"notice": came_of(strange)})
+    labels = labels_of(parents)
+    handed = ({OTHER: strange} if strange else {}) | ({"labels": labels} if labels else {})
     corpus = sampled(corpus, rows, plans[0].seed)
     network = start.network if start else None
     lines: list[Line] = []
@@ -56,12 +64,12 @@ def release(
             raise_above(network, *raising(network, corpus))
         lines += [placed(line) for line in history(folder)]
     parent = start.version if start else ""
-    return finish(network, corpus, path, lines, plans, progress, held_out, parent, labels_of([start, *teachers]))
+    return finish(network, corpus, path, lines, plans, progress, held_out, parent, handed)
 
 
-def labels_of(artifacts: Sequence[Artifact | None]) -> int:
+def labels_of(artifacts: Sequence[Artifact]) -> int:
     """With how many labels these were fine-tuned: names that may be among the judged ones."""
-    tuned = {found.version: found.manifest.metrics.get("labels", 0) for found in artifacts if found}
+    tuned = {found.version: found.manifest.metrics.get("labels", 0) for found in artifacts}
     return sum(tuned.values())
 
 
@@ -86,14 +94,13 @@ def _placed(plans: Sequence[Plan], number: int, before: Sequence[Line]) -> Calla
 
 def finish(
     network: Any, corpus: Corpus, path: Path, lines: list[Line], plans: Sequence[Plan], progress: Progress,
-    held_out: int = HELD_OUT, parent: str = "", labels: int = 0,
+    held_out: int = HELD_OUT, parent: str = "", handed: Mapping[str, Any] = {},
 ) -> Manifest:  # fmt: skip
-    """Calibrate, set thresholds, judge, and write the artifact. `labels`: of analysts, handed on to it by others."""
+    """Calibrate, set thresholds, judge, and write the artifact. `handed`: the metrics that others hand on to it."""
     blank = Threshold(None)
 
     def described(tuned: Tuned | None, limits: Limits, metrics: dict[str, Any]) -> Manifest:
-        handed = {"labels": labels} if labels else {}
-        manifest = manifest_of(path.name, corpus, plans, tuned, limits, metrics | handed)
+        manifest = manifest_of(path.name, corpus, plans, tuned, limits, {**metrics, **handed})
         return msgspec.structs.replace(manifest, held_out=held_out, parent=parent)
 
     with tempfile.TemporaryDirectory() as scratch:

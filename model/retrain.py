@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.artifact import Artifact
+from model.begun import OTHER
 from model.encoding import Rows
 from model.grammars import sample
 from model.manifest import Limits, Manifest, Threshold
@@ -128,11 +129,12 @@ def manifest_of(parent: Manifest, version: str, labels: int, metrics: dict[str, 
         return Threshold(limit.value, note=f"threshold of {parent.version}, not measured anew")
 
     old = parent.thresholds
-    plan = {"plan": parent.metrics["plan"]} if "plan" in parent.metrics else {}  # by which a training may go on from it
+    # By which a training may go on from it, and what is to be known of what it came of.
+    kept = {key: parent.metrics[key] for key in ("plan", OTHER) if key in parent.metrics}
     limits = Limits(unmeasured(old.block), unmeasured(old.alert_generated), unmeasured(old.alert_score))
     return msgspec.structs.replace(
         parent, version=version, parent=parent.version, thresholds=limits,
-        metrics={"parent": parent.version, "labels": labels, **plan, **metrics}, digests={},
+        metrics={"parent": parent.version, "labels": labels, **kept, **metrics}, digests={},
         notes=f"{parent.version} fine-tuned with {labels} labels.",
     )  # fmt: skip
 

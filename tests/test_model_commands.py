@@ -296,6 +296,7 @@ def test_a_training_that_is_interrupted_says_how_to_go_on(tmp_path: Path, monkey
     assert code == 1 and f"stopped; the same command with --out {tmp_path / 'run'} goes on" in output
     code, output = run(train, *arguments)
     assert code == 0 and "epoch 2" in output and "epoch 1 " not in output
+    assert "never blocks, it only alerts: its rate of false positives may be" in output  # of so few names
 
 
 def test_missing_data_is_named() -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from model.artifact import save
 from model.attention import Attention
+from model.begun import came_of
 from model.calibrate import BLOCK_RATE
 from model.dataset import BENIGN, TUNE
 from model.evaluate import load_corpus
@@ -25,6 +26,7 @@ from model.metrics import tail_threshold
 from model.network import Shape, build
 from model.registry import Registry
 from model.release import raising
+from model.retrain import manifest_of
 from model.sampling import Sampler
 from model.scorer import Scorer
 from model.train import SHARES, Cancelled, Plan, logits, stages
@@ -247,6 +249,37 @@ def test_a_fine_tuned_network_s_forms_are_held_below_its_own_ceiling(
     raised, beyond = (network.get_layer(name).get_weights() for name in ("raised", "beyond"))
     assert (raised[0].item(), beyond[0].item()) == (1.0, 1.0)
     assert (raised[1].item(), beyond[1].item()) == pytest.approx((-least, -ceiling), abs=1e-6)
+
+
+def test_what_came_of_a_network_of_other_lists_says_so(
+    registry: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model.train.Plan", functools.partial(Plan, blocks=1, grammars=300, shape=SMALL))
+    monkeypatch.setattr("model.train.stages", lambda plan: [plan])
+
+    def train(version: str, **changes: Any) -> tuple[Any, list[str], list[str]]:
+        """Its manifest, the notices of its evaluation, and those before it was trained."""
+        lines: list[dict[str, Any]] = []
+        settings = parse({"kind": "train", "data": str(data), "epochs": 1, **changes})
+        work(settings, registry, tmp_path / version, version, lines.append, lambda: False)
+        judged = json.loads((Path(registry) / version / "evaluation.json").read_text())
+        return (
+            Registry(registry).get(version).manifest,
+            judged["notices"],
+            [x["notice"] for x in lines if "notice" in x],
+        )
+
+    train("first")
+    assert train("alike", start="first", held_out=-1)[1:] == ([], [])  # other families judge it, of the same lists
+    with (data / "good.txt").open("a") as file:
+        file.writelines(f"another{i}.com\n" for i in range(200))
+    told = came_of(["first"])
+    for what in ({"start": "first"}, {"teachers": ["first"]}):
+        second, after, before = train(f"by-{next(iter(what))}", **what)
+        assert second.metrics["other_lists"] == ["first"] and after == before == [told]
+    third, after, _ = train("third", start=second.version)  # of the same lists as the second
+    assert third.metrics["other_lists"] == ["first"] and after == [told]
+    assert manifest_of(third, "tuned", 1, {}).metrics["other_lists"] == ["first"]
 
 
 def test_a_teacher_is_an_artifact_that_nothing_begins_from(

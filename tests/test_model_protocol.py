@@ -212,6 +212,8 @@ def test_a_report_says_what_may_have_taught_the_model() -> None:
     tuned = msgspec.structs.replace(as_released, metrics={"labels": 7})
     told = "It, or what taught it, was fine-tuned with 7 labels, some of which may be judged here."
     assert notices(tuned, "abc") == [told]
+    came = msgspec.structs.replace(as_released, metrics={"other_lists": ["segments-1"]})
+    assert notices(came, "abc")[0].startswith("It came of segments-1, in whose manifest other judged names stand: ")
     assert taught(-1) == "No family was held out of its training."
 
 
