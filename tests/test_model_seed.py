@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.experiment2020 import load, split
+from model.experiment2020 import AT_ONCE, accuracy, load, split
 from model.registry import RELEASED
 from model.seed import build
 
@@ -59,3 +59,17 @@ def test_the_split_is_80_10_10_of_the_first_rows(lists: Path) -> None:
 def test_another_seed_is_another_split(lists: Path) -> None:
     found = load(lists)
     assert not np.array_equal(split(found, None, 0).x, split(found, None, 1).x)
+
+
+def test_accuracy_is_of_all_rows_asked_in_batches() -> None:
+    class Asked:
+        """Says of a name what its first cell holds."""
+
+        def predict(self, x: np.ndarray, batch_size: int, verbose: int) -> np.ndarray:
+            asked.append(batch_size)
+            return x[:, 0, 0]
+
+    asked: list[int] = []
+    x = np.zeros((3000, 16, 16, 1), np.float32)
+    x[:750] = 1
+    assert accuracy(Asked(), x, np.ones(3000, np.float32)) == 0.25 and asked == [AT_ONCE]
