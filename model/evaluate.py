@@ -20,7 +20,7 @@ from model.parts import parts
 from model.protocol import Judged, Progress, Score, calibration, judge, measure, robustness
 from model.report import as_text, plot
 from model.scorer import Scorer
-from model.sources import sources_of
+from model.sources import SOURCES, sources_of
 
 TUNED_FEEDS = 60_000
 HELD_OUT = 0  # the fold of families that a network never sees in training, unless told otherwise
@@ -28,8 +28,16 @@ HELD_OUT = 0  # the fold of families that a network never sees in training, unle
 
 def load_corpus(data: str | Path, progress: Progress, held_out: int = HELD_OUT) -> Corpus:
     """Read all lists below `data` and build the corpus; raises OSError for a missing list, `BadRow`."""
+    if "://" not in str(data) and not Path(data).is_dir():
+        raise NotADirectoryError(f"{data}: no such folder, expected one of lists of names")
     sources = sources_of(data)
-    found = collect(sources, data, progress)
+    try:
+        found = collect(sources, data, progress)
+    except FileNotFoundError as error:
+        stated = Path(data) / SOURCES.name
+        own = "" if stated.exists() else f"; lists of your own need a {SOURCES.name} of their own in {data}"
+        stated = SOURCES if own else stated
+        raise FileNotFoundError(f"{error.filename}: no such file, expected the lists of {stated}{own}") from error
     progress({"names": len(found), "contested": sum(entry is None for entry in found.values())})
     return build(found, sources, read_plan(), held_out)
 

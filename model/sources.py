@@ -3,7 +3,7 @@
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -11,6 +11,10 @@ from model.formats import FORMS
 
 SOURCES = Path(__file__).parent / "sources.toml"
 KINDS = ("benign", "dga", "feed")
+CHOICES = {
+    "form": tuple(FORMS), "kind": KINDS, "use": ("teach", "judge"),
+    "stratum": ("", "umbrella", "rdns", "university-bank", "china"),
+}  # fmt: skip
 _BARRED = re.compile(
     r"\b(none|no licen[cs]e|unlicen[cs]ed|not stated|research|non[- ]?commercial|nc)\b", re.IGNORECASE
 ).search
@@ -43,14 +47,25 @@ def sources_of(data: str | Path) -> list[Source]:
 def load_sources(file: str | Path = SOURCES) -> list[Source]:
     """The sources in file order; raises `BadSources`."""
     try:
-        found = msgspec.convert(tomllib.loads(Path(file).read_text()), dict[str, list[Source]])
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        tables = tomllib.loads(Path(file).read_text())
+    except tomllib.TOMLDecodeError as error:
         raise BadSources(f"{file}: {error}") from error
-    if set(found) != {"source"}:
-        raise BadSources(f"{file}: tables {sorted(found)}, expected [[source]]")
-    for source in found["source"]:
-        if source.form not in FORMS:
-            raise BadSources(f"{file}: {source.path}: form {source.form!r}, expected one of {', '.join(FORMS)}")
-        if source.use == "teach" and (_BARRED(source.licence) or not source.licence.strip()):
-            raise BadSources(f"{file}: {source.path}: licence {source.licence!r} may only judge")
-    return found["source"]
+    entries = tables.get("source")
+    if set(tables) != {"source"} or not isinstance(entries, list):
+        raise BadSources(f"{file}: tables {sorted(tables)}, expected [[source]] alone, one for each list")
+    return [_source(entry, f"{file}: source {number}") for number, entry in enumerate(entries, 1)]
+
+
+def _source(entry: Any, place: str) -> Source:
+    if isinstance(entry, dict) and "path" in entry:
+        place += f" ({entry['path']})"
+        for key, known in CHOICES.items():
+            if key in entry and entry[key] not in known:
+                raise BadSources(f"{place}: {key} {entry[key]!r}, expected one of {', '.join(filter(None, known))}")
+    try:
+        source = msgspec.convert(entry, Source)
+    except msgspec.ValidationError as error:
+        raise BadSources(f"{place}: {error}") from error
+    if source.use == "teach" and (_BARRED(source.licence) or not source.licence.strip()):
+        raise BadSources(f"{place}: licence {source.licence!r} may only judge")
+    return source

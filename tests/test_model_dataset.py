@@ -22,6 +22,7 @@ from model.dataset import (
     located,
     resolve,
 )
+from model.evaluate import load_corpus
 from model.families import Family, merge, plan, read_plan, shape_of
 from model.formats import BadRow
 from model.release import release
@@ -244,6 +245,41 @@ def test_an_unknown_key_of_a_source_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text('[[source]]\npath="a"\ncolour="red"\n')
     with pytest.raises(BadSources, match="colour|missing"):
         load_sources(tmp_path / "s.toml")
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ("kind", r"source 1 \(a\): kind 'bening', expected one of benign, dga, feed$"),
+        ("form", r"source 1 \(a\): form 'bening', expected one of plain, "),
+        ("use", r"source 1 \(a\): use 'bening', expected one of teach, judge$"),
+    ],
+)
+def test_a_mistyped_value_of_a_source_is_told_with_those_there_are(tmp_path: Path, key: str, told: str) -> None:
+    entry = {"path": "a", "form": "plain", "kind": "benign", "use": "teach", "licence": "MIT", "reason": "-"}
+    lines = [f'{name}="{value}"\n' for name, value in (entry | {key: "bening"}).items()]
+    (tmp_path / "s.toml").write_text("[[source]]\n" + "".join(lines))
+    with pytest.raises(BadSources, match=told):
+        load_sources(tmp_path / "s.toml")
+
+
+def test_one_table_instead_of_an_entry_a_list_is_told(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text('[source]\npath="a"\n')
+    with pytest.raises(BadSources, match=r"expected \[\[source\]\] alone, one for each list"):
+        load_sources(tmp_path / "s.toml")
+
+
+def test_a_list_that_is_not_there_is_told_with_who_expects_it(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="data: no such folder, expected one of lists of names"):
+        load_corpus(tmp_path / "data", lambda line: None)
+    with pytest.raises(
+        OSError, match=f"no such file, expected the lists of .*; lists of your own need a .* in {tmp_path}"
+    ):
+        load_corpus(tmp_path, lambda line: None)
+    entry = 'path="a"\nform="plain"\nkind="benign"\nuse="teach"\nlicence="MIT"\nreason="-"\n'
+    (tmp_path / "sources.toml").write_text(f"[[source]]\n{entry}")
+    with pytest.raises(OSError, match=f"a: no such file, expected the lists of {tmp_path}/sources.toml$"):
+        load_corpus(tmp_path, lambda line: None)
 
 
 @pytest.mark.parametrize(("key", "expected"), [("share=0", "share"), ('stratum="popular"', "stratum")])
