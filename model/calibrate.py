@@ -33,8 +33,9 @@ def tune(
 ) -> Tuned:
     """Fit on the rows (indices of TUNE names) and their logits (N, 2): generated, malicious.
 
-    `plain`: what the network says of `generated` without its wide part, (N,), if it has one. Above the ceiling of that
-    both are the same, and what was raised to it is no part of the tail that leads to the threshold of tier block.
+    `plain`: of all benign names among them, what the network says of `generated` without its wide part, if it has one.
+    Above the ceiling of that both are the same, and what was raised to it is no part of the tail that leads to the
+    threshold of tier block.
     """
     if not (corpus.part[rows] == TUNE).all():
         raise ValueError("rows: expected names of the tune part alone")
@@ -50,7 +51,7 @@ def tune(
     strata = {name: logits[mask] for name, mask in inside.items()}
     generated, first = strictest({name: found[:, 0] for name, found in strata.items()}, ALERT_RATES[0])
     score, second = strictest({name: found[:, 1] for name, found in strata.items()}, ALERT_RATES[1])
-    tail = (logits[:, 0] if plain is None else plain)[inside["pooled"]]
+    tail = strata["pooled"][:, 0] if plain is None else plain
     return Tuned(calibration, tail_threshold(tail, BLOCK_RATE), generated, score,
                  {"block": "pooled", "alert_generated": first, "alert_score": second})  # fmt: skip
 

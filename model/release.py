@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from model.artifact import Artifact, save
 from model.begun import OTHER, came_of, digests_of_parts, of_other_lists, same_lists
@@ -59,12 +60,15 @@ def release(
         asked = [] if number else [teacher.network for teacher in teachers]
         # A sampler of its own: that of the stage before has come to draw hard benign names.
         network = train(Sampler(corpus, plan.seed), plan, folder, told, cancelled, network, teachers=asked)
+        plain = None
         # Where all of it was taught, what the network alone says has moved, and what its wide part says.
         if plan.head == "generated" or not plan.head and has_wide(network, "generated"):
-            raise_above(network, *raising(network, corpus))
+            said = of_benign(network, corpus)
+            plain = said[:, 1]
+            raise_above(network, *raising(said))
         lines += [placed(line) for line in history(folder)]
     parent = start.version if start else ""
-    return finish(network, corpus, path, lines, plans, progress, held_out, parent, handed)
+    return finish(network, corpus, path, lines, plans, progress, held_out, parent, handed, plain)
 
 
 def labels_of(artifacts: Sequence[Artifact]) -> int:
@@ -95,8 +99,10 @@ def _placed(plans: Sequence[Plan], number: int, before: Sequence[Line]) -> Calla
 def finish(
     network: Any, corpus: Corpus, path: Path, lines: list[Line], plans: Sequence[Plan], progress: Progress,
     held_out: int = HELD_OUT, parent: str = "", handed: Mapping[str, Any] = {},
+    plain: NDArray[np.float32] | None = None,
 ) -> Manifest:  # fmt: skip
-    """Calibrate, set thresholds, judge, and write the artifact. `handed`: the metrics that others hand on to it."""
+    """Calibrate, set thresholds, judge, and write the artifact. `handed`: the metrics that others hand on to it;
+    `plain`: the second column of its `of_benign`, where that is known."""
     blank = Threshold(None)
 
     def described(tuned: Tuned | None, limits: Limits, metrics: dict[str, Any]) -> Manifest:
@@ -112,7 +118,8 @@ def finish(
     said = np.concatenate(
         [scorer.logits(corpus.x[chosen[start : start + 65_536]]) for start in range(0, len(chosen), 65_536)]
     )
-    plain = logits(plain_of(network, "generated"), corpus.x[chosen])[:, 0] if has_wide(network, "generated") else None
+    if plain is None and has_wide(network, "generated"):
+        plain = of_benign(network, corpus)[:, 1]
     tuned = tune(corpus, chosen, said, plain)
     limits = limits_of(tuned)
     judged_as = artifact._replace(manifest=described(tuned, limits, {}))
@@ -121,11 +128,21 @@ def finish(
     return save(path, network, manifest, lines, nameless(report))
 
 
-def raising(network: Any, corpus: Corpus) -> tuple[float, float]:
-    """Above what the wide part of `generated` should raise, and how high at most, by the tune part's benign names."""
-    rows = corpus.x[corpus.where(BENIGN, TUNE)]
-    said, plain = (logits(part(network, "generated"), rows)[:, 0] for part in (words_of, plain_of))  # (N,) each
-    return threshold_at(said, RAISED), threshold_at(plain, UNTOUCHED)
+def of_benign(network: Any, corpus: Corpus) -> NDArray[np.float32]:
+    """What the wide part of `generated` says of the tune part's benign names, and what the network without it, (N, 2).
+
+    One network gives both: TensorFlow traces each that it is asked for, and warns of many.
+    """
+    import keras
+
+    parts = [part(network, "generated").output for part in (words_of, plain_of)]
+    both = keras.Model(network.input, keras.layers.Concatenate()(parts))
+    return logits(both, corpus.x[corpus.where(BENIGN, TUNE)])
+
+
+def raising(said: NDArray[np.float32]) -> tuple[float, float]:
+    """Above what the wide part of `generated` should raise, and how high at most, by `of_benign`."""
+    return threshold_at(said[:, 0], RAISED), threshold_at(said[:, 1], UNTOUCHED)
 
 
 def nameless(report: dict[str, Any]) -> dict[str, Any]:

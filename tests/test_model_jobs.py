@@ -25,7 +25,7 @@ from model.jobs import BadSettings, JobSettings, new_version, parse, work
 from model.metrics import tail_threshold
 from model.network import Shape, build
 from model.registry import Registry
-from model.release import raising
+from model.release import of_benign, raising
 from model.retrain import manifest_of
 from model.sampling import Sampler
 from model.scorer import Scorer
@@ -161,7 +161,7 @@ def test_training_makes_a_calibrated_judged_artifact(
     assert (headed.manifest.metrics["plan"]["head"], headed.manifest.parent) == ("generated", teacher)
     shifts = [headed.network.get_layer(name).get_weights()[1].item() for name in ("raised", "beyond")]
     corpus = load_corpus(str(data), lambda line: None, -1)
-    least, ceiling = raising(headed.network, corpus)
+    least, ceiling = raising(of_benign(headed.network, corpus))
     assert shifts == pytest.approx([-least, -ceiling], abs=1e-6) and least != ceiling
     benign = corpus.x[corpus.where(BENIGN, TUNE)]
     beyond = np.array([tail_threshold(logits(plain_of(headed.network, "generated"), benign)[:, 0], BLOCK_RATE)])
@@ -242,10 +242,13 @@ def test_a_fine_tuned_network_s_forms_are_held_below_its_own_ceiling(
     begun = manifest("worded-1", metrics={"plan": {"shape": msgspec.to_builtins(shape)}})
     save(tmp_path / "worded-1", build(shape), begun)
     monkeypatch.setattr("model.train.Plan", functools.partial(Plan, blocks=1, grammars=300))
+    asked: list[Any] = []
+    monkeypatch.setattr("model.release.logits", lambda part, x: asked.append(part) or logits(part, x))
     settings = parse({"kind": "train", "data": str(data), "start": str(tmp_path / "worded-1"), "epochs": 1})
     version = work(settings, registry, tmp_path / "run", "new-1", lambda line: None, lambda: False)
     network = Registry(registry).get(version).network
-    least, ceiling = raising(network, load_corpus(str(data), lambda line: None))
+    assert len(asked) == 1  # of many names each answer takes minutes
+    least, ceiling = raising(of_benign(network, load_corpus(str(data), lambda line: None)))
     raised, beyond = (network.get_layer(name).get_weights() for name in ("raised", "beyond"))
     assert (raised[0].item(), beyond[0].item()) == (1.0, 1.0)
     assert (raised[1].item(), beyond[1].item()) == pytest.approx((-least, -ceiling), abs=1e-6)
@@ -257,29 +260,30 @@ def test_what_came_of_a_network_of_other_lists_says_so(
     monkeypatch.setattr("model.train.Plan", functools.partial(Plan, blocks=1, grammars=300, shape=SMALL))
     monkeypatch.setattr("model.train.stages", lambda plan: [plan])
 
-    def train(version: str, **changes: Any) -> tuple[Any, list[str], list[str]]:
-        """Its manifest, the notices of its evaluation, and those before it was trained."""
-        lines: list[dict[str, Any]] = []
+    lines: list[dict[str, Any]] = []
+
+    def train(version: str, **changes: Any) -> list[str]:
+        """The notices before it was trained."""
+        lines.clear()
         settings = parse({"kind": "train", "data": str(data), "epochs": 1, **changes})
         work(settings, registry, tmp_path / version, version, lines.append, lambda: False)
-        judged = json.loads((Path(registry) / version / "evaluation.json").read_text())
-        return (
-            Registry(registry).get(version).manifest,
-            judged["notices"],
-            [x["notice"] for x in lines if "notice" in x],
-        )
+        return told()
+
+    def told() -> list[str]:
+        return [line["notice"] for line in lines if "notice" in line]
 
     train("first")
-    assert train("alike", start="first", held_out=-1)[1:] == ([], [])  # other families judge it, of the same lists
+    with monkeypatch.context() as no_training, pytest.raises(Cancelled):  # of the same lists, other families judge it
+        no_training.setattr("model.release.train", lambda *how, **more: (_ for _ in ()).throw(Cancelled))
+        train("alike", start="first", held_out=-1)
+    assert told() == []
     with (data / "good.txt").open("a") as file:
         file.writelines(f"another{i}.com\n" for i in range(200))
-    told = came_of(["first"])
-    for what in ({"start": "first"}, {"teachers": ["first"]}):
-        second, after, before = train(f"by-{next(iter(what))}", **what)
-        assert second.metrics["other_lists"] == ["first"] and after == before == [told]
-    third, after, _ = train("third", start=second.version)  # of the same lists as the second
-    assert third.metrics["other_lists"] == ["first"] and after == [told]
-    assert manifest_of(third, "tuned", 1, {}).metrics["other_lists"] == ["first"]
+    assert train("second", start="first") == [came_of(["first"])]
+    found = Registry(registry).get("second").manifest
+    judged = json.loads((Path(registry) / "second" / "evaluation.json").read_text())
+    assert found.metrics["other_lists"] == ["first"] and judged["notices"] == [came_of(["first"])]
+    assert manifest_of(found, "tuned", 1, {}).metrics["other_lists"] == ["first"]
 
 
 def test_a_teacher_is_an_artifact_that_nothing_begins_from(
