@@ -12,13 +12,15 @@ from panel.io.resources import LOCAL_DIST
 from dashboard.accounts import Role
 from dashboard.auth import CLAIMS, COOKIE, claims_of, signed
 from dashboard.client import Client
-from dashboard.components import Nav, Notices, Router
+from dashboard.components import READY, Nav, Notice, Notices, Router
 from dashboard.data import Data
 from dashboard.frame import Frame
-from dashboard.page import Context, Page, schedule
+from dashboard.page import Context, Page, schedule, stack
 from dashboard.pages import NAVIGATION, PAGES
+from dashboard.pages.health import Health
 from dashboard.sheet import Sheet
 from dashboard.signin import Signin
+from dashboard.standstill import Standstill
 from dashboard.typed import BadFilter, client_in
 from dashboard.views import SavedViews
 from dashboard.visit import last_visit
@@ -27,8 +29,18 @@ from dashboard.visit import last_visit
 class Session:
     """What one browser tab sees."""
 
-    def __init__(self, data: Data, client: Client, user: str, role: Role, role_now: Callable[[], Role | None]) -> None:
+    def __init__(
+        self,
+        data: Data,
+        client: Client,
+        standstill: Standstill,
+        user: str,
+        role: Role,
+        role_now: Callable[[], Role | None],
+    ) -> None:
         self._role, self._role_now = role, role_now
+        self._standstill = standstill
+        self.old = Notice()  # that the page shown is old; one a page, as all of its components
         self.page: Page | None = None
         since = last_visit(pn.state.cookies, int(time.time() * 1000))
         control = client.as_user(user, role, data.decided)
@@ -80,6 +92,7 @@ class Session:
             _hang_up()
             return
         if self.page is not None and _watched():
+            self._tell_standstill()
             schedule(self.page.beat)  # not awaited: this holds the session, and whatever is pressed meanwhile waits
 
     def _address_changed(self, *_: Any) -> None:
@@ -100,7 +113,14 @@ class Session:
         kind = PAGES.get(parts.path, PAGES["/"])
         self.router.title = kind.title
         self.page = kind(self._context, dict(parse_qsl(parts.query)))
-        self.frame.show(Sheet(self.page.view(), margin=(14, 18)))
+        self.old = Notice(kind="warn", status=READY, visible=False, more=[Health.path, Health.title])
+        self._tell_standstill()
+        self.frame.show(Sheet(stack(self.old, self.page.view()), margin=(14, 18)))
+
+    def _tell_standstill(self) -> None:
+        told = self._standstill.told()
+        if told != self.old.text and not isinstance(self.page, Health):  # which says it itself, and more
+            self.old.param.update(text=told, visible=bool(told))
 
     def _leave(self) -> None:
         if self.page is not None:
@@ -161,6 +181,7 @@ def standing(signin: Signin, cookies: Mapping[str, str]) -> tuple[str, Role | No
 
 def application(data: Data, client: Client, signin: Signin) -> Callable[[], Any]:
     """What the server calls for each new tab."""
+    standstill = Standstill(client)
 
     def new() -> Any:
         # Where Panel finds its style sheets: without it at a host of its own.
@@ -172,7 +193,7 @@ def application(data: Data, client: Client, signin: Signin) -> Callable[[], Any]
                 title="Verdict",
                 main=[pmui.Alert("Your account has no role here. Ask an administrator.", severity="warning")],
             )
-        Session(data, client, person, role, lambda: standing(signin, cookies)[1]).open()
+        Session(data, client, standstill, person, role, lambda: standing(signin, cookies)[1]).open()
         return None
 
     return new

@@ -37,6 +37,11 @@ class Client:
             base_url=self._url, timeout=TIMEOUT_S, transport=transport, trust_env=False, verify=authorities()
         )
 
+    @property
+    def configured(self) -> bool:
+        """False for a dashboard that only reads."""
+        return bool(self._url)
+
     def as_user(self, name: str, role: Role, decided: Callable[[], None] = lambda: None) -> "Control":
         """The calls for one person; `decided` is called after each that may have changed something."""
         return Control(self, name, role, decided)

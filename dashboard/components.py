@@ -190,6 +190,7 @@ class Notice(Component):
 
     text = param.String(default="")
     kind = param.String(default="info")
+    more = param.List(default=[], doc="address and text of the page that tells more")
 
     module = "notice"
 

@@ -9,7 +9,8 @@ export async function render({ model, el }) {
   el.append(root)
   const draw = () => {
     root.className = `component notice notice-${model.kind}`
-    root.replaceChildren(h("span", { "aria-hidden": "true" }, SIGNS[model.kind] || ""), h("bdi", {}, visible(model.text)))
+    root.replaceChildren(h("span", { "aria-hidden": "true" }, SIGNS[model.kind] || ""), h("bdi", {}, visible(model.text)), " ",
+      model.more.length ? h("a", { href: model.more[0] }, model.more[1]) : "")
   }
   for (const property of ["text", "kind"]) model.on(property, draw)
   draw()
