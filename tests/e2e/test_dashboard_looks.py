@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 import pytest
 
 from dashboard.pages import PAGES
+from dashboard.pages.vetting import DECISIONS
 from dashboard.sample import HOSTILE
 from dashboard.screenshots import DIALOGS
 from dashboard.screenshots import PAGES as SHOWN
@@ -120,7 +121,7 @@ def test_the_focus_stays_where_a_person_is(browser: Any, demo: str) -> None:
 
 
 def test_the_keys_of_vetting_stay_in_sight_and_back_leads_to_the_same_row(browser: Any, demo: str) -> None:
-    for width, height in ((1280, 720), (400, 800)):
+    for width, height in ((1280, 720), (390, 844)):
         visit = Visit(browser, demo, width=width, height=height)
         visit.log_in("ada")
         visit.go("/vetting")
@@ -131,6 +132,12 @@ def test_the_keys_of_vetting_stay_in_sight_and_back_leads_to_the_same_row(browse
         expect(chosen).to_have_attribute("data-index", "30")
         for part in (allow, chosen, *([page.locator("dl.facts")] if width == 1280 else [])):
             expect(part).to_be_in_viewport(ratio=1)
+        buttons = page.locator(".keys button")
+        assert buttons.count() == len(DECISIONS) + len(("z", "l", "o"))
+        for at in range(buttons.count()):
+            expect(buttons.nth(at)).to_be_in_viewport(
+                ratio=1
+            )  # without scrolling, under the thumb of who holds a phone
         keys, row = allow.bounding_box(), chosen.bounding_box()
         assert keys and row and (row["y"] + row["height"] <= keys["y"] or row["x"] + row["width"] <= keys["x"])
         if width == 1280:
