@@ -17,22 +17,26 @@ from bokeh.model import Model
 from bokeh.models import ImportedStyleSheet
 from panel.io.document import unlocked
 
+# The library keeps room below the bar by headings that say nothing.
+HEADINGS = {"MuiTypography": {"defaultProps": {"variantMapping": {"h5": "div"}}}}
 THEME = {
     "typography": {"fontSize": 12.5},
     "light": {
+        "components": HEADINGS,
         "palette": {
             "primary": {"main": "#0b5cad"},
             "error": {"main": "#b3261e"},
             "warning": {"main": "#8a5300"},  # the library's own orange is too faint on white
             "background": {"default": "#f7f9fb", "paper": "#ffffff"},
-        }
+        },
     },
     "dark": {
+        "components": HEADINGS,
         "palette": {
             "primary": {"main": "#7cb7f2"},
             "error": {"main": "#f2827a"},
             "background": {"default": "#10151c", "paper": "#151b23"},
-        }
+        },
     },
 }
 BAR = {

@@ -15,7 +15,6 @@ from tests.requires import need
 
 TIMEOUT_MS = 45_000  # a busy machine draws slowly; what a test asserts has its own limits
 DEMO = r"http://\S+?(?=/ )"  # in what `dashboard.demo` says
-SERIOUS = ("serious", "critical")
 
 
 # Everything, in every shadow root.
@@ -124,7 +123,7 @@ class Visit:
         return str(self.page.evaluate(TEXT))
 
     def axe(self, part: Any = None) -> list[str]:
-        """What axe-core finds that is serious, one line each; of this part of the page alone, if one is given."""
+        """What axe-core finds, however small, one line each; of this part of the page alone, if one is given."""
         import axe_playwright_python
 
         script = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
@@ -134,7 +133,6 @@ class Visit:
         return [
             f"{v['id']}: {v['help']}: {json.dumps(v['nodes'][0]['target'])} {v['nodes'][0]['html'][:200]}"
             for v in found["violations"]
-            if v["impact"] in SERIOUS
         ]
 
 

@@ -100,7 +100,12 @@ export async function render({ model, el, view }) {
   el.append(bar(model), lost)
   watchConnection(view, lost)
   const unwatch = watchLinks(model)
-  const title = () => { document.title = `${model.title} \u00b7 Verdict` }
+  const heading = h("h1", { class: "sr" }) // the page shown stands in the navigation, for those who see it
+  el.prepend(heading)
+  const title = () => {
+    document.title = `${model.title} \u00b7 Verdict`
+    heading.textContent = model.title
+  }
   model.on("url", () => follow(model))
   model.on("title", title)
   title()

@@ -67,7 +67,7 @@ class Models(Page):
                 {"key": "state", "label": "State", "kind": "state"},
                 {"key": "progress", "label": "Done", "kind": "percent"},
                 {"key": "time", "label": "Begun", "kind": "ago"},
-                {"key": "error", "label": "", "kind": "text"},
+                {"key": "error", "label": "Problem", "kind": "text"},
             ],
         )
         self.replayed = Table(

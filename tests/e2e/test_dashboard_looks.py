@@ -42,6 +42,7 @@ def test_every_page_is_accessible_asks_nobody_else_and_fits_a_laptop(browser: An
     for path in ["/lookup?q=cdn.example.org", *PAGES]:
         visit.follow(WITH_DATA.get(path, path))
         found[path] = visit.axe()
+        assert len(visit.page.get_by_role("heading", level=1).all()) == 1, path
         if names := visit.page.evaluate(WIDE):
             wide[path] = names
     for name, (path, button) in DIALOGS.items():
