@@ -65,6 +65,8 @@ function component(sheet, number) {
 }
 
 export async function render({ model, el, view }) {
+  // Bokeh takes what the server sent for new to the server too: the first message would carry the whole page back.
+  view.model.document._new_models.clear()
   await styled(el)
   const slots = model.get_child("slots"), components = {}, begin = []
   const build = (node) => {

@@ -59,6 +59,22 @@ def test_every_page_is_accessible_asks_nobody_else_and_fits_a_laptop(browser: An
     visit.context.close()
 
 
+def test_nothing_that_the_server_sent_is_sent_back(browser: Any, demo: str) -> None:
+    """A page is some hundred thousand octets; the first thing done on it took them all with it."""
+    visit = Visit(browser, demo)
+    sent: list[str] = []
+    visit.page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(str(frame))))
+    visit.log_in("ada")
+    visit.go("/audit")
+    visit.follow("/lookup?q=tracker.example.net")
+    visit.page.get_by_role("button", name="Block\u2026", exact=True).click()
+    visit.page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+    visit.page.get_by_role("dialog").wait_for(state="detached")
+    assert len([frame for frame in sent if "click" in frame]) == 2
+    assert [frame[:200] for frame in sent if '"type":"object"' in frame] == []
+    visit.context.close()
+
+
 @long
 def test_no_page_is_wider_than_a_phone(browser: Any, demo: str) -> None:
     visit = Visit(browser, demo, width=390, height=844)
