@@ -16,6 +16,7 @@ from tornado.websocket import WebSocketClosedError
 
 from dashboard.app import application
 from dashboard.client import Client
+from dashboard.connections import BoundedServer
 from dashboard.data import Data
 from dashboard.export import ExportHandler, ListExportHandler
 from dashboard.opening import lower_the_cost
@@ -57,6 +58,7 @@ class KeptAssets(Assets):
 
 def serve(settings: Settings, data: Data, client: Client, signin: Signin, sockets: Sequence[socket] = ()) -> Server:
     """Start the server, at sockets that listen already where some are given; the caller runs the event loop."""
+    bokeh_server.HTTPServer = BoundedServer
     bokeh_server.bind_sockets = (lambda *_: (list(sockets), settings.port)) if sockets else bind_sockets
     # Every text a page shows goes through our components; nothing may come from another host.
     pn.extension(notifications=False, browser_info=False)

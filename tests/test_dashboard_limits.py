@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import socket
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -12,9 +13,11 @@ from typing import Any
 import httpx
 import pytest
 import websocket
+from bokeh.util.paths import bokehjs_path
 
 from dashboard import server
 from dashboard.client import Client
+from dashboard.connections import BoundedServer
 from dashboard.data import Data, reader_of
 from dashboard.pages.lists import MAX_FILE
 from dashboard.settings import Settings
@@ -92,6 +95,81 @@ async def test_who_sends_a_part_and_stalls_is_hung_up_on(impatient: None, port: 
     assert await answered(port, sent) == b""
 
 
+async def test_of_more_connections_than_a_process_holds_the_one_that_waited_longest_is_hung_up_on(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BoundedServer, "most", 3)
+    half = b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nuser="
+    whole = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+
+    async def ask(at: int) -> bytes:
+        """What comes back; a request later than the first of another counts as the last of all."""
+        reader, writer = opened_[at]
+        writer.write(whole)
+        await writer.drain()
+        said = await asyncio.wait_for(reader.readuntil(b"}"), PATIENCE_S)
+        await asyncio.sleep(0.05)
+        return said
+
+    opened_ = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+    opened_[1][1].write(half)
+    await ask(0)  # the one that sent half a body waits longer now
+    opened_.append(await asyncio.open_connection("127.0.0.1", port))
+    assert b"200 OK" in await ask(2)
+    opened_.append(await asyncio.open_connection("127.0.0.1", port))
+    assert await asyncio.wait_for(opened_[1][0].read(), 5) == b""  # by itself it would be after 10 s
+    for at in (3, 2, 0):
+        assert b"200 OK" in await ask(at)
+    for _, writer in opened_:
+        writer.close()
+
+
+async def test_who_does_not_take_what_they_asked_for_keeps_nobody_out(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BoundedServer, "most", 1)
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.connect(("127.0.0.1", port))
+        slow.sendall(b"GET /static/js/bokeh.min.js HTTP/1.1\r\nHost: x\r\n\r\n" * 8)  # more than the system keeps
+        said = b""
+        async with asyncio.timeout(PATIENCE_S):
+            while b"200 OK" not in said:  # the first few may come while the other waits as well, between two answers
+                with contextlib.suppress(ConnectionResetError):
+                    said = await answered(port, "GET /healthz HTTP/1.1\nHost: x\nConnection: close\n\n")
+
+        def rest() -> int:
+            """How much comes until the server hangs up."""
+            slow.settimeout(PATIENCE_S)
+            came = 0
+            with contextlib.suppress(ConnectionResetError):
+                while part := slow.recv(1 << 16):
+                    came += len(part)
+            return came
+
+        came = await asyncio.to_thread(rest)
+    assert came < 8 * (bokehjs_path() / "js/bokeh.min.js").stat().st_size
+
+
+async def test_open_pages_take_no_place_of_other_connections(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BoundedServer, "most", 2)
+    base = f"http://127.0.0.1:{port}"
+    async with httpx.AsyncClient(base_url=base, trust_env=False, timeout=PATIENCE_S) as browser:
+        await browser.get(f"/login?token={SECRET}")
+        tokens = [session_token((await browser.get("/lists")).text) for _ in range(3)]
+        cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+
+    def look() -> list[str]:
+        with contextlib.ExitStack() as tabs:
+            pages = [tabs.enter_context(opened(base, "/lists", token, cookie))[1] for token in tokens]
+            for page in pages:
+                for part in ({"msgid": uuid.uuid4().hex, "msgtype": "SERVER-INFO-REQ"}, {}, {}):
+                    page.send(json.dumps(part))
+            return [receive(page)[0] for page in pages]
+
+    assert await asyncio.to_thread(look) == ["SERVER-INFO-REPLY"] * 3
+
+
 async def test_a_stranger_s_websocket_is_refused_at_its_handshake(port: int) -> None:
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=PATIENCE_S) as browser:
         await browser.get(f"/login?token={SECRET}")
@@ -116,10 +194,10 @@ async def test_the_largest_file_of_a_list_comes_by_the_websocket_of_who_is_logge
     file = base64.b64encode(b"a" * MAX_FILE).decode()
 
     def send() -> str:
-        with opened(base, "/lists", token, cookie) as (_, socket):
+        with opened(base, "/lists", token, cookie) as (_, page):
             for part in ({"msgid": uuid.uuid4().hex, "msgtype": "PULL-DOC-REQ"}, {}, {"file": file}):
-                socket.send(json.dumps(part))
-            while (kind := receive(socket)[0]) == "PATCH-DOC":
+                page.send(json.dumps(part))
+            while (kind := receive(page)[0]) == "PATCH-DOC":
                 pass
             return kind
 
