@@ -42,7 +42,8 @@ def child(mark: str, folder: Path, code: str, patience_s: float = 10.0) -> Child
     found = Child("a part", [sys.executable, "-c", code], folder / "part.log", mark, patience_s)
     found.start()
     _started.append(found)
-    until(lambda: found.last_lines().startswith("up"))
+    # Anywhere: one that writes on may have written more than the last lines.
+    until(lambda: any(line.startswith("up") for line in found.log.read_text().splitlines()))
     return found
 
 
