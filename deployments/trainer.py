@@ -25,6 +25,7 @@ import ray
 from deployments.actors import actor
 from model.jobs import BadSettings, JobSettings, new_version, parse, work
 from model.train import Cancelled
+from verdicts.files import READABLE, write_atomically
 
 log = logging.getLogger("ray.serve")
 
@@ -180,10 +181,8 @@ class Jobs:
 
     def _write(self, job: dict[str, Any]) -> dict[str, Any]:
         file = self.runs / job["id"] / "job.json"
-        new = file.with_suffix(".new")
         try:
-            new.write_text(json.dumps(job))
-            os.replace(new, file)
+            write_atomically(file, json.dumps(job).encode(), READABLE)
         except OSError as error:  # a job must not stand as running for ever because its end could not be written
             log.error("%s: %s", file, error)
             self._unwritten[job["id"]] = job

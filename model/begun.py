@@ -1,12 +1,12 @@
 """The lists that a training began with: it goes on with the same names alone, and what taught it knew no others."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from model.artifact import Artifact
 from model.dataset import JUDGE, TEACH, TUNE, Corpus
+from verdicts.files import READABLE, write_atomically
 
 LISTS = "lists.json"
 OTHER = "other_lists"  # in a manifest's metrics: versions that it came of, of other lists
@@ -40,9 +40,7 @@ def same_lists(corpus: Corpus, run: Path) -> None:
                 f"{run}: other {what} than those it was begun with; expected the lists as they were, or a new folder"
             )
     run.mkdir(parents=True, exist_ok=True)
-    new = file.with_suffix(".new")
-    new.write_text(json.dumps(given))
-    os.replace(new, file)
+    write_atomically(file, json.dumps(given).encode(), READABLE)
 
 
 def of_other_lists(parents: Sequence[Artifact], judged: Mapping[int, str]) -> list[str]:

@@ -6,7 +6,6 @@
 import contextlib
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ import msgspec
 from model.artifact import Artifact
 from model.families import FOLDS
 from model.retrain import LARGEST_BATCH, MAX_MINUTES, SMALLEST_BATCH, Label
+from verdicts.files import READABLE, write_atomically
 from verdicts.locks import held
 from verdicts.names import BadName, typed
 
@@ -281,9 +281,7 @@ def _same_as_before(settings: JobSettings, run: Path) -> None:
                 f"{run}: was begun with {key} {before.get(key)!r}, now it is {value!r}; expected the same settings, or "
                 "a new folder"
             )
-    new = file.with_suffix(".new")
-    new.write_text(json.dumps(given))
-    os.replace(new, file)
+    write_atomically(file, json.dumps(given).encode(), READABLE)
 
 
 def _both(first: Progress, second: Progress) -> Progress:

@@ -26,6 +26,7 @@ from model.artifact import (
 )
 from model.manifest import Manifest
 from model.remote import Remote, cache_of
+from verdicts.files import READABLE, write_atomically
 from verdicts.locks import held
 
 POINTER = "serving"
@@ -217,16 +218,7 @@ class Registry:
         if self._remote is not None:
             self._remote.write(POINTER, text)
             return
-        with tempfile.NamedTemporaryFile(dir=self.root, prefix=".serving-", delete=False) as file:
-            try:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-                os.chmod(file.name, 0o644)
-                os.replace(file.name, self.root / POINTER)
-            except OSError:  # the disk is full
-                os.unlink(file.name)
-                raise
+        write_atomically(self.root / POINTER, text, READABLE)
 
 
 def _judges_alike(one: Manifest, other: Manifest) -> bool:

@@ -24,6 +24,7 @@ from model.encoding import Rows
 from model.network import Shape, build, low_rate_loss, masked_loss
 from model.sampling import GRAMMARS, Sampler
 from model.wide import BUCKETS, HEADS, by_words, carry, layers_of
+from verdicts.files import READABLE, write_atomically
 
 Progress = Callable[[dict[str, Any]], None]
 BLOCK = 16_384  # rows drawn at once
@@ -311,9 +312,7 @@ def _keep_history(run: Path, epochs: int) -> None:
     if file.exists():
         lines = file.read_text().splitlines(keepends=True)
         if len(lines) > epochs:
-            new = run / "history.new"
-            new.write_text("".join(lines[:epochs]))
-            os.replace(new, file)
+            write_atomically(file, "".join(lines[:epochs]).encode(), READABLE)
 
 
 def _checkpoint(run: Path, network: Any, average: Any, plan: Plan, epoch: int, line: dict[str, Any]) -> None:
@@ -325,9 +324,7 @@ def _checkpoint(run: Path, network: Any, average: Any, plan: Plan, epoch: int, l
             os.replace(run / "new.keras", run / name)
         with (run / "history.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
-        (run / "state.new").write_text(json.dumps(state))
-        os.replace(run / "state.new", run / "state.json")
+        write_atomically(run / "state.json", json.dumps(state).encode(), READABLE)
     except OSError as error:
-        for name in ("new.keras", "state.new"):
-            (run / name).unlink(missing_ok=True)
+        (run / "new.keras").unlink(missing_ok=True)
         raise OSError(f"{run}: no checkpoint of epoch {epoch}: {error}") from error

@@ -21,8 +21,8 @@ import msgspec
 
 from model.registry import Registry
 from verdicts.backup import KINDS, Saved, difference, saved
+from verdicts.files import write_atomically
 from verdicts.lists import PREVALENCE_KIND
-from verdicts.spool import sync_directory
 from verdicts.store import Document, Epoch, Store
 
 FORMAT = 1
@@ -71,21 +71,13 @@ def write(path: Path, store: Store, registry: Registry | None) -> Head:
                 members[f"models/{manifest.version}/{file.name}"] = file.read_bytes()
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in members.items()}
     head = Head(FORMAT, int(time.time() * 1000), epoch.number, epoch.generation, len(documents), digests)
-    handle, staging = tempfile.mkstemp(dir=path.parent, prefix=".backup-")
-    try:
-        with os.fdopen(handle, "wb") as out:
-            with tarfile.open(fileobj=out, mode="w:gz") as tar:
-                for name, data in {"backup.json": msgspec.json.encode(head), **members}.items():
-                    entry = tarfile.TarInfo(name)
-                    entry.size, entry.mtime, entry.mode = len(data), head.time // 1000, 0o600
-                    tar.addfile(entry, io.BytesIO(data))
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(staging, path)
-    except BaseException:
-        os.unlink(staging)
-        raise
-    sync_directory(path.parent)
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as tar:
+        for name, data in {"backup.json": msgspec.json.encode(head), **members}.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mtime, entry.mode = len(data), head.time // 1000, 0o600
+            tar.addfile(entry, io.BytesIO(data))
+    write_atomically(path, out.getbuffer())
     return head
 
 

@@ -426,15 +426,20 @@ def test_a_job_whose_cluster_stopped_is_shown_as_failed(tmp_path: Path) -> None:
     assert found["state"] == "failed" and "interrupted" in found["error"]
 
 
-def test_a_full_disk_does_not_leave_a_job_running(tmp_path: Path) -> None:
+def test_a_full_disk_does_not_leave_a_job_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = noted(tmp_path, "running")
-    (tmp_path / "j1" / "job.new").symlink_to("/dev/full")
     (tmp_path / "j1" / "history.jsonl").symlink_to("/dev/full")
-    with pytest.raises(OSError, match="No space left"):  # the task hears it, and fails for this reason
-        jobs.report("j1", {}, {"epoch": 1})
-    jobs.report("j1", {"state": "failed", "error": "No space left"}, None)
+
+    def full(file: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):  # the task hears it, and fails for this reason
+            jobs.report("j1", {}, {"epoch": 1})
+        jobs.report("j1", {"state": "failed", "error": "No space left"}, None)
     assert [job["state"] for job in jobs.jobs()] == ["failed"] == [jobs._read("j1")["state"]]
-    (tmp_path / "j1" / "job.new").unlink()
+    assert sorted(path.name for path in (tmp_path / "j1").iterdir()) == ["history.jsonl", "job.json"]
     jobs.report("j1", {"ended": 1}, None)
     assert json.loads((tmp_path / "j1" / "job.json").read_text())["state"] == "failed"
 

@@ -11,9 +11,10 @@ from typing import Any, Protocol
 
 import msgspec
 
+from verdicts.files import sync_directory
 from verdicts.observations import Batch
 from verdicts.records import Record, records_of
-from verdicts.spool import Spool, claim_orphans, sync_directory
+from verdicts.spool import Spool, claim_orphans
 from verdicts.store import Misconfigured, Promise, Rejected, Unavailable
 from verdicts.store.admission import FUTURE_MS, PAST_MS
 

@@ -5,14 +5,12 @@ place, synced and renamed, so that a reader meets the former file or the new one
 """
 
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from verdicts.spool import sync_directory
+from verdicts.files import write_atomically
 from verdicts.store import Document, Epoch
 
 MAGIC = b"vrdsnap1"
@@ -34,6 +32,7 @@ class Snapshot(msgspec.Struct):
 def save(path: Path, snapshot: Snapshot) -> None:
     """Write the file atomically, readable by its owner alone."""
     body = msgspec.msgpack.encode(snapshot)
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, MAGIC + hashlib.sha256(body).digest() + body)
 
 
@@ -50,19 +49,3 @@ def load(path: Path) -> Snapshot | None:
         return msgspec.msgpack.decode(body, type=Snapshot)
     except msgspec.MsgspecError as error:
         raise BadSnapshot(f"snapshot {path}: {error}") from error
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file so that a crash leaves the former content or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    sync_directory(path.parent)

@@ -27,6 +27,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from verdicts.files import sync_directory
 from verdicts.locks import held
 
 SEGMENT_BYTES = 8 << 20
@@ -321,12 +322,3 @@ def _begun(path: Path) -> int:
             path.unlink()
         raise
     return file
-
-
-def sync_directory(directory: Path) -> None:
-    """Make the names in a directory durable."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,10 +1,10 @@
 """Makes a home ready: the store, the tokens of its resolver and its dashboard, demonstration entries."""
 
-import os
 import time
 from pathlib import Path
 
 from serve_app.local.options import Home
+from verdicts.files import write_atomically
 from verdicts.lists import entry
 from verdicts.store import Document, Store, Unavailable, open_store
 from verdicts.tokens import KIND, Tokens, Unauthorised, issue
@@ -60,7 +60,7 @@ def token_file(store: Store, path: Path, role: str, name: str) -> None:
         return
     issued = issue(role, name, _now(), note=AUTHOR)
     store.commit([issued.document], AUTHOR)
-    write_private(path, issued.text + "\n")
+    write_atomically(path, f"{issued.text}\n".encode())
 
 
 def demonstration(now: int) -> list[Document]:
@@ -70,17 +70,6 @@ def demonstration(now: int) -> list[Document]:
         entry("honeypot", HONEYPOT, NOTE, created=now, author=AUTHOR),
         Document("policy", "policy", {"honeypot_answers": HONEYPOT_ANSWERS}),
     ]
-
-
-def write_private(path: Path, text: str) -> None:
-    """Replace a file that only this user may read."""
-    new = path.with_name(f".{path.name}.new")
-    new.unlink(missing_ok=True)
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
 
 
 def _now() -> int:

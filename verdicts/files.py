@@ -1,0 +1,32 @@
+"""Files that a crash leaves whole: written beside their place, synced and renamed."""
+
+import os
+import tempfile
+from pathlib import Path
+
+READABLE = 0o644  # by every user
+
+
+def write_atomically(path: Path, content: bytes | memoryview, mode: int = 0o600) -> None:
+    """Replace a file so that a crash leaves the former content or the new, never a part."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory durable."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
