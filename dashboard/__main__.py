@@ -19,7 +19,7 @@ from dashboard.server import quiet, serve
 from dashboard.settings import Settings
 from dashboard.signin import Signin, signin_of
 from dashboard.warm import keep_warm
-from verdicts.arguments import check_url
+from verdicts.arguments import check_url, in_url
 from verdicts.store import Misconfigured, open_store
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -122,8 +122,7 @@ async def run(settings: Settings, signin: Signin, part: Part | None = None) -> N
     shown = signin.link_token if sys.stdout.isatty() or settings.password_file is None else ""
     link = f"/login?token={shown}" if shown else "/"
     if part is None or part.first:
-        address = f"[{settings.address}]" if ":" in settings.address else settings.address
-        print(f"dashboard: http://{address}:{server.port}{link}", flush=True)
+        print(f"dashboard: http://{in_url(settings.address)}:{server.port}{link}", flush=True)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(quiet)

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import httpx
 
+from verdicts.arguments import in_url
+
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PATIENCE_S = 5.0
 COLLECTED = "RAY_enable_metrics_collection"  # "0": a node's port is only the one that it would have
@@ -28,8 +30,7 @@ class Source(NamedTuple):
 
     @property
     def url(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}/metrics"
+        return f"http://{in_url(self.host)}:{self.port}/metrics"
 
 
 def sources() -> list[Source]:

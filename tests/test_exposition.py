@@ -93,3 +93,8 @@ async def test_no_answer_is_503_with_retry_after(setup: Setup, monkeypatch: pyte
     monkeypatch.setattr(exposition, "sources", lambda: [Source("127.0.0.1", 1)])
     reply = await setup.client.get("/metrics", headers={"Authorization": f"Bearer {setup.tokens['viewer'].text}"})
     assert (reply.status_code, reply.headers["retry-after"]) == (503, "5")
+
+
+def test_a_node_is_asked_at_its_address_of_either_version() -> None:
+    assert Source("192.0.2.1", 80).url == "http://192.0.2.1:80/metrics"
+    assert Source("2001:db8::1", 80).url == "http://[2001:db8::1]:80/metrics"

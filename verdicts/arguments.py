@@ -52,6 +52,11 @@ def cluster_or_store(url: str | None, token_file: Path | None, store_url: str | 
     return url, token_file
 
 
+def in_url(host: str) -> str:
+    """A host as it stands in a URL: an address of version 6 in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
 def check_url(url: str, option: str) -> None:
     """Raise `click.UsageError` for what is no URL of a cluster; a port beyond those there are would wrap around."""
     import httpx  # which `--help` does without
