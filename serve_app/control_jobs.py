@@ -11,12 +11,13 @@ from msgspec import Meta
 from serve_app.control_calls import Call, Committed, check_note
 from serve_app.operations import Operation, one_of
 from serve_app.wire import WireError
+from verdicts.arguments import DAY_MS
 from verdicts.names import shown
 from verdicts.store import Document, Filter
 from verdicts.tokens import Forbidden
 
 SEEN_NAMES = 30_000  # of recent traffic, to hold the network in place
-SEEN_MS = 7 * 86_400_000
+SEEN_MS = 7 * DAY_MS
 MAX_LABELS = 100_000
 ENDED = ("done", "failed")
 

@@ -13,6 +13,7 @@ from serve_app.control_calls import Call, Committed, check_note
 from serve_app.judge import is_popular, judge_one
 from serve_app.operations import Number, Operation
 from serve_app.wire import WireError
+from verdicts.arguments import DAY_MS
 from verdicts.names import typed
 from verdicts.policy import ListHit, Tier, Verdict
 from verdicts.store import Document, Filter
@@ -20,7 +21,6 @@ from verdicts.store import Document, Filter
 REPLAYED = 20_000  # of the most asked names, and of the highest scores: what is rare is where generated names are
 SHOWN_CHANGES = 1000
 EXPLAIN_BUDGET_S = 8.0
-DAY_MS = 86_400_000
 
 Through = Callable[..., Coroutine[Any, Any, Any]]  # `Call.long`, or another way to its threads
 

@@ -9,10 +9,11 @@ from serve_app.control_calls import Call, Committed
 from serve_app.operations import Number, Operation, one_of
 from serve_app.wire import WireError
 from verdicts import tokens
+from verdicts.arguments import DAY_MS
 from verdicts.names import shown
 from verdicts.store import Document
 
-LONGEST_GRACE_MS = 30 * 86_400_000
+LONGEST_GRACE_MS = 30 * DAY_MS
 
 
 class TokenWanted(msgspec.Struct, forbid_unknown_fields=True):

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.stores import around, now, observation, promise, records, settled
+from verdicts.arguments import DAY_MS
 from verdicts.follower import Follower
-from verdicts.keeper import DAY_MS, Clock, Keeper
+from verdicts.keeper import Clock, Keeper
 from verdicts.lists import entry, prevalence
 from verdicts.policy import ListHit
 from verdicts.store import Document, Misconfigured, Store, Unavailable

@@ -20,7 +20,7 @@ from tests.stores import (
     settled,
     sqlite_url,
 )
-from verdicts.keeper import DAY_MS
+from verdicts.arguments import DAY_MS
 from verdicts.observations import check
 from verdicts.store import Conflict, Document, Filter, Misconfigured, Promise, Store, Unavailable, open_store
 

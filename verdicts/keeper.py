@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from verdicts import privacy
+from verdicts.arguments import DAY_MS
 from verdicts.drain import Drain, entry
 from verdicts.incidents import KIND as INCIDENT
 from verdicts.lists import PREVALENCE_KIND
@@ -23,7 +24,6 @@ from verdicts.store import Conflict, Document, Epoch, Misconfigured, Store, Unav
 CHORES_EVERY_S = 10.0
 RETAIN_EVERY_S = 600.0
 ROLL_UP_EVERY_S = 60.0
-DAY_MS = 86_400_000
 PREVALENCE_PAST_MS = 7 * DAY_MS  # of a list that is another one each day; a change weighs as much as two of it
 DOUBT_S = 3600.0  # for NTP or a person to set it right
 
