@@ -167,16 +167,10 @@ def haproxies(directory: Path) -> list[int]:
     start = os.fsencode(directory.absolute()) + b"/"
     ends = tuple(b"/" + name.encode() for name in (haproxy.GUARD, haproxy.STAND_IN, CONFIG))
     found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            arguments = (entry / "cmdline").read_bytes().split(b"\0")
-        except OSError:  # it has ended meanwhile
-            continue
-        for argument in arguments:
-            if argument.startswith(start) and argument.endswith(ends):
-                found.append((not argument.endswith(ends[0]), int(entry.name)))
+    for pid, words in haproxy.processes():
+        for word in words:
+            if word.startswith(start) and word.endswith(ends):
+                found.append((not word.endswith(ends[0]), pid))
     return [pid for _, pid in sorted(found)]
 
 

@@ -13,7 +13,7 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -202,11 +202,22 @@ def _guard(folder: Path) -> socket.socket:
 
 
 def _end_guard(folder: Path) -> None:
-    path = os.fsencode(folder / GUARD)
+    for pid in naming(folder / GUARD):
+        with suppress(OSError):  # it has ended meanwhile, or is another user's
+            os.kill(pid, signal.SIGKILL)
+
+
+def naming(file: Path) -> list[int]:
+    """The processes that have this file among their arguments."""
+    return [pid for pid, words in processes() if os.fsencode(file) in words]
+
+
+def processes() -> Iterator[tuple[int, list[bytes]]]:
+    """The processes of this machine, and the arguments of each."""
     for entry in Path("/proc").iterdir():
-        with suppress(OSError):  # it has ended meanwhile
-            if entry.name.isdigit() and path in (entry / "cmdline").read_bytes().split(b"\0"):
-                os.kill(int(entry.name), signal.SIGKILL)
+        if entry.name.isdigit():
+            with suppress(OSError):  # it has ended meanwhile
+                yield int(entry.name), (entry / "cmdline").read_bytes().split(b"\0")
 
 
 def _become_guard(path: Path, door: socket.socket) -> None:

@@ -22,7 +22,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from serve_app.haproxy_seen import asked, could_run, pid_at, reading, replicas
+from serve_app.haproxy import naming
+from serve_app.haproxy_seen import asked, could_run, pid_at, replicas
 
 # A HAProxy that answers no look for SILENT_S is taken for dead: early enough that who was asking it can ask again
 # within a second, and late enough for a machine at a load of many times its processors.
@@ -247,7 +248,7 @@ class Guard:
     def _end_stand_in(self, why: str, number: signal.Signals) -> None:
         """Also one that has outlived its guard."""
         leaving = {one.pid for one in self._leaving}
-        for pid in reading(self._file):
+        for pid in naming(self._file):
             if pid not in leaving:
                 _say(f"{why}: the stand-in ends")
                 with suppress(ProcessLookupError):

@@ -1,23 +1,11 @@
 """What a HAProxy process shows of itself: at its admin socket, and in /proc. Standard library alone."""
 
 import csv
-import os
 import re
 import socket
-from contextlib import suppress
 from pathlib import Path
 
 ANSWER_S = 0.2  # its time to answer
-
-
-def reading(file: Path) -> list[int]:
-    """The HAProxy processes whose configuration this is."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        with suppress(OSError):  # it has ended meanwhile
-            if entry.name.isdigit() and os.fsencode(file) in (entry / "cmdline").read_bytes().split(b"\0"):
-                found.append(int(entry.name))
-    return found
 
 
 def could_run(pid: int) -> bool:
