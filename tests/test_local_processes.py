@@ -64,6 +64,15 @@ def test_the_last_lines_are_those_since_the_last_start(mark: str, tmp_path: Path
     assert child(mark, tmp_path, SLEEPER).last_lines() == "up"
 
 
+def test_a_log_that_somebody_emptied_or_removed_has_the_lines_since(mark: str, tmp_path: Path) -> None:
+    (tmp_path / "part.log").write_text("of the run before\n")
+    part = child(mark, tmp_path, SLEEPER)
+    part.log.write_text("new\n")
+    assert part.last_lines() == "new"
+    part.log.unlink()
+    assert part.last_lines() == ""
+
+
 WRITER = """
 import sys, time
 print('up', flush=True)

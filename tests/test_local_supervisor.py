@@ -90,6 +90,27 @@ def test_a_log_is_bounded_while_everything_runs(mark: str, tmp_path: Path, monke
     assert list(tmp_path.glob("*.log.1"))
 
 
+def test_a_log_is_bounded_while_another_part_is_waited_for(
+    mark: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serve_app.local.processes.LOG_OCTETS", 1000)
+    noisy = "import time\nwhile True:\n    print('a line of many' * 10, flush=True)\n    time.sleep(0.01)"
+    with Supervisor(mark) as supervisor:
+        supervisor.add(part(mark, tmp_path, noisy))
+        supervisor.wait_for((tmp_path / "a part.log.1").exists, "a log that begins anew", None, patience_s=30)
+
+
+def test_the_last_lines_of_one_that_ended_are_told_however_long_its_log(
+    mark: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serve_app.local.processes.LOG_OCTETS", 1000)
+    said = io.StringIO()
+    with pytest.raises(NotStarted, match="ended 4 times"), Supervisor(mark) as supervisor:
+        supervisor.add(part(mark, tmp_path, "print('a line of many\\n' * 100 + 'out of luck'); raise SystemExit(3)"))
+        supervisor.supervise(Console(file=said))
+    assert "out of luck" in said.getvalue()
+
+
 RUN = """
 import sys
 from pathlib import Path

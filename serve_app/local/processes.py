@@ -62,11 +62,14 @@ class Child:
         return self._process.poll() if self._process is not None else None
 
     def last_lines(self, count: int = LAST_LINES) -> str:
-        """The end of what it has logged since it started."""
-        with self.log.open("rb") as log:
-            size = log.seek(0, os.SEEK_END)
-            log.seek(max(self._log_start, size - 65536))
-            return "\n".join(log.read().decode("utf-8", "replace").splitlines()[-count:])
+        """The end of what it has logged since it started; of a log that somebody emptied or removed, what is left."""
+        try:
+            with self.log.open("rb") as log:
+                size = log.seek(0, os.SEEK_END)
+                log.seek(max(self._log_start if self._log_start <= size else 0, size - 65536))
+                return "\n".join(log.read().decode("utf-8", "replace").splitlines()[-count:])
+        except FileNotFoundError:
+            return ""
 
     def bound_log(self) -> None:
         """Where its log has become long, keep that beside it and begin anew."""

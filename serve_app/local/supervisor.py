@@ -124,9 +124,10 @@ class Supervisor:
         while True:
             time.sleep(LOOK_EVERY_S)
             for child in self._children:
-                child.bound_log()
                 status = child.ended()
-                if status is not None:
+                if status is None:
+                    child.bound_log()
+                else:  # its last lines first: a log that is moved has none
                     self._again(child, status, console)
 
     def _again(self, child: Child, status: int, console: Console) -> None:
@@ -154,6 +155,7 @@ class Supervisor:
                 raise NotStarted(
                     f"{child.name} {how_it_ended(status)}; the last lines of {child.log}:\n{child.last_lines()}"
                 )
+            child.bound_log()
 
     def _force(self, number: int, frame: FrameType | None) -> None:
         for child in self._children:
