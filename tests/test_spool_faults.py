@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.test_spool import LIMIT, drained
+from verdicts import segments
 from verdicts import spool as spooling
 from verdicts.spool import SpoolFull, new_spool
 
@@ -110,7 +111,7 @@ def test_nothing_is_acknowledged_in_a_file_whose_name_is_not_on_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spool = new_spool(tmp_path, LIMIT)
-    sync = spooling.sync_directory
+    sync = segments.sync_directory
     named: list[set[str]] = []
 
     def broken(directory: Path) -> None:
@@ -121,10 +122,10 @@ def test_nothing_is_acknowledged_in_a_file_whose_name_is_not_on_disk(
         named.append({path.name for path in directory.glob("*.seg")})
 
     with monkeypatch.context() as patch:
-        patch.setattr(spooling, "sync_directory", broken)
+        patch.setattr(segments, "sync_directory", broken)
         with pytest.raises(SpoolFull, match="Input/output error"):
             spool.append(b"never promised")
-    monkeypatch.setattr(spooling, "sync_directory", noting)
+    monkeypatch.setattr(segments, "sync_directory", noting)
     spool.append(b"after")
     assert named == [{path.name for path in tmp_path.glob("*/*.seg")}] != [set()]
     assert drained(spool) == [b"after"]

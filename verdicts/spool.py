@@ -10,30 +10,26 @@ Invariants
 - Bytes on disk, of all spools below ROOT together, never pass the limit; beyond it `append` raises `SpoolFull` and has
   kept nothing. What another process adds counts within a second.
 
-Layout: ROOT/SPOOL/lock, and ROOT/SPOOL/NUMBER.seg with entries of 4 octets length, 4 octets CRC-32, payload.
+Layout: ROOT/SPOOL/lock, and ROOT/SPOOL/NUMBER.seg (verdicts/segments.py).
 """
 
 import glob
 import logging
 import os
 import shutil
-import struct
 import threading
 import time
 import uuid
-import zlib
-from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from verdicts import segments
 from verdicts.files import sync_directory
 from verdicts.locks import held
 
 SEGMENT_BYTES = 8 << 20
-MAX_ENTRY_BYTES = 64 << 20
 MEASURED_S = 1.0  # that the size of other spools is believed, while there is room
-_HEADER = struct.Struct("<II")  # length, CRC-32 of the payload
 
 log = logging.getLogger(__name__)
 
@@ -93,10 +89,8 @@ class Spool:
         return self.size == 0
 
     def append(self, payload: bytes) -> None:
-        """Keep an entry: it is on disk when this returns. Raises `SpoolFull`."""
-        if len(payload) > MAX_ENTRY_BYTES:
-            raise ValueError(f"entry of {len(payload)} octets, expected at most {MAX_ENTRY_BYTES}")
-        entry = _HEADER.pack(len(payload), zlib.crc32(payload)) + payload
+        """Keep an entry: it is on disk when this returns. Raises `SpoolFull`, ValueError for one that is too long."""
+        entry = segments.entry(payload)
         with self._state:
             while self._torn or self._size >= self._segment_bytes:
                 segment = self._active
@@ -124,19 +118,19 @@ class Spool:
         taken = 0
         with self._state:
             active, size = self._active, self._size
-            segments = dict(self._sizes)
-        for segment in sorted(segments):
+            sizes = dict(self._sizes)
+        for segment in sorted(sizes):
             if segment < self._read_at.segment:
                 continue
             offset = self._read_at.offset if segment == self._read_at.segment else 0
             end = size if segment == active else None
-            unread = segments[segment] - offset
-            for payload, after in _entries(self._path(segment), offset, end):
+            unread = sizes[segment] - offset
+            for payload, after in segments.entries(self._path(segment), offset, end):
                 if found and taken + len(payload) > max_bytes:
                     return found, self._read_at
                 found.append(payload)
                 taken += len(payload)
-                unread -= _HEADER.size + len(payload)
+                unread -= segments.HEADER_BYTES + len(payload)
                 self._read_at = Position(segment, after)
             if segment != active:
                 if unread > 0:
@@ -188,7 +182,7 @@ class Spool:
         """Put an entry behind the others of the active segment; the state lock is held."""
         try:
             if self._file is None:
-                self._file = _begun(self._path(self._active))
+                self._file = segments.begun(self._path(self._active))
                 self._sizes[self._active] = 0
             view = memoryview(entry)
             while view:
@@ -285,40 +279,3 @@ def _octets_beside(directory: Path) -> int:
             with suppress(FileNotFoundError):
                 octets += path.stat().st_size
     return octets
-
-
-def _entries(path: Path, offset: int, end: int | None) -> Iterator[tuple[bytes, int]]:
-    """(payload, offset behind it) of each whole entry; the first that is torn, or never reached the disk (a file that
-    was made longer is zeros there), ends the segment, a damaged one is passed over."""
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
-        return
-    with file:
-        file.seek(offset)
-        while end is None or offset < end:
-            header = file.read(_HEADER.size)
-            if len(header) < _HEADER.size:
-                return
-            length, checksum = _HEADER.unpack(header)
-            if not 0 < length <= MAX_ENTRY_BYTES:
-                return
-            payload = file.read(length)
-            if len(payload) < length:
-                return
-            offset += _HEADER.size + length
-            if zlib.crc32(payload) == checksum:
-                yield payload, offset
-
-
-def _begun(path: Path) -> int:
-    """A new segment's file, its name on disk: only then does a sync of the file keep what is written to it."""
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    try:
-        sync_directory(path.parent)
-    except OSError:
-        os.close(file)
-        with suppress(OSError):  # so that the next one writes the name anew, and no sync passes for want of a change
-            path.unlink()
-        raise
-    return file
