@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from loadtest.processes import program, terminable
 from serve_app import cluster
+from serve_app.configuration import configuration
 from serve_app.environment import Ingress, short_directory
 from serve_app.foreground import unbroken
 from serve_app.local.ports import free_block
@@ -80,7 +81,7 @@ def running(
         "model": "seed-2020",
         **(args or {}),
     }
-    found = cluster.configuration(settings, first + 23)
+    found = configuration(settings, first + 23)
     for deployment in found["applications"][0]["deployments"]:
         deployment.update((deployments or {}).get(deployment["name"], {}))
     found["http_options"].update(http_options or {})

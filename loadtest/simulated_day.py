@@ -134,7 +134,7 @@ def _policy(config: dict[str, Any]) -> Callable[[int, int, list[float]], int]:
 
 def settings(max_replicas: int) -> dict[str, Any]:
     """The classifier's `autoscaling_config` of serve.yaml, with this many replicas at most."""
-    from serve_app.cluster import configuration
+    from serve_app.configuration import configuration
 
     deployments = configuration()["applications"][0]["deployments"]
     found: dict[str, Any] = next(d["autoscaling_config"] for d in deployments if d["name"] == "Classifier")

@@ -14,17 +14,14 @@ import yaml
 
 from serve_app.cluster import (
     DRAIN_S,
-    SERVE_YAML,
     NotDeployed,
-    check_values,
-    configuration,
     deploy,
-    haproxy_limits,
     set_variables,
     start,
     stop,
     without_rays_handler,
 )
+from serve_app.configuration import SERVE_YAML, check_values, configuration, haproxy_limits
 from serve_app.environment import PORT_BLOCK, BadEnvironment, apart, end_haproxy, private
 from serve_app.existing import ADDRESS, joined
 from serve_app.local import ports

@@ -14,7 +14,7 @@ from packaging.version import Version
 
 from serve_app import openapi
 from serve_app.cli import PLACES
-from serve_app.cluster import configuration
+from serve_app.configuration import configuration
 from serve_app.environment import HAPROXY
 
 ROOT = Path(__file__).resolve().parent.parent

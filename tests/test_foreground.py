@@ -16,18 +16,9 @@ import pytest
 import trustme
 import yaml
 
-from serve_app.cluster import (
-    DRAIN_S,
-    LEAST_FILES,
-    SERVE_YAML,
-    SESSIONS,
-    check_values,
-    configuration,
-    forget_sessions,
-    ingress_requests,
-    reason,
-)
+from serve_app.cluster import DRAIN_S, LEAST_FILES, SESSIONS, forget_sessions, reason
 from serve_app.commands import serve
+from serve_app.configuration import SERVE_YAML, check_values, configuration, ingress_requests
 from serve_app.environment import MAX_DIRECTORY, MAX_REQUESTS
 from serve_app.foreground import (
     SIGNALS,

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 import yaml
 
-from serve_app.cluster import SERVE_YAML
+from serve_app.configuration import SERVE_YAML
 from serve_app.keys import check_keys
 from serve_app.settings import settings_of
 from tests.requires import need, need_go

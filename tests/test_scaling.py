@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from deployments.scaling import BUSY, METRIC, Busy, NamesInFlight, wanted
-from serve_app.cluster import configuration
+from serve_app.configuration import configuration
 
 
 @pytest.mark.parametrize(

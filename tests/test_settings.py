@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from serve_app import keys
-from serve_app.cluster import SERVE_YAML, configuration, haproxy_limits, ingress_requests
+from serve_app.configuration import SERVE_YAML, configuration, haproxy_limits, ingress_requests
 from serve_app.environment import MAX_REQUESTS
 from serve_app.settings import BadSettings, settings_of
 

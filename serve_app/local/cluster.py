@@ -103,7 +103,8 @@ def _seed_registry(plan: Plan) -> None:
 
 
 def _start(plan: Plan) -> None:
-    from serve_app.cluster import configuration, deploy, start
+    from serve_app.cluster import deploy, start
+    from serve_app.configuration import configuration
     from serve_app.environment import apart
 
     args = {"store_url": plan.store_url, "registry": plan.models, "spool_dir": plan.spool}

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from loadtest.clusters import issue
-from serve_app.cluster import configuration
+from serve_app.configuration import configuration
 from serve_app.environment import end_haproxy
 from serve_app.local.ports import free_block, free_port
 from tests.e2e.conftest import START_S

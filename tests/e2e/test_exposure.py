@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from model.registry import Registry
-from serve_app.cluster import configuration
+from serve_app.configuration import configuration
 from serve_app.descendants import descendants
 from serve_app.environment import short_directory
 from serve_app.local.options import Home
