@@ -19,7 +19,8 @@ from serve_app import (
     control_views,
 )
 from serve_app.context import Context
-from serve_app.control_calls import Desk, mounted
+from serve_app.control_calls import mounted
+from serve_app.control_desk import Desk
 from serve_app.operations import Operation
 
 RESOURCES = (

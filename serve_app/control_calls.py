@@ -2,13 +2,9 @@
 
 import asyncio
 import logging
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextvars import Context as Variables
-from functools import cached_property, partial
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, TypedDict, TypeVar
 from urllib.parse import unquote
 
@@ -16,12 +12,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from serve_app.context import Context
+from serve_app.control_desk import FEW, Desk
 from serve_app.operations import Operation
 from serve_app.wire import WireError, error_response, json_response
 from verdicts.lists import BadEntry
 from verdicts.names import BadName, shown
-from verdicts.store import Conflict, Document, Epoch, Misconfigured, Store, Unavailable, open_store
+from verdicts.store import Conflict, Document, Epoch, Misconfigured, Store, Unavailable
 from verdicts.tokens import BadToken, Forbidden, Identity, Unauthorised
 
 log = logging.getLogger("ray.serve")
@@ -32,17 +28,6 @@ MAX_BODY = 8 << 20  # bytes; a list to import is the largest
 READ_AT_ONCE = 64 << 10  # bytes: a body is parsed within a millisecond
 MAX_AUTHOR = 120  # characters
 MAX_NOTE = 500
-LONG_CALLS = 8  # at work at one time: training and promotions
-REPLAYS = 4  # at work at one time, of which the cluster does one after the other
-LOOKS = 4  # at work at one time: at models, jobs and what Serve says of its deployments
-SHORT_CALLS = 8  # at work at one time: what a decision looks up, and its documents
-BULKS = 2  # at work at one time: imports, and other changes of many entries
-# At work or waiting, until they are written: those of ten replicas leave places in a verdict log to everything else.
-BULKS_LET_IN = 4
-FEW = 100  # entries of a change that no import holds up
-SEARCHES = 4  # at work at one time; each has its share of the interpreter, of which judging needs the most
-SEARCHES_LET_IN = 32  # at work or waiting
-SEARCHES_OF_ONE = 16  # of them, of one person
 RANK = {"viewer": 0, "analyst": 1, "admin": 2}
 
 
@@ -51,97 +36,6 @@ class Committed(TypedDict):
 
     epoch: int
     generation: str
-
-
-class Desk:
-    """What the calls of one ingress replica share: the context, and a store to read (never to write)."""
-
-    def __init__(self, context: Context) -> None:
-        self.context = context
-        # Each of what may keep its threads busy has its own: none waits for another.
-        self._long = ThreadPoolExecutor(LONG_CALLS, "long-calls")
-        self._replays = ThreadPoolExecutor(REPLAYS, "replays")
-        self._looks = ThreadPoolExecutor(LOOKS, "looks")
-        self._short = ThreadPoolExecutor(SHORT_CALLS, "short-calls")
-        self._bulk = ThreadPoolExecutor(BULKS, "bulks")
-        self._search = ThreadPoolExecutor(SEARCHES, "searches")
-        self._searching: Counter[str] = Counter()  # by author
-        self._counting = threading.Lock()
-        self._bulks = 0  # let in; the loop's alone
-        self._changing: set[asyncio.Task[Any]] = set()  # the loop itself keeps no task alive
-
-    @cached_property
-    def store(self) -> Store:
-        return open_store(self.context.settings.store_url, readonly=True)
-
-    def now(self) -> int:
-        """Unix milliseconds."""
-        return time.time_ns() // 1_000_000
-
-    async def read(self, ask: Callable[[Store], T]) -> T:
-        """Ask the store for a document or few, on a thread of those that changes need too."""
-        return await asyncio.get_running_loop().run_in_executor(self._short, lambda: ask(self.store))
-
-    async def make(self, entries: int, act: Callable[[], T]) -> T:
-        """Make what a change of so many entries needs on a thread, so that no frame waits meanwhile; a decision on FEW
-        does not wait for imports either."""
-        return await asyncio.get_running_loop().run_in_executor(self._short if entries <= FEW else self._bulk, act)
-
-    def let_in_bulk(self) -> None:
-        """Count in a change of more than FEW entries. Raises `WireError` where too many are under way."""
-        if self._bulks >= BULKS_LET_IN:
-            raise WireError("unavailable", "too many long changes are under way: come back later", retry_after=1)
-        self._bulks += 1
-
-    def let_out_bulk(self) -> None:
-        self._bulks -= 1
-
-    async def search(self, author: str, ask: Callable[[Store], T]) -> T:
-        """Ask the store for many documents, on a thread that no change needs. Raises `WireError` where too many do."""
-        with self._counting:
-            if self._searching[author] >= SEARCHES_OF_ONE or self._searching.total() >= SEARCHES_LET_IN:
-                raise WireError("unavailable", "too many searches are under way: come back later", retry_after=1)
-            self._searching[author] += 1
-        future = self._search.submit(lambda: ask(self.store))
-        future.add_done_callback(partial(self._searched, author))  # its thread's end: a caller may be gone before
-        return await asyncio.wrap_future(future)
-
-    def _searched(self, author: str, _: Future[Any]) -> None:
-        with self._counting:
-            self._searching[author] -= 1
-            if not self._searching[author]:
-                del self._searching[author]
-
-    async def long(self, act: Callable[..., T], *arguments: Any) -> T:
-        """Do what may take minutes on a thread of those for it, so that a decision need not wait for it."""
-        return await asyncio.get_running_loop().run_in_executor(self._long, act, *arguments)
-
-    async def replay(self, act: Callable[..., T], *arguments: Any) -> T:
-        """As `long`, for what a replay does: on threads that no promotion and no roll-back needs."""
-        return await asyncio.get_running_loop().run_in_executor(self._replays, act, *arguments)
-
-    async def look(self, act: Callable[..., T], *arguments: Any) -> T:
-        """As `long`, for what only asks: on threads that no promotion needs."""
-        return await asyncio.get_running_loop().run_in_executor(self._looks, act, *arguments)
-
-    async def to_its_end(self, change: Coroutine[Any, Any, T]) -> T:
-        """What a change gives. It goes on where its caller does not wait for it: half of one, such as a promotion that
-        no epoch tells of, must not be."""
-        # In a context of its own, since Serve cancels what a question began along with it.
-        task = asyncio.get_running_loop().create_task(change, context=Variables())
-        self._changing.add(task)
-        task.add_done_callback(self._changing.discard)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            task.add_done_callback(_tell_end)
-            raise
-
-
-def _tell_end(change: asyncio.Task[Any]) -> None:
-    error = None if change.cancelled() else change.exception()
-    if error is not None:
-        log.error("a change whose caller had gone failed", exc_info=error)
 
 
 class Call:

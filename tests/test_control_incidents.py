@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from serve_app import openapi
-from serve_app.control_calls import Desk
+from serve_app.control_desk import Desk
 from tests.control_setup import Setup
 from verdicts.incidents import KIND, Incident
 from verdicts.store import Document

@@ -13,7 +13,7 @@ import pytest
 from deployments import analyst
 from model.replay import Replay
 from serve_app import control_lists, control_models, control_vetting
-from serve_app.control_calls import SEARCHES_LET_IN, SEARCHES_OF_ONE, Desk
+from serve_app.control_desk import SEARCHES_LET_IN, SEARCHES_OF_ONE, Desk
 from serve_app.wire import WireError
 from tests.control_setup import Setup
 from verdicts.incidents import Incident

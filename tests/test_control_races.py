@@ -16,7 +16,7 @@ import pytest
 from deployments import analyst
 from model.replay import Replay
 from serve_app.configuration import configuration
-from serve_app.control_calls import BULKS_LET_IN, Desk
+from serve_app.control_desk import BULKS_LET_IN, Desk
 from tests.control_setup import Setup
 from verdicts import list_formats
 from verdicts.lists import entry

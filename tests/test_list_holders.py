@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 from click.testing import CliRunner, Result
 
-from serve_app.control_calls import Desk
+from serve_app.control_desk import Desk
 from serve_app.routes import application
 from serve_app.token_commands import tokens as tokens_of_the_cluster
 from tests.control_setup import Setup
@@ -163,14 +163,14 @@ def test_an_import_waits_its_turn_where_others_fill_the_cluster(
     def left_out(wait: float) -> None:
         waits.append(wait)
         if len(waits) == 10:
-            monkeypatch.setattr("serve_app.control_calls.BULKS_LET_IN", 1)
+            monkeypatch.setattr("serve_app.control_desk.BULKS_LET_IN", 1)
 
-    monkeypatch.setattr("serve_app.control_calls.BULKS_LET_IN", 0)
+    monkeypatch.setattr("serve_app.control_desk.BULKS_LET_IN", 0)
     monkeypatch.setattr("verdicts.list_holders.time", SimpleNamespace(sleep=left_out))
     remote = Remote(cluster.url, cluster.token("analyst"))
     assert sum(remote.add("blocklist", [Row(f"n{number}.org") for number in range(101)], "", None)) == 101
     assert waits == [1.0] * 10
-    monkeypatch.setattr("serve_app.control_calls.BULKS_LET_IN", 0)
+    monkeypatch.setattr("serve_app.control_desk.BULKS_LET_IN", 0)
     with pytest.raises(Refused, match="503 .*too many long changes"):
         sum(remote.rank(["a.org"], ""))
     assert len(waits) == 10 + FULL_TRIES - 1
