@@ -127,7 +127,9 @@ def fit(build: Callable[[], Any], sampler: Sampler, minutes: float, seed: int, p
 
     keras.utils.set_random_seed(seed)
     network = build()
-    network.compile(keras.optimizers.Adam(1e-3), keras.losses.BinaryCrossentropy(from_logits=True), jit_compile=False)
+    optimizer = keras.optimizers.Adam(1e-3)
+    optimizer.build(network.trainable_variables)  # as in `model.train`, so that both begin after as little time
+    network.compile(optimizer, keras.losses.BinaryCrossentropy(from_logits=True), jit_compile=False)
     source, rows, ends, loss = Plain(sampler), 0, time.process_time() + 60 * minutes, 0.0
     while time.process_time() < ends:
         x, y = source.batch()

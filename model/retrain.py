@@ -81,7 +81,9 @@ def retrain(
     truth = np.array([TRUTH[label.label] for label in teaching], np.float32)
     network = keras.models.clone_model(artifact.network)
     network.set_weights(artifact.network.get_weights())
-    network.compile(keras.optimizers.Adam(tuning.rate, clipnorm=1.0), soft_loss, jit_compile=False)
+    optimizer = keras.optimizers.Adam(tuning.rate, clipnorm=1.0)
+    optimizer.build(network.trainable_variables)  # TensorFlow traces twice a step that makes variables
+    network.compile(optimizer, soft_loss, jit_compile=False)
     few = int(tuning.batch_size * LABEL_SHARE)
     if not few:
         raise ValueError(f"batch size {tuning.batch_size}: expected {SMALLEST_BATCH} or more")

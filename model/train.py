@@ -275,6 +275,7 @@ def _resume(run: Path, plan: Plan, start: Any, loss: Callable[[Any, Any], Any]) 
         for layer in network.layers:
             layer.trainable = layer.name in layers_of(plan.head)
     optimizer = keras.optimizers.AdamW(plan.rate, weight_decay=plan.decay, clipnorm=1.0)
+    optimizer.build(network.trainable_variables)  # TensorFlow traces twice a step that makes variables
     _compile(network, optimizer, loss, plan, 0.0)
     average = _new(plan)
     average.set_weights(begun.get_weights())  # to mine by at once; the first block replaces them

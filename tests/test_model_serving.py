@@ -13,7 +13,7 @@ from model.explain import explain, likelihood, profile_of
 from model.manifest import Limits, Threshold
 from model.registry import RELEASED
 from model.replay import guard, guard_set, replay
-from model.retrain import Label, NothingToLearn, Tuning, _batch, anchor_names, manifest_of, retrain
+from model.retrain import Label, NothingToLearn, Tuning, _batch, anchor_names, manifest_of, retrain, soft_loss
 from model.scorer import Scorer
 from model.seed import build
 from model.train import Cancelled
@@ -163,6 +163,18 @@ def test_labels_are_at_most_a_twentieth_of_a_batch(
     monkeypatch.setattr("model.retrain._batch", batch)
     retrain(artifact, LABELS[:1], [], Tuning(steps=2, batch_size=size))
     assert all(0 < share <= 0.05 for share in seen)
+
+
+def test_a_step_of_retraining_is_traced_once(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    traces: list[int] = []
+
+    def loss(truth: Any, logits: Any) -> Any:
+        traces.append(1)
+        return soft_loss(truth, logits)
+
+    monkeypatch.setattr("model.retrain.soft_loss", loss)
+    retrain(artifact, LABELS[:1], [], Tuning(steps=2, batch_size=40))
+    assert len(traces) == 1
 
 
 def test_retraining_is_cancelled(artifact: Artifact) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import random
 from pathlib import Path
+from typing import Any
 
 import keras
 import msgspec
@@ -314,6 +315,21 @@ def test_a_crossed_name_is_the_head_of_one_and_the_tail_of_another(sampler: Samp
     assert len(crossed) == 200
     found = {bytes(row[: np.count_nonzero(row)]) for row in crossed}
     assert found <= expected and len(found) > 40
+
+
+def test_the_first_step_of_a_network_is_traced_once(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(False)  # else nothing is traced
+    traces: list[int] = []
+
+    def loss(truth: Any, logits: Any) -> Any:
+        traces.append(1)
+        return masked_loss(truth, logits)
+
+    network, *_ = train_module._resume(tmp_path, TINY, None, loss)
+    network.train_on_batch(np.ones((64, 12), np.int32), np.zeros((64, 2), np.float32))
+    assert len(traces) == 1
 
 
 def test_the_average_of_a_short_run_has_left_where_it_began(sampler: Sampler, tmp_path: Path) -> None:
