@@ -1,6 +1,7 @@
 """The model's part of the `verdict` command: train, evaluate, classify, models."""
 
 import io
+import logging
 import math
 import os
 import sys
@@ -362,9 +363,12 @@ def _write(line: str) -> None:
 
 
 def quiet() -> None:
-    """Import TensorFlow without its start-up notes, which go to the process's standard error past Python's.
+    """Import TensorFlow without its start-up notes, which go to the process's standard error past Python's, and without
+    its warnings of retracing.
 
-    With another backend of Keras (KERAS_BACKEND) there are none, and TensorFlow need not be installed.
+    These count the traces of all networks together, for they are of one function of Keras: a few networks, each traced
+    two or three times for rows of all widths, are no fault. With another backend of Keras (KERAS_BACKEND) there are
+    none, and TensorFlow need not be installed.
     """
     if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
         return
@@ -374,9 +378,13 @@ def quiet() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
-        import tensorflow  # noqa: F401
-
+        import tensorflow
     finally:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+    tensorflow.get_logger().addFilter(_no_retracing)  # of one function there is one
+
+
+def _no_retracing(record: logging.LogRecord) -> bool:
+    return "triggered tf.function retracing" not in record.getMessage()

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import io
 import json
+import logging
 import os
 import random
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from model.classify import arriving
-from model.commands import _progress, classify, evaluate, models, train
+from model.commands import _progress, classify, evaluate, models, quiet, train
 from model.registry import LOCK, Registry
 from model.train import Plan
 from tests.model_fixtures import SMALL, manifest, write
@@ -297,6 +298,20 @@ def test_a_training_that_is_interrupted_says_how_to_go_on(tmp_path: Path, monkey
     code, output = run(train, *arguments)
     assert code == 0 and "epoch 2" in output and "epoch 1 " not in output
     assert "never blocks, it only alerts: its rate of false positives may be" in output  # of so few names
+
+
+def test_tensorflow_s_warnings_of_retracing_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tensorflow as tf
+
+    quiet()
+    printed: list[logging.LogRecord] = []
+    log = tf.get_logger()
+    monkeypatch.setattr(log, "handlers", [handler := logging.Handler()])
+    monkeypatch.setattr(handler, "emit", printed.append)
+    for _ in range(6):
+        tf.function(lambda x: x + 1)(tf.constant(1))
+    log.warning("something else")
+    assert [record.getMessage() for record in printed] == ["something else"]
 
 
 def test_missing_data_is_named() -> None:
