@@ -49,9 +49,9 @@ class JobSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seen: list[str] = []
     held_out: int = 0  # train: the fold of families that does not teach; -1: all teach
     # Of a train, artifacts by version (of the registry, or released) or folder:
-    start: str = ""  # to go on from, by `model.train.tuning`
-    teachers: list[str] = []  # that teach the network, by `model.train.distilling`
-    head: Literal["", "generated", "malicious"] = ""  # of `start`, to be taught alone, by `model.train.alone`
+    start: str = ""  # to go on from, by `model.plan.tuning`
+    teachers: list[str] = []  # that teach the network, by `model.plan.distilling`
+    head: Literal["", "generated", "malicious"] = ""  # of `start`, to be taught alone, by `model.plan.alone`
 
 
 USED = {  # by kind, or by network where a kind's networks differ
@@ -200,9 +200,9 @@ def _segments(
     settings: JobSettings, models: Any, path: Path, run: Path, progress: Progress, cancelled: Callable[[], bool]
 ) -> None:
     from model.dataset import ENCODING
+    from model.plan import Plan, alone, distilling, reading, stages, tuning
     from model.registry import load_named
     from model.release import release
-    from model.train import Plan, alone, distilling, reading, stages, tuning
 
     _same_as_before(settings, run)
     plan = Plan(seed=settings.seed)

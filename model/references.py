@@ -25,9 +25,10 @@ from model.dataset import FEED, Corpus
 from model.encoding import CLASSES, SEGMENT, encoder
 from model.families import Family
 from model.metrics import Interval, mean_of_groups, paired, strictest
+from model.plan import Plan
 from model.protocol import FAMILY_NAMES, Judged, Progress, Score, benign_strata, choose, family_hits, standings
 from model.sampling import Sampler
-from model.train import Plan, history, train
+from model.train import history, train
 
 WIDTH = 64  # characters, the end of a longer name
 BUCKETS = 65_536

@@ -16,9 +16,10 @@ from model.dataset import BENIGN, ENCODING, JUDGE, LEFT_OUT, TEACH, TUNE, Corpus
 from model.evaluate import HELD_OUT, evaluation, load_corpus, tune_rows
 from model.manifest import FORMAT, Limits, Manifest, Platt, Source, Threshold
 from model.metrics import threshold_at
+from model.plan import SHARES, Plan
 from model.sampling import Sampler
 from model.scorer import Scorer
-from model.train import SHARES, Plan, Progress, history, logits, train
+from model.train import Progress, history, logits, train
 from model.wide import has_wide, plain_of, raise_above, words_of
 
 # Of benign names: the share that the wide part of `generated` raises, and the share that what it raises stays below.

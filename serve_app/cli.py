@@ -19,7 +19,7 @@ PLACES = {
     "classify": Place("model.commands", "Judge names offline with a model artifact."),
     "train": Place("model.commands", "Train a network."),
     "evaluate": Place("model.commands", "Evaluate a network."),
-    "models": Place("model.commands", "List, promote and roll back models of a registry."),
+    "models": Place("model.registry_commands", "List, promote and roll back models of a registry."),
     "lists": Place("verdicts.list_commands", "Show and change the vetted lists."),
     "store": Place("serve_app.store_commands", "Create, check, reconcile, back up and fill a store."),
     "tokens": Place("serve_app.token_commands", "Issue, list, rotate and revoke tokens."),

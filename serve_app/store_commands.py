@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from model.commands import absent, no_registry, quiet, registry_option
+from model.commands import quiet
+from model.registry_commands import absent, no_registry, registry_option
 from verdicts import collector_logs, history, privacy
 from verdicts.drain import promise_of
 from verdicts.observations import Batch

@@ -11,8 +11,9 @@ from model.attention import HIDDEN, Attention, build, characters_loss, hide
 from model.dataset import Corpus
 from model.encoding import CLASSES, SEGMENT, encoder
 from model.jobs import BadSettings, parse
+from model.plan import Plan, rate_at, reading
 from model.sampling import Sampler
-from model.train import JUDGES, LOSSES, READS, Cancelled, Plan, history, judging, rate_at, reading, train
+from model.train import JUDGES, LOSSES, READS, Cancelled, history, judging, train
 from tests.model_fixtures import SMALL
 from tests.test_model_train import TINY, corpus  # noqa: F401 - a fixture
 

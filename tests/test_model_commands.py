@@ -13,26 +13,15 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 from click.testing import CliRunner
 
 from model.classify import arriving
-from model.commands import _progress, classify, evaluate, models, quiet, train
-from model.registry import LOCK, Registry
-from model.train import Plan
-from tests.model_fixtures import SMALL, manifest, write
-from verdicts.locks import held
+from model.commands import _progress, classify, evaluate, quiet, train
+from model.plan import Plan
+from tests.model_fixtures import SMALL
 
 pytestmark = pytest.mark.patient
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> str:
-    write(tmp_path / "made", "b-1")
-    write(tmp_path / "made", "b-2")
-    Registry(tmp_path / "models").seed_from_released(tmp_path / "made")
-    return str(tmp_path / "models")
 
 
 def run(command: object, *arguments: str, text: str | None = None) -> tuple[int, str]:
@@ -194,46 +183,6 @@ def test_an_artifact_that_is_none_is_named() -> None:
     assert code == 1 and "/nonexistent/manifest.json" in output
 
 
-def test_models_marks_the_serving_one(registry: str) -> None:
-    _, output = run(models, "list", "--registry", registry)
-    assert [line[:5] for line in output.splitlines()] == ["  b-1", "* b-2"]
-
-
-def test_a_model_that_fails_the_guard_is_promoted_only_by_force(registry: str) -> None:
-    code, output = run(models, "promote", "b-1", "--registry", registry)
-    assert code == 1 and "guard set" in output
-    assert run(models, "promote", "b-1", "--force", "--registry", registry) == (0, "b-1 serves\n")
-    assert run(models, "rollback", "--registry", registry) == (0, "b-2 serves\n")
-
-
-def test_who_promotes_a_model_that_never_blocks_is_told(registry: str, tmp_path: Path) -> None:
-    unmeasured = manifest().thresholds
-    unmeasured = msgspec.structs.replace(unmeasured, block=msgspec.structs.replace(unmeasured.block, bound=None))
-    Registry(registry).add(write(tmp_path / "tuned", "b-3", thresholds=unmeasured))
-    told = "b-3 serves\nb-3 never blocks, it only alerts: its rate of false positives was not measured\n"
-    assert run(models, "promote", "b-3", "--force", "--registry", registry) == (0, told)
-
-
-@pytest.mark.parametrize("command", [("promote", "b-1", "--force"), ("rollback",)])
-def test_a_pointer_that_cannot_be_moved_is_an_error_of_one_line(
-    registry: str, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
-) -> None:
-    monkeypatch.setattr("model.registry.WAIT_S", 0.0)
-    with held(Path(registry) / LOCK, RuntimeError()):
-        code, output = run(models, *command, "--registry", registry)
-    assert (code, output) == (1, f"Error: {registry}: another process moves the pointer\n")
-
-
-def test_a_registry_that_cannot_be_listed_is_an_error_of_one_line(
-    registry: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(self: Registry) -> list[str]:
-        raise PermissionError(13, "Permission denied", registry)
-
-    monkeypatch.setattr(Registry, "versions", broken)
-    assert run(models, "list", "--registry", registry) == (1, f"Error: [Errno 13] Permission denied: '{registry}'\n")
-
-
 def test_the_experiment_of_2020_prints_each_seed_and_the_mean(tmp_path: Path) -> None:
     (tmp_path / "benign_domains.csv").write_text(
         "Rank,Domain,Open Page Rank\n" + "".join(f"{i},site{i}.com,9\n" for i in range(20))
@@ -284,7 +233,7 @@ def test_a_training_that_is_interrupted_says_how_to_go_on(tmp_path: Path, monkey
         f'[[source]]\npath="{path}"\nform="{form}"\nkind="{kind}"\nuse="teach"\nlicence="MIT"\nreason="-"\n'
         for path, form, kind in (("good.txt", "plain", "benign"), ("dga.csv", "csv", "dga"))
     ))  # fmt: skip
-    monkeypatch.setattr("model.train.Plan", functools.partial(Plan, blocks=1, grammars=100, shape=SMALL))
+    monkeypatch.setattr("model.plan.Plan", functools.partial(Plan, blocks=1, grammars=100, shape=SMALL))
 
     def interrupt(self: _progress, line: dict[str, object]) -> None:
         if line.get("epoch") == 1:
@@ -317,8 +266,3 @@ def test_tensorflow_s_warnings_of_retracing_are_not_printed(monkeypatch: pytest.
 def test_missing_data_is_named() -> None:
     code, output = run(train, "--network", "seed", "--rows", "10", "--data", "/nonexistent")
     assert code == 1 and "/nonexistent/benign_domains.csv" in output
-
-
-def test_a_registry_that_is_not_there_is_said_and_not_made(tmp_path: Path) -> None:
-    code, output = run(models, "list", "--registry", str(tmp_path / "absent"))
-    assert code == 0 and "absent: no model yet" in output and not (tmp_path / "absent").exists()

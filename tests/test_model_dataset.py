@@ -25,9 +25,9 @@ from model.dataset import (
 from model.evaluate import load_corpus
 from model.families import Family, merge, plan, read_plan, shape_of
 from model.formats import BadRow
+from model.plan import Plan
 from model.release import release
 from model.sources import BadSources, Source, load_sources
-from model.train import Plan
 
 pytestmark = pytest.mark.patient
 

@@ -24,12 +24,13 @@ from model.evaluate import load_corpus
 from model.jobs import BadSettings, JobSettings, new_version, parse, work
 from model.metrics import tail_threshold
 from model.network import Shape, build
+from model.plan import SHARES, Plan, stages
 from model.registry import Registry
 from model.release import of_benign, raising
 from model.retrain import manifest_of
 from model.sampling import Sampler
 from model.scorer import Scorer
-from model.train import SHARES, Cancelled, Plan, logits, stages
+from model.train import Cancelled, logits
 from model.wide import HEADS, has_wide, plain_of
 from serve_app.descendants import descendants
 from tests.model_fixtures import SMALL, manifest, write
@@ -129,9 +130,9 @@ def test_training_makes_a_calibrated_judged_artifact(
     registry: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shape = Shape(channels=16, dense=16)
-    monkeypatch.setattr("model.train.Plan", functools.partial(Plan, blocks=2, grammars=300, shape=shape))
+    monkeypatch.setattr("model.plan.Plan", functools.partial(Plan, blocks=2, grammars=300, shape=shape))
     settings = parse({"kind": "train", "data": str(data), "epochs": 1})
-    monkeypatch.setattr("model.train.stages", lambda plan: [plan])  # words are the next test's, for their time
+    monkeypatch.setattr("model.plan.stages", lambda plan: [plan])  # words are the next test's, for their time
     version = work(settings, registry, tmp_path / "run", "segments-1", lambda line: None, lambda: False)
     first = Registry(registry).get(version).manifest
     assert (first.held_out, first.parent) == (0, "")
@@ -197,7 +198,7 @@ def test_training_makes_a_calibrated_judged_artifact(
 def test_a_new_network_is_taught_its_words_after_it_and_goes_on_where_it_was(
     registry: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("model.train.Plan", functools.partial(Plan, blocks=1, grammars=300, shape=SMALL))
+    monkeypatch.setattr("model.plan.Plan", functools.partial(Plan, blocks=1, grammars=300, shape=SMALL))
     settings = parse({"kind": "train", "data": str(data), "epochs": 1})
     lines: list[dict[str, Any]] = []
     with pytest.raises(Cancelled):  # with the first words' epoch behind it
@@ -227,7 +228,7 @@ def test_words_are_taught_by_benign_names_as_they_are_not_by_the_hard_ones(
 
     batches = Sampler.batches
     monkeypatch.setattr(Sampler, "batches", noted)
-    monkeypatch.setattr("model.train.Plan", functools.partial(Plan, blocks=1, grammars=300, mining=0.5, shape=SMALL))
+    monkeypatch.setattr("model.plan.Plan", functools.partial(Plan, blocks=1, grammars=300, mining=0.5, shape=SMALL))
     settings = parse({"kind": "train", "data": str(data), "epochs": 2})
     work(settings, registry, tmp_path / "run", "new-1", lambda line: None, lambda: False)
     plain, hard, *words = drawn
@@ -241,7 +242,7 @@ def test_a_fine_tuned_network_s_forms_are_held_below_its_own_ceiling(
     shape = msgspec.structs.replace(SMALL, grams=1000, worded=HEADS)
     begun = manifest("worded-1", metrics={"plan": {"shape": msgspec.to_builtins(shape)}})
     save(tmp_path / "worded-1", build(shape), begun)
-    monkeypatch.setattr("model.train.Plan", functools.partial(Plan, blocks=1, grammars=300))
+    monkeypatch.setattr("model.plan.Plan", functools.partial(Plan, blocks=1, grammars=300))
     asked: list[Any] = []
     monkeypatch.setattr("model.release.logits", lambda part, x: asked.append(part) or logits(part, x))
     settings = parse({"kind": "train", "data": str(data), "start": str(tmp_path / "worded-1"), "epochs": 1})
@@ -257,8 +258,8 @@ def test_a_fine_tuned_network_s_forms_are_held_below_its_own_ceiling(
 def test_what_came_of_a_network_of_other_lists_says_so(
     registry: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("model.train.Plan", functools.partial(Plan, blocks=1, grammars=300, shape=SMALL))
-    monkeypatch.setattr("model.train.stages", lambda plan: [plan])
+    monkeypatch.setattr("model.plan.Plan", functools.partial(Plan, blocks=1, grammars=300, shape=SMALL))
+    monkeypatch.setattr("model.plan.stages", lambda plan: [plan])
 
     lines: list[dict[str, Any]] = []
 
@@ -289,8 +290,8 @@ def test_what_came_of_a_network_of_other_lists_says_so(
 def test_a_teacher_is_an_artifact_that_nothing_begins_from(
     registry: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("model.train.Plan", functools.partial(Plan, blocks=1, grammars=300))
-    monkeypatch.setattr("model.train.Attention", functools.partial(Attention, 16, 1, 2, 0.0, 16))
+    monkeypatch.setattr("model.plan.Plan", functools.partial(Plan, blocks=1, grammars=300))
+    monkeypatch.setattr("model.plan.Attention", functools.partial(Attention, 16, 1, 2, 0.0, 16))
     settings = parse({"kind": "train", "network": "attention", "data": str(data), "epochs": 1})
     version = work(settings, registry, tmp_path / "run", "attention-1", lambda line: None, lambda: False)
     found = Registry(registry).get(version)
@@ -321,7 +322,7 @@ def test_a_run_goes_on_with_the_settings_it_was_begun_with(
 def test_a_run_goes_on_with_the_lists_it_was_begun_with(
     registry: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("model.train.Plan", functools.partial(Plan, blocks=1, grammars=300, shape=SMALL))
+    monkeypatch.setattr("model.plan.Plan", functools.partial(Plan, blocks=1, grammars=300, shape=SMALL))
     settings, run, lines = parse({"kind": "train", "data": str(data), "epochs": 2}), tmp_path / "run", [{}]
     feed, sources = data / "feed.txt", data / "sources.toml"
     whole, stated = feed.read_text(), sources.read_text()
@@ -603,7 +604,7 @@ def test_a_cancelled_training_goes_on_from_its_last_epoch(
     wait(job, runs, ("cancelled",))
     run, told = Path(runs) / job, []
     with monkeypatch.context() as small, pytest.raises(Cancelled):  # an epoch, quickly
-        small.setattr("model.train.Plan", functools.partial(Plan, blocks=1, grammars=300))
+        small.setattr("model.plan.Plan", functools.partial(Plan, blocks=1, grammars=300))
         work(parse(settings), registry, run, "segments-1", told.append, lambda: any("epoch" in line for line in told))
     state = json.loads((run / "checkpoint" / "state.json").read_text())
     plan = msgspec.to_builtins(stages(Plan(minutes=0.02))[0])

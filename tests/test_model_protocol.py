@@ -16,12 +16,12 @@ from model.dataset import FEED, STRATA, Corpus, build, collect
 from model.evaluate import notices
 from model.families import Family
 from model.network import build as network
+from model.plan import Plan
 from model.protocol import calibration, judge, measure, robustness
 from model.references import BUILDERS, compare, grouped
 from model.report import taught
 from model.robustness import VARIANTS, vary
 from model.sources import Source
-from model.train import Plan
 from tests.model_fixtures import SMALL, manifest
 from verdicts.names import split
 

@@ -25,9 +25,10 @@ from model.network import (
     low_rate_loss,
     masked_loss,
 )
+from model.plan import Plan, alone, distilling, rate_at, tuning
 from model.sampling import LONG, LONG_SHARE, SHARES, Sampler
 from model.sources import Source
-from model.train import LOSSES, Cancelled, Plan, alone, blend, distilling, history, rate_at, train, tuning
+from model.train import LOSSES, Cancelled, blend, history, train
 from model.wide import HEADS, by_words
 from tests.model_fixtures import SMALL, full_disk, weigh
 

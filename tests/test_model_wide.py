@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from model.encoding import encoder
 from model.network import build
-from model.train import Plan, _copied
+from model.plan import Plan
+from model.train import _copied
 from model.wide import (
     BESIDE,
     BUCKETS,
