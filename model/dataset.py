@@ -111,11 +111,19 @@ def collect(
 
 def require(corpus: Corpus, *parts: str) -> None:
     """Raise `TooFew` unless these parts (teach, tune, judge) have benign and DGA names enough."""
+    shares = {"teach": TEACH_PERCENT, "tune": TUNE_PERCENT, "judge": 100 - TEACH_PERCENT - TUNE_PERCENT}
+    split_as = ", ".join(f"{share} % {part}" for part, share in shares.items())
+    needed = ENOUGH * 100 // min(shares[part] for part in parts)
     for part in parts:
         for kind, what in ((BENIGN, "benign"), (DGA, "DGA")):
-            count = len(corpus.where(kind, ("teach", "tune", "judge").index(part)))
-            if count < ENOUGH:
-                raise TooFew(f"lists: {count} {what} names to {part}, expected {ENOUGH} or more")
+            counts = {name: len(corpus.where(kind, number)) for number, name in enumerate(shares)}  # TEACH, TUNE, JUDGE
+            if counts[part] < ENOUGH:
+                others = ", ".join(f"{count} to {name}" for name, count in counts.items() if name != part)
+                held = ", and families that are held out judge alone" if kind == DGA else ""
+                raise TooFew(
+                    f"lists: {counts[part]} {what} names to {part} ({others}), expected {ENOUGH} or more; of the "
+                    f"registered domains {split_as}{held}, so it takes some {needed} names"
+                )
 
 
 def resolve(old: Entry | None, new: Entry, sources: list[Source]) -> Entry | None:
