@@ -17,6 +17,7 @@ from dashboard.data import Data
 from dashboard.frame import Frame
 from dashboard.page import Context, Page, schedule, stack
 from dashboard.pages import NAVIGATION, PAGES
+from dashboard.pages.enforcement import Enforcement
 from dashboard.pages.health import Health
 from dashboard.sheet import Sheet
 from dashboard.signin import Signin
@@ -40,10 +41,15 @@ class Session:
     ) -> None:
         self._role, self._role_now = role, role_now
         self._standstill = standstill
-        self.old = Notice()  # that the page shown is old; one a page, as all of its components
+        self.old = self.paused = Notice()  # that the page shown is old, nothing blocked; of a page, as all components
         self.page: Page | None = None
         since = last_visit(pn.state.cookies, int(time.time() * 1000))
-        control = client.as_user(user, role, data.decided)
+
+        def decided() -> None:
+            data.decided()
+            standstill.decided()
+
+        control = client.as_user(user, role, decided)
         self._context = Context(data, control, user, role, self.go, self.tell, {}, since)
         self._narrow = pn.state.cookies.get("narrow") == "1"
         scheme = pn.state.cookies.get("scheme", "")
@@ -114,13 +120,17 @@ class Session:
         self.router.title = kind.title
         self.page = kind(self._context, dict(parse_qsl(parts.query)))
         self.old = Notice(kind="warn", status=READY, visible=False, more=[Health.path, Health.title])
+        ended = [] if kind is Enforcement else [Enforcement.path, Enforcement.title]
+        self.paused = Notice(kind="warn", status=READY, visible=False, more=ended)
         self._tell_standstill()
-        self.frame.show(Sheet(stack(self.old, self.page.view()), margin=(14, 18)))
+        self.frame.show(Sheet(stack(self.paused, self.old, self.page.view()), margin=(14, 18)))
 
     def _tell_standstill(self) -> None:
         told = self._standstill.told()
-        if told != self.old.text and not isinstance(self.page, Health):  # which says it itself, and more
-            self.old.param.update(text=told, visible=bool(told))
+        if told.log != self.old.text and not isinstance(self.page, Health):  # which says it itself, and more
+            self.old.param.update(text=told.log, visible=bool(told.log))
+        if (told.pause, told.since) != (self.paused.text, self.paused.since):
+            self.paused.param.update(text=told.pause, since=told.since, visible=bool(told.pause))
 
     def _leave(self) -> None:
         if self.page is not None:
@@ -181,7 +191,7 @@ def standing(signin: Signin, cookies: Mapping[str, str]) -> tuple[str, Role | No
 
 def application(data: Data, client: Client, signin: Signin) -> Callable[[], Any]:
     """What the server calls for each new tab."""
-    standstill = Standstill(client)
+    standstill = Standstill(client, data)
 
     def new() -> Any:
         # Where Panel finds its style sheets: without it at a host of its own.

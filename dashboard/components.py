@@ -190,6 +190,7 @@ class Notice(Component):
 
     text = param.String(default="")
     kind = param.String(default="info")
+    since = param.Integer(default=0, doc="Unix milliseconds, said after the text; 0: not known")
     more = param.List(default=[], doc="address and text of the page that tells more")
 
     module = "notice"

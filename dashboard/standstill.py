@@ -1,50 +1,93 @@
-"""Whether the log stands still, and all pages with it: asked of the cluster once for all open pages of a process."""
+"""Whether the log stands still, or all blocking: asked of the cluster once for all open pages of a process."""
 
 import asyncio
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 from dashboard.client import Client, Refused
+from dashboard.data import Data, Failure
 from dashboard.pages.health import octets
+from verdicts.store import Document
 
 EVERY_S = 3  # after an answer it is asked again
+SOON_S = 0.5  # after somebody decided here: by then the cluster follows it
 SILENT_S = 15  # without an answer: more than a question may take, so that one which fails alarms nobody
+PAUSED = "Nothing is blocked: every resolver is paused"
 BEHIND_BYTES = 64 << 20  # on disk: what waits where all goes in at once is less
+
+
+class Told(NamedTuple):
+    """Sentences for the head of every page; "" where there is nothing to say."""
+
+    log: str = ""
+    pause: str = ""
+    since: int = 0  # of the pause, Unix milliseconds; 0: not known
 
 
 class Standstill:
     """What is known of it now; nobody waits for an answer."""
 
-    def __init__(self, client: Client, clock: Callable[[], float] = time.monotonic) -> None:
-        self._client, self._clock = client, clock
+    def __init__(self, client: Client, data: Data, clock: Callable[[], float] = time.monotonic) -> None:
+        self._client, self._data, self._clock = client, data, clock
         self._asking: asyncio.Task[None] | None = None
         self._asked = -float("inf")  # when the last question was answered or given up
+        self._next = -float("inf")  # when it is asked again
         self._heard = clock()
-        self._said = ""
+        self._said = Told()
 
-    def told(self) -> str:
-        """A sentence for the head of every page; "" where the log goes on."""
+    def told(self) -> Told:
+        """What stands still."""
         now = self._clock()
         if now > self._asked + SILENT_S:  # nobody looked: what was known is of then
-            self._heard, self._said = now, ""
+            self._heard, self._said = now, Told()
         idle = self._asking is None or self._asking.done()
-        if self._client.configured and idle and now >= self._asked + EVERY_S:
-            self._asked = now
-            self._asking = asyncio.ensure_future(self._ask())
+        if self._client.configured and idle and now >= self._next:
+            self._asked, self._next = now, now + EVERY_S
+            self._asking = asyncio.ensure_future(self._ask(self._next))
         return self._said
 
-    async def _ask(self) -> None:
+    def decided(self) -> None:
+        """Somebody decides through this process: it may be a pause, or the end of one."""
+        self._next = self._clock() + SOON_S
+        asyncio.get_running_loop().call_later(SOON_S, self.told)  # whatever the beat of those who look
+
+    async def _ask(self, following: float) -> None:
         try:
             status = await self._client.as_user("", "viewer").status()
         except Refused as error:
             if self._clock() > self._heard + SILENT_S:
-                self._said = f"The cluster does not tell whether the log goes on; what is shown may be old. {error}"
+                silent = f"The cluster does not tell whether the log goes on; what is shown may be old. {error}"
+                self._said = self._said._replace(log=silent)
         else:
             self._heard = self._clock()
-            self._said = standstill(status.get("spool") or {}, status.get("store") or {}, time.time())
+            log = standstill(status.get("spool") or {}, status.get("store") or {}, time.time())
+            if status.get("paused"):
+                self._said = self._said._replace(log=log, pause=self._said.pause or PAUSED)
+                await self._ask_who()
+            else:
+                self._said = Told(log)
         finally:
             self._asked = self._clock()
+            if self._next == following:  # nobody decided meanwhile
+                self._next = self._asked + EVERY_S
+
+    async def _ask_who(self) -> None:
+        try:
+            async with asyncio.timeout(EVERY_S):
+                changes = await self._data.history("policy", "policy")
+        except (Failure, TimeoutError):  # what the cluster said is true all the same
+            return
+        pause, since = paused(changes)
+        self._said = self._said._replace(pause=pause, since=since)
+
+
+def paused(changes: Iterable[Document]) -> tuple[str, int]:
+    """That everything is paused, by whom, and since when (Unix milliseconds), by the policy's changes, newest first."""
+    for change in changes:
+        if (change.body or {}).get("paused") and not (change.previous or {}).get("paused"):
+            return f"{PAUSED} by {change.author}" if change.author else PAUSED, change.time
+    return PAUSED, 0
 
 
 def standstill(spool: dict[str, Any], store: dict[str, Any], now: float) -> str:

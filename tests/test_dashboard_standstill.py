@@ -1,6 +1,7 @@
-"""Whether the log stands still: asked once for all open pages, told at the head of each, gone when it is over."""
+"""That the log stands still, or all blocking: asked once for all pages, told at the head of each, gone when it ends."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,15 +15,23 @@ from dashboard.data import Data, reader_of
 from dashboard.server import serve
 from dashboard.settings import Settings
 from dashboard.signin import signin_of
-from dashboard.standstill import BEHIND_BYTES, EVERY_S, SILENT_S, Standstill, standstill
+from dashboard.standstill import BEHIND_BYTES, EVERY_S, PAUSED, SILENT_S, SOON_S, Standstill, Told, paused, standstill
 from loadtest.panel_session import Visitor
-from verdicts.store import open_store
+from tests.stores import settled
+from verdicts.store import Document, Store, Unavailable, open_store
 
 pytestmark = pytest.mark.anyio
 SECRET = "a-password-of-the-test"
 WAIT_S = 30.0
 HEALTHY = {"spool": {"spool_bytes": 4096}, "store": {"state": "healthy", "since": 1.0}}
 BLOCKED = {"spool": {"spool_bytes": 4096}, "store": {"state": "unavailable", "error": "index [i] blocked"}}
+
+
+def nowhere() -> Store:
+    raise Unavailable("no store")
+
+
+STORELESS = Data(nowhere)
 
 
 class Cluster(httpx.AsyncBaseTransport):
@@ -45,6 +54,7 @@ class Open(NamedTuple):
     address: str
     cluster: Cluster
     sessions: list[Session]
+    store: Store
 
 
 @pytest.fixture
@@ -52,7 +62,6 @@ async def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     url = f"sqlite://{tmp_path}/verdict.db"
     store = open_store(url)
     store.initialise()
-    store.close()
     (tmp_path / "password").write_text(SECRET)
     sessions: list[Session] = []
     show = Session.open
@@ -62,11 +71,12 @@ async def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     settings = Settings(store_url=url, port=0, allow_hosts=["*"], password_file=tmp_path / "password")
     server = serve(settings, data, client, signin_of(settings))
     server.start()
-    yield Open(f"http://127.0.0.1:{server.port}", cluster, sessions)
+    yield Open(f"http://127.0.0.1:{server.port}", cluster, sessions, store)
     server.stop(wait=False)
     server._http.stop()
     data.close()
     await client.close()
+    store.close()
 
 
 async def until(true: Callable[[], bool]) -> None:
@@ -75,16 +85,21 @@ async def until(true: Callable[[], bool]) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_every_open_page_tells_it_within_seconds_and_forgets_it_so(shown: Open) -> None:
+async def opened(shown: Open, *paths: str) -> list[Visitor]:
+    """Tabs at these pages, whose sessions are then the ones known."""
     async with httpx.AsyncClient(base_url=shown.address, trust_env=False, timeout=WAIT_S) as browser:
         await browser.get(f"/login?token={SECRET}")
-        pages = [(await browser.get(path)).text for path in ("/", "/names", "/health")]
+        pages = [(await browser.get(path)).text for path in paths]
         cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
     shown.sessions.clear()  # what the HTML was made from
-    tabs = [
+    return [
         await asyncio.to_thread(Visitor, shown.address, path, page, cookie)
-        for path, page in zip(("/", "/names", "/health"), pages, strict=True)
+        for path, page in zip(paths, pages, strict=True)
     ]
+
+
+async def test_every_open_page_tells_it_within_seconds_and_forgets_it_so(shown: Open) -> None:
+    tabs = await opened(shown, "/", "/names", "/health")
     overview, names, health = shown.sessions
     assert not overview.old.visible
     shown.cluster.status = BLOCKED
@@ -99,6 +114,38 @@ async def test_every_open_page_tells_it_within_seconds_and_forgets_it_so(shown: 
         await asyncio.to_thread(tab.close)
 
 
+def pause(store: Store, now: bool, author: str) -> None:
+    store.commit([Document("policy", "policy", {"paused": now})], author, "")
+
+
+async def test_every_open_page_tells_a_pause_by_whom_and_since_when_until_it_ends(shown: Open) -> None:
+    tabs = await opened(shown, "/", "/health", "/enforcement")
+    overview, _, enforcement = shown.sessions
+    assert not overview.paused.visible
+    pause(shown.store, True, "ada")
+    shown.cluster.status = {**HEALTHY, "paused": True}
+    await until(lambda: all(session.paused.since for session in shown.sessions))
+    assert overview.paused.visible and overview.paused.text == f"{PAUSED} by ada"
+    assert abs(overview.paused.since - time.time() * 1000) < WAIT_S * 1000
+    assert overview.paused.more[0] == "/enforcement" and not enforcement.paused.more  # its button stands there
+    assert not overview.old.visible
+    overview.go("/names")
+    assert overview.paused.visible  # at once
+    shown.cluster.status = HEALTHY
+    await until(lambda: not any(session.paused.visible for session in shown.sessions))
+    for tab in tabs:
+        await asyncio.to_thread(tab.close)
+
+
+async def test_what_a_person_decides_is_asked_about_soon(shown: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Standstill] = []
+    monkeypatch.setattr(Standstill, "decided", lambda self: told.append(self))
+    (tab,) = await opened(shown, "/enforcement")
+    await shown.sessions[0]._context.control.pause(True, "")
+    assert told
+    await asyncio.to_thread(tab.close)
+
+
 class Clock:
     def __init__(self) -> None:
         self.now = 1000.0
@@ -109,7 +156,7 @@ class Clock:
 
 async def test_however_many_look_it_is_asked_once_in_some_seconds() -> None:
     cluster, clock = Cluster(), Clock()
-    log = Standstill(Client("http://verdict", lambda: "made-up", cluster), clock)
+    log = Standstill(Client("http://verdict", lambda: "made-up", cluster), STORELESS, clock)
     for seconds in range(7):
         for _ in range(100):
             log.told()
@@ -120,14 +167,14 @@ async def test_however_many_look_it_is_asked_once_in_some_seconds() -> None:
 
 async def test_a_cluster_that_is_silent_for_long_is_told_and_one_question_that_failed_is_not() -> None:
     cluster, clock = Cluster(), Clock()
-    log = Standstill(Client("http://verdict", lambda: "made-up", cluster), clock)
+    log = Standstill(Client("http://verdict", lambda: "made-up", cluster), STORELESS, clock)
 
     async def look(seconds: int) -> str:
         for _ in range(seconds):
             log.told()
             await asyncio.sleep(0.01)
             clock.now += 1
-        return log.told()
+        return log.told().log
 
     cluster.away = True
     assert await look(SILENT_S - 2) == ""
@@ -138,19 +185,19 @@ async def test_a_cluster_that_is_silent_for_long_is_told_and_one_question_that_f
 
 async def test_what_was_known_when_somebody_last_looked_is_not_told_of_now() -> None:
     cluster, clock = Cluster(), Clock()
-    log = Standstill(Client("http://verdict", lambda: "made-up", cluster), clock)
+    log = Standstill(Client("http://verdict", lambda: "made-up", cluster), STORELESS, clock)
     cluster.status = BLOCKED
     log.told()
     await asyncio.sleep(0.01)
-    assert log.told()
+    assert log.told().log
     clock.now += 3600
-    assert log.told() == ""
+    assert log.told() == Told()
 
 
 async def test_a_dashboard_that_only_reads_asks_nobody() -> None:
     cluster = Cluster()
-    log = Standstill(Client("", lambda: "", cluster))
-    assert log.told() == ""
+    log = Standstill(Client("", lambda: "", cluster), STORELESS)
+    assert log.told() == Told()
     await asyncio.sleep(0.01)
     assert cluster.asked == 0
 
@@ -169,3 +216,33 @@ async def test_a_dashboard_that_only_reads_asks_nobody() -> None:
 def test_the_sentence_says_since_when(waiting: int | None, store: dict[str, Any], told: str) -> None:
     said = standstill({} if waiting is None else {"spool_bytes": waiting}, store, now=1000.0)
     assert told in said and bool(said) == bool(told)
+
+
+async def test_a_pause_is_told_also_where_the_store_does_not_say_whose_it_is() -> None:
+    cluster = Cluster()
+    cluster.status = {**BLOCKED, "paused": True}
+    log = Standstill(Client("http://verdict", lambda: "made-up", cluster), STORELESS)
+    async with asyncio.timeout(WAIT_S):
+        while not log.told().pause:
+            await asyncio.sleep(0.05)
+    assert log.told().pause == PAUSED and not log.told().since and "takes nothing" in log.told().log
+
+
+async def test_a_decision_while_it_is_asked_is_asked_about_once_more() -> None:
+    cluster, clock = Cluster(), Clock()
+    log = Standstill(Client("http://verdict", lambda: "made-up", cluster), STORELESS, clock)
+    log.told()
+    log.decided()
+    await asyncio.sleep(0.01)
+    clock.now += SOON_S
+    log.told()
+    await asyncio.sleep(0.01)
+    assert cluster.asked == 2
+
+
+def test_who_changed_the_policy_during_a_pause_did_not_pause(store: Store) -> None:
+    for now, author in ((True, "root"), (False, "root"), (True, "ada"), (True, "vic")):
+        pause(store, now, author)
+    settled(store)
+    changes = store.history("policy", "policy")
+    assert paused(changes) == (f"{PAUSED} by ada", changes[1].time)

@@ -1,5 +1,5 @@
 // One sentence, announced to those who cannot see it.
-import { h, styled, visible } from "./base.js"
+import { exactly, h, iso, minute, styled, visible } from "./base.js"
 
 const SIGNS = { good: "\u2713 ", warn: "\u26a0 ", wait: "\u2026 ", info: "" }
 
@@ -10,8 +10,9 @@ export async function render({ model, el }) {
   const draw = () => {
     root.className = `component notice notice-${model.kind}`
     root.replaceChildren(h("span", { "aria-hidden": "true" }, SIGNS[model.kind] || ""), h("bdi", {}, visible(model.text)), " ",
+      ...(model.since ? ["since ", h("time", { title: exactly(model.since), datetime: iso(model.since) }, minute(model.since)), " "] : []),
       model.more.length ? h("a", { href: model.more[0] }, model.more[1]) : "")
   }
-  for (const property of ["text", "kind"]) model.on(property, draw)
+  for (const property of ["text", "kind", "since"]) model.on(property, draw)
   draw()
 }

@@ -75,6 +75,22 @@ def test_nothing_that_the_server_sent_is_sent_back(browser: Any, demo: str) -> N
     visit.context.close()
 
 
+def test_a_pause_is_read_on_every_page_and_the_way_to_end_it_is_a_link(browser: Any, demo: str) -> None:
+    visit = Visit(browser, demo, width=390, height=844)
+    visit.log_in("ada")
+    visit.go("/enforcement")
+    page, line = visit.page, visit.page.get_by_text("Nothing is blocked")
+    page.get_by_role("button", name="Pause everything").click()
+    line.wait_for()
+    visit.follow("/names")
+    line.wait_for()
+    assert "by ada since 20" in visit.text() and visit.axe() == []
+    page.get_by_role("link", name="Enforcement report").last.click()
+    page.get_by_role("button", name="Resume").click()
+    line.wait_for(state="hidden")
+    visit.context.close()
+
+
 @long
 def test_no_page_is_wider_than_a_phone(browser: Any, demo: str) -> None:
     visit = Visit(browser, demo, width=390, height=844)
