@@ -13,6 +13,7 @@ from bokeh.server.util import bind_sockets
 
 from dashboard.accounts import ROLES, BadAccounts, hashed
 from dashboard.client import Client
+from dashboard.connections import MOST, OTHER_FILES
 from dashboard.data import Data, reader_of
 from dashboard.processes import Part, orphaned, serve_in
 from dashboard.server import quiet, serve
@@ -20,6 +21,7 @@ from dashboard.settings import Settings
 from dashboard.signin import Signin, signin_of
 from dashboard.warm import keep_warm
 from verdicts.arguments import check_url, in_url
+from verdicts.open_files import WHERE, let_open
 from verdicts.store import Misconfigured, open_store
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -94,6 +96,7 @@ def main(**options: object) -> None:
     try:
         open_store(settings.store_url, readonly=True).close()  # of its URL alone: the store itself may be away
         signin = signin_of(settings)
+        let_open_files(settings.max_tabs)
         if settings.processes == 1:
             asyncio.run(run(settings, signin))
         else:
@@ -102,6 +105,14 @@ def main(**options: object) -> None:
         raise click.ClickException(str(error)) from error
     sys.stdout.flush()
     os._exit(status)  # a question to a slow store, on its thread, must not hold the process that was told to stop
+
+
+def let_open_files(max_tabs: int) -> None:
+    """Let each process have the files that so many open pages take; say so where it may not."""
+    needed = max_tabs + MOST + OTHER_FILES
+    if (most := let_open(needed)) < needed:
+        says = f"open files: {most} at most, expected {needed} or more for --max-tabs {max_tabs}: {WHERE}"
+        click.echo(f"dashboard: {says}", err=True)
 
 
 def share(settings: Settings, signin: Signin) -> int:

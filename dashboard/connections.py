@@ -14,7 +14,8 @@ from tornado.httputil import (
     ResponseStartLine,
 )
 
-MOST = 500  # half of the 1,024 files that a process may have open where nobody set more; open pages take the others
+MOST = 500
+OTHER_FILES = 100  # which a process has open: the store's, modules, a log
 
 
 class BoundedServer(HTTPServer):

@@ -1,7 +1,6 @@
 """The cluster of one machine: Ray and Serve started in this process with our environment, and ended without a trace."""
 
 import os
-import resource
 import shutil
 import signal
 import sys
@@ -16,6 +15,7 @@ from typing import Any
 from serve_app import haproxy_revival, https, patience
 from serve_app.environment import BadEnvironment, Ingress, end_haproxy, variables
 from serve_app.loopback import ALONE
+from verdicts.open_files import WHERE, let_open
 
 LEAST_FILES = 10_500  # open at one time: HAProxy, by Ray's configuration, ends without
 OPEN_FILES = 65_536
@@ -35,24 +35,18 @@ def set_variables(ingress: Ingress) -> None:
     os.environ.update(variables(ingress) | ALONE | hook | patience.VARIABLES)
 
 
-def let_open() -> None:
+def check_files() -> None:
     """Let this process and what it starts have the files they need. Raises `BadEnvironment` where it may not."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = OPEN_FILES if hard == resource.RLIM_INFINITY else hard
+    most = let_open(OPEN_FILES)
     if most < LEAST_FILES:
-        raise BadEnvironment(
-            f"open files: {hard} at most, expected {LEAST_FILES} or more for HAProxy: ulimit -Hn, the LimitNOFILE of a "
-            "service, the --ulimit of a container"
-        )
-    if soft != resource.RLIM_INFINITY:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(most, OPEN_FILES)), hard))
+        raise BadEnvironment(f"open files: {most} at most, expected {LEAST_FILES} or more for HAProxy: {WHERE}")
 
 
 def start(ingress: Ingress, **ray_options: Any) -> None:
     """Start Ray in this process, on this machine alone. `ray_options` go to `ray.init`. Raises `patience.TooBusy` and
     `BadEnvironment`."""
     set_variables(ingress)
-    let_open()
+    check_files()
     import ray
     from ray._private.utils import get_num_cpus  # hears of a container's quota, which `os.cpu_count` does not
 

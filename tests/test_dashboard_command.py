@@ -65,6 +65,25 @@ def said_at_the_start(terminal: bool, tmp_path: Path, *arguments: str) -> str:
     return said.strip()
 
 
+@pytest.mark.parametrize(("hard", "tabs", "had"), [(4096, 1000, 1600), (700, 50, 650), (700, 1000, 700)])
+def test_it_lets_itself_have_the_files_its_pages_need_or_says_so(
+    hard: int, tabs: int, had: int, tmp_path: Path
+) -> None:
+    url = f"sqlite://{tmp_path}/verdict.db"
+    open_store(url).initialise()
+    serve = f"{sys.executable} -m dashboard --store-url {url} --port 0 --max-tabs {tabs}"
+    limited = ["bash", "-c", f"ulimit -Sn 256; ulimit -Hn {hard}; exec {serve}"]
+    with subprocess.Popen(limited, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        limits = Path(f"/proc/{process.pid}/limits").read_text()
+        process.terminate()
+        said = process.communicate()[1]
+    assert re.search(rf"^Max open files +{had} +{hard} ", limits, re.MULTILINE)
+    expected = f"open files: {hard} at most, expected {tabs + 600} or more for --max-tabs {tabs}"
+    assert (expected in said) == (had < tabs + 600)
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_password_that_stands_in_a_file_is_shown_on_a_terminal_alone(terminal: bool, tmp_path: Path) -> None:
     file = tmp_path / "password"
