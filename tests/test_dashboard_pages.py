@@ -11,7 +11,7 @@ from dashboard.client import Client
 from dashboard.data import Data
 from dashboard.export import list_lines
 from dashboard.pages import PAGES
-from dashboard.pages.audit import Audit, difference
+from dashboard.pages.audit import Audit, change_row, difference
 from dashboard.pages.clients import Clients
 from dashboard.pages.enforcement import Enforcement
 from dashboard.pages.health import Health
@@ -891,6 +891,12 @@ def test_a_difference_names_what_changed() -> None:
     assert difference(None, {"note": "why", "suffix": "example.org"}) == ["added", "; ", "suffix: ", "example.org"]
     # a time as it is: in whose zone, the browser knows
     assert difference({"expires": None}, {"expires": 1_795_570_885_000})[1:] == ["none", " \u2192 ", 1_795_570_885_000]
+
+
+def test_an_opened_incident_stands_in_the_audit_without_its_evidence() -> None:
+    body = {"status": "open", "records": [{"id": "r-0-1-1"}], "hours": {"1": 2}, "notified": {"mail": {}}}
+    row = change_row(Document("incident", "192.0.2.1-1", body, author="watch", time=1, epoch=1), "analyst")
+    assert row["change"] == ["added", "; ", "status: ", "open"]
 
 
 async def test_a_client_leads_to_its_queries(stage: Stage) -> None:

@@ -10,6 +10,7 @@ import msgspec
 from dashboard.accounts import Role
 from dashboard.components import LOADING, Choice, Component, Table
 from dashboard.confirm import Confirm
+from dashboard.data import without_evidence
 from dashboard.decision import InForce
 from dashboard.inputs import Button
 from dashboard.page import Context, Page, panel, schedule, stack, toolbar
@@ -159,7 +160,10 @@ def rows_of(changes: Sequence[Document], role: Role, cut: bool) -> tuple[list[di
 
 
 def change_row(change: Document, role: Role) -> dict[str, Any]:
-    """One change as a row."""
+    """One change as a row. Of an incident without its evidence, which its page shows."""
+    old, new = change.previous, change.body
+    if change.kind == "incident":
+        old, new = (body and without_evidence(body) for body in (old, new))
     return {
         "time": change.time,
         "author": change.author,
@@ -167,7 +171,7 @@ def change_row(change: Document, role: Role) -> dict[str, Any]:
         "key": change.key,
         "which": which(change),
         "note": change.note,
-        "change": difference(change.previous, change.body),
+        "change": difference(old, new),
         "epoch": change.epoch,
         "undoable": may_undo(change.kind, role),
     }
