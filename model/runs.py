@@ -1,4 +1,4 @@
-"""Which compiled graphs a batch runs on: names of like length together, in sizes that waste little on padding.
+"""Which sizes and widths of rows a batch runs on: names of like length together, in sizes that waste little on padding.
 
 What a run costs was measured for the released network on one core (AVX2): a fixed part, and for each row, padding
 included, one proportional to its width plus what is done once a name. Only the ratios matter.
