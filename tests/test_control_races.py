@@ -7,6 +7,7 @@ it has seen, and drops the suffixes that an acknowledgement names.
 import asyncio
 import random
 import threading
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -237,28 +238,26 @@ async def test_a_roll_back_does_not_wait_for_threads_that_replays_have(
     setup, go_on = Setup(tmp_path), threading.Event()
     monkeypatch.setattr(analyst, "ask", lambda *_: go_on.wait(30) and msgspec.to_builtins(Replay()))
     monkeypatch.setattr(analyst, "change", lambda *_: "v0")
-    replays = [asyncio.create_task(setup.ask("POST", "/v1/models/v1/replay", {})) for _ in range(50)]
-    try:
-        async with asyncio.timeout(10):
-            await asyncio.sleep(0.1)
-            assert (await setup.good("POST", "/v1/models/rollback", {}))["serving"] == "v0"
-    finally:
-        go_on.set()
-        await asyncio.gather(*replays)
+    await roll_back_beside(setup, go_on, [setup.ask("POST", "/v1/models/v1/replay", {}) for _ in range(50)])
 
 
 async def test_a_roll_back_does_not_wait_for_those_who_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     setup, go_on = Setup(tmp_path), threading.Event()
     monkeypatch.setattr(analyst, "models", lambda _: go_on.wait(30) and {"serving": "", "models": []})  # a slow bucket
     monkeypatch.setattr(analyst, "change", lambda *_: "v0")
-    looks = [asyncio.create_task(setup.ask("GET", "/v1/models", role="viewer")) for _ in range(50)]
+    await roll_back_beside(setup, go_on, [setup.ask("GET", "/v1/models", role="viewer") for _ in range(50)])
+
+
+async def roll_back_beside(setup: Setup, go_on: threading.Event, calls: list[Coroutine[Any, Any, Any]]) -> None:
+    """Roll back while these calls wait for `go_on`, within ten seconds."""
+    waiting = [asyncio.create_task(call) for call in calls]
     try:
         async with asyncio.timeout(10):
             await asyncio.sleep(0.1)
             assert (await setup.good("POST", "/v1/models/rollback", {}))["serving"] == "v0"
     finally:
         go_on.set()
-        await asyncio.gather(*looks)
+        await asyncio.gather(*waiting)
 
 
 class CrowdedLog:
