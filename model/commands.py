@@ -150,34 +150,48 @@ def train(
     multiple=True,
     help="With --compare: this one alone beside the model as it is; several times for several.",
 )
+@click.option(
+    "--fold",
+    "folds",
+    type=click.IntRange(0, 4),
+    multiple=True,
+    help="With --compare and --reference: our network and the references trained anew with this fold of families held "
+    "out; several times for several. What each found is kept in --out.",
+)
 def evaluate(
     network: str, model: str | None, data: str, out: Path, epochs: int, seeds: int, compare: float | None,
-    references: tuple[str, ...],
+    references: tuple[str, ...], folds: tuple[int, ...],
 ) -> None:  # fmt: skip
     """Judge a network by the protocol of docs/model-card.md; writes JSON, a report and plots.
 
     `--network seed` trains the network of 2020 on an honest random split of all names of its two lists instead.
     """
     if network == "seed":
-        _refuse(("model", "out", "compare", "references"), "--network seed")
+        _refuse(("model", "out", "compare", "references", "folds"), "--network seed")
     else:
         _refuse(("epochs", "seeds"), "--network segments")
         if compare is not None and not math.isfinite(compare):
             raise click.UsageError(f"--compare: '{compare}', expected a number of minutes")
         if compare is None:
-            _refuse(("references",), "an evaluation without --compare MINUTES")
+            _refuse(("references", "folds"), "an evaluation without --compare MINUTES")
+        elif not folds:
+            _refuse(("out",), "--compare without --fold")
+        elif not references:
+            raise click.UsageError("--fold: expected --reference beside it")
         else:
-            _refuse(("out",), "--compare")
+            _refuse(("model",), "--fold, which trains anew")
     quiet()
     if network == "seed":
         _repeat_2020(data, None, epochs, seeds)
         return
-    from model.evaluate import compare_references, evaluate_artifact
+    from model.evaluate import compare_references, evaluate_artifact, validate_folds
 
     artifact = _load(model)
     try:
         with _progress() as progress:
-            if compare is not None:
+            if compare is not None and folds:
+                report = validate_folds(artifact, data, compare, progress, sorted({*folds}), references, out)
+            elif compare is not None:
                 report = compare_references(artifact, data, compare, progress, references)
             else:
                 report = evaluate_artifact(artifact, data, out, progress)

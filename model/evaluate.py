@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,21 @@ def compare_references(
         figures = [row.name, str(row.parameters), str(row.trained_rows), f"{row.names_per_second:.0f}"]
         lines.append("\t".join(figures + cells))
     return "\n".join(lines)
+
+
+def validate_folds(
+    artifact: Artifact, data: str | Path, minutes: float, progress: Progress, folds: Sequence[int],
+    references: Sequence[str], out: Path,
+) -> str:  # fmt: skip
+    """Train our network and these references anew for `minutes` of processor time, each of the `folds` held out in
+    turn; what each found goes into `out`. A table. The artifact's scorer scores ours."""
+    from model.folds import table, validate
+
+    def scored(network: Any) -> Score:
+        return scoring(Scorer(artifact._replace(network=network), batch_sizes=(64, 1024)), artifact)
+
+    load = partial(load_corpus, data, progress)
+    return table(validate(load, folds, references, minutes, read_plan(), scored, out, progress), references)
 
 
 def evaluation(artifact: Artifact, corpus: Corpus, progress: Progress) -> tuple[dict[str, Any], Judged]:

@@ -33,6 +33,8 @@ from model.train import history, train
 WIDTH = 64  # characters, the end of a longer name
 BUCKETS = 65_536
 BATCH = 256
+# By group and rate ("unseen 0.01") and family: of each registered domain the share that was found.
+Hits = dict[str, dict[str, NDArray[np.float64]]]
 
 
 class Row(NamedTuple):
@@ -140,6 +142,13 @@ def fit(build: Callable[[], Any], sampler: Sampler, minutes: float, seed: int, p
     return network, rows
 
 
+def fit_ours(corpus: Corpus, minutes: float) -> tuple[Any, int]:
+    """Our network, trained for so many minutes of processor time; and how many rows it saw."""
+    with tempfile.TemporaryDirectory() as run:
+        network = train(Sampler(corpus, 0), Plan(minutes=minutes), Path(run), clock=time.process_time)
+        return network, sum(line["rows"] for line in history(Path(run)))
+
+
 def scoring(network: Any) -> Score:
     """The network as the protocol asks for it, its one head twice; compiled, batches of 1,024."""
     import tensorflow as tf
@@ -170,7 +179,7 @@ def compare(
     rows = rows[corpus.kind[rows] != FEED]
     names = [corpus.names[i] for i in rows]
     table: list[Row] = []
-    first: dict[str, list[NDArray[np.float64]]] = {}
+    first: Hits = {}
 
     def add(name: str, score: Score, size: int, seen: int) -> None:
         began = time.process_time()
@@ -179,15 +188,13 @@ def compare(
         hits = grouped(corpus, judged, families, held_out, rates)
         if not table:
             first.update(hits)
-        lead = {key: paired(first[key], hits[key]) for key in hits}
-        table.append(Row(name, size, seen, speed, {k: mean_of_groups(v, 1).value for k, v in hits.items()}, lead))
+        shares = {key: list(of.values()) for key, of in hits.items()}
+        lead = {key: paired(list(first[key].values()), of) for key, of in shares.items()}
+        table.append(Row(name, size, seen, speed, {k: mean_of_groups(v, 1).value for k, v in shares.items()}, lead))
         progress({"judged": name, **{key: round(value, 3) for key, value in table[-1].rates.items()}})
 
     if not only:
-        with tempfile.TemporaryDirectory() as run:
-            plan = Plan(minutes=minutes)
-            network = train(Sampler(corpus, 0), plan, Path(run), clock=time.process_time)
-            seen = sum(line["rows"] for line in history(Path(run)))
+        network, seen = fit_ours(corpus, minutes)
         add("segments, the same time", scored(network), int(network.count_params()), seen)
     add("segments", ours, parameters, 0)
     if not only:
@@ -198,16 +205,14 @@ def compare(
     return table
 
 
-def grouped(
-    corpus: Corpus, judged: Judged, families: dict[str, Family], held_out: int, rates: Sequence[float]
-) -> dict[str, list[NDArray[np.float64]]]:
-    """Hits of each family, by group and rate, at the threshold of the strictest stratum."""
+def grouped(corpus: Corpus, judged: Judged, families: dict[str, Family], held_out: int, rates: Sequence[float]) -> Hits:
+    """Hits of each family at the threshold of the strictest stratum."""
     strata = {name: scores[:, 0] for name, scores in benign_strata(corpus, judged).items()}
     standing = standings(corpus, families, held_out)
-    found: dict[str, list[NDArray[np.float64]]] = {}
+    found: Hits = {}
     for rate in rates:
         threshold, _ = strictest(strata, rate)
         for name, hits in family_hits(corpus, judged, threshold).items():
             if len(hits) >= FAMILY_NAMES and standing[name] != "apart":
-                found.setdefault(f"{standing[name]} {rate:g}", []).append(hits)
+                found.setdefault(f"{standing[name]} {rate:g}", {})[name] = hits
     return found

@@ -215,7 +215,14 @@ def test_the_experiment_of_2020_needs_names_of_both_lists(
         (train, ["--seeds", "3"], "--seeds: not used by this training"),
         (evaluate, ["--network", "seed", "--model", "x"], "--model: not used by --network seed"),
         (evaluate, ["--epochs", "3"], "--epochs: not used by --network segments"),
-        (evaluate, ["--compare", "3", "--out", "x"], "--out: not used by --compare"),
+        (evaluate, ["--compare", "3", "--out", "x"], "--out: not used by --compare without --fold"),
+        (evaluate, ["--fold", "1"], "--fold: not used by an evaluation without --compare MINUTES"),
+        (evaluate, ["--compare", "3", "--fold", "1"], "--fold: expected --reference beside it"),
+        (
+            evaluate,
+            ["--compare", "3", "--fold", "1", "--reference", "yu", "--model", "x"],
+            "--model: not used by --fold",
+        ),
     ],
 )
 def test_an_option_that_would_be_passed_over_is_refused(command: object, arguments: list[str], told: str) -> None:
