@@ -109,9 +109,13 @@ func (h *Handler) after(q *query, c *capture, rcode int, err error) (int, error)
 	return q.finish(h.enforce(q, c, rcode, err))
 }
 
-// judged tells whether a message is a query that has a verdict: one question of class IN, no transfer.
+// judged tells whether a message is a query that has a verdict: one question of class IN, no transfer. Resolvers answer one of class ANY
+// with what class IN has, so it would be a way past the verdict.
 func judged(r *dns.Msg) bool {
-	if r.Opcode != dns.OpcodeQuery || r.Response || len(r.Question) != 1 || r.Question[0].Qclass != dns.ClassINET {
+	if r.Opcode != dns.OpcodeQuery || r.Response || len(r.Question) != 1 {
+		return false
+	}
+	if qclass := r.Question[0].Qclass; qclass != dns.ClassINET && qclass != dns.ClassANY {
 		return false
 	}
 	qtype := r.Question[0].Qtype

@@ -197,6 +197,16 @@ func TestUntouched(t *testing.T) {
 	})
 }
 
+// Recursive servers answer a query of class ANY with the records of class IN.
+func TestAQueryOfClassANYIsJudged(t *testing.T) {
+	h := newHarness(t, stanza{mode: modeEnforce})
+	r := query1("www.blocked.example", dns.TypeA)
+	r.Question[0].Qclass = dns.ClassANY
+	if m, _ := h.ask(t, r); summary(m) != "NXDOMAIN +SOA" || m.Question[0] != r.Question[0] {
+		t.Errorf("got %s", m)
+	}
+}
+
 // TestAnExceptedAliasTargetIsLeftAlone: a zone of one's own is told to nobody, also where a name of others leads into it.
 func TestAnExceptedAliasTargetIsLeftAlone(t *testing.T) {
 	t.Parallel()

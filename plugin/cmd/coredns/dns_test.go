@@ -149,6 +149,11 @@ func TestCorrectDNSOverEveryTransport(t *testing.T) {
 		{"honeypot HTTPS record", edns("www.honey.test-zone.", dns.TypeHTTPS, false), "NOERROR ra +SOA OPT EDE4"},
 		{"honeypot TXT", edns("www.honey.test-zone.", dns.TypeTXT, false), "NOERROR ra +SOA OPT EDE4"},
 		{"nodata", edns("www.nodata.test-zone.", dns.TypeA, false), "NOERROR ra +SOA OPT EDE15"},
+		{"class ANY of a blocked name", func() *dns.Msg {
+			r := new(dns.Msg).SetQuestion("www.blocked.test-zone.", dns.TypeA)
+			r.Question[0].Qclass = dns.ClassANY
+			return r
+		}, "NXDOMAIN ra +SOA"},
 		{"class CH", func() *dns.Msg {
 			r := new(dns.Msg).SetQuestion("version.bind.", dns.TypeTXT)
 			r.Question[0].Qclass = dns.ClassCHAOS
