@@ -4,6 +4,7 @@ import (
 	"context"
 	stdlog "log"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -114,6 +115,22 @@ func TestMetadata(t *testing.T) {
 			t.Errorf("verdict/%s = %q, want %q", label, got, want)
 		}
 	}
+}
+
+// TestReadyIsAskedWhileTheServerStarts needs the race detector to fail: *ready* serves before this plugin has started.
+func TestReadyIsAskedWhileTheServerStarts(t *testing.T) {
+	h, by, asked := new(Handler), new(corefile), make(chan struct{})
+	go func() {
+		defer close(asked)
+		for !h.Ready() {
+			runtime.Gosched()
+		}
+	}()
+	if err := h.start(by, testConfig(t, newStub(t).URL), nil); err != nil {
+		t.Fatal(err)
+	}
+	<-asked
+	engines.release(func(other *corefile) bool { return other == by })
 }
 
 func TestReady(t *testing.T) {

@@ -13,7 +13,8 @@ import (
 type Handler struct {
 	Next plugin.Handler
 	stanza
-	engine    *engine // set before the first query
+	engine    *engine     // set before the first query
+	started   atomic.Bool // the engine is set: *ready* asks while the start goes on
 	counters  counters
 	described atomic.Bool // metadata is on in this server block
 	traced    bool        // a plugin of this server block begins spans

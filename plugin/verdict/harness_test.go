@@ -83,6 +83,7 @@ func newHarness(t testing.TB, s stanza) *harness {
 		"nx.example":      listed("blocklist", "refused", "nx.example"),
 	}
 	h.engine = newTestEngine(t, testConfig(t, h.stub.URL))
+	h.started.Store(true)
 	return h
 }
 

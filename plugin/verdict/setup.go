@@ -61,15 +61,21 @@ func setup(c *caddy.Controller) error {
 	h := &Handler{stanza: s.stanza, counters: counters{zone: zonesOf(c.ServerBlockKeys)}}
 	c.OnStartup(func() error {
 		h.counters.view, h.traced = block.ViewName, traced(block) // settled after every setup
-		if h.engine, err = engines.acquire(all, s.engine, s.stanza.mode, tlsConfig); err != nil {
-			return plugin.Error(pluginName, err)
-		}
-		return nil
+		return h.start(all, s.engine, tlsConfig)
 	})
 	block.AddPlugin(func(next plugin.Handler) plugin.Handler {
 		h.Next = next
 		return h
 	})
+	return nil
+}
+
+// start gives the handler its engine.
+func (h *Handler) start(by *corefile, config engineConfig, tlsConfig *tls.Config) (err error) {
+	if h.engine, err = engines.acquire(by, config, h.mode, tlsConfig); err != nil {
+		return plugin.Error(pluginName, err)
+	}
+	h.started.Store(true)
 	return nil
 }
 
