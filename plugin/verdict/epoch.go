@@ -87,34 +87,19 @@ func (f *follower) enter(generation string, epoch uint64, now int64) bool {
 	return true
 }
 
-// apply follows an acknowledgement. It tells whether the acknowledgement is as new as what is known, so that its
-// directives count.
+// apply follows an acknowledgement; one goroutine at a time does. It tells whether the acknowledgement is as new as what is known, so
+// that its directives count.
+//
+// The cache is gone through without the lock, for that takes longer than a query waits, and every frame would wait for it: with the
+// floor raised, none brings what is to be dropped any more.
 func (f *follower) apply(a *acknowledgement, now int64) bool {
 	if !f.enter(*a.Generation, *a.Epoch, now) {
 		return false
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if *a.Generation != f.generation {
-		return false
+	counts, news := f.accept(a, now)
+	if !news {
+		return counts
 	}
-	f.present.Store(now)
-	if f.unsaid(*a.Epoch, now) {
-		log.Warningf("Epoch %d was given up, which nobody has said for %s: the cluster says %d", f.cache.floor.Load(), epochSilent, *a.Epoch)
-		f.applied, f.behind, f.heard = *a.Epoch, 0, now
-		f.cache.clear(*a.Epoch)
-		return true
-	}
-	if *a.Epoch < f.applied {
-		return false
-	}
-	if *a.Epoch >= f.cache.floor.Load() { // else a frame of another replica was ahead of it: something changed that it did not tell
-		f.heard = now
-	}
-	if *a.Epoch == f.applied {
-		return true
-	}
-	f.cache.raise(*a.Epoch)
 	switch {
 	case a.Changed == nil:
 		f.cache.dropUnder(nil, *a.Epoch)
@@ -124,8 +109,33 @@ func (f *follower) apply(a *acknowledgement, now int64) bool {
 	if a.Refresh {
 		f.cache.refresh(*a.Epoch, now)
 	}
-	f.applied = *a.Epoch
 	return true
+}
+
+// accept takes over the epoch of an acknowledgement. It tells whether its directives count, and whether the cache has to follow it.
+func (f *follower) accept(a *acknowledgement, now int64) (counts, news bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if *a.Generation != f.generation {
+		return false, false
+	}
+	f.present.Store(now)
+	if f.unsaid(*a.Epoch, now) {
+		log.Warningf("Epoch %d was given up, which nobody has said for %s: the cluster says %d", f.cache.floor.Load(), epochSilent, *a.Epoch)
+		f.applied, f.behind, f.heard = *a.Epoch, 0, now
+		f.cache.clear(*a.Epoch)
+		return true, false
+	}
+	if *a.Epoch < f.applied {
+		return false, false
+	}
+	if *a.Epoch >= f.cache.floor.Load() { // else a frame of another replica was ahead of it: something changed that it did not tell
+		f.heard = now
+	}
+	news = *a.Epoch > f.applied
+	f.cache.raise(*a.Epoch)
+	f.applied = *a.Epoch
+	return true, news
 }
 
 // unsaid tells whether acknowledgements have said less than the highest epoch seen for epochSilent, this one included, and no

@@ -184,6 +184,39 @@ type lock interface {
 	Unlock()
 }
 
+// TestAFrameDoesNotWaitForAChangeOfAList: to go through a whole cache takes longer than a query waits.
+func TestAFrameDoesNotWaitForAChangeOfAList(t *testing.T) {
+	f := &follower{cache: newCache(4096, time.Hour)}
+	f.admit(frameOf("g1", 1, "www.example.org"), 1)
+	shard := func(name string) *shard { return &f.cache.shards[f.cache.hash(name)%shardCount] }
+	other := "n0.example.org"
+	for i := 1; shard(other) == shard("www.example.org"); i++ {
+		other = fmt.Sprintf("n%d.example.org", i)
+	}
+	shard("www.example.org").Lock() // the change gets this far
+	applied, admitted := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(applied)
+		f.apply(ackOf("g1", 2, &[]string{"example.org"}, false), 2)
+	}()
+	eventually(t, "the change has begun", func() bool { return f.cache.floor.Load() == 2 })
+	go func() {
+		defer close(admitted)
+		f.admit(frameOf("g1", 2, other), 3)
+	}()
+	select {
+	case <-admitted:
+	case <-time.After(10 * time.Second):
+		t.Error("a frame waits until the cache was gone through")
+	}
+	shard("www.example.org").Unlock()
+	<-applied
+	<-admitted
+	if has(f.cache, "www.example.org", 4) || !has(f.cache, other, 4) {
+		t.Error("after the change: expected the verdict from before it gone, and the one of its epoch there")
+	}
+}
+
 // TestNoLockIsHeldAcrossARequest: while the cluster keeps a frame and a report, every lock of the engine can be had.
 func TestNoLockIsHeldAcrossARequest(t *testing.T) {
 	s := newStub(t)
