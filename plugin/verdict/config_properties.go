@@ -102,7 +102,7 @@ func parseCache(c *caddy.Controller, s *settings) (err error) {
 		return err
 	}
 	if c.NextArg() {
-		s.engine.unheard, err = durationOf(c, c.Val(), time.Second, 24*time.Hour)
+		s.engine.unheard, err = durationOf(c, "cache", c.Val(), time.Second, 24*time.Hour)
 	}
 	return cmp.Or(err, end(c))
 }
@@ -112,7 +112,7 @@ func parseFrame(c *caddy.Controller, s *settings) (err error) {
 		return err
 	}
 	if c.NextArg() {
-		s.engine.wait, err = durationOf(c, c.Val(), 0, time.Second)
+		s.engine.wait, err = durationOf(c, "frame", c.Val(), 0, time.Second)
 	}
 	return cmp.Or(err, end(c))
 }

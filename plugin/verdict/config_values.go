@@ -54,17 +54,18 @@ func number(c *caddy.Controller, least, most int) (int, error) {
 }
 
 func duration(c *caddy.Controller, least, most time.Duration) (time.Duration, error) {
+	property := c.Val()
 	text, err := one(c, "a duration such as 100ms")
 	if err != nil {
 		return 0, err
 	}
-	return durationOf(c, text, least, most)
+	return durationOf(c, property, text, least, most)
 }
 
-func durationOf(c *caddy.Controller, text string, least, most time.Duration) (time.Duration, error) {
+func durationOf(c *caddy.Controller, property, text string, least, most time.Duration) (time.Duration, error) {
 	d, err := time.ParseDuration(text)
 	if err != nil || d < least || d > most {
-		return 0, c.Errf("'%s': expected a duration from %s to %s", text, least, most)
+		return 0, c.Errf("%s '%s': expected a duration from %s to %s", property, text, least, most)
 	}
 	return d, nil
 }

@@ -88,8 +88,9 @@ func TestParse(t *testing.T) {
 			return len(s.engine.resolver) == 63
 		}},
 		{name: "unknown mode", corefile: "verdict http://127.0.0.1 {\n token FILE\n mode block\n}", err: "mode 'block': expected monitor or enforce"},
-		{name: "timeout no duration", corefile: "verdict http://127.0.0.1 {\n token FILE\n timeout 100\n}", err: "expected a duration"},
-		{name: "timeout zero", corefile: "verdict http://127.0.0.1 {\n token FILE\n timeout 0s\n}", err: "expected a duration from 1ms"},
+		{name: "timeout no duration", corefile: "verdict http://127.0.0.1 {\n token FILE\n timeout 100\n}", err: "timeout '100': expected a duration"},
+		{name: "timeout zero", corefile: "verdict http://127.0.0.1 {\n token FILE\n timeout 0s\n}", err: "timeout '0s': expected a duration from 1ms"},
+		{name: "wait of a frame", corefile: "verdict http://127.0.0.1 {\n token FILE\n frame 256 2s\n}", err: "frame '2s': expected a duration from 0s to 1s"},
 		{name: "on_error unknown", corefile: "verdict http://127.0.0.1 {\n token FILE\n on_error refuse\n}", err: "expected pass or servfail"},
 		{name: "upstream unknown", corefile: "verdict http://127.0.0.1 {\n token FILE\n upstream first\n}", err: "expected parallel or hold"},
 		{name: "dnssec unknown", corefile: "verdict http://127.0.0.1 {\n token FILE\n dnssec sign\n}", err: "expected forge or refuse"},
