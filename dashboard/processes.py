@@ -7,11 +7,12 @@ with all of them.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from socket import socket
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ logger = logging.getLogger("dashboard")
 
 AT_ONCE_S = 5.0  # one that ends within this after its start will do so again: all end
 LOOK_S = 1.0
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Part(NamedTuple):
@@ -40,12 +42,14 @@ def serve_in(count: int, serve: Callable[[bool], None]) -> int:
         for pid in began:
             os.kill(pid, signal.SIGTERM)  # ours, and not waited for: it exists, if only as what is left of it
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in SIGNALS:
         signal.signal(number, stop)
     first, status = True, 0
     while began or not stopping:
         while len(began) < count and not stopping:
-            began[_forked(serve, first)] = time.monotonic()
+            with _unheard():  # until it is noted: one that came before would end all but it, and wait for it for ever
+                now = time.monotonic()
+                began[_forked(serve, first)] = now
             first = False
         pid, code = os.wait()
         age = time.monotonic() - began.pop(pid)
@@ -57,21 +61,29 @@ def serve_in(count: int, serve: Callable[[bool], None]) -> int:
     return status
 
 
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    """Signals wait until the end of it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
 def _forked(serve: Callable[[bool], None], first: bool) -> int:
-    signals = {signal.SIGTERM, signal.SIGINT}
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # one that came in between would be heard by nobody
+    """A process that serves, by its id; to be called while signals wait."""
     pid = os.fork()
     if pid == 0:
         try:
-            for number in signals:
+            for number in SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             serve(first)
         except BaseException:
             logger.exception("dashboard process")
             os._exit(1)
         os._exit(0)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
     return pid
 
 
