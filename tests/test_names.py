@@ -110,6 +110,36 @@ def test_names_split_at_the_public_suffix(name: str, parts: tuple[str, str, str]
     assert names.split(name) == parts
 
 
+@pytest.mark.parametrize(
+    ("name", "qname"),
+    [
+        ("\U0001f4a9.la", "xn--ls8h.la"),
+        ("i\u2764\ufe0f.ws", "xn--i-7iq.ws"),  # the sign that makes a heart red is no part of the name
+        ("\u2603\u3002Net", "xn--n3h.net"),
+        ("_dmarc.b\u00fccher.de", "_dmarc.xn--bcher-kva.de"),
+        ("stra\u00dfe.de", "xn--strae-oqa.de"),
+    ],
+)
+def test_a_name_with_symbols_is_asked_for_as_browsers_ask(name: str, qname: str) -> None:
+    assert names.asked(name) == names.typed(name) == qname
+
+
+@pytest.mark.parametrize(
+    "name", ["\u05d0\u2603a.example", "\U0001f469\u200d\U0001f4bb.example", "\u2603\u0378.example"]
+)
+def test_what_no_browser_asks_for_is_no_name_for_all_its_symbols(name: str) -> None:
+    with pytest.raises(names.BadName, match="IDNA"):
+        names.asked(name)
+
+
+@given(st.text(max_size=300))
+def test_any_text_is_asked_for_in_ascii_or_refused(text: str) -> None:
+    try:
+        assert names.asked(text).isascii() or text.isascii()
+    except names.BadName:
+        pass
+
+
 @given(st.lists(st.text("ab.\\", min_size=1, max_size=3), min_size=1, max_size=4))
 def test_any_name_splits_at_the_ends_of_its_labels(labels: list[str]) -> None:
     name = names.normalise(".".join("".join(f"\\{ord(c):03d}" for c in label) for label in [*labels, "co", "uk"]))

@@ -62,13 +62,29 @@ def normalise(name: str) -> str:
 
 
 def asked(name: str) -> str:
-    """A name in presentation form as resolvers are asked for it: one in another script by IDNA. Raises `BadName`."""
+    """A name in presentation form as resolvers are asked for it: one in another script by IDNA, one with symbols, such
+    as emoji, which IDNA 2008 knows none of, as browsers ask. Raises `BadName`."""
     if name.isascii():
         return name
     try:
-        return idna.encode(name, uts46=True).decode()
+        try:
+            return idna.encode(name, uts46=True).decode()
+        except idna.InvalidCodepoint:
+            return ".".join(map(_with_symbols, idna.uts46_remap(name, std3_rules=False).split(".")))
     except UnicodeError as error:  # IDNAError is one
         raise BadName(f"name {shown(name)}: no name that IDNA can write") from error
+
+
+def _with_symbols(label: str) -> str:
+    """A label by UTS 46, which browsers go by: it takes symbols, and signs that join only where a script has them."""
+    if label.isascii():
+        return label
+    idna.check_bidi(label)
+    idna.check_initial_combiner(label)
+    for place, sign in enumerate(label):
+        if sign in "\u200c\u200d" and not idna.valid_contextj(label, place):
+            raise idna.InvalidCodepointContext(label)
+    return "xn--" + label.encode("punycode").decode()
 
 
 def typed(name: str) -> str:
