@@ -34,6 +34,47 @@ async def _empty(*_: Any) -> Any:
     return {}
 
 
+async def test_of_a_pasted_list_what_is_no_name_stays_in_the_field_and_the_rest_is_added(stage: Stage) -> None:
+    page = await stage.open(Lists)
+    page.note.value = "campaign"
+    page.names.value = "one.example.org\nnot..fine  # typed\n\ntwo.example.org\ncom\n\U0001f4a9.la"
+    await page.add()
+    listed = ["one.example.org", "two.example.org", "xn--ls8h.la"]
+    assert [d.key for d in stage.store.scan("list")] == [f"blocklist/{name}" for name in listed]
+    assert stage.told == [("3 on the blocklist", "success")]
+    assert page.names.value == "not..fine  # typed\ncom" and page.note.value == "campaign"
+    told = page.refused.text
+    assert page.refused.visible and told.startswith("2 lines are no names; left in the field, the rest is added. ")
+    assert "line 1: name 'not..fine': empty label" in told and "line 2: name 'com': a public suffix" in told
+    page.names.value = "not.fine.example.org"
+    await page.add()
+    assert (page.names.value, page.note.value, page.refused.visible) == ("", "", False)
+
+
+async def test_of_many_lines_that_are_no_names_some_are_told_and_all_stay(stage: Stage) -> None:
+    page = await stage.open(Lists)
+    page.names.value = "one.example.org\n" + "a..b\n" * 9
+    await page.add()
+    assert page.names.value.splitlines() == ["a..b"] * 9
+    assert "line 5: " in page.refused.text and page.refused.text.endswith("empty label; and 4 more.")
+
+
+async def test_of_a_text_that_is_no_list_nothing_is_added(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("verdicts.list_formats.MAX_ERRORS", 3)
+    page = await stage.open(Lists)
+    page.names.value = pasted = "one.example.org\n" + "a..b\n" * 4
+    await page.add()
+    assert page.names.value == pasted and list(stage.store.scan("list")) == []
+    assert page.refused.text.startswith("4 lines are no names; nothing is added. line 2: ")
+
+
+async def test_names_that_were_not_added_stay_all(stage: Stage) -> None:
+    page = await stage.open(Lists, "viewer")
+    page.names.value = pasted = "one.example.org\na..b"
+    await page.add()
+    assert page.names.value == pasted and not page.refused.visible and stage.told[-1][1] == "error"
+
+
 @pytest.mark.parametrize(
     ("query", "says"),
     [

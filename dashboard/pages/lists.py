@@ -2,13 +2,13 @@
 
 import functools
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
 import panel_material_ui as pmui
 
-from dashboard.components import LOADING, READY, Choice, Component, Exports, Table
+from dashboard.components import LOADING, READY, Choice, Component, Exports, Notice, Table
 from dashboard.decision import Decision, entries_of
 from dashboard.inputs import Button, Select, TextArea, TextInput
 from dashboard.page import Context, Page, panel, schedule, stack, toolbar
@@ -21,6 +21,7 @@ from verdicts.store import Document, Store
 ROWS = 200
 MAX_FILE = 8 * 1024 * 1024  # octets
 SEARCHED = 300_000  # entries a search looks at
+TOLD = 5  # lines that are no names, with the reason of each
 
 
 class Lists(Page):
@@ -49,6 +50,7 @@ class Lists(Page):
             ],
         )
         self.names = TextArea(label="Names, one a line", rows=3, max_length=200_000)
+        self.refused = Notice(kind="warn", status=READY, visible=False)
         self.importing = Select(
             options={SHOWN_LIST[k]: k for k in LIST_NAMES},
             value="blocklist",
@@ -107,6 +109,7 @@ class Lists(Page):
             panel(
                 stack(
                     self.names,
+                    self.refused,
                     toolbar(
                         self.importing,
                         self.until,
@@ -134,23 +137,38 @@ class Lists(Page):
         )
 
     async def add(self) -> None:
-        """Put the typed names on a list: as people paste them, or as they stand in a file."""
+        """Put the typed names on a list: as people paste them, or as they stand in a file. Lines that are no names are
+        told, and are what is left in the field."""
         # Not `name_of`: to it any octets are a name, such as a client may ask for and nobody means to list.
-        wanted, wrong, _ = list_formats.parse(map(host_of, self.names.value.splitlines()), "plain")
-        if wrong or not wanted:
-            first = f"Line {wrong[0].line}: {wrong[0].reason}" if wrong else "Type at least one name, one a line."
-            self.context.tell(first, "error")
+        lines = self.names.value.splitlines()
+        wanted, wrong, left_out = list_formats.parse(map(host_of, lines), "plain")
+        if not wanted or left_out > len(wrong):  # of more than are told nobody would know which were left out
+            if wrong:
+                self._tell_refused(wrong, left_out, "nothing is added")
+            else:
+                self.context.tell("Type at least one name, one a line.", "error")
             return
         kind, chosen = self.importing.value, [row.name for row in wanted]
         entries = entries_of(chosen, kind, self.until.value, False)
         reply = await self.act(
-            self.context.control.add(entries, self.note.value.strip()), f"{len(entries)} on the {SHOWN_LIST[kind]}"
+            self.context.control.add(entries, self.note.value.strip()), f"{len(entries):,} on the {SHOWN_LIST[kind]}"
         )
         if reply is not None:
-            self.names.value = self.note.value = ""  # the next change has a reason of its own
+            self.names.value = "\n".join(lines[problem.line - 1] for problem in wrong)
+            placed = [problem._replace(line=line) for line, problem in enumerate(wrong, 1)]
+            self._tell_refused(placed, left_out, "left in the field, the rest is added")
+            if not wrong:  # else those that are mended have the same reason
+                self.note.value = ""  # the next change has a reason of its own
             await self.reload()
             await self.decision.force.follow(int(reply.get("epoch", 0)))
             await self.decision.force.tell_overruled(chosen, kind)
+
+    def _tell_refused(self, wrong: Sequence[list_formats.Problem], count: int, what: str) -> None:
+        """Say which lines are no names until the next attempt; nothing where all are."""
+        heads = "1 line is no name" if count == 1 else f"{count:,} lines are no names"
+        reasons = "; ".join(f"line {problem.line}: {problem.reason}" for problem in wrong[:TOLD])
+        more = f"; and {count - TOLD:,} more" if count > TOLD else ""
+        self.refused.param.update(text=f"{heads}; {what}. {reasons}{more}.", visible=count > 0)
 
     async def import_file(self) -> None:
         """Put every name of a file on the chosen list; what is no name is left out and told."""
@@ -167,10 +185,8 @@ class Lists(Page):
         if reply is None:
             return
         self.note.value = ""
-        if reply.get("left_out"):
-            first = reply["problems"][0]
-            told = f"{reply['left_out']} rows left out; the first, line {first['line']}: {first['reason']}"
-            self.context.tell(told, "warning")
+        wrong = [list_formats.Problem(**problem) for problem in reply.get("problems", ())]
+        self._tell_refused(wrong, int(reply.get("left_out", 0)), "left out of the import")
         await self.reload()
         await self.decision.force.follow(int(reply.get("epoch", 0)))
 
