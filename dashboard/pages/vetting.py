@@ -24,27 +24,11 @@ from dashboard.page import Context, Page, aside, columns, panel, schedule, stack
 from dashboard.queue import CANDIDATES, DAILY, queue
 from dashboard.typed import page_of
 from dashboard.vetted import DURATIONS, still_holds, suffixes_listed
+from dashboard.vetting_keys import DECISIONS, FOR_ALL, KEYS, UNDO
 from dashboard.views import person_of
 
 DAY = 86_400_000  # milliseconds
 STEP_S = 30
-# key: what it is called, the list it decides, the label it gives
-DECISIONS: dict[str, tuple[str, str | None, str | None]] = {
-    "a": ("allow", "benign", None),
-    "b": ("block", "blocklist", None),
-    "h": ("honeypot", "honeypot", None),
-    "g": ("label generated", None, "generated"),
-    "m": ("label malicious", None, "malicious"),
-    "e": ("label benign", None, "benign"),
-    "u": ("label unsure", None, "unsure"),
-    "A": ("allow and label benign", "benign", "benign"),
-    "B": ("block and label malicious", "blocklist", "malicious"),
-}
-UNDO = "z"
-KEYS = [[key, what] for key, (what, _, _) in DECISIONS.items()] + [
-    ["j k", "next, previous"], ["x", "choose several"], ["l", "list those alike"], [UNDO, "undo"], ["o", "open"],
-]  # fmt: skip
-FOR_ALL = ("j k", "l", "o")  # those that decide nothing
 NOTHING_LEFT = "Nothing left to vet today. New names come as resolvers ask for them."
 USED_UP = "The day's number is reached: {} decided in 24 hours. Choose a larger number above to go on."
 

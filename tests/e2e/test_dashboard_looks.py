@@ -7,11 +7,11 @@ from urllib.parse import urlencode
 import pytest
 
 from dashboard.pages import PAGES
-from dashboard.pages.vetting import DECISIONS
 from dashboard.sample import HOSTILE
 from dashboard.screenshots import DIALOGS
 from dashboard.screenshots import PAGES as SHOWN
 from dashboard.typed import page_of
+from dashboard.vetting_keys import DECISIONS
 from tests.dashboard_browser import ALL, DEMO, Visit, served
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
