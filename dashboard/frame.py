@@ -20,7 +20,6 @@ from panel.io.document import unlocked
 # The library keeps room below the bar by headings that say nothing.
 HEADINGS = {"MuiTypography": {"defaultProps": {"variantMapping": {"h5": "div"}}}}
 THEME = {
-    "typography": {"fontSize": 12.5},
     "light": {
         "components": HEADINGS,
         "palette": {

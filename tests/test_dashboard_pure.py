@@ -11,6 +11,7 @@ import dashboard
 from dashboard import registration as registrations
 from dashboard.decision import entries_of
 from dashboard.facts import facts_of_record
+from dashboard.frame import THEME
 from dashboard.opening import USED
 from dashboard.pages.audit import which
 from dashboard.pages.health import log_facts, octets, resolver_rows, store_trouble
@@ -240,3 +241,7 @@ def test_a_record_says_what_was_not_done_and_nothing_of_what_was(action: str, en
 def test_an_audited_list_is_called_as_elsewhere() -> None:
     assert which(Document("list", "benign/a.example.org", None)) == "allowlist/a.example.org"
     assert which(Document("incident", "benign/x", None)) == "benign/x"
+
+
+def test_the_theme_holds_what_the_library_reads_of_one_that_has_two_schemes() -> None:
+    assert set(THEME) == {"light", "dark"}
