@@ -64,15 +64,16 @@ class Decision(Dialog):
 
     async def submit(self) -> None:
         """Put the entries on the list and follow the decision to the resolvers."""
-        entries = entries_of(self._names, self.kind.value, self.duration.value, self.scope.value.startswith("its"))
-        done = f"{VERBS[self.kind.value]}: {len(entries)} on the {SHOWN_LIST[self.kind.value]}"
+        chosen, kind = self._names, self.kind.value  # the dialog may ask about others before all is told
+        entries = entries_of(chosen, kind, self.duration.value, self.scope.value.startswith("its"))
+        done = f"{VERBS[kind]}: {len(entries)} on the {SHOWN_LIST[kind]}"
         reply = await self._page.act(self._page.context.control.add(entries, self.note.value.strip()), done)
         if reply is None:
             return
         if self._decided is not None:
             self._decided()
         await self.force.follow(int(reply.get("epoch", 0)))
-        await self.force.tell_overruled(self._names, self.kind.value)
+        await self.force.tell_overruled(chosen, kind)
 
 
 def entries_of(
