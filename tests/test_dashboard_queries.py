@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from dashboard.components import READY
 from dashboard.data import Failure
 from dashboard.pages import queries
 from dashboard.pages.queries import Queries, total
@@ -95,3 +96,22 @@ async def test_a_count_is_put_again_after_a_while_or_for_other_filters_and_keeps
     before = len(asked)
     await page.count(page.filters.where())
     assert len(asked) == before + 1
+
+
+async def test_who_goes_live_again_on_an_older_page_sees_the_newest(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "ROWS", 5)
+    page = await stage.open(Queries)
+    newest = page.table.rows[0]["id"]
+
+    async def read() -> None:
+        while page.table.status != READY:
+            await asyncio.sleep(0.01)
+
+    page._older(None)
+    await read()
+    assert page.table.rows[0]["id"] != newest and not page.live.value
+    page.live.value = True
+    await read()
+    assert page.table.rows[0]["id"] == newest and page.newer.disabled

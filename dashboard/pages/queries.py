@@ -68,6 +68,7 @@ class Queries(Page):
             actions=actions if self.may("analyst") else [],
         )
         self.live = Switch(label="Live", value=True)
+        self.live.param.watch(self._live_changed, "value")
         self.newer = Button(label="Newer", icon="chevron_left", variant="outlined", on_click=self._newer, disabled=True)
         self.older = Button(
             label="Older",
@@ -177,6 +178,11 @@ class Queries(Page):
     def _newer(self, _: Any) -> None:
         if len(self.cursors) > 1:
             self.cursors.pop()
+            self._turn()
+
+    def _live_changed(self, event: Any) -> None:
+        if event.new and len(self.cursors) > 1:  # what comes now comes on the first page
+            self.cursors = [None]
             self._turn()
 
     def _turn(self) -> None:
