@@ -70,3 +70,8 @@ async def test_another_tab_begins_at_the_top_with_nothing_to_undo(stage: Stage) 
     assert (page.table.selected, page.note.value) == (0, "")
     await page.undo()
     assert stage.told[-1][0].startswith("Nothing to undo on this visit")
+
+
+@pytest.mark.parametrize(("daily", "names"), [("9" * 5000, 500), ("20", 20), ("0", 1), ("-1", 50), ("many", 50)])
+async def test_an_address_with_any_number_a_day_is_a_page(stage: Stage, daily: str, names: int) -> None:
+    assert Vetting(stage.context(), {"daily": daily}).daily.value == names

@@ -304,4 +304,4 @@ def _said(chosen: list[str]) -> str:
 
 
 def _number(text: str | None, default: int) -> int:
-    return min(500, max(1, int(text))) if text and text.isdecimal() else default
+    return min(500, max(1, int(text[:9]))) if text and text.isdecimal() else default
