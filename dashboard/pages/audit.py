@@ -33,6 +33,7 @@ KINDS = {
 }
 TIMES = frozenset({"time", "start", "end", "first", "last", "expires", "begun", "created"})  # Unix milliseconds
 BESIDE = frozenset({"author", "note", "hash"})  # columns of their own, and a token's, which tells a person nothing
+NOTHING, NOTHING_OF_IT = "Nobody has changed anything yet.", "No such change."
 MANY = 4  # names of an incident: beyond these their number
 
 
@@ -47,7 +48,6 @@ class Audit(Page):
         self.kind = query.get("kind", "") if query.get("kind", "") in KINDS.values() else ""
         self.table = Table(
             caption="changes",
-            empty="Nobody has changed anything yet.",
             on_message=self._row,
             actions=[
                 {"id": "undo", "label": "Undo", "when": "undoable"},
@@ -90,7 +90,7 @@ class Audit(Page):
     async def read(self) -> None:
         changes = await self.context.data.history(self.kind, "", READ, self.before)
         rows, self._oldest = rows_of(changes, self.context.role, len(changes) == READ)
-        self.table.rows = rows
+        self.table.param.update(rows=rows, empty=NOTHING_OF_IT if self.kind or self.before else NOTHING)
         self.newest.disabled = self.before is None
         self.older.disabled = self._oldest is None
 
@@ -144,7 +144,8 @@ def rows_of(changes: Sequence[Document], role: Role, cut: bool) -> tuple[list[di
     rows: list[dict[str, Any]] = []
     commits = [list(each) for _, each in itertools.groupby(changes, lambda change: (change.epoch, change.time))]
     for at, commit in enumerate(commits):
-        if len(rows) >= ROWS and commit[0].time < commits[at - 1][0].time:
+        cut_short = cut and at == len(commits) - 1  # it begins the next page, whole or as much as is read at once
+        if at and (len(rows) >= ROWS or cut_short) and commit[0].time < commits[at - 1][0].time:
             return rows, commits[at - 1][0].time
         shown = [change_row(change, role) for change in commit[:OF_ONE]]
         undoable = all(may_undo(kind, role) for kind in {change.kind for change in commit})
@@ -152,7 +153,7 @@ def rows_of(changes: Sequence[Document], role: Role, cut: bool) -> tuple[list[di
         shown[0]["policy"] = any(change.kind == "policy" for change in commit)
         more = len(commit) - OF_ONE
         if more > 0:
-            least = "at least " if cut and at == len(commits) - 1 else ""
+            least = "at least " if cut_short else ""
             rest = f"{least}{more:,} more of the same commit"
             shown.append({**shown[-1], "key": rest, "which": rest, "change": [], "undoable": False, "whole": False})
         rows += shown
