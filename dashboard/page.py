@@ -11,7 +11,7 @@ from dashboard.accounts import Role, allows
 from dashboard.client import Control, Refused
 from dashboard.components import LOADING, READY, Box, Component
 from dashboard.data import Data, Failure
-from dashboard.filters import FIELDS, Filters
+from dashboard.filters import CUSTOM, FIELDS, Filters
 from dashboard.typed import BadFilter
 
 logger = logging.getLogger("dashboard")
@@ -122,6 +122,11 @@ class Page:
         self.show(LOADING)
         self.context.go(self.address())
         schedule(self.reload)
+
+    def zoom(self, message: dict[str, Any]) -> None:
+        """Show the interval of a chart's bar that was clicked."""
+        if message.get("action") == "interval":
+            self.filters.param.update(range=CUSTOM, start=int(message["start"]), end=int(message["end"]))
 
     def may(self, role: Role) -> bool:
         return allows(self.context.role, role)

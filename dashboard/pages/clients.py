@@ -50,7 +50,9 @@ class Clients(Page):
             ],
         )
         self.tiles = Tiles()
-        self.chart = TimeChart(heading="Queries by tier", empty="No queries in this range.", tall=150)
+        self.chart = TimeChart(
+            heading="Queries by tier", empty="No queries in this range.", tall=150, on_message=self.zoom
+        )
         self.malicious = Table(
             heading="Malicious names",
             caption="malicious names of this client",

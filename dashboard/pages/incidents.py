@@ -14,15 +14,16 @@ import msgspec
 from dashboard.client import Refused
 from dashboard.components import READY, Choice, Component, Facts, Notice, Table, TimeChart
 from dashboard.data import Failure
-from dashboard.filters import interval_of
+from dashboard.filters import CUSTOM, interval_of
 from dashboard.inputs import Button, TextInput
 from dashboard.page import Context, Page, columns, panel, schedule, stack, toolbar
-from dashboard.pages.clients import incident_row
+from dashboard.pages.clients import Clients, incident_row
 from dashboard.rows import LOG_COLUMNS, chart_of, log_row, top_row
 from dashboard.views import person_of
 from verdicts.incidents import KEPT_NAMES, STATES, decision, in_words
 from verdicts.store import Document
 
+NONE = "No incident. One opens when a client asks for several generated names in an hour that do not exist."
 KEEP_S = 0.5  # seconds for which an answer is good
 COUNTED_S = 60.0  # after which the log around an incident is counted again, unless its begin or end changed
 ROWS = 200  # shown; whoever makes up client addresses may have opened thousands
@@ -46,7 +47,7 @@ class Incidents(Page):
         self.state = query.get("state", "") if query.get("state") in ("all", *STATES) else "open"
         self.table = Table(
             caption="incidents",
-            empty="No incident. One opens when a client asks for several generated names in an hour that do not exist.",
+            empty=NONE,
             on_message=self._choose,
             selectable=True,
             columns=[
@@ -74,7 +75,12 @@ class Incidents(Page):
                 {"key": "last", "label": "Last", "kind": "time"},
             ],
         )
-        self.chart = TimeChart(heading="The client's queries around it", empty="None in the log any more.", tall=140)
+        self.chart = TimeChart(
+            heading="The client's queries around it",
+            empty="None in the log any more.",
+            tall=140,
+            on_message=self._open_interval,
+        )
         self.log = Table(
             heading="Evidence",
             caption="records",
@@ -138,7 +144,8 @@ class Incidents(Page):
             if at < ROWS or item.key == self.id
         ]
         at = next((i for i, row in enumerate(shown) if row["id"] == self.id), -1)
-        self.table.param.update(rows=shown, selected=at, note=note)
+        empty = f"No incident is {self.state}." if documents and self.state != "all" else NONE
+        self.table.param.update(rows=shown, selected=at, note=note, empty=empty)
         document = next((item for item in documents if item.key == self.id), None)
         self.absent.visible, self.detail.visible = bool(self.id) and document is None, document is not None
         if document is not None:
@@ -244,6 +251,12 @@ class Incidents(Page):
         text = f"Not saved: {last['who']} was quicker, {spent} ago: {last['what']}{note}"
         kept = "; your note is kept" if self.note.value.strip() else ""
         return f"{text[:300]}. The page shows the incident as it is now{kept}."
+
+    def _open_interval(self, message: dict[str, Any]) -> None:
+        """The client's page of a bar's interval: here the incident says of when things are shown."""
+        if message.get("action") == "interval" and self.body.get("client"):
+            pairs = {"client": self.body["client"], "range": CUSTOM, "start": message["start"], "end": message["end"]}
+            self.context.go(f"{Clients.path}?{urlencode(pairs)}")
 
     def _choose(self, message: dict[str, Any]) -> None:
         if message.get("action") == "select":

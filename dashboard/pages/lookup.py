@@ -59,7 +59,7 @@ class Lookup(Page):
                 {"key": "expires", "label": "Until", "kind": "until"},
             ],
         )
-        self.history = History(self._zoom)
+        self.history = History(self.zoom)
         self._epoch: int | None = None  # the store's, when it was last read
         self._judged = self._current = False  # whether a verdict is shown; whether nothing was decided since it was
         self.registration = Registration(self.name)
@@ -174,10 +174,6 @@ class Lookup(Page):
 
         wide.param.watch(changed, "value")
         return wide
-
-    def _zoom(self, message: dict[str, Any]) -> None:
-        if message.get("action") == "interval":
-            self.filters.param.update(range="custom", start=int(message["start"]), end=int(message["end"]))
 
     def _entry(self, message: dict[str, Any]) -> None:
         if message.get("action") == "remove":

@@ -39,7 +39,7 @@ class Overview(Page):
         super().__init__(context, query)
         self.tiles = Tiles()
         self.since = Since(since=context.since, visible=bool(context.since))
-        self.chart = TimeChart(heading="Queries by tier", empty="No queries in this range.", on_message=self._zoom)
+        self.chart = TimeChart(heading="Queries by tier", empty="No queries in this range.", on_message=self.zoom)
         self.latest = Table(
             heading="Latest",
             caption="latest records",
@@ -103,10 +103,6 @@ class Overview(Page):
         self.names.rows = [top_row(top) for top in names]
         figures = _figures(counts, discarded), _figures(then, discarded_then)
         self.tiles.tiles = _tiles(*figures, self.filters.range_query())
-
-    def _zoom(self, message: dict[str, Any]) -> None:
-        if message.get("action") == "interval":
-            self.filters.param.update(range="custom", start=int(message["start"]), end=int(message["end"]))
 
 
 class _Figures(NamedTuple):
