@@ -80,6 +80,24 @@ async def test_an_undo_that_fails_is_told_and_works_when_pressed_again(stage: St
     assert stage.told[-1] == (f"Undone: {name}", "success") and stage.store.get("list", f"blocklist/{name}") is None
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"list": "benign", "label": "benign"}, "allowlist and label benign"),
+        ({"list": "blocklist", "label": None}, "blocklist"),
+        ({"list": None, "label": "unsure"}, "label unsure"),
+    ],
+)
+async def test_who_was_overtaken_is_told_by_whom_and_what_in_the_pages_words(
+    stage: Stage, body: dict[str, str | None], said: str
+) -> None:
+    page = await stage.open(Vetting, alone="1")
+    name = page.table.rows[0]["key"]
+    stage.store.commit([Document("vetting", name, body)], "bob (the-analyst)")
+    await page.decide("b", [name])
+    assert stage.told[-1][0] == f"Not decided: bob was quicker on {name} ({said}). The queue is read again."
+
+
 async def test_who_was_overtaken_is_told_so_also_while_the_store_gives_no_answer(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,3 +35,12 @@ async def test_where_one_kind_was_never_changed_it_does_not_say_that_nothing_was
     stage.store.commit([Document("list", "blocklist/tracker.example.net", {})], "ada")
     page = await stage.open(Audit, kind="policy")
     assert (page.table.rows, page.table.empty) == ([], "No such change.")
+
+
+async def test_an_undo_is_told_in_the_words_of_its_row(stage: Stage) -> None:
+    stage.store.commit([Document("list", "benign/tracker.example.net", {})], "ada")
+    page = await stage.open(Audit)
+    row = page.table.rows[0]
+    await page.undo(row["kind"], row["key"], row["epoch"], row["time"])
+    assert row["which"] == "allowlist/tracker.example.net"
+    assert stage.told == [(f"Undone: list {row['which']}", "success")]

@@ -24,7 +24,7 @@ from dashboard.vetted import in_force
 from model.jobs import parse
 from tests.stores import batch_of, observation
 from verdicts.records import records_of
-from verdicts.store import BatchState, Cell, Document, Top
+from verdicts.store import BatchState, Cell, Top
 
 pytestmark = pytest.mark.anyio
 
@@ -239,8 +239,8 @@ def test_a_record_says_what_was_not_done_and_nothing_of_what_was(action: str, en
 
 
 def test_an_audited_list_is_called_as_elsewhere() -> None:
-    assert which(Document("list", "benign/a.example.org", None)) == "allowlist/a.example.org"
-    assert which(Document("incident", "benign/x", None)) == "benign/x"
+    assert which("list", "benign/a.example.org") == "allowlist/a.example.org"
+    assert which("incident", "benign/x") == "benign/x"
 
 
 def test_the_theme_holds_what_the_library_reads_of_one_that_has_two_schemes() -> None:

@@ -125,7 +125,8 @@ class Audit(Page):
 
     async def undo(self, kind: str, key: str, epoch: int, time: int) -> None:
         """Write back what the change replaced."""
-        reply = await self.act(self.context.control.undo(kind, key, epoch, time), f"Undone: {kind} {key}"[:120])
+        done = f"Undone: {kind} {which(kind, key)}"[:120]
+        reply = await self.act(self.context.control.undo(kind, key, epoch, time), done)
         if reply is not None:
             await self.reload()
             await self.force.follow(int(reply.get("epoch", 0)))
@@ -170,7 +171,7 @@ def change_row(change: Document, role: Role) -> dict[str, Any]:
         "author": change.author,
         "kind": change.kind,
         "key": change.key,
-        "which": which(change),
+        "which": which(change.kind, change.key),
         "note": change.note,
         "change": difference(old, new),
         "epoch": change.epoch,
@@ -178,10 +179,10 @@ def change_row(change: Document, role: Role) -> dict[str, Any]:
     }
 
 
-def which(change: Document) -> str:
+def which(kind: str, key: str) -> str:
     """A document's key as pages call it: the list `benign` is the allowlist."""
-    of, slash, suffix = change.key.partition("/")
-    return f"{SHOWN_LIST.get(of, of)}{slash}{suffix}" if change.kind == "list" else change.key
+    of, slash, suffix = key.partition("/")
+    return f"{SHOWN_LIST.get(of, of)}{slash}{suffix}" if kind == "list" else key
 
 
 def difference(old: dict[str, Any] | None, new: dict[str, Any] | None) -> list[str | int]:

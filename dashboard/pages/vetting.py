@@ -23,7 +23,7 @@ from dashboard.inputs import Select, Switch, TextInput
 from dashboard.page import Context, Page, aside, columns, panel, schedule, stack, toolbar
 from dashboard.queue import CANDIDATES, DAILY, queue
 from dashboard.typed import page_of
-from dashboard.vetted import DURATIONS, still_holds, suffixes_listed
+from dashboard.vetted import DURATIONS, SHOWN_LIST, still_holds, suffixes_listed
 from dashboard.vetting_keys import DECISIONS, FOR_ALL, KEYS, UNDO
 from dashboard.views import person_of
 
@@ -231,9 +231,10 @@ class Vetting(Page):
         with contextlib.suppress(Failure):  # that it was not decided is told all the same
             found = await self.context.data.several("vetting", tuple(chosen))
             for late in sorted((each for each in found if each.epoch > self._seen), key=lambda each: each.epoch)[:1]:
-                said = [str((late.body or {}).get(what) or "") for what in ("list", "label")]
-                what = " and ".join(filter(None, said))
-                text = f"Not decided: {late.author} was quicker on {late.key}"[:200] + (f" ({what})" if what else "")
+                kind, label = ((late.body or {}).get(what) for what in ("list", "label"))
+                said = [SHOWN_LIST.get(str(kind), str(kind))] * bool(kind) + [f"label {label}"] * bool(label)
+                text = f"Not decided: {person_of(late.author)} was quicker on {late.key}"[:200]
+                text += f" ({' and '.join(said)})" if said else ""
         self.context.tell(f"{text}. The queue is read again.", "warning")
         await self.reload()
 
