@@ -116,10 +116,9 @@ class Filters(param.Parameterized):  # type: ignore[misc]
 
 
 LISTS = ("resolver", "qtype", "label", "tier", "action", "source", "rcode", "model", "reason")
+RANGE_FIELDS = ("range", "start", "end")
 FIELDS = (
-    "range",
-    "start",
-    "end",
+    *RANGE_FIELDS,
     "qname",
     "registered",
     "client",

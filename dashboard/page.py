@@ -11,7 +11,7 @@ from dashboard.accounts import Role, allows
 from dashboard.client import Control, Refused
 from dashboard.components import LOADING, READY, Box, Component
 from dashboard.data import Data, Failure
-from dashboard.filters import CUSTOM, FIELDS, Filters
+from dashboard.filters import CUSTOM, FIELDS, RANGE_FIELDS, Filters
 from dashboard.typed import BadFilter
 
 logger = logging.getLogger("dashboard")
@@ -41,12 +41,13 @@ class Page:
     title: ClassVar[str]
     beat_seconds: ClassVar[int] = 0  # 0: read once, and when the filters change
     usual_range: ClassVar[str] = "1h"  # where the address names none
+    taken: ClassVar[tuple[str, ...]] = RANGE_FIELDS  # of its address; what it does not show counts nothing out
 
     def __init__(self, context: Context, query: dict[str, str]) -> None:
         self.context = context
         self.query = query
         self.filters = Filters(self.usual_range)
-        self.filters.restore(query)
+        self.filters.restore({key: value for key, value in query.items() if key in self.taken})
         self._reading: asyncio.Task[None] | None = None
         self._seconds = 0
         self.failed = False

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from dashboard.components import READY, Component, Notice, Table, Tiles, TimeChart
-from dashboard.filters import before, interval_of
+from dashboard.filters import RANGE_FIELDS, before, interval_of
 from dashboard.page import Context, Page, columns, panel, stack
 from dashboard.rows import LOG_COLUMNS, chart_of, counts_of, log_row, share_rows, top_row
 from dashboard.widgets import range_bar, text
@@ -27,6 +27,7 @@ class Clients(Page):
     title = "Clients"
     beat_seconds = 5
     usual_range = "24h"
+    taken = (*RANGE_FIELDS, "client")
 
     def __init__(self, context: Context, query: dict[str, str]) -> None:
         super().__init__(context, query)

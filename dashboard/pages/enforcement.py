@@ -8,6 +8,7 @@ from dashboard.client import Refused
 from dashboard.components import READY, Component, Facts, Table, Tiles
 from dashboard.confirm import Confirm
 from dashboard.decision import Decision, InForce
+from dashboard.filters import RANGE_FIELDS
 from dashboard.inputs import Button, TextInput
 from dashboard.page import Context, Page, columns, panel, schedule, stack, toolbar
 from dashboard.rows import counts_of, top_row
@@ -27,6 +28,7 @@ class Enforcement(Page):
     title = "Enforcement report"
     beat_seconds = 15
     usual_range = "7d"
+    taken = (*RANGE_FIELDS, "client")
 
     def __init__(self, context: Context, query: dict[str, str]) -> None:
         super().__init__(context, query)

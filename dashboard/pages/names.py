@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from dashboard.components import Component, Table
+from dashboard.filters import RANGE_FIELDS
 from dashboard.page import Context, Page, columns, panel, stack
 from dashboard.rows import top_row
 from dashboard.widgets import range_bar, text
@@ -26,6 +27,7 @@ class Names(Page):
     title = "Names"
     beat_seconds = 5
     usual_range = "24h"
+    taken = (*RANGE_FIELDS, "client")
 
     def __init__(self, context: Context, query: dict[str, str]) -> None:
         super().__init__(context, query)

@@ -9,7 +9,7 @@ from dashboard.components import LOADING, Component, Exports, Table
 from dashboard.data import Data, Failure
 from dashboard.decision import Decision
 from dashboard.export import LIMIT
-from dashboard.filters import LISTS
+from dashboard.filters import FIELDS, LISTS
 from dashboard.inputs import Button, Switch
 from dashboard.page import Context, Page, panel, schedule, stack, toolbar
 from dashboard.rows import LOG_COLUMNS, log_row
@@ -49,6 +49,7 @@ class Queries(Page):
     path = "/queries"
     title = "Queries"
     beat_seconds = 1
+    taken = FIELDS
 
     def __init__(self, context: Context, query: dict[str, str]) -> None:
         super().__init__(context, query)
