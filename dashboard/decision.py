@@ -94,6 +94,7 @@ class InForce:
     def __init__(self, context: Context) -> None:
         self._context = context
         self.notice = Notice(status=READY, visible=False)
+        self._latest = 0  # decision, by its number
 
     async def tell_overruled(self, chosen: list[str], kind: str) -> None:
         """Say so where another entry decides all the same: a longer one, or an allowed name that was blocked."""
@@ -113,14 +114,20 @@ class InForce:
         self.notice.param.update(visible=True, kind="warn", text=f"Saved, but {text}")
 
     async def follow(self, epoch: int) -> None:
-        """Ask the control API until every resolver that reports knows the epoch."""
+        """Ask the control API until every resolver that reports knows the epoch, or another decision is followed."""
         began = time.monotonic()
+        self._latest += 1
+        number = self._latest
         self.notice.param.update(visible=True, kind="wait", text="Saved. Waiting for the resolvers\u2026")
         while (spent := time.monotonic() - began) < GIVE_UP_SECONDS:
             try:
-                resolvers = (await self._context.control.status()).get("resolvers", [])
+                resolvers, lacking = (await self._context.control.status()).get("resolvers", []), ""
             except Refused as error:
-                self.notice.param.update(kind="warn", text=f"Saved; whether it is in force is not known: {error}")
+                resolvers, lacking = [], str(error)
+            if number != self._latest:  # what is told is taken for the latest one, which they may not know yet
+                return
+            if lacking:
+                self.notice.param.update(kind="warn", text=f"Saved; whether it is in force is not known: {lacking}")
                 return
             known, of = in_force(epoch, resolvers, int(time.time() * 1000))
             if known == of:
@@ -131,8 +138,10 @@ class InForce:
                 )
                 self.notice.param.update(kind="good", text=text)
                 return
-            self.notice.text = f"In force at {known} of {of} resolvers\u2026"
+            self.notice.param.update(kind="wait", text=f"In force at {known} of {of} resolvers\u2026")
             await asyncio.sleep(CHECK_SECONDS)
+            if number != self._latest:
+                return
         self.notice.param.update(
             kind="warn",
             text=f"Saved, but only {known} of {of} resolvers confirmed within {GIVE_UP_SECONDS:.0f} s; see Health.",
