@@ -37,8 +37,10 @@ async def news(data: Data, since: int, now: int, user: str) -> tuple[list[dict[s
     changes, incidents, names = await asyncio.gather(
         data.history("", "", CHANGES), data.incidents(keep=5), new_names(data, since, now)
     )
-    new = sum(_opened(item) > since for item in incidents)
-    items = [{"text": f"{new} new incident{'s' * (new > 1)}", "href": "/incidents"}] if new else []
+    new = [item for item in incidents if _opened(item) > since]
+    done = any((item.body or {}).get("state", "open") != "open" for item in new)  # by others, meanwhile
+    href = "/incidents" + "?state=all" * done  # where as many are seen
+    items = [{"text": f"{len(new)} new incident{'s' * (len(new) > 1)}", "href": href}] if new else []
     return items + by_others(changes, since, user, len(changes) == CHANGES and changes[-1].time > since), names
 
 

@@ -78,6 +78,18 @@ async def test_an_incident_whose_reports_came_late_is_new_since_it_was_opened(ur
     await stage.close()
 
 
+async def test_a_new_incident_that_was_closed_meanwhile_is_counted_where_the_link_shows_it(stage: Stage) -> None:
+    now = int(time.time() * 1000)
+    body = {"client": "192.0.2.31", "opened": now - MINUTE}
+    links = []
+    for state in ("open", "closed"):
+        stage.store.commit([Document("incident", state, {**body, "state": state})], "bob")
+        stage.data.decided()
+        items, _ = await news(stage.data, now - HOUR, now, "ada")
+        links.append((items[0]["text"], items[0]["href"]))
+    assert links == [("1 new incident", "/incidents"), ("2 new incidents", "/incidents?state=all")]
+
+
 @pytest.mark.parametrize(
     ("cookies", "ended"),
     [
