@@ -216,6 +216,7 @@ FILTERS = {
     "clients of a network": ({"client": "192.0.2.0/24"}, {"a", "apex", "deep", "bad"}),
     "clients of an odd network": ({"client": "192.0.2.8/30"}, {"a"}),
     "clients of a network of version 6": ({"client": "2001:db8::/32"}, {"other"}),
+    "all clients of version 6": ({"client": "::/0"}, {"other"}),
     "tier": ({"tier": ("block",)}, {"bad"}),
     "one of two tiers": ({"tier": ("block", "alert")}, {"bad", "deep"}),
     "label and rcode": ({"label": ("benign",), "rcode": ("NXDOMAIN",)}, {"apex"}),

@@ -25,6 +25,9 @@ def query_of(where: Filter) -> dict[str, Any]:
     if where.client:
         field = "client.ip" if "/" in where.client or is_address(where.client) else "client.address"
         found.append({"term": {field: where.client}})
+        if "/" in where.client and ":" in where.client:
+            # Elasticsearch keeps an address of version 4 among those of version 6: it would be in `::/0` too.
+            found.append({"bool": {"must_not": {"term": {field: "0.0.0.0/0"}}}})
     for field in LISTS:
         wanted = getattr(where, field)
         if wanted:
