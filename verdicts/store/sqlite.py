@@ -8,8 +8,9 @@ thread and never wait for the writer.
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from verdicts.locks import held
@@ -23,6 +24,9 @@ from verdicts.store.sqlite_state import State
 
 LOCK_WAIT_S = 5.0
 CACHE_KIB = 64 * 1024
+WAL_OCTETS = 64 << 20  # from which on it is emptied
+EMPTIED_EVERY_S = 10.0  # at most
+EMPTIED_WAIT_S = 0.5  # for those who read: a pause must be in force within two
 
 Still = tuple[int, int, int]  # inode, octets, time of the last change in ns
 
@@ -38,6 +42,7 @@ class SqliteStore(LogWrites, LogReads, State):
         self._write_lock = threading.RLock()
         self._writer_connection: sqlite3.Connection | None = None
         self._lock: ExitStack | None = None
+        self._emptied_at = -EMPTIED_EVERY_S  # when the WAL was, or could not be
         self._ahead = ReadAhead(lambda: self._connect(create=False))
 
     def initialise(self) -> None:
@@ -109,6 +114,19 @@ class SqliteStore(LogWrites, LogReads, State):
             connection = self._open_writer(create=False)
             with told_of(connection), transaction(connection):
                 yield connection
+            self._empty_wal(connection)
+
+    def _empty_wal(self, connection: sqlite3.Connection) -> None:
+        """Bring the WAL into the file and cut it off, where it is long: SQLite begins it anew only where it meets no
+        reader, so that it grew for ever while somebody always reads, and never makes it shorter."""
+        wal = Path(f"{self.path}-wal")
+        if time.monotonic() < self._emptied_at + EMPTIED_EVERY_S or not _longer(wal, WAL_OCTETS):
+            return
+        self._emptied_at = time.monotonic()
+        with suppress(sqlite3.Error):  # a disk without room, say: what was written is safe, and the next write tells
+            connection.execute(f"PRAGMA busy_timeout = {round(1000 * EMPTIED_WAIT_S)}")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        connection.execute(f"PRAGMA busy_timeout = {round(1000 * LOCK_WAIT_S)}")
 
     def _open_writer(self, create: bool) -> sqlite3.Connection:
         if self._writer_connection is None:
@@ -166,6 +184,13 @@ class SqliteStore(LogWrites, LogReads, State):
             raise Unavailable(f"store {self.path}: {error}{kept}") from error
         self._opened.append(connection)
         return connection
+
+
+def _longer(path: Path, octets: int) -> bool:
+    try:
+        return path.stat().st_size > octets
+    except OSError:
+        return False
 
 
 def _may_write(path: Path) -> bool:
