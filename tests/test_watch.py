@@ -388,3 +388,22 @@ def test_a_client_of_many_records_is_read_once_a_minute(
     clock.now += 60
     watch(store)
     assert searched
+
+
+def test_a_client_of_few_queries_has_its_incident_however_many_have_more(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "CLIENTS", 3)
+    at = int(clock.now * 1000)
+    rows = [
+        observation("cdn.net", at, client=f"192.0.2.{i}", label="malicious", tier="alert", count=900) for i in range(9)
+    ]
+    few = {"client": "198.51.100.1", "label": "malicious", "tier": "alert"}
+    rows += [observation(f"q7x{i}.net", at, rcode="NXDOMAIN" if i < 4 else "NOERROR", **few) for i in range(5)]
+    reached = {"client": "198.51.100.2", "label": "malicious", "tier": "block", "addresses": ["203.0.113.7"]}
+    store.append(records([*rows, observation("k2y.net", at, **reached)]))
+    settled(store)
+    watch = Watch(clock=clock)
+    watch(store)
+    found = {(incident.client, incident.rule) for incident in incidents(store)}
+    assert found == {("198.51.100.1", "generated-names"), ("198.51.100.2", "block-resolves")}

@@ -18,16 +18,18 @@ from verdicts.incidents import HOUR, KIND, Incident, Rules, continued, incidents
 from verdicts.late import BACK, LOOK_AGAIN, LateHours
 from verdicts.records import Record
 from verdicts.sinks import Sink
-from verdicts.store import Conflict, Document, Filter, Store
+from verdicts.store import Conflict, Document, Filter, Store, Top
 
 AUTHOR = "verdict"
 LATE = 300_000  # after the hour, its last reports are still coming
-CLIENTS = 500  # looked at in one visit, those with the most malicious queries
+CLIENTS = 500  # looked at in one visit, those with the most malicious queries, and as many by each of LIKELY
 ROWS = 1000  # of one client, read at once
 MOST = 10 * ROWS  # of one client and hour; of more, the newest, and those by which it was answered
 UPDATE_EVERY = 300_000  # an incident that goes on is written again at most this often
 ALERTS_AN_HOUR = 30  # to one sink; what is over waits for the next hour
 TRIES = 12
+# Where more clients have malicious queries than CLIENTS: what a rule asks for, of which a client may have few.
+LIKELY: tuple[dict[str, Any], ...] = ({"rcode": ("NXDOMAIN",)}, {"tier": ("block",), "rcode": ("NOERROR",)})
 WRITES = 5  # tries to write down that an alert was sent; unwritten, it would be sent again
 FIRST_RETRY = 30_000
 LAST_RETRY = HOUR
@@ -127,11 +129,7 @@ class Watch:
         """Open or continue the incidents of one hour; return when it is to be looked at again though no more comes."""
         soonest = now + BACK
         where = Filter(hour, hour + HOUR, label=("malicious",))
-        for top in store.top(where, "client", CLIENTS):
-            if not top.key:  # of many, or of nobody; and a filter takes it for all clients
-                continue
-            if top.count < self._rules.names and top.tier != "block":  # most clients: can be no incident
-                continue
+        for top in _clients(store, where, self._rules):
             last = self._seen.get((top.key, hour), NEVER)
             next_look = last.again if top.count == last.queries else last.more
             if now >= next_look:
@@ -239,6 +237,20 @@ class Watch:
         except Conflict:  # another replica, or an analyst, was there first: look again next time
             return False
         return True
+
+
+def _clients(store: Store, where: Filter, rules: Rules) -> list[Top]:
+    """The clients that may have an incident, each with its malicious queries or, beyond the first CLIENTS, with those
+    that make it likely. Most have too few; and one without a name, of many or of nobody, a filter takes for all."""
+    first = store.top(where, "client", CLIENTS)
+    found = {top.key: top for top in first if top.count >= rules.names or top.tier == "block"}
+    if len(first) == CLIENTS:
+        for likely in LIKELY:
+            for top in store.top(msgspec.structs.replace(where, **likely), "client", CLIENTS):
+                if top.count > rules.nxdomain_share * rules.names or top.tier == "block":
+                    found.setdefault(top.key, top)
+    found.pop("", None)
+    return list(found.values())
 
 
 def _records(store: Store, where: Filter) -> tuple[list[Record], bool]:
