@@ -5,7 +5,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from tests.stores import observation, records, settled
+from tests.stores import SQLITE_ONLY, observation, records, settled
 from verdicts import watch as watching
 from verdicts.history import MODE as IMPORTED
 from verdicts.incidents import KIND, Incident
@@ -407,3 +407,15 @@ def test_a_client_of_few_queries_has_its_incident_however_many_have_more(
     watch(store)
     found = {(incident.client, incident.rule) for incident in incidents(store)}
     assert found == {("198.51.100.1", "generated-names"), ("198.51.100.2", "block-resolves")}
+
+
+@SQLITE_ONLY
+@pytest.mark.parametrize("sinks", [(), (Ear().sink,)])
+def test_a_watch_remembers_no_incident_for_good(store: Store, clock: Clock, sinks: tuple[Sink, ...]) -> None:
+    watch = Watch(sinks, clock=clock)
+    infected(store, clock)
+    watch(store)
+    assert len(incidents(store)) == 1
+    clock.now += 2 * 3600
+    watch(store)
+    assert watch._mine == set() and watch._alerts.keys == set()

@@ -8,7 +8,7 @@ another replica goes on where one died, and all of them together keep to the rat
 
 import logging
 import time
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Sequence, Set
 from typing import Any, NamedTuple
 
 import msgspec
@@ -86,6 +86,11 @@ class Alerts:
             if any(state.get("state") == "pending" or _time(state) > now - HOUR for state in states.values())
         }
 
+    @property
+    def keys(self) -> Set[str]:
+        """The keys of these incidents."""
+        return self._found.keys()
+
     def due(self, now: int) -> list[str]:
         """The keys of the incidents of which a sink is to be told now."""
         return [key for key, states in self._found.items() if any(_due(state, now) for state in states.values())]
@@ -111,7 +116,7 @@ class Watch:
         self._clock = clock
         self._seen: dict[tuple[str, int], Look] = {}  # client and hour -> the last look
         self._late = LateHours()
-        self._mine: set[str] = set()  # incidents that this replica opened
+        self._mine: set[str] = set()  # incidents that this replica opened, of which some sink is to be told
         self._alerts = Alerts(self._sinks)
 
     def __call__(self, store: Store) -> None:
@@ -155,7 +160,8 @@ class Watch:
             incident.opened = now
             if not self._write(store, incident.key, incident, 0, incident.reason):
                 return False
-            self._mine.add(incident.key)
+            if self._sinks:
+                self._mine.add(incident.key)
             return True
         key, former = before
         grown = continued(former, incident)
@@ -175,6 +181,7 @@ class Watch:
         if not self._sinks:
             return
         self._alerts.follow(store, now)
+        self._mine &= self._alerts.keys
         visit = Visit(now, {name: self._alerts.sent(name, now) for name in self._sinks}, set())
         for key in self._alerts.due(now):
             document = store.get(KIND, key)
