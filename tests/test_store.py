@@ -23,6 +23,7 @@ from tests.stores import (
 from verdicts.arguments import DAY_MS
 from verdicts.observations import check
 from verdicts.store import Conflict, Document, Filter, Misconfigured, Promise, Store, Unavailable, open_store
+from verdicts.store.sqlite import SqliteStore
 
 Make = Callable[..., Store]
 
@@ -719,6 +720,16 @@ def test_forgetting_removes_a_kind_with_its_history_and_nothing_else(store: Stor
     assert store.epoch() == epoch
     store.commit([Document("incident", "new", {})], "verdict")
     assert [document.key for document in store.scan("incident")] == ["new"]
+
+
+@SQLITE_ONLY
+def test_of_a_commit_of_which_all_is_forgotten_nothing_is_left(store: Store) -> None:
+    incident = Document("incident", "old", {})
+    store.commit([incident], "verdict")
+    store.commit([incident, Document("label", "a.org", {})], "ann")
+    store.forget("incident", now() + 1)
+    assert isinstance(store, SqliteStore)
+    assert store._all("SELECT author FROM commits") == [("ann",)]
 
 
 @SQLITE_ONLY

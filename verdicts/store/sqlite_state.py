@@ -158,8 +158,14 @@ class State:
         if kind in DECISION_KINDS - REPLACED_KINDS:
             raise ValueError(f"kind {kind!r}: the history of a decision is kept")
         with self._transaction() as db:
-            db.execute(
-                "DELETE FROM changes WHERE kind = ? AND id IN (SELECT id FROM commits WHERE time < ?)", (kind, before)
+            gone = db.execute(
+                "DELETE FROM changes WHERE kind = ? AND id IN (SELECT id FROM commits WHERE time < ?) RETURNING id",
+                (kind, before),
+            ).fetchall()
+            # A commit of which nothing is left says nothing; one that holds other kinds too stays.
+            db.executemany(
+                "DELETE FROM commits WHERE id = ? AND NOT EXISTS (SELECT 1 FROM changes h WHERE h.id = commits.id)",
+                gone,
             )
 
     def _documents(self, where: str, values: tuple[Any, ...]) -> list[Document]:
