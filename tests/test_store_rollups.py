@@ -303,6 +303,17 @@ def test_retention_reads_the_scattered_roll_ups_only_where_an_hour_or_a_day_is_o
     assert {left(table) for table in ("records", "hours", *HOURLY, *DAILY)} == {0}
 
 
+def test_outcomes_that_no_row_has_any_more_go_with_their_day(store: SqliteStore) -> None:
+    """Who asks for each type of query there is would else have every later question look at 65,536 of them."""
+    day = now() // DAY * DAY - 9 * DAY
+    store.append(records([observation(at=day, qtype=f"TYPE{number}") for number in range(1000, 1100)]))
+    store.append(records([observation(at=day + DAY + HOUR), observation(at=day, qtype="MX")], 2))
+    store.retain(day + DAY + HOUR + 1000)
+    assert [kind for (kind,) in store._all("SELECT qtype FROM dims")] == ["A"]
+    store.append(records([observation(at=day + DAY + HOUR + 2000, qtype="MX")], 3))
+    assert {top.key: top.count for top in store.top(Filter(day, day + 3 * DAY), "qtype")} == {"A": 1, "MX": 1}
+
+
 def test_a_store_of_the_third_version_gets_its_lists_of_clients_with_the_next_appends(store: SqliteStore) -> None:
     today = now() // DAY * DAY
     where = Filter(today - 5 * DAY, today + DAY)

@@ -87,6 +87,8 @@ class LogWrites:
             last = db.execute("SELECT value FROM meta WHERE name = 'retained'").fetchone()
             if last is None or last[0] != day:
                 _remove(db, DAILY, day)
+                # Whoever asks for each type of query there is makes 65,536: no question need look at them for ever.
+                db.execute("DELETE FROM dims WHERE id NOT IN (SELECT dim FROM hours)")
                 db.execute("INSERT OR REPLACE INTO meta VALUES ('retained', ?)", (day,))
             db.execute("DELETE FROM dead WHERE time < ?", (before,))
             # The last one's number stays taken: the next batch would get the dead letters that still have it.
