@@ -314,6 +314,18 @@ def test_outcomes_that_no_row_has_any_more_go_with_their_day(store: SqliteStore)
     assert {top.key: top.count for top in store.top(Filter(day, day + 3 * DAY), "qtype")} == {"A": 1, "MX": 1}
 
 
+def test_a_page_is_found_by_few_statements_however_many_outcomes_match(store: SqliteStore) -> None:
+    at = now() - HOUR
+    store.append(records([observation(at=at + n, qtype=f"TYPE{1000 + n}") for n in range(300)]))
+    said: list[str] = []
+    store._reader().set_trace_callback(said.append)
+    page = store.search(Filter(at, at + HOUR, label=("benign",)), 10)
+    assert [record.qtype for record in page.records] == [f"TYPE{1299 - n}" for n in range(10)]
+    page = store.search(Filter(at, at + HOUR, label=("benign",)), 10, page.cursor)
+    assert [record.qtype for record in page.records] == [f"TYPE{1289 - n}" for n in range(10)]
+    assert len(said) < 10
+
+
 def test_a_store_of_the_third_version_gets_its_lists_of_clients_with_the_next_appends(store: SqliteStore) -> None:
     today = now() // DAY * DAY
     where = Filter(today - 5 * DAY, today + DAY)

@@ -17,6 +17,8 @@ LIKELY = 0.5  # the partial index `records_likely` begins here
 KEY_FILTERS = ("name", "registered", "client")  # the filter of each of KEYS
 _DIMENSIONS = ("resolver", "qtype", "label", "tier", "action", "source", "rcode", "model", "reason")
 
+_numbers = msgspec.json.Decoder(list[int])
+
 
 class Where(NamedTuple):
     """Conditions on a table `r`; `selective` when one of them names a qname, registered domain or client."""
@@ -100,8 +102,9 @@ def dimensions(reader: sqlite3.Connection, where: Filter) -> list[int] | None:
         values.append(int(where.enforced))
     if not conditions:
         return None
-    with told_of(reader):
-        return [row[0] for row in reader.execute(f"SELECT id FROM dims WHERE {' AND '.join(conditions)}", values)]
+    with told_of(reader):  # as one value: there may be many
+        [(found,)] = reader.execute(f"SELECT json_group_array(id) FROM dims WHERE {' AND '.join(conditions)}", values)
+    return _numbers.decode(found)
 
 
 def only_dimensions(where: Filter) -> bool:

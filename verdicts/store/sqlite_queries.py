@@ -18,6 +18,7 @@ from verdicts.store.sqlite_top import Tops
 COUNT_BITS = 40  # a record counts at most 2**32 queries (verdicts.observations)
 PAGE_BATCHES = 10_000
 _CURSOR = re.compile("([0-9]{1,18})[.]([0-9]{1,18})").fullmatch  # time and id
+_places = msgspec.json.Decoder(list[tuple[int, int]])
 _numbers = msgspec.json.Decoder(list[int])
 
 Counts = dict[tuple[int, tuple[str, ...]], int]  # queries by time and the values of some fields
@@ -64,10 +65,15 @@ class LogReads(Tops):
             if dims is not None:
                 wanted = wanted.also_dims(dims)
             return self._all(f"{select} {wanted.sql} {order}", *wanted.values)
-        found: list[tuple[int, int]] = []
-        for dim in dims:  # one walk of the index (dim, time) each: no sort, and rare values are found at once
-            found += self._all(f"{select} r.dim = ? AND {wanted.sql} {order}", dim, *wanted.values)
-        return sorted(found, reverse=True)[:limit]
+        # One walk of the index (dim, time) each: no sort, and rare values are found at once. In one statement: who asks
+        # for each type of query there is makes 65,536 of them.
+        walks = (
+            f"(SELECT json_group_array(json_array(time, id)) FROM ({select} r.dim = d.value AND {wanted.sql} {order}))"
+        )
+        listed = msgspec.json.encode(dims).decode()
+        found = self._all(f"SELECT {walks} FROM json_each(?) d", *wanted.values, listed)
+        places = (place for (texts,) in found if texts != "[]" for place in _places.decode(texts))
+        return sorted(places, reverse=True)[:limit]
 
     def histogram(self, where: Filter, interval: int, by: str = "tier") -> list[Bucket]:
         """Counts per interval and value of `by`, in order of time and value."""
