@@ -32,6 +32,8 @@ class VerdictLog:
         retention_days: float = 30.0,
         alerts_file: str = "",
     ) -> None:
+        from ray.serve.metrics import Counter
+
         logging.raiseExceptions = False  # as in the ingress: a log that the disk refuses must not hold up reports
         keep_written()
         key = privacy.read_key(Path(client_key_file)) if client_privacy == "keyed" else b""
@@ -41,6 +43,10 @@ class VerdictLog:
         self._threads = ThreadPoolExecutor(APPENDS_AT_ONCE, "verdict-log")
         self._commit_threads = ThreadPoolExecutor(COMMITS_AT_ONCE, "verdict-commit")
         self._long_commit_thread = ThreadPoolExecutor(1, "verdict-long-commit")
+        self._dead = Counter(
+            "verdict_dead_letters", description="Rows that the store never takes, kept with the reason."
+        )
+        self._told = 0  # dead letters already handed over
 
     async def append(self, batch: bytes) -> None:
         """Return once the batch (JSON, checked) is synced in the spool. Raises `SpoolFull`."""
@@ -55,8 +61,12 @@ class VerdictLog:
         )
 
     async def status(self) -> dict[str, Any]:
-        """Spool depth, dead letters, the store's state and since when."""
-        return self._keeper.status()
+        """Spool depth, dead letters, the store's state and since when. Ingresses ask about once a second."""
+        status = self._keeper.status()
+        if status["dead"] > self._told:
+            self._dead.inc(status["dead"] - self._told)
+            self._told = status["dead"]
+        return status
 
     async def __del__(self) -> None:
         """Serve awaits this when the replica ends."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
@@ -16,6 +17,7 @@ from loadtest.frames import closed_loop, requests
 from serve_app.descendants import descendants
 from serve_app.local.ports import free_port
 from tests.cluster_fixture import Cluster, started
+from verdicts.observations import Batch, Observation
 
 pytestmark = [pytest.mark.long, pytest.mark.cluster, pytest.mark.timeout(600)]
 
@@ -57,6 +59,15 @@ def test_metrics_are_scraped_with_a_viewers_token_alone(cluster: Cluster) -> Non
     assert {"model", "ineligible"} <= judged
 
 
+def test_rows_that_the_store_never_takes_are_counted(cluster: Cluster) -> None:
+    row = Observation("old.org", "A", "192.0.2.1", "benign", first=1000, last=1000, count=1, source="model")
+    body = msgspec.json.encode(Batch("bench", "0" * 32, 1, seen=1, rows=[row]))
+    with cluster.client() as resolver, cluster.client("admin") as admin:
+        assert resolver.post("/v1/observations", content=body).status_code == 200
+        found = wait_for(lambda: families(admin).get("ray_verdict_dead_letters"), 90.0)
+    assert sum(sample.value for sample in found) == 1
+
+
 def test_a_rolling_redeployment_fails_no_question(cluster: Cluster) -> None:
     asked = requests([b'{"names":["a.org","b.org"]}'], token=cluster.resolver, budget_ms=BUDGET_MS)
     before = replicas(cluster)
@@ -85,11 +96,16 @@ def title(pid: int) -> str:
 
 def scraped(client: httpx.Client) -> dict[str, list[Sample]] | None:
     """The families of the exposition, once all that this application counts are there."""
+    found = families(client)
+    return found if found.keys() >= OURS else None
+
+
+def families(client: httpx.Client) -> dict[str, list[Sample]]:
     reply = client.get("/metrics")
     assert reply.status_code == 200, reply.text
-    families = {family.name: list(family.samples) for family in text_string_to_metric_families(reply.text)}
-    print(sorted(name for name in families if "verdict" in name))  # shown when the wait is in vain
-    return families if families.keys() >= OURS else None
+    found = {family.name: list(family.samples) for family in text_string_to_metric_families(reply.text)}
+    print(sorted(name for name in found if "verdict" in name))  # shown when a wait is in vain
+    return found
 
 
 def logged(folder: Path, request_id: str) -> list[dict[str, Any]]:
