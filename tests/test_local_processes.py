@@ -8,10 +8,12 @@ import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from serve_app.local.processes import LAST_LINES, LOGS_KEPT, Child, end_marked, how_it_ended, marked
+from serve_app.local import cluster
+from serve_app.local.processes import LAST_LINES, LOGS_KEPT, Child, end_marked, how_it_ended, marked, set_aside
 from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -120,6 +122,36 @@ def test_a_long_log_is_emptied_where_the_disk_takes_no_copy(tmp_path: Path, monk
     log.write_text("of the run before\n")
     Child("a part", [], log, "mark", 1.0).bound_log()
     assert log.read_text() == ""
+
+
+def test_what_serve_logged_is_kept_of_as_many_starts_as_the_other_logs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = cluster.Plan(
+        str(tmp_path), "run", "sqlite:///store", "models", "spool", str(tmp_path / "serve"), 1, 2, os.devnull
+    )
+
+    starts = iter(range(LOGS_KEPT + 3))
+
+    def log(found: dict[str, Any], *_: object) -> None:
+        logs = Path(found["logging_config"]["logs_dir"])
+        logs.mkdir()
+        (logs / f"replica_of_start_{next(starts)}.log").touch()
+
+    monkeypatch.setattr("serve_app.cluster.start", lambda *_, **__: None)
+    monkeypatch.setattr("serve_app.cluster.deploy", log)
+    for _ in range(LOGS_KEPT + 3):
+        cluster._start(plan)
+    found = {path.name: [log.name for log in path.iterdir()] for path in tmp_path.iterdir()}
+    folders = ["serve", *(f"serve.{number}" for number in range(1, LOGS_KEPT + 1))]
+    assert found == {name: [f"replica_of_start_{LOGS_KEPT + 2 - age}.log"] for age, name in enumerate(folders)}
+
+
+def test_a_start_that_logged_nothing_displaces_none(tmp_path: Path) -> None:
+    (tmp_path / "serve").mkdir()
+    (tmp_path / "serve.1").mkdir()
+    set_aside(tmp_path / "serve")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["serve", "serve.1"]
 
 
 def test_a_grandchild_in_another_session_is_found_and_ended(mark: str, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from types import FrameType
 
 import msgspec
 
+from serve_app.local.processes import set_aside
 from serve_app.patience import TooBusy, afresh
 
 OBJECT_STORE_BYTES = 100 * 1024 * 1024  # frames travel by value; little else is kept
@@ -109,6 +110,7 @@ def _start(plan: Plan) -> None:
 
     args = {"store_url": plan.store_url, "registry": plan.models, "spool_dir": plan.spool}
     found = configuration(args, plan.http_port)
+    set_aside(Path(plan.logs))
     found["logging_config"]["logs_dir"] = plan.logs
     _say(plan, Report(step="starting Ray"))
     start(

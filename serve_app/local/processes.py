@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
@@ -121,6 +122,18 @@ def _emptied(log: str, kept: str) -> None:
         shutil.copyfile(log, kept)
     finally:
         os.truncate(log, 0)
+
+
+def set_aside(folder: Path) -> None:
+    """Keep beside this folder what the LOGS_KEPT starts before have logged into it, and let it begin anew."""
+    kept = [folder.with_name(f"{folder.name}.{number}") for number in range(1, LOGS_KEPT + 1)]
+    with suppress(OSError):  # none yet
+        if not any(folder.iterdir()):  # of a start that came to nothing
+            return
+        shutil.rmtree(kept[-1], ignore_errors=True)
+        for former, later in reversed([*pairwise([folder, *kept])]):
+            if former.exists():
+                former.rename(later)
 
 
 def how_it_ended(status: int) -> str:
