@@ -5,8 +5,9 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import Context as Variables
 from functools import cached_property, partial
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ T = TypeVar("T")
 
 LONG_CALLS = 8  # at work at one time: training and promotions
 REPLAYS = 4  # at work at one time, of which the cluster does one after the other
+REPLAYS_LET_IN = 8  # at work or waiting: who comes later would wait longer than for an answer
 LOOKS = 4  # at work at one time: at models, jobs and what Serve says of its deployments
 SHORT_CALLS = 8  # at work at one time: what a decision looks up, and its documents
 BULKS = 2  # at work at one time: imports, and other changes of many entries
@@ -47,6 +49,7 @@ class Desk:
         self._searching: Counter[str] = Counter()  # by author
         self._counting = threading.Lock()
         self._bulks = 0  # let in; the loop's alone
+        self._replaying = 0  # likewise
         self._changing: set[asyncio.Task[Any]] = set()  # the loop itself keeps no task alive
 
     @cached_property
@@ -74,6 +77,17 @@ class Desk:
 
     def let_out_bulk(self) -> None:
         self._bulks -= 1
+
+    @contextmanager
+    def replaying(self) -> Iterator[None]:
+        """Count in a replay until its end. Raises `WireError` where too many are under way."""
+        if self._replaying >= REPLAYS_LET_IN:
+            raise WireError("unavailable", "too many replays are under way: come back later", retry_after=5)
+        self._replaying += 1
+        try:
+            yield
+        finally:
+            self._replaying -= 1
 
     async def search(self, author: str, ask: Callable[[Store], T]) -> T:
         """Ask the store for many documents, on a thread that no change needs. Raises `WireError` where too many do."""

@@ -165,6 +165,11 @@ async def replay(call: Call, body: Range) -> Replayed:
         raise WireError(
             "malformed", f"start {start}, end {end}: expected the start before the end, in Unix milliseconds"
         )
+    with call.desk.replaying():
+        return await _replayed(call, start, end)
+
+
+async def _replayed(call: Call, start: int, end: int) -> Replayed:
     where = Filter(start=start, end=end, source=("model",))
     aside = call.desk.replay
     most, highest = [

@@ -14,6 +14,7 @@ from model.registry import Registry
 from model.replay import Replay
 from model.retrain import manifest_of
 from serve_app import control_models
+from serve_app.control_desk import REPLAYS_LET_IN
 from tests.control_setup import Setup
 from tests.model_fixtures import manifest, write
 from verdicts.observations import Batch, Observation
@@ -70,6 +71,34 @@ async def test_a_registry_that_cannot_be_read_is_no_defect(tmp_path: Path) -> No
 async def test_a_replay_of_no_time_is_refused(tmp_path: Path, times: dict[str, int]) -> None:
     reply = await Setup(tmp_path).ask("POST", "/v1/models/v1/replay", times)
     assert reply.status_code == 400 and "expected the start before the end" in reply.json()["message"]
+
+
+async def test_more_replays_than_have_places_are_told_to_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup, go_on, answer = Setup(tmp_path), threading.Event(), msgspec.to_builtins(Replay())
+
+    def ask(registry: str, what: str, version: str, *_: Any) -> Any:
+        go_on.wait(30)
+        if version == "gone":
+            raise analyst.Refused("not-found", "gone")
+        return answer
+
+    monkeypatch.setattr(analyst, "ask", ask)
+    versions = ["v1", "gone"] * REPLAYS_LET_IN
+    replays = [asyncio.create_task(setup.ask("POST", f"/v1/models/{version}/replay", {})) for version in versions]
+    async with asyncio.timeout(10):
+        while sum(replay.done() for replay in replays) < REPLAYS_LET_IN:
+            await asyncio.sleep(0.01)
+    go_on.set()
+    replies = await asyncio.gather(*replays)
+    assert sorted(reply.status_code for reply in replies) == sorted(
+        [200, 404] * (REPLAYS_LET_IN // 2) + [503] * REPLAYS_LET_IN
+    )
+    told = {(one.json()["message"], one.headers["Retry-After"]) for one in replies if one.status_code == 503}
+    assert told == {("too many replays are under way: come back later", "5")}
+    for version in versions[:REPLAYS_LET_IN]:  # all places are free again
+        assert (await setup.ask("POST", f"/v1/models/{version}/replay", {})).status_code in (200, 404)
 
 
 async def test_who_promotes_or_replays_a_model_that_never_blocks_is_told(

@@ -133,6 +133,14 @@ async def test_what_is_to_be_known_of_a_model_is_told_when_it_begins_to_serve(co
     assert [text.rpartition("; ")[2] for text in told] == ["seed never blocks: it has no bound"] * 3
 
 
+async def test_a_replay_that_is_refused_says_why_and_leaves_no_empty_table(control: tuple[Stage, Failing]) -> None:
+    stage, transport = control
+    page = await stage.open(Models)
+    transport.refused = ("/v1/models/seed/replay",)
+    await page.replay("seed")
+    assert not page.replayed.visible and stage.told == [("/v1/models/seed/replay: not now", "error")]
+
+
 @pytest.mark.parametrize("query", [{"version": "gone"}, {"job": "gone"}, {"compare": "gone,seed"}])
 async def test_what_is_gone_is_told_once_and_not_at_each_beat(
     control: tuple[Stage, Failing], query: dict[str, str]
