@@ -8,7 +8,6 @@ evaluation.json  the report of `verdict evaluate`
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -19,6 +18,7 @@ import msgspec
 
 from model.encoding import Encoding, UnknownEncoding, encoder
 from model.manifest import FORMAT, HEADS, Manifest
+from verdicts.files import place
 from verdicts.policy import Thresholds
 
 NETWORK, MANIFEST, HISTORY, EVALUATION = "model.keras", "manifest.json", "history.jsonl", "evaluation.json"
@@ -119,7 +119,7 @@ def save(
         manifest = msgspec.structs.replace(manifest, digests=digests)
         (staging / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
         staging.chmod(0o755)
-        os.replace(staging, path)
+        place(staging, path)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise

@@ -6,7 +6,6 @@ those who move that of a URI from another machine, where the later one has its w
 added.
 """
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -26,7 +25,7 @@ from model.artifact import (
 )
 from model.manifest import Manifest
 from model.remote import Remote, cache_of
-from verdicts.files import READABLE, write_atomically
+from verdicts.files import READABLE, place, write_atomically
 from verdicts.locks import held
 
 POINTER = "serving"
@@ -123,7 +122,7 @@ class Registry:
                 for name in own:
                     shutil.copy2(directory / name, staging)
                 staging.chmod(0o755)
-                os.replace(staging, self.root / manifest.version)
+                place(staging, self.root / manifest.version)  # before a pointer names it
             except OSError:
                 if manifest.version not in self.versions():
                     raise

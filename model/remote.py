@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
+from verdicts.files import place
+
 
 class NoRemote(Exception):
     """A registry URI on a machine without pyarrow, or one that pyarrow does not know."""
@@ -70,7 +72,7 @@ class Remote:
         try:
             for entry in self._files.get_file_info(self._selector(f"{self._root}/{name}")):
                 (staging / entry.base_name).write_bytes(self.read(f"{name}/{entry.base_name}") or b"")
-            os.replace(staging, directory)
+            place(staging, directory)
         except OSError:
             if not directory.is_dir():  # else another process was faster
                 raise

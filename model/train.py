@@ -24,7 +24,7 @@ from model.network import build, low_rate_loss, masked_loss
 from model.plan import Plan, rate_at
 from model.sampling import Sampler
 from model.wide import by_words, carry, layers_of
-from verdicts.files import READABLE, write_atomically
+from verdicts.files import READABLE, sync_directory, sync_file, write_atomically
 
 Progress = Callable[[dict[str, Any]], None]
 BLOCK = 16_384  # rows drawn at once
@@ -237,14 +237,17 @@ def _keep_history(run: Path, epochs: int) -> None:
 
 
 def _checkpoint(run: Path, network: Any, average: Any, plan: Plan, epoch: int, line: dict[str, Any]) -> None:
-    """The networks first, then the state that vouches for them. Raises OSError, which names the folder."""
+    """The networks first, on disk, then the state that vouches for them. Raises OSError, which names the folder."""
     state = {"epoch": epoch, "seconds": line["seconds"], "plan": msgspec.to_builtins(plan)}
     try:
         for name, kept in (("checkpoint.keras", network), ("average.keras", average)):
             kept.save(run / "new.keras")
+            sync_file(run / "new.keras")
             os.replace(run / "new.keras", run / name)
         with (run / "history.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
+        sync_file(run / "history.jsonl")
+        sync_directory(run)
         write_atomically(run / "state.json", json.dumps(state).encode(), READABLE)
     except OSError as error:
         (run / "new.keras").unlink(missing_ok=True)

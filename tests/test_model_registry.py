@@ -15,6 +15,7 @@ from model.registry import GuardFailed, Registry, UnknownVersion, newest
 from model.remote import NoRemote, Remote, cache_of
 from tests.model_fixtures import full_disk, manifest, write
 from tests.requires import need
+from tests.synced import Disk
 
 OF_AN_ARTIFACT = ["evaluation.json", "history.jsonl", "manifest.json", "model.keras"]
 
@@ -239,6 +240,22 @@ def test_of_a_folder_only_the_artifact_is_uploaded(remote: Registry, tmp_path: P
     (made / "notes").write_text("secret")
     remote.add(made)
     assert sorted(file.name for file in (tmp_path / "remote" / "c-4").iterdir()) == OF_AN_ARTIFACT
+
+
+def test_an_artifact_is_on_disk_before_a_pointer_names_it(
+    released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, registry, held = Disk(monkeypatch), Registry(tmp_path / "registry"), list[bool]()
+    disk.look = lambda target: held.append(disk.holds(registry.root / "b-3")) if target.name == "serving" else None
+    registry.seed_from_released(released)
+    assert held == [True]
+
+
+def test_what_is_mirrored_of_a_uri_is_on_disk_with_its_name(
+    remote: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch)
+    assert disk.holds(Registry(f"file://{tmp_path}/remote", cache=tmp_path / "another").path("b-3"))
 
 
 def test_a_registry_at_a_uri_promotes_and_rolls_back(remote: Registry) -> None:

@@ -31,6 +31,7 @@ from model.sources import Source
 from model.train import LOSSES, Cancelled, blend, history, train
 from model.wide import HEADS, by_words
 from tests.model_fixtures import SMALL, full_disk, weigh
+from tests.synced import Disk
 
 pytestmark = [
     pytest.mark.patient,
@@ -393,6 +394,16 @@ def test_a_run_killed_before_its_state_was_written_has_no_line_twice(
         file.write(more)
     train(sampler, TINY, tmp_path)
     assert [line["epoch"] for line in history(tmp_path)] == [1, 2] and history(tmp_path)[1]["loss"] != 0.1
+
+
+def test_what_the_state_vouches_for_is_on_disk_before_it(
+    sampler: Sampler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, held = Disk(monkeypatch), list[bool]()
+    kept = [tmp_path / name for name in ("checkpoint.keras", "average.keras", "history.jsonl")]
+    disk.look = lambda target: held.extend(map(disk.holds, kept)) if target.name == "state.json" else None
+    train(sampler, TINY, tmp_path)
+    assert held == [True] * len(kept) * TINY.epochs
 
 
 def test_a_full_disk_is_named_and_the_run_goes_on_from_the_epoch_before(sampler: Sampler, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Files that a crash leaves whole: written beside their place, synced and renamed."""
+"""Files, and directories of them, that a crash leaves whole: written beside their place, synced and renamed."""
 
 import os
 import tempfile
@@ -21,6 +21,21 @@ def write_atomically(path: Path, content: bytes | memoryview, mode: int = 0o600)
         Path(name).unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+def place(written: Path, directory: Path) -> None:
+    """Rename a directory of files so that a crash leaves it with all that is in them, or not there at all."""
+    for file in written.iterdir():
+        sync_file(file)
+    sync_directory(written)
+    os.replace(written, directory)
+    sync_directory(directory.parent)
+
+
+def sync_file(file: Path) -> None:
+    """Make what others wrote into a file durable."""
+    with file.open("rb") as stream:
+        os.fsync(stream.fileno())
 
 
 def sync_directory(directory: Path) -> None:
