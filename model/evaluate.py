@@ -1,7 +1,7 @@
 """`verdict evaluate`: an artifact judged by the protocol, as JSON, a readable report and plots."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,11 @@ HELD_OUT = 0  # the fold of families that a network never sees in training, unle
 
 def load_corpus(data: str | Path, progress: Progress, held_out: int = HELD_OUT) -> Corpus:
     """Read all lists below `data` and build the corpus; raises OSError for a missing list, `BadRow`."""
+    return load_corpora(data, progress)(held_out)
+
+
+def load_corpora(data: str | Path, progress: Progress) -> Callable[[int], Corpus]:
+    """Read all lists below `data` once, and build the corpus of each fold that is asked for; raises as above."""
     if "://" not in str(data) and not Path(data).is_dir():
         raise NotADirectoryError(f"{data}: no such folder, expected one of lists of names")
     sources = sources_of(data)
@@ -40,7 +45,7 @@ def load_corpus(data: str | Path, progress: Progress, held_out: int = HELD_OUT) 
         stated = SOURCES if own else stated
         raise FileNotFoundError(f"{error.filename}: no such file, expected the lists of {stated}{own}") from error
     progress({"names": len(found), "contested": sum(entry is None for entry in found.values())})
-    return build(found, sources, read_plan(), held_out)
+    return partial(build, found, sources, read_plan())
 
 
 def evaluate_artifact(artifact: Artifact, data: str | Path, out: Path, progress: Progress) -> str:
@@ -101,7 +106,7 @@ def validate_folds(
     def scored(network: Any) -> Score:
         return scoring(Scorer(artifact._replace(network=network), batch_sizes=(64, 1024)), artifact)
 
-    load = partial(load_corpus, data, progress)
+    load = load_corpora(data, progress)
     return table(validate(load, folds, references, minutes, read_plan(), scored, out, progress), references)
 
 

@@ -13,7 +13,7 @@ from model.artifact import Artifact, save
 from model.begun import OTHER, came_of, digests_of_parts, of_other_lists, same_lists
 from model.calibrate import BASE_RATE, Tuned, tune
 from model.dataset import BENIGN, ENCODING, JUDGE, LEFT_OUT, TEACH, TUNE, Corpus, require
-from model.evaluate import HELD_OUT, evaluation, load_corpus, tune_rows
+from model.evaluate import HELD_OUT, evaluation, load_corpora, tune_rows
 from model.manifest import FORMAT, Limits, Manifest, Platt, Source, Threshold
 from model.metrics import threshold_at
 from model.plan import SHARES, Plan
@@ -42,8 +42,10 @@ def release(
     """
     parents = [found for found in (start, *teachers) if found]
     others = {found.manifest.held_out for found in parents} - {held_out}
-    judged = {fold: load_corpus(data, progress, fold).digest(JUDGE) for fold in sorted(others)}
-    corpus = load_corpus(data, progress, held_out)
+    corpus_of = load_corpora(data, progress)
+    judged = {fold: corpus_of(fold).digest(JUDGE) for fold in sorted(others)}
+    corpus = corpus_of(held_out)
+    del corpus_of  # it holds every row of the lists
     require(corpus, "teach", "tune", "judge")  # before hours are spent
     same_lists(corpus, run)
     strange = of_other_lists(parents, judged | {held_out: corpus.digest(JUDGE)})

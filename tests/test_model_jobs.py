@@ -278,6 +278,8 @@ def test_what_came_of_a_network_of_other_lists_says_so(
         no_training.setattr("model.release.train", lambda *how, **more: (_ for _ in ()).throw(Cancelled))
         train("alike", start="first", held_out=-1)
     assert told() == []
+    read = [line["reading"] for line in lines if "reading" in line]
+    assert read == ["good.txt", "dga.csv", "feed.txt"]  # once, for both folds
     with (data / "good.txt").open("a") as file:
         file.writelines(f"another{i}.com\n" for i in range(200))
     assert train("second", start="first") == [came_of(["first"])]
