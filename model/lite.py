@@ -24,13 +24,13 @@ Floats = NDArray[np.float32]
 
 
 class LiteNetwork:
-    """A Keras network, float or integer (B, ...) -> float32 (B, heads), for any B and, where it is open, any width.
+    """A frozen network, uint8 (B, ...) -> float32 (B, heads), for any B and, where it is open, any width.
 
     Each shape has interpreters of its own, one for each thread that computes at one time: one runs one call.
     """
 
-    def __init__(self, network: Any) -> None:
-        self._model = _converted(network)
+    def __init__(self, frozen: Any) -> None:
+        self._model = _converted(frozen)
         self._idle: dict[tuple[int, ...], list[_Interpreter]] = {}
 
     def __call__(self, x: NDArray[Any], shape: tuple[int, ...] | None = None) -> Floats:
@@ -97,29 +97,23 @@ def _quiet() -> Iterator[None]:
                     os.write(2, line)
 
 
-def lite(network: Any, cells: Sequence[int]) -> LiteNetwork | None:
-    """The network in LiteRT, or None where it cannot compute a row of these cells, or is not there at all."""
+def lite(frozen: Any, cells: Sequence[int]) -> LiteNetwork | None:
+    """The frozen network in LiteRT, or None where it cannot compute a row of these cells, or is not there at all."""
     try:
-        made = LiteNetwork(network)
-        made(np.zeros((1, *cells), network.inputs[0].dtype))
+        made = LiteNetwork(frozen)
+        made(np.zeros((1, *cells), np.uint8))
         return made
     except Exception as error:  # the converter's errors have no kind in common
         log.warning("the network goes through TensorFlow alone, LiteRT cannot take it: %s", error)
         return None
 
 
-def _converted(network: Any) -> bytes:
-    """Weights as constants, without which LiteRT's fast kernels are not used; and not by way of a saved model, which
-    takes four times as long, for half a second of which no other thread of this process goes on."""
+def _converted(frozen: Any) -> bytes:
+    """By its weights as constants, without which LiteRT's fast kernels are not used; and not by way of a saved model,
+    which takes four times as long, for half a second of which no other thread of this process goes on."""
     import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    x = network.inputs[0]
-    called = tf.function(lambda x: network(x, training=False), autograph=False)  # `Scorer` says why not
-    forward = called.get_concrete_function(tf.TensorSpec(x.shape, x.dtype))
-    converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [convert_variables_to_constants_v2(forward)], trackable_obj=network
-    )
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen], trackable_obj=None)
     converter.experimental_lower_to_saved_model = False
     model: bytes = converter.convert()
     return model

@@ -49,20 +49,21 @@ class Scorer:
         cells = artifact.network.input_shape[1:]  # one that is closed takes rows of the whole width alone
         self._widths = self.encoding.widths if None in cells else (self.encoding.width,)
         on_gpu = _served_by_tensorflow() and _has_gpu()
+        frozen = _frozen(artifact.network) if _served_by_tensorflow() else None
+        self._whole = _by_tensorflow(frozen) if frozen else None  # of any shape
         self._lite: LiteNetwork | None = None
         self._lite_rows = 0
         self.alone: float = 0  # so many rows LiteRT alone computes, in the thread that asks; TensorFlow has its own
         small = artifact.network.count_params() <= LITE_PARAMETERS
         rows = LITE_MOST if small else LITE_ROWS
         fitting = [size for size in batch_sizes if size <= rows]
-        if by_lite and fitting and _served_by_tensorflow() and not on_gpu:
-            self._lite = lite(artifact.network, cells_of(cells, self.encoding.width))
+        if by_lite and fitting and frozen and not on_gpu:
+            self._lite = lite(frozen, cells_of(cells, self.encoding.width))
         if self._lite:
             self._lite_rows, self.alone = rows, math.inf if small else fitting[-1]
             batch_sizes = fitting if small else batch_sizes
         self._runs = Runs(batch_sizes, self._widths, LITE_ROWS, START_GPU if on_gpu else START)
         self._graphs: dict[tuple[int, int], Any] = {}
-        self._whole: Callable[[Rows], Any] | None = None  # what TensorFlow computes, of any shape
         self._compiling = threading.Lock()
 
     def warm_up(self) -> None:
@@ -127,9 +128,8 @@ class Scorer:
         form = (shape[0], *cells_of(network.input_shape[1:], shape[1]))
         if (small := self._lite) and shape[0] <= self._lite_rows:
             return _by(lambda x: small(x, form), self.artifact)
-        if _served_by_tensorflow():
-            self._whole = self._whole or _frozen(self.artifact)
-            return _padded(self._whole, shape)
+        if whole := self._whole:
+            return _padded(_by(lambda x: whole(x.reshape(form)), self.artifact), shape)
         dtype = np.dtype(str(network.inputs[0].dtype))  # right, and slower
         return _padded(_by(lambda x: network(x.astype(dtype).reshape(form), training=False), self.artifact), shape)
 
@@ -161,8 +161,9 @@ def _padded(graph: Callable[[Rows], Any], shape: tuple[int, int]) -> Callable[[R
     return forward
 
 
-def _frozen(artifact: Artifact) -> Callable[[Rows], Any]:
-    """A function uint8 (B, W) -> logits (B, heads), traced once for rows of any number and width, weights as constants.
+def _frozen(network: Any) -> Any:
+    """The network as a function of octets, uint8 (B, ...) -> float32 (B, heads), traced once, for any number of rows
+    and, where it is open, any width; weights as constants.
 
     A graph for each shape scored 1 to 5 % more names a second, which is within what a machine varies; of a network of
     300 operations each of twelve took more than a second of processor time, and 30 MiB.
@@ -170,26 +171,24 @@ def _frozen(artifact: Artifact) -> Callable[[Rows], Any]:
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    network = artifact.network
-    cells = network.input_shape[1:]
-    probabilities = _gives_probabilities(artifact)
+    x = network.inputs[0]
 
     # AutoGraph would write what it rewrites into the folder for temporary files, and leave it there if we are killed.
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
-    def forward(x: Any) -> Any:
-        count, width = tf.unstack(tf.shape(x))
-        form = (count, *(width if size is None else size for size in cells))
-        out = network(tf.reshape(tf.cast(x, network.inputs[0].dtype), form))
-        if probabilities:
-            out = tf.clip_by_value(out, LEAST, 1 - LEAST)
-            out = tf.math.log(out) - tf.math.log1p(-out)
-        return tf.cast(out, tf.float32)
+    def forward(rows: Any) -> Any:
+        return tf.cast(network(tf.cast(rows, x.dtype), training=False), tf.float32)
 
-    concrete = convert_variables_to_constants_v2(forward.get_concrete_function(tf.TensorSpec((None, None), tf.uint8)))
-    captured = list(concrete.captured_inputs)
+    return convert_variables_to_constants_v2(forward.get_concrete_function(tf.TensorSpec(x.shape, tf.uint8)))
+
+
+def _by_tensorflow(frozen: Any) -> Callable[[Rows], Any]:
+    """A call of the frozen network."""
+    import tensorflow as tf
+
+    captured = list(frozen.captured_inputs)
     # By the order of its arguments. TensorFlow's own call looks for their names first, which a frozen function has
     # lost: each call failed once, with an error into which the rows were printed, before it went by the order.
-    return lambda x: concrete.inference_fn.call_preflattened([tf.constant(x), *captured])[0]
+    return lambda x: frozen.inference_fn.call_preflattened([tf.constant(x), *captured])[0]
 
 
 def _by(network: Callable[[Rows], Any], artifact: Artifact) -> Callable[[Rows], NDArray[np.float32]]:

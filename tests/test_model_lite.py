@@ -13,7 +13,7 @@ import pytest
 from model.artifact import Artifact
 from model.lite import LiteNetwork, lite
 from model.registry import RELEASED
-from model.scorer import LITE_MOST, LITE_PARAMETERS, Scorer
+from model.scorer import LITE_MOST, LITE_PARAMETERS, Scorer, _frozen
 from tests.model_fixtures import write
 
 pytestmark = pytest.mark.patient
@@ -29,24 +29,24 @@ def artifact() -> Artifact:
 
 @pytest.fixture(scope="module")
 def small(artifact: Artifact) -> LiteNetwork:
-    return LiteNetwork(artifact.network)
+    return LiteNetwork(_frozen(artifact.network))
 
 
 def rows_of(artifact: Artifact, names: list[str]) -> Any:
-    return artifact.encoding(names).astype(np.float32).reshape(-1, 16, 16, 1)
+    return artifact.encoding(names).reshape(-1, 16, 16, 1)
 
 
 @pytest.mark.parametrize("count", [1, 3, 300])
 def test_it_gives_what_the_network_gives(artifact: Artifact, small: LiteNetwork, count: int) -> None:
     x = rows_of(artifact, (NAMES * count)[:count])
-    assert np.allclose(small(x), np.asarray(artifact.network(x)), atol=1e-6)
+    assert np.allclose(small(x), np.asarray(artifact.network(x.astype(np.float32))), atol=1e-6)
 
 
 def test_what_is_missing_of_a_batch_is_zero_whatever_was_there_before(artifact: Artifact, small: LiteNetwork) -> None:
     whole = rows_of(artifact, [*NAMES, "", ""])
     small(np.full_like(whole, 99))
     given = artifact.encoding(NAMES)[:, : len(NAMES[2])]
-    assert np.allclose(small(given, whole.shape), np.asarray(artifact.network(whole)), atol=1e-6)
+    assert np.allclose(small(given, whole.shape), np.asarray(artifact.network(whole.astype(np.float32))), atol=1e-6)
 
 
 def test_threads_do_not_share_what_they_compute_with(artifact: Artifact, small: LiteNetwork) -> None:
@@ -77,8 +77,8 @@ def test_what_others_write_while_it_is_silenced_is_not_lost(
 
     monkeypatch.setattr("model.lite._said", False)
     monkeypatch.setattr(interpreter, "Interpreter", saying)
-    small(np.zeros((77, 16, 16, 1), np.float32))
-    small(np.zeros((78, 16, 16, 1), np.float32))
+    small(np.zeros((77, 16, 16, 1), np.uint8))
+    small(np.zeros((78, 16, 16, 1), np.uint8))
     assert capfd.readouterr().err.splitlines() == ["an error of somebody", "INFO: what it says", "an error of somebody"]
 
 
@@ -88,11 +88,11 @@ def test_what_it_cannot_take_goes_through_tensorflow(
     made = Artifact.load(write(tmp_path))
     expected = Scorer(made, (1, 4))(made.encoding(NAMES))
 
-    def cannot(network: Any) -> bytes:
+    def cannot(frozen: Any) -> bytes:
         raise RuntimeError("an operation that is not there")
 
     monkeypatch.setattr("model.lite._converted", cannot)
-    assert lite(made.network, (96,)) is None and "an operation that is not there" in caplog.text
+    assert lite(_frozen(made.network), (96,)) is None and "an operation that is not there" in caplog.text
     assert np.allclose(Scorer(made, (1, 4))(made.encoding(NAMES)), expected, atol=1e-5)
 
 
@@ -115,6 +115,16 @@ def test_of_a_large_network_it_computes_only_few_rows(
     converted: list[Any] = []
     monkeypatch.setattr("model.scorer.lite", lambda *asked: converted.append(asked) or lite(*asked))
     assert Scorer(released, sizes).alone == alone and len(converted) == (alone > 0)
+
+
+def test_a_network_is_traced_once_for_litert_and_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    released, traced = Artifact.load(RELEASED / "segments-2026-11h"), []
+    kind = type(released.network)
+    call = kind.call
+    monkeypatch.setattr(kind, "call", lambda *x, **how: traced.append(x) or call(*x, **how))
+    scorer = Scorer(released, (1, 64))
+    scorer.warm_up()
+    assert scorer.alone == 1 and len(traced) == 1
 
 
 def test_a_small_network_has_no_larger_graph_than_is_fast(artifact: Artifact) -> None:
