@@ -108,12 +108,14 @@ class _Handlers:
     async def verdict(self, request: Request) -> Response:
         began = time.time()
         self._identify(request, "resolver", "analyst")
-        question = question_of(await body_of(request, self.context.settings.max_frame_bytes))
+        budget = self._budget(request)
+        body = await body_of(request, self.context.settings.max_frame_bytes, min(budget, BODY_S))
+        question = question_of(body)
         try:
             name = normalise(question.qname)
         except BadName as error:
             raise WireError("malformed", str(error)) from None
-        verdict, model, view = await judge_one(self.context, name, began + self._budget(request))
+        verdict, model, view = await judge_one(self.context, name, began + budget)
         self.context.records.add(name, question.client, verdict, model, int((time.time() - began) * 1e6))
         head = {"epoch": view.epoch.number, "generation": view.epoch.generation, "model": model, "qname": name}
         return json_response({**head, **msgspec.to_builtins(verdict)})

@@ -181,14 +181,15 @@ async def test_the_log_names_a_token_at_its_first_question_and_at_each_refusal(
     assert caplog.messages == [f"token {key['resolver']}, resolver r1, asks here", refusal, refusal]
 
 
-async def test_a_body_that_stalls_costs_no_more_than_the_budget(setup: Setup) -> None:
+@pytest.mark.parametrize("path", ["/v1/verdicts", "/v1/verdict"])
+async def test_a_body_that_stalls_costs_no_more_than_the_budget(setup: Setup, path: str) -> None:
     async def stalled() -> AsyncIterator[bytes]:
         yield b'{"names":'
         await asyncio.sleep(60)
 
     headers = {"Authorization": f"Bearer {setup.tokens['resolver'].text}", "Verdict-Budget-Ms": "100"}
     async with asyncio.timeout(20):
-        reply = await setup.client.post("/v1/verdicts", content=stalled(), headers=headers)
+        reply = await setup.client.post(path, content=stalled(), headers=headers)
     assert reply.status_code == 504 and "not whole within 0.1 s" in reply.json()["message"]
 
 
