@@ -23,6 +23,7 @@ import msgspec
 import ray
 
 from deployments.actors import actor
+from deployments.analyst import TooLate, Unanswered
 from model.jobs import BadSettings, JobSettings, new_version, parse, work
 from model.train import Cancelled
 from verdicts.files import READABLE, write_atomically
@@ -31,6 +32,7 @@ log = logging.getLogger("ray.serve")
 
 NAME = "verdict-trainer"
 CALL_S = 30.0  # deadline of one call to the actor
+SPARE_S = 5.0  # of it, for the end of what has begun: later than that no job begins
 POLL_S = 0.5  # how often a task asks whether it was cancelled
 PATIENCE_S = 5.0  # that a cancelled task has for its end: it may be making a corpus, or waiting for a silent server
 COUNTED = ("labels", "seen")  # the settings that are told by their number alone
@@ -54,9 +56,10 @@ class NotResumable(RuntimeError):
 
 def start(settings: dict[str, Any], registry: str, runs: str) -> str:
     """Start a job and return its id. `settings` as `model.jobs.JobSettings`; `registry` a folder or URI; `runs` the
-    folder for jobs, on the machine of Ray's head. Raises `model.jobs.BadSettings`, `Busy`."""
+    folder for jobs, on the machine of Ray's head. Raises `model.jobs.BadSettings`, `Busy`; `Unanswered`, and then
+    it does not begin later either."""
     parsed = parse(settings)
-    return str(_call(_actor(runs).start, parsed, registry))
+    return str(_call(_actor(runs).start, parsed, registry, _until()))
 
 
 def jobs(runs: str) -> list[dict[str, Any]]:
@@ -76,8 +79,8 @@ def cancel(job: str, runs: str) -> dict[str, Any]:
 
 def resume(job: str, registry: str, runs: str) -> None:
     """Go on with a job that was cancelled or failed, from its last epoch, in its own settings. Raises `UnknownJob`,
-    `NotResumable`, `Busy`."""
-    _call(_actor(runs).resume, job, registry)
+    `NotResumable`, `Busy`; `Unanswered` as `start`."""
+    _call(_actor(runs).resume, job, registry, _until())
 
 
 class Jobs:
@@ -94,7 +97,8 @@ class Jobs:
             if job["state"] in ("queued", "running"):  # its task ended with the actor that started it
                 self._write(job | {"state": "failed", "error": "interrupted: the cluster stopped", "ended": _now()})
 
-    def start(self, settings: JobSettings, registry: str) -> str:
+    def start(self, settings: JobSettings, registry: str, until: float) -> str:
+        _in_time(until)
         self._refuse_a_second()
         name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:6]}"
         job = {
@@ -104,7 +108,8 @@ class Jobs:
         self._begin(job, settings, registry)
         return name
 
-    def resume(self, job: str, registry: str) -> None:
+    def resume(self, job: str, registry: str, until: float) -> None:
+        _in_time(until)
         self._refuse_a_second()
         found = self._read(job)
         if not _resumable(found):
@@ -249,9 +254,23 @@ def _actor(runs: str) -> Any:
 def _call(method: Any, *arguments: Any) -> Any:
     try:
         return ray.get(method.remote(*arguments), timeout=CALL_S)
+    except ray.exceptions.GetTimeoutError:
+        raise Unanswered(f"the trainer gave no answer within {CALL_S:.0f} s") from None
     except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, TooLate):
+            raise Unanswered(str(error.cause)) from None
         told = (UnknownJob, NotResumable, Busy, BadSettings, OSError)
         raise error.cause if isinstance(error.cause, told) else error from None
+
+
+def _until() -> float:
+    return time.time() + CALL_S - SPARE_S
+
+
+def _in_time(until: float) -> None:
+    """Who asked has been told that there was no answer: nobody would know of a job that begins now."""
+    if time.time() > until:
+        raise TooLate(f"the trainer did not come to it within {CALL_S - SPARE_S:.0f} s; nothing was begun")
 
 
 def _shown(settings: JobSettings) -> dict[str, Any]:

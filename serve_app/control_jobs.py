@@ -190,6 +190,7 @@ async def _trainer(call: Call, what: str, *arguments: Any) -> Any:
     from ray.exceptions import RayActorError
 
     from deployments import trainer
+    from deployments.analyst import Unanswered
     from model.jobs import BadSettings
 
     try:
@@ -200,5 +201,5 @@ async def _trainer(call: Call, what: str, *arguments: Any) -> Any:
         raise WireError("not-found", str(error)) from None
     except (trainer.Busy, trainer.NotResumable) as error:
         raise WireError("conflict", str(error)) from None
-    except RayActorError as error:  # it was killed, or its node was, and begins anew
+    except (RayActorError, Unanswered) as error:  # it was killed, or its node was, and begins anew; or it is slow
         raise WireError("unavailable", str(error), retry_after=5) from None

@@ -1,11 +1,15 @@
 """serve_app/control_jobs.py: what the history says of a job is what became of it."""
 
+import time
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
+from deployments import analyst
 from tests.control_setup import Setup
 from tests.model_fixtures import write
 from verdicts.store import Unavailable
@@ -60,6 +64,48 @@ async def test_a_trainer_that_ended_is_no_defect(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("deployments.trainer.jobs", ended)
     reply = await Setup(tmp_path).ask("GET", "/v1/jobs")
     assert reply.status_code == 503 and "actor died" in reply.json()["message"] and reply.headers["Retry-After"]
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_no_job_begins_of_which_nobody_was_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    """The trainer comes to it after its caller has gone, as where it has yet to begin on a busy machine; or sooner."""
+    from deployments import trainer
+
+    jobs, waiting, begun = trainer.Jobs(str(tmp_path / "jobs")), list[Any](), list[str]()
+    monkeypatch.setattr(jobs, "_begin", lambda job, *_: begun.append(job["id"]))
+    monkeypatch.setattr("deployments.trainer._actor", lambda _: Remote(jobs, waiting))
+    monkeypatch.setattr("ray.get", lambda call, timeout: give_up(timeout) if late else call())
+    reply = await Setup(tmp_path).ask("POST", "/v1/jobs", {"kind": "train", "settings": {"data": "/srv"}})
+    if not late:
+        assert reply.status_code == 200 and begun == [reply.json()["id"]]
+        return
+    assert reply.status_code == 503 and reply.json()["message"] == "the trainer gave no answer within 30 s"
+    monkeypatch.setattr("time.time", lambda now=time.time: now() + trainer.CALL_S)
+    with pytest.raises(analyst.TooLate, match="nothing was begun"):
+        waiting[0]()
+    assert begun == [] and list(jobs.runs.iterdir()) == []
+
+
+class Remote:
+    """Calls of an actor, which it comes to when `waiting` is looked through."""
+
+    def __init__(self, actor: Any, waiting: list[Any]) -> None:
+        self._actor, self._waiting = actor, waiting
+
+    def __getattr__(self, name: str) -> Any:
+        def remote(*arguments: Any) -> Any:
+            self._waiting.append(partial(getattr(self._actor, name), *arguments))
+            return self._waiting[-1]
+
+        return SimpleNamespace(remote=remote)
+
+
+def give_up(seconds: float) -> None:
+    from ray.exceptions import GetTimeoutError
+
+    raise GetTimeoutError(f"Get timed out: {seconds} s")
 
 
 async def test_a_job_is_resumed_by_who_may_start_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 import os
 import random
 import signal
@@ -580,7 +581,7 @@ def test_what_leaves_nothing_to_go_on_from_is_not_resumed(
     jobs = noted(tmp_path, state)
     jobs._write(jobs._read("j1") | {"kind": kind, "settings": {"network": network}})
     with pytest.raises(NotResumable, match=message):
-        jobs.resume("j1", "")
+        jobs.resume("j1", "", math.inf)
     assert jobs.status("j1", after=0)["resumable"] is jobs.jobs()[0]["resumable"] is False
 
 
