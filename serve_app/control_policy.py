@@ -93,16 +93,22 @@ def policy_of(body: dict[str, Any] | None) -> Policy:
 
 def changed(body: dict[str, Any] | None, changes: dict[str, Any]) -> Policy:
     """The policy after a change. Raises `WireError` for a field it does not know or a value that cannot be."""
-    unknown = sorted(set(changes) - set(Policy.__struct_fields__))
-    if unknown:
-        known = ", ".join(Policy.__struct_fields__)
-        raise WireError("malformed", f"policy: unknown field {shown(unknown[0])}, expected some of {known}")
+    _check_fields("policy", changes, Policy)
+    _check_fields("policy.thresholds", changes.get("thresholds"), Thresholds)
     try:
         given, policy = msgspec.convert(changes, Policy), msgspec.convert({**(body or {}), **changes}, Policy)
     except msgspec.ValidationError as error:
         raise WireError("malformed", f"policy: {error}") from None
     _check(given)
     return policy
+
+
+def _check_fields(where: str, given: Any, kind: type[msgspec.Struct]) -> None:
+    """Refuse a field that this kind has not: passed over, a mistyped threshold would be one that never fires."""
+    unknown = sorted(set(given) - set(kind.__struct_fields__)) if isinstance(given, dict) else []
+    if unknown:
+        known = ", ".join(kind.__struct_fields__)
+        raise WireError("malformed", f"{where}: unknown field {shown(unknown[0])}, expected some of {known}")
 
 
 def _check(policy: Policy) -> None:

@@ -32,6 +32,8 @@ def setup(tmp_path: Path) -> Setup:
         ({"overrides": [{"client": "::ffff:10.0.0.0/104", "mode": "off"}]}, "IPv4 not as ::ffff"),
         ({"overrides": [{"client": "::ffff:0:0/96", "mode": "off"}]}, "IPv4 not as ::ffff"),
         ({"prevalence_rank": 1 << 64}, "prevalence_rank"),
+        # Whoever mistypes one would have all three never fire.
+        ({"thresholds": {"alert": 0.9}}, "policy.thresholds: unknown field 'alert'"),
     ],
 )
 async def test_what_no_resolver_can_act_on_is_refused(setup: Setup, change: dict[str, Any], says: str) -> None:
