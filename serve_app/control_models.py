@@ -1,5 +1,6 @@
 """`/v1/models` and `/v1/explain`: what may serve, what would change if it did, and why a name got its verdict."""
 
+import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypedDict, cast
@@ -15,12 +16,12 @@ from serve_app.operations import Number, Operation
 from serve_app.wire import WireError
 from verdicts.arguments import DAY_MS
 from verdicts.names import typed
-from verdicts.policy import ListHit, Tier, Verdict
+from verdicts.policy import ListHit, Thresholds, Tier, Verdict
 from verdicts.store import Document, Filter
 
 REPLAYED = 20_000  # of the most asked names, and of the highest scores: what is rare is where generated names are
 SHOWN_CHANGES = 1000
-EXPLAIN_BUDGET_S = 8.0
+EXPLAIN_BUDGET_S = 8.0  # less than the dashboard waits
 
 Through = Callable[..., Coroutine[Any, Any, Any]]  # `Call.long`, or another way to its threads
 
@@ -192,12 +193,13 @@ async def _replayed(call: Call, start: int, end: int) -> Replayed:
 async def explain(call: Call, body: NameToExplain) -> Explained:
     """The verdict of a name as it would be now, the list entry that decides, and what the model alone says of it."""
     name = typed(body.name)
-    verdict, model, view = await judge_one(call.context, name, time.time() + EXPLAIN_BUDGET_S)
+    deadline = time.time() + EXPLAIN_BUDGET_S
+    verdict, model, view = await judge_one(call.context, name, deadline)
     hit = view.lists.match(name)
     why: dict[str, Any] = {}
     if verdict.source == "model" or hit is not None:
         try:
-            why = await call.context.graph.explain(name, view.policy.thresholds)
+            why = await _why(call, name, view.policy.thresholds, deadline)
         except WireError:
             if hit is None:  # an entry decides without the model
                 raise
@@ -206,6 +208,15 @@ async def explain(call: Call, body: NameToExplain) -> Explained:
         "characters": why.get("characters", []), "head": why.get("head", ""), "nearest": why.get("nearest"),
         "alone": cast(Alone, {key: why[key] for key in Alone.__annotations__}) if why else None,
     }  # fmt: skip
+
+
+async def _why(call: Call, name: str, thresholds: Thresholds | None, deadline: float) -> dict[str, Any]:
+    """What moved the model; a classifier that is silent costs no more than the time that is left."""
+    try:
+        async with asyncio.timeout(deadline - time.time()):
+            return await call.context.graph.explain(name, thresholds)
+    except TimeoutError:
+        raise WireError("expired", f"the model gave no explanation within {EXPLAIN_BUDGET_S:g} s") from None
 
 
 async def _changed(call: Call, note: str, what: str, *arguments: Any) -> Served:

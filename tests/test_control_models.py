@@ -1,4 +1,4 @@
-"""`/v1/models`: what a candidate is asked before it serves."""
+"""`/v1/models`: what a candidate is asked before it serves; and `/v1/explain`."""
 
 import asyncio
 import threading
@@ -258,3 +258,20 @@ async def test_a_note_that_is_too_long_is_refused_before_anything_is_done(
     monkeypatch.setattr("deployments.trainer.start", lambda *_: done.append("start"))
     reply = await Setup(tmp_path).ask("POST", path, {**body, "note": "x" * 501})
     assert reply.status_code == 400 and "note" in reply.text and done == []
+
+
+async def test_a_classifier_that_is_silent_costs_an_explanation_its_budget_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def silent(*arguments: Any) -> None:
+        await asyncio.sleep(60)
+
+    setup = Setup(tmp_path)
+    monkeypatch.setattr(setup.graph, "explain", silent)
+    monkeypatch.setattr(control_models, "EXPLAIN_BUDGET_S", 0.5)
+    await setup.good("POST", "/v1/lists", {"list": "blocklist", "suffix": "listed.example-shop.com"})
+    async with asyncio.timeout(30):
+        unexplained = await setup.ask("POST", "/v1/explain", {"name": "other.example-shop.com"})
+        listed = await setup.good("POST", "/v1/explain", {"name": "listed.example-shop.com"})
+    assert (unexplained.status_code, unexplained.json()["code"]) == (504, "expired")
+    assert listed["entry"] and listed["alone"] is None
