@@ -7,6 +7,7 @@ loopback or kept behind a network's rules; Prometheus comes here, with a viewer'
 import asyncio
 import os
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import httpx
@@ -18,8 +19,13 @@ PATIENCE_S = 5.0
 COLLECTED = "RAY_enable_metrics_collection"  # "0": a node's port is only the one that it would have
 
 
+# For what asks Ray, which waits for as long as its head is silent: scrapes that gave up meanwhile would take up the
+# threads of asyncio, which changes and other answers need.
+_asking = ThreadPoolExecutor(1, "metrics")
+
+
 class NoAnswer(RuntimeError):
-    """No node's Prometheus server answered."""
+    """No node's Prometheus server answered, or Ray did not say where they are."""
 
 
 class Source(NamedTuple):
@@ -31,6 +37,15 @@ class Source(NamedTuple):
     @property
     def url(self) -> str:
         return f"http://{in_url(self.host)}:{self.port}/metrics"
+
+
+async def asked() -> list[Source]:
+    """`sources`, off the event loop. Raises `NoAnswer` where Ray gives none in time."""
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            return await asyncio.get_running_loop().run_in_executor(_asking, sources)
+    except TimeoutError:
+        raise NoAnswer(f"metrics: Ray did not name its nodes within {PATIENCE_S:g} s") from None
 
 
 def sources() -> list[Source]:

@@ -159,10 +159,10 @@ class _Handlers:
 
     async def metrics(self, request: Request) -> Response:
         self._identify(request, "viewer")
-        nodes = await asyncio.to_thread(exposition.sources)
-        if not nodes:
-            raise WireError("not-found", "metrics: no node offers them; start the cluster with --metrics-port")
         try:
+            nodes = await exposition.asked()
+            if not nodes:
+                raise WireError("not-found", "metrics: no node offers them; start the cluster with --metrics-port")
             text = await exposition.gather(nodes)
         except exposition.NoAnswer as error:
             raise WireError("unavailable", str(error), retry_after=5) from None

@@ -1,7 +1,8 @@
 """serve_app/exposition.py: the Prometheus servers of all nodes, as one, for who has a token."""
 
+import asyncio
 from collections.abc import Iterator
-from threading import Thread, get_ident
+from threading import Event, Thread, get_ident
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
@@ -93,6 +94,23 @@ async def test_no_answer_is_503_with_retry_after(setup: Setup, monkeypatch: pyte
     monkeypatch.setattr(exposition, "sources", lambda: [Source("127.0.0.1", 1)])
     reply = await setup.client.get("/metrics", headers={"Authorization": f"Bearer {setup.tokens['viewer'].text}"})
     assert (reply.status_code, reply.headers["retry-after"]) == (503, "5")
+
+
+async def test_while_rays_head_is_silent_scrapes_end_in_time_and_take_no_thread_that_others_need(
+    setup: Setup,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    speaks = Event()
+    monkeypatch.setattr(exposition, "sources", lambda: speaks.wait(30) and [])
+    monkeypatch.setattr(exposition, "PATIENCE_S", 0.3)
+    bearer = {"Authorization": f"Bearer {setup.tokens['viewer'].text}"}
+    try:
+        async with asyncio.timeout(10):
+            replies = await asyncio.gather(*(setup.client.get("/metrics", headers=bearer) for _ in range(64)))
+            assert {reply.status_code for reply in replies} == {503}
+            assert (await setup.client.get("/openapi.json")).status_code == 200  # made on a thread of asyncio's
+    finally:
+        speaks.set()
 
 
 def test_a_node_is_asked_at_its_address_of_either_version() -> None:
