@@ -9,6 +9,7 @@ from typing import Any
 import click
 import httpx
 
+from verdicts import control
 from verdicts.arguments import DAY_MS, DAYS, Group, Number, cluster_or_store
 from verdicts.list_holders import Refused, answer_of, no_cluster, token_in
 from verdicts.names import shown
@@ -75,8 +76,8 @@ class _Remote:
     def __init__(self, url: str, token: str) -> None:
         self._http = httpx.Client(
             base_url=url,
-            headers={"Authorization": f"Bearer {token}"},
-            timeout=10.0,
+            headers={"Authorization": f"Bearer {token}"} | control.HEADERS,
+            timeout=control.PATIENCE_S,  # as long as a change may take: what its answer holds is told this once
             trust_env=False,
             verify=authorities(),
         )
@@ -106,7 +107,9 @@ class _Remote:
         except httpx.ConnectError as error:
             raise click.ClickException(no_cluster(self._http.base_url, error)) from error
         except httpx.HTTPError as error:
-            raise click.ClickException(f"{self._http.base_url}: {error}") from error
+            late = isinstance(error, httpx.ReadTimeout) and method != "GET"
+            more = "; it may be done all the same: look at `verdict tokens list`" if late else ""
+            raise click.ClickException(f"{self._http.base_url}: {error}{more}") from error
         except Refused as error:
             raise click.ClickException(f"{reply.status_code} {error}") from error
         raise click.ClickException(f"{self._http.base_url}: {message}")

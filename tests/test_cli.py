@@ -3,7 +3,9 @@
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -12,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from serve_app.cli import PLACES, main
+from verdicts import control
 from verdicts.store import open_store
 from verdicts.tokens import KIND, Tokens
 
@@ -153,6 +156,35 @@ def test_a_bad_configuration_is_refused_before_ray_starts(tmp_path: Path, text: 
     file.write_text(text)
     result = CliRunner().invoke(main, ["serve", str(file)])
     assert result.exit_code == 1 and str(file) in result.output and says in result.output
+
+
+@pytest.mark.parametrize("command", ["issue --role viewer --name a", "rotate 1", "revoke 1"])
+def test_a_change_of_tokens_is_waited_for_as_long_as_it_may_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    asked: list[str | None] = []
+
+    class Late(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(self.headers["X-Request-Timeout-Seconds"])
+            time.sleep(1.0)
+            self.send_response(200)
+            self.end_headers()
+            with suppress(OSError):  # nobody waits any more
+                self.wfile.write(b'{"token": "verdict_1_2", "epoch": 7}')
+
+        do_DELETE = do_POST
+
+    (tmp_path / "token").write_text("verdict_1_2")
+    with HTTPServer(("127.0.0.1", 0), Late) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        options = ["--url", f"http://127.0.0.1:{server.server_port}", "--token-file", str(tmp_path / "token")]
+        given = CliRunner().invoke(main, ["tokens", *options, *command.split()])
+        monkeypatch.setattr(control, "PATIENCE_S", 0.2)
+        late = CliRunner().invoke(main, ["tokens", *options, *command.split()])
+        server.shutdown()
+    assert given.exit_code == 0 and asked == [str(control.CLUSTER_S)] * 2
+    assert late.exit_code == 1 and "it may be done all the same" in late.output
 
 
 @pytest.mark.parametrize("command", [["lists", "show"], ["tokens", "list"]])
