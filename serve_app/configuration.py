@@ -32,6 +32,7 @@ def configuration(
     check_writers(application, settings.store_url)
     check_device(application, settings.device)
     http_options = found["http_options"]
+    check_numbers(http_options)
     check_waits(http_options, application["args"])
     for key, default in (("host", LOOPBACK), ("port", HTTP_PORT)):  # Serve's own, said
         http_options.setdefault(key, default)
@@ -61,6 +62,18 @@ def check_device(application: Mapping[str, Any], device: str) -> None:
         gpus = (deployment.get("ray_actor_options") or {}).get("num_gpus")
         if deployment["name"] == "Classifier" and device == "cpu" and gpus:
             raise BadSettings(f"deployment Classifier: num_gpus {gpus!r}: expected 0, for device is 'cpu'")
+
+
+def check_numbers(http_options: Mapping[str, Any]) -> None:
+    """Raise `BadSettings` for what is no number: Serve takes one in quotes, and HAProxy's limits and the look for a
+    free port would not."""
+    port, wait = http_options.get("port", HTTP_PORT), http_options.get("request_timeout_s")
+    if type(port) is not int:
+        raise BadSettings(f"http_options: port {port!r}: expected a whole number, without quotes")
+    if wait is not None and (type(wait) not in (int, float) or not 0 <= wait < math.inf):
+        raise BadSettings(
+            f"http_options: request_timeout_s {wait!r}: expected seconds, without quotes, or null for no end"
+        )
 
 
 def check_waits(http_options: Mapping[str, Any], args: Mapping[str, Any]) -> None:

@@ -1,6 +1,8 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from serve_app import keys
 from serve_app.configuration import SERVE_YAML, configuration, haproxy_limits, ingress_requests
@@ -108,3 +110,16 @@ def test_haproxy_lets_in_what_the_settings_say() -> None:
 def test_a_budget_that_serve_would_not_wait_for_is_refused() -> None:
     with pytest.raises(BadSettings, match="max_budget_ms 120000: expected at most 35000, the request_timeout_s"):
         limits(max_budget_ms=120_000)
+
+
+@pytest.mark.parametrize(
+    "text", ['port: "8000"', "port: eighty", "port: null", 'request_timeout_s: "60"', "request_timeout_s: .inf",
+             "request_timeout_s: .nan", "request_timeout_s: -1", "request_timeout_s: true"],
+)  # fmt: skip
+def test_a_number_of_the_door_that_is_none_is_named(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "serve.yaml"
+    found = yaml.safe_load(SERVE_YAML.read_text())
+    found["http_options"].update(yaml.safe_load(text))
+    file.write_text(yaml.safe_dump(found))
+    with pytest.raises(BadSettings, match=f"http_options: {text.partition(':')[0]} .*: expected"):
+        configuration(path=file)
