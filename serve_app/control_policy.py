@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypedDict
 import msgspec
 from msgspec import Meta
 
-from serve_app.control_calls import Call, Committed
+from serve_app.control_calls import Call, Committed, failure_of
 from serve_app.operations import Number, Operation
 from serve_app.wire import WireError
 from verdicts.names import shown
@@ -15,6 +15,7 @@ from verdicts.store import Document
 
 KIND = KEY = "policy"
 MODES = ("monitor", "enforce", "off")
+TRIES = 5  # of a change that expects nothing: above all a pause must not fail for another one of the same moment
 MAX_OVERRIDES = 1000
 MAX_ADDRESSES = 8
 LONGEST_TTL = 7 * 86_400  # seconds
@@ -77,13 +78,19 @@ async def pause(call: Call, body: Pause) -> Committed:
 
 
 async def _change(call: Call, changes: dict[str, Any], note: str, expect: int | None = None) -> Committed:
-    document = await call.desk.read(lambda store: store.get(KIND, KEY))
-    present = document.epoch if document else 0
-    if expect is not None and expect != present:
-        raise WireError("conflict", f"policy: changed at epoch {present}, expected {expect}")
-    policy = changed(document.body if document else None, changes)
-    # `present` and not the caller's: two changes of different fields at one time must not undo each other.
-    return await call.commit([Document(KIND, KEY, msgspec.to_builtins(policy))], note, present)
+    for _ in range(TRIES):
+        document = await call.desk.read(lambda store: store.get(KIND, KEY))
+        present = document.epoch if document else 0
+        if expect is not None and expect != present:
+            raise WireError("conflict", f"policy: changed at epoch {present}, expected {expect}")
+        policy = changed(document.body if document else None, changes)
+        try:
+            # `present` and not the caller's: two changes of different fields at one time must not undo each other.
+            return await call.commit([Document(KIND, KEY, msgspec.to_builtins(policy))], note, present)
+        except Exception as error:
+            if expect is not None or failure_of(error).code != "conflict":
+                raise
+    raise WireError("unavailable", f"policy: gave way to {TRIES} others", retry_after=1)
 
 
 def policy_of(body: dict[str, Any] | None) -> Policy:

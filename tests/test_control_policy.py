@@ -1,5 +1,6 @@
 """serve_app/control_policy.py: a policy that no resolver could act on is refused, and never stands in the way."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -62,3 +63,23 @@ async def test_a_pause_does_not_wait_for_a_policy_of_before_to_be_mended(setup: 
     setup.store.commit([Document("policy", "policy", old)], "an earlier release")
     await setup.good("POST", "/v1/policy/pause", {"paused": True})
     assert (await setup.good("GET", "/v1/policy"))["policy"] == {**old, "paused": True}
+
+
+async def test_a_pause_and_other_changes_of_the_same_moment_all_hold(url: str, tmp_path: Path) -> None:
+    setup = Setup(tmp_path, url=url)
+    fields: list[dict[str, Any]] = [{"cache_ttl": 61}, {"answer_ttl": 7}, {"prevalence_rank": 5}]
+    replies = await asyncio.gather(
+        *(setup.ask("PUT", "/v1/policy", {"policy": field}) for field in fields),
+        setup.ask("POST", "/v1/policy/pause", {"paused": True}),
+    )
+    assert [reply.status_code for reply in replies] == [200] * 4, [reply.text for reply in replies]
+    policy = (await setup.good("GET", "/v1/policy"))["policy"]
+    assert {**policy, **fields[0], **fields[1], **fields[2], "paused": True} == policy
+    setup.store.close()
+
+
+async def test_a_change_that_expects_an_epoch_gives_way_to_one_of_the_same_moment(setup: Setup) -> None:
+    seen = (await setup.good("GET", "/v1/policy"))["epoch"]
+    change = {"policy": {"cache_ttl": 61}, "expect": seen}
+    replies = await asyncio.gather(*(setup.ask("PUT", "/v1/policy", change) for _ in range(3)))
+    assert sorted(reply.status_code for reply in replies) == [200, 409, 409]
