@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -150,6 +151,12 @@ def test_what_is_shown_of_a_token_has_no_hash() -> None:
     document = issue("viewer", "eve", NOW, note="for the screen in the hall").document
     shown = described(document)
     assert shown["id"] == document.key and shown["note"] == "for the screen in the hall" and "hash" not in shown
+
+
+def test_a_token_of_a_role_of_a_newer_release_is_shown_and_hides_no_other() -> None:
+    document = issue("viewer", "eve", NOW).document
+    newer = msgspec.structs.replace(document, body={**(document.body or {}), "role": "auditor"})
+    assert described(newer) == {**described(document), "role": "auditor"}
 
 
 @pytest.mark.parametrize(

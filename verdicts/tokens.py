@@ -104,8 +104,8 @@ def rotate(document: Document, now: int, grace: int = 0) -> tuple[Issued, list[D
 
 
 def described(document: Document) -> dict[str, Any]:
-    """What may be shown of a token: everything but its hash."""
-    return {"id": document.key, **{key: value for key, value in _body(document).items() if key != "hash"}}
+    """What may be shown of a token, also of one of a role that this release does not know: everything but its hash."""
+    return {"id": document.key, **{key: value for key, value in (document.body or {}).items() if key != "hash"}}
 
 
 def hashed(secret: str) -> str:
