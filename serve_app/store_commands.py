@@ -1,6 +1,5 @@
 """`verdict store`: what `verdicts.store_commands` has, and what needs models too (backup, restore, import)."""
 
-import getpass
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ import msgspec
 from model.commands import quiet
 from model.registry_commands import absent, no_registry, registry_option
 from verdicts import collector_logs, history, privacy
+from verdicts.arguments import person
 from verdicts.drain import promise_of
 from verdicts.observations import Batch
 from verdicts.records import records_of
@@ -79,7 +79,7 @@ def restore(url: str, file: Path, registry: str, models: bool, note: str, yes: b
             )
         why = f"restored from a backup of {made}, epoch {found.head.epoch}" + (f": {note}" if note else "")
         kept = _registry(registry) if models else None
-        epoch, changed = backups.restore(found, target, kept, getpass.getuser(), why)
+        epoch, changed = backups.restore(found, target, kept, person(), why)
     click.echo(f"{changed:,} documents changed: epoch {epoch.number} of generation {epoch.generation}")
 
 
@@ -181,7 +181,7 @@ def _counted(batch: Batch) -> Counter[str]:
 
 def _note(target: Store, boot: str, done: history.Done) -> None:
     state = "complete" if done.complete else "begun"
-    target.commit([Document(history.KIND, boot, msgspec.to_builtins(done))], getpass.getuser(), f"import {state}")
+    target.commit([Document(history.KIND, boot, msgspec.to_builtins(done))], person(), f"import {state}")
 
 
 def _tell(file: Path, found: history.Survey) -> None:

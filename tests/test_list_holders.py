@@ -1,8 +1,10 @@
 """`verdict lists` with a cluster and with a store: one contract for both ends."""
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +21,7 @@ from verdicts import tokens
 from verdicts.list_commands import lists
 from verdicts.list_formats import Row
 from verdicts.list_holders import FULL_TRIES, Direct, Holder, Refused, Remote
-from verdicts.store import Unavailable
+from verdicts.store import Unavailable, open_store
 
 NOW = 1_800_000_000_000
 LATER = NOW + 10**12
@@ -241,6 +243,19 @@ def test_the_command_speaks_to_the_cluster(cluster: Cluster, tmp_path: Path) -> 
     assert run("export", "prevalence").output == "b.org\na.org\n"
     cluster.setup.follow()
     assert cluster.setup.followers[0].view.lists.match("www.bad.org") is not None
+
+
+def test_a_user_without_a_name_changes_a_store_by_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of a container may be; it was a trace."""
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 54_321)
+    url = f"sqlite://{tmp_path}/verdict.db"
+    with closing(open_store(url)) as store:
+        store.initialise()
+    added = CliRunner().invoke(lists, ["--store", url, "add", "blocklist", "bad.org"])
+    assert added.exit_code == 0, added.exception
+    assert "\tuid 54321\t" in CliRunner().invoke(lists, ["--store", url, "show"]).output
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8053", "http://[::1", "http://", "http://127.0.0.1:99999", "ftp://x"])

@@ -1,5 +1,7 @@
-"""What several commands of `verdict` take: numbers, and where what they change is kept."""
+"""What several commands of `verdict` take: numbers, where what they change is kept, and who changes it."""
 
+import getpass
+import os
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,14 @@ def cluster_or_store(url: str | None, token_file: Path | None, store_url: str | 
                 f"{token_file} is not there: name a cluster with --url and --token-file, or a --store"
             )
     return url, token_file
+
+
+def person() -> str:
+    """Who runs the command, as the history tells it; a container's user may have no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # the second from Python 3.13 on
+        return f"uid {os.getuid()}"
 
 
 def in_url(host: str) -> str:

@@ -1,6 +1,5 @@
 """`verdict lists`."""
 
-import getpass
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import IO
 import click
 
 from verdicts import list_formats
-from verdicts.arguments import DAY_MS, DAYS, Group, cluster_or_store
+from verdicts.arguments import DAY_MS, DAYS, Group, cluster_or_store, person
 from verdicts.list_holders import CHUNK, Direct, Holder, Refused, Remote, token_in
 from verdicts.policy import LIST_NAMES
 from verdicts.progress import bar, interruptible, told_of
@@ -35,7 +34,7 @@ def lists(context: click.Context, url: str | None, token_file: Path | None, stor
         if url is not None and token_file is not None:
             context.obj = Remote(url, token_in(token_file))
         else:
-            context.obj = Direct(store_url or "", getpass.getuser(), _now())
+            context.obj = Direct(store_url or "", person(), _now())
     context.call_on_close(context.obj.close)
 
 
