@@ -1,5 +1,6 @@
 """Offline classification: names in, one line each out, in input order, in flat memory."""
 
+import codecs
 import json
 import select
 import threading
@@ -47,15 +48,15 @@ def judge(chunk: Sequence[str], scorer: Scorer) -> Iterator[Judged]:
 def arriving(stream: IO[bytes]) -> Iterator[list[str]]:
     """The names of a stream, one a line, as they come: few at once where lines trickle, many where they pour.
 
-    Blank lines are passed over, blanks around a name taken off. Octets that are no UTF-8 are written as `\\DDD`. Of a
-    line without end only the beginning is kept. A thread reads ahead, within a bound; `stream` must be unbuffered,
-    for a buffer that the thread holds ends Python with an abort. Raises OSError, after the whole lines before it, where
-    the stream cannot be read to its end.
+    Blank lines are passed over, blanks around a name taken off, and the mark of UTF-8 before the first. Octets that are
+    no UTF-8 are written as `\\DDD`. Of a line without end only the beginning is kept. A thread reads ahead, within a
+    bound; `stream` must be unbuffered, for a buffer that the thread holds ends Python with an abort. Raises OSError,
+    after the whole lines before it, where the stream cannot be read to its end.
     """
     blocks: Queue[bytes] = Queue(WAITING)
     failed: list[OSError] = []
     threading.Thread(target=_read, args=(stream, blocks, failed), daemon=True).start()
-    rest, more = b"", True
+    rest, more, mark = b"", True, codecs.BOM_UTF8
     while more:
         read = [blocks.get()]
         while read[-1] and not blocks.empty():
@@ -65,6 +66,8 @@ def arriving(stream: IO[bytes]) -> Iterator[list[str]]:
         rest = rest[:LONGEST]
         if not more and not failed:
             lines.append(rest)
+        if lines:
+            lines[0], mark = lines[0].removeprefix(mark), b""
         names = [as_text(name) for line in lines if (name := line.strip())]
         for start in range(0, len(names), CHUNK):
             yield names[start : start + CHUNK]

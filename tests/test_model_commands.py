@@ -55,6 +55,16 @@ def test_what_is_no_name_stands_in_its_place() -> None:
     assert [number for number, line in enumerate(lines) if line[1] == "malformed"] == [1, 2, 6]
 
 
+@pytest.mark.parametrize("octets", [3, 1])  # that come at once
+def test_the_mark_of_utf_8_is_no_part_of_the_first_name(octets: int) -> None:
+    class Few(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            return super().read(octets)
+
+    came = arriving(Few("\ufefffirst.org\r\n\ufeffsecond.org".encode()))
+    assert [name for names in came for name in names] == ["first.org", "\ufeffsecond.org"]
+
+
 @pytest.fixture
 def piped() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """`verdict classify` with pipes on both sides; ended with the test."""
