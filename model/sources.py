@@ -47,11 +47,11 @@ def sources_of(data: str | Path) -> list[Source]:
 def load_sources(file: str | Path = SOURCES) -> list[Source]:
     """The sources in file order; raises `BadSources`."""
     try:
-        tables = tomllib.loads(Path(file).read_text())
-    except tomllib.TOMLDecodeError as error:
+        tables = tomllib.loads(Path(file).read_text("utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadSources(f"{file}: {error}") from error
     entries = tables.get("source")
-    if set(tables) != {"source"} or not isinstance(entries, list):
+    if set(tables) != {"source"} or not isinstance(entries, list) or not entries:
         raise BadSources(f"{file}: tables {sorted(tables)}, expected [[source]] alone, one for each list")
     return [_source(entry, f"{file}: source {number}") for number, entry in enumerate(entries, 1)]
 

@@ -266,9 +266,19 @@ def test_a_mistyped_value_of_a_source_is_told_with_those_there_are(tmp_path: Pat
         load_sources(tmp_path / "s.toml")
 
 
-def test_one_table_instead_of_an_entry_a_list_is_told(tmp_path: Path) -> None:
-    (tmp_path / "s.toml").write_text('[source]\npath="a"\n')
+@pytest.mark.parametrize("text", ['[source]\npath="a"\n', "source = []", ""])
+def test_what_is_no_entry_a_list_is_told(tmp_path: Path, text: str) -> None:
+    (tmp_path / "s.toml").write_text(text)
     with pytest.raises(BadSources, match=r"expected \[\[source\]\] alone, one for each list"):
+        load_sources(tmp_path / "s.toml")
+
+
+def test_sources_are_read_as_editors_save_them_and_named_where_they_are_no_utf_8(tmp_path: Path) -> None:
+    text = '[[source]]\npath="a"\nform="plain"\nkind="benign"\nuse="teach"\nlicence="MIT"\nreason="caf\u00e9"\n'
+    (tmp_path / "s.toml").write_text(text, "utf-8-sig")
+    assert [source.reason for source in load_sources(tmp_path / "s.toml")] == ["caf\u00e9"]
+    (tmp_path / "s.toml").write_text(text, "latin-1")
+    with pytest.raises(BadSources, match=r"s\.toml: 'utf-8' codec"):
         load_sources(tmp_path / "s.toml")
 
 
