@@ -15,7 +15,7 @@ from serve_app.judge import is_popular, judge_one
 from serve_app.operations import Number, Operation
 from serve_app.wire import WireError
 from verdicts.arguments import DAY_MS
-from verdicts.names import typed
+from verdicts.names import ineligible, typed
 from verdicts.policy import ListHit, Thresholds, Tier, Verdict
 from verdicts.store import Document, Filter
 
@@ -197,7 +197,8 @@ async def explain(call: Call, body: NameToExplain) -> Explained:
     verdict, model, view = await judge_one(call.context, name, deadline)
     hit = view.lists.match(name)
     why: dict[str, Any] = {}
-    if verdict.source == "model" or hit is not None:
+    # Without an entry, too, the model is not asked of every name.
+    if verdict.source == "model" or hit is not None and ineligible(name) is None:
         try:
             why = await _why(call, name, view.policy.thresholds, deadline)
         except WireError:

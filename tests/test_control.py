@@ -342,6 +342,13 @@ async def test_a_listed_name_is_explained_by_its_entry_and_by_what_the_model_alo
     assert scored["entry"] is None and len(scored["characters"]) == len("other.example-shop.com")
 
 
+@pytest.mark.parametrize("name", ["printer.internal", "1.10.in-addr.arpa"])
+async def test_of_a_listed_name_that_no_model_is_asked_of_no_model_says_anything(setup: Setup, name: str) -> None:
+    await setup.good("POST", "/v1/lists", {"entries": [{"list": "blocklist", "suffix": name}]})
+    listed = await setup.good("POST", "/v1/explain", {"name": name})
+    assert listed["entry"]["suffix"] == name and listed["alone"] is None and listed["characters"] == []
+
+
 async def test_an_entry_explains_without_the_model(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     async def away(*arguments: Any) -> None:
         raise WireError("unavailable", "the model cannot be reached", retry_after=1)
