@@ -63,10 +63,10 @@ class Analyst:
         if time.time() > self._until:
             raise TooLate(f"it was not begun within {PATIENCE_S - SPARE_S:.0f} s")
 
-    def _promote(self, version: str, force: bool) -> str:
+    def _promote(self, version: str, force: bool, in_force: Any) -> str:
         from model.replay import guard
 
-        self._registry.promote(version, guard, force, self._in_time)
+        self._registry.promote(version, lambda artifact: guard(artifact, in_force), force, self._in_time)
         return version
 
     def _roll_back(self) -> str:
@@ -110,13 +110,14 @@ def model(registry: str, version: str) -> dict[str, Any]:
     }
 
 
-def notices(registry: str, version: str) -> list[str]:
-    """What whoever lets this model serve should know of it; none of one that cannot be read."""
+def notices(registry: str, version: str, in_force: Any) -> list[str]:
+    """What whoever lets this model serve, by the policy's thresholds `in_force` if there are any, should know of it;
+    none of one that cannot be read."""
     from model.artifact import BadArtifact, read_manifest
     from model.registry import Registry, UnknownVersion
 
     try:
-        return read_manifest(Registry(registry).path(version)).notices()
+        return read_manifest(Registry(registry).path(version)).notices(in_force)
     except (UnknownVersion, BadArtifact):
         return []
 

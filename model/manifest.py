@@ -96,9 +96,14 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return f"its rate of false positives may be {block.bound:.1e}, expected at most {MAX_BLOCK_BOUND:g}"
         return ""
 
-    def notices(self) -> list[str]:
-        """What whoever lets this model serve should know of it, one sentence each."""
+    def notices(self, in_force: Thresholds | None = None) -> list[str]:
+        """What whoever lets this model serve should know of it, one sentence each. `in_force`: the thresholds that an
+        administrator set, in place of its own."""
         reason = self.never_blocks()
+        if in_force is not None and in_force.block is None:
+            reason = "the policy sets no threshold for blocking"
+        elif in_force is not None:
+            return [f"{self.version} blocks by the policy's threshold, though {reason}"] if reason else []
         return [f"{self.version} never blocks, it only alerts: {reason}"] if reason else []
 
 

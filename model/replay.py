@@ -10,7 +10,7 @@ import msgspec
 from model.artifact import Artifact
 from model.scorer import Scorer, Scores
 from verdicts.names import ineligible, normalise, strip_service
-from verdicts.policy import Policy, Verdict, decide, tier_of
+from verdicts.policy import Policy, Thresholds, Verdict, decide, tier_of
 
 BATCH = 1024  # names
 GUARD = Path(__file__).parent / "guard.txt"
@@ -75,17 +75,19 @@ def replay(
     return report
 
 
-def guard(artifact: Artifact) -> list[str]:
+def guard(artifact: Artifact, in_force: Thresholds | None = None) -> list[str]:
     """What is wrong with a candidate by the guard set, one sentence each; empty when nothing is.
 
-    No benign name of the set may be flagged, and of the generated ones it must flag half.
+    No benign name of the set may be flagged, by the thresholds `in_force` where an administrator set some; and of the
+    generated ones it must flag half by its own, for what he lets pass is no fault of it.
     """
     scorer = Scorer(artifact, batch_sizes=(256,))
     benign, generated = guard_set()
     scores = scorer(scorer.encoding([*benign, *generated]))
-    tiers = [tier_of(artifact.thresholds(), float(g), float(s))[0] for g, s in scores]
-    wrong = [f"{name} would be tier {tier}" for name, tier in zip(benign, tiers, strict=False) if tier != "none"]
-    missed = sum(tier == "none" for tier in tiers[len(benign) :])
+    own = artifact.thresholds()
+    tiers = [tier_of(in_force or own, float(g), float(s))[0] for g, s in scores[: len(benign)]]
+    wrong = [f"{name} would be tier {tier}" for name, tier in zip(benign, tiers, strict=True) if tier != "none"]
+    missed = sum(tier_of(own, float(g), float(s))[0] == "none" for g, s in scores[len(benign) :])
     if missed > MISSED * len(generated):
         wrong.append(f"{missed} of {len(generated)} generated names would pass, expected at most half")
     return wrong

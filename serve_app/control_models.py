@@ -150,7 +150,7 @@ async def show_one(call: Call) -> Model:
 
 async def promote(call: Call, body: Promotion) -> Served:
     """Let a version serve, if it passes the guard set; classifiers follow within seconds."""
-    return await _changed(call, body.note, "promote", call.path("version"), body.force)
+    return await _changed(call, body.note, "promote", call.path("version"), body.force, _in_force(call))
 
 
 async def roll_back(call: Call, body: RollBack) -> Served:
@@ -185,7 +185,7 @@ async def _replayed(call: Call, start: int, end: int) -> Replayed:
         call, analyst.ask, "replay", call.path("version"), asked, view.policy, popular, through=aside
     )
     changes = report["changes"]
-    notices = await _registry(call, analyst.notices, call.path("version"), through=aside)
+    notices = await _registry(call, analyst.notices, call.path("version"), view.policy.thresholds, through=aside)
     told = {"changes": changes[:SHOWN_CHANGES], "changed": len(changes), "notices": notices, "start": start, "end": end}
     return cast(Replayed, {**report, **told})
 
@@ -230,7 +230,13 @@ async def _changed(call: Call, note: str, what: str, *arguments: Any) -> Served:
     except Exception:  # what nobody answers for must not serve; and who asks again would go back one further
         await _registry(call, analyst.take_back, served, former)
         raise
-    return {**committed, "serving": served, "notices": await _registry(call, analyst.notices, served)}
+    notices = await _registry(call, analyst.notices, served, _in_force(call))
+    return {**committed, "serving": served, "notices": notices}
+
+
+def _in_force(call: Call) -> Thresholds | None:
+    """The thresholds that an administrator set in place of the model's own."""
+    return call.context.follower.view.policy.thresholds
 
 
 async def _registry(call: Call, act: Callable[..., Any], *arguments: Any, through: Through | None = None) -> Any:

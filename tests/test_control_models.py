@@ -1,6 +1,7 @@
 """`/v1/models`: what a candidate is asked before it serves; and `/v1/explain`."""
 
 import asyncio
+import math
 import threading
 import time
 from pathlib import Path
@@ -116,6 +117,31 @@ async def test_who_promotes_or_replays_a_model_that_never_blocks_is_told(
     assert (await setup.good("POST", "/v1/models/rollback", {}))["notices"] == []
 
 
+async def test_who_promotes_or_replays_is_told_and_guarded_by_the_thresholds_of_the_policy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It blocks by these although its own rate of false positives was not measured."""
+    setup, registry = Setup(tmp_path), Registry(tmp_path / "models")
+    tuned = manifest_of(manifest("bounded-1"), "tuned-1", 2, {})
+    registry.add(write(tmp_path / "made", "tuned-1", thresholds=tuned.thresholds))
+    registry.point(["tuned-1"])
+    await setup.good("PUT", "/v1/policy", {"policy": {"thresholds": {"block": 0.0}}})
+    report = msgspec.to_builtins(Replay())
+
+    def ask(registry: str, what: str, *arguments: Any) -> Any:
+        return report if what == "replay" else analyst.Analyst(registry).ask(what, math.inf, *arguments)
+
+    monkeypatch.setattr(analyst, "ask", ask)
+    notice = "tuned-1 blocks by the policy's threshold, though its rate of false positives was not measured"
+    assert (await setup.good("POST", "/v1/models/tuned-1/replay", {}))["notices"] == [notice]
+    assert (await setup.good("POST", "/v1/models/tuned-1/promote", {"force": True}))["notices"] == [notice]
+    refused = await setup.ask("POST", "/v1/models/tuned-1/promote", {})
+    assert refused.status_code == 409 and "would be tier block" in refused.text
+    await setup.good("PUT", "/v1/policy", {"policy": {"thresholds": {"alert_score": 0.9}}})
+    notice = "tuned-1 never blocks, it only alerts: the policy sets no threshold for blocking"
+    assert (await setup.good("POST", "/v1/models/tuned-1/replay", {}))["notices"] == [notice]
+
+
 async def test_a_promotion_whose_caller_hung_up_is_told_to_resolvers_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -147,7 +173,7 @@ async def test_a_roll_back_that_could_not_be_written_down_may_be_asked_again(
     for version in ("v1", "v2", "v3"):
         registry.add(write(tmp_path / "made", version))
     registry.point(["v3", "v2", "v1"])
-    act = {"promote": lambda version, force: registry.promote(version), "roll_back": registry.rollback}
+    act = {"promote": lambda version, *_: registry.promote(version), "roll_back": registry.rollback}
     monkeypatch.setattr(analyst, "ask", lambda registry, what, *arguments: act[what](*arguments))
     commit = setup.graph.commit
 
@@ -170,7 +196,7 @@ async def test_a_promotion_that_could_not_be_written_down_does_not_serve(
         registry.add(write(tmp_path / "made", version))
     if former:
         registry.point(former)
-    monkeypatch.setattr(analyst, "ask", lambda registry_, what, version, force: registry.promote(version) or version)
+    monkeypatch.setattr(analyst, "ask", lambda registry_, what, version, *_: registry.promote(version) or version)
 
     async def away(*arguments: Any) -> Any:
         raise Unavailable("the store is away")
@@ -218,7 +244,7 @@ async def test_what_became_of_a_change_without_an_answer_is_certain(
         assert serving is None
 
 
-@pytest.mark.parametrize("arguments", [("promote", "v2", True), ("promote", "v2", False), ("roll_back",)])
+@pytest.mark.parametrize("arguments", [("promote", "v2", True, None), ("promote", "v2", False, None), ("roll_back",)])
 @pytest.mark.parametrize("slow", [True, False])
 def test_an_analyst_changes_nothing_once_nobody_waits_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[Any, ...], slow: bool
@@ -230,7 +256,7 @@ def test_an_analyst_changes_nothing_once_nobody_waits_for_it(
     registry.point(["v1", "v2"])
     clock = [100.0]
     monkeypatch.setattr(analyst.time, "time", lambda: clock[0])
-    monkeypatch.setattr("model.replay.guard", lambda artifact: [])
+    monkeypatch.setattr("model.replay.guard", lambda artifact, in_force: [])
     get = Registry.get
 
     def load(self: Registry, version: str) -> Any:

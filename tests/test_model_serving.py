@@ -127,6 +127,13 @@ def test_a_candidate_that_flags_everything_fails_the_guard(artifact: Artifact) -
     assert len(guard(moved(artifact, block=0.0).artifact)) == len(guard_set()[0])
 
 
+def test_the_guard_asks_whom_an_administrator_s_thresholds_would_flag_and_not_whom_they_pass(
+    artifact: Artifact,
+) -> None:
+    assert len(guard(moved(artifact).artifact, Thresholds(block=0.0))) == len(guard_set()[0]) + 1
+    assert guard(moved(artifact, block=0.0).artifact, Thresholds()) == []
+
+
 def test_a_candidate_that_flags_nothing_fails_the_guard(artifact: Artifact) -> None:
     assert guard(moved(artifact).artifact) == [
         f"{len(guard_set()[1])} of {len(guard_set()[1])} generated names would pass, expected at most half"
