@@ -45,6 +45,8 @@ def curves(lines: Iterable[dict[str, Any]], kinds: tuple[tuple[str, str], ...]) 
 def progress_of(lines: list[dict[str, Any]]) -> float:
     """How much of a training is done, 0 to 1, by its last line."""
     for line in reversed(lines):
+        if "judged" in line:  # which it is once it was trained
+            return 1.0
         if isinstance(line.get("done"), int | float):
             return min(1.0, float(line["done"]))
         for at, of in (("epoch", "epochs"), ("step", "steps")):

@@ -85,6 +85,11 @@ def test_curves_take_what_a_training_reports() -> None:
     assert told == [("loss, training", 2), ("loss, training, words of generated", 1), ("loss, validation", 1)]
 
 
+def test_a_training_that_is_being_judged_is_done() -> None:
+    assert job_row({"state": "running", "progress": {"judged": 65_536, "of": 500_000}})["progress"] == 1.0
+    assert job_row({"state": "running", "progress": {"reading": "a.csv", "list": 1, "of": 9}})["progress"] == 0.0
+
+
 def test_confusion_rows_follow_from_the_four_counts() -> None:
     counts = {"true_negative": 90, "false_positive": 10, "false_negative": 20, "true_positive": 80}
     row = confusion_rows({"parts": {"judge": {"confusion": counts}}})[0]
