@@ -31,7 +31,7 @@ from model.release import of_benign, raising
 from model.retrain import manifest_of
 from model.sampling import Sampler
 from model.scorer import Scorer
-from model.train import Cancelled, logits
+from model.train import Cancelled, history, logits
 from model.wide import HEADS, has_wide, plain_of
 from serve_app.descendants import descendants
 from tests.model_fixtures import SMALL, manifest, write
@@ -368,12 +368,29 @@ def test_labelled_and_seen_names_come_as_people_write_them(registry: str, tmp_pa
     work(settings, registry, tmp_path / "run", "tuned-1", lambda line: None, lambda: False)
 
 
-@pytest.mark.parametrize("lines", [1, 3])
-def test_training_the_seed_network_is_cancelled(registry: str, tmp_path: Path, lines: int) -> None:
+@pytest.fixture
+def of_2020(tmp_path: Path) -> dict[str, Any]:
+    """Settings for the seed network, with the two lists."""
     (tmp_path / "benign_domains.csv").write_text("Domain\n" + "".join(f"site{i}.com\n" for i in range(40)))
     (tmp_path / "malicious_domains.txt").write_text("".join(f"0{i}x.net\n" for i in range(40)))
+    return {"kind": "train", "network": "seed", "data": str(tmp_path), "epochs": 2}
+
+
+def test_the_seed_network_s_two_trainings_are_told_one_after_the_other(
+    registry: str, tmp_path: Path, of_2020: dict[str, Any]
+) -> None:
     told: list[dict[str, Any]] = []
-    settings = parse({"kind": "train", "network": "seed", "data": str(tmp_path), "epochs": 2})
+    version = work(parse(of_2020), registry, tmp_path / "run", "seed-1", told.append, lambda: False)
+    assert [(line["epoch"], line["epochs"]) for line in told] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert [line["epoch"] for line in history(Registry(registry).path(version))] == [1, 2]
+
+
+@pytest.mark.parametrize("lines", [1, 3])
+def test_training_the_seed_network_is_cancelled(
+    registry: str, tmp_path: Path, lines: int, of_2020: dict[str, Any]
+) -> None:
+    told: list[dict[str, Any]] = []
+    settings = parse(of_2020)
     with pytest.raises(Cancelled):
         work(settings, registry, tmp_path / "run", "seed-1", told.append, lambda: len(told) == lines)
     assert len(told) == lines and [found.version for found in Registry(registry).list()] == ["b-1"]
