@@ -91,12 +91,13 @@ def models(registry: str) -> dict[str, Any]:
 
 def model(registry: str, version: str) -> dict[str, Any]:
     """One manifest, with the history of its training and its evaluation. Raises `Refused`."""
-    from model.artifact import EVALUATION, HISTORY, BadArtifact, read_manifest
+    from model.artifact import EVALUATION, HISTORY, BadArtifact, check_digests
     from model.registry import Registry, UnknownVersion
 
     try:
         path = Registry(registry).path(version)
-        manifest = read_manifest(path)
+        manifest = Registry(registry).manifest(version)
+        check_digests(path, manifest)  # what somebody altered says nothing of the model
     except UnknownVersion as error:
         raise Refused("not-found", str(error)) from None
     except BadArtifact as error:

@@ -71,7 +71,7 @@ class Registry:
         manifests = []
         for name in self.versions():
             try:
-                manifests.append(read_manifest(self.path(name)))
+                manifests.append(self.manifest(name))
             except (BadArtifact, UnknownVersion):
                 continue
         return manifests
@@ -90,13 +90,20 @@ class Registry:
             raise UnknownVersion(f"model {version!r}: expected one of {', '.join(self.versions()) or 'none yet'}")
         return path
 
+    def manifest(self, version: str) -> Manifest:
+        """The manifest of this version, its network not loaded; raises `UnknownVersion`, `BadArtifact`."""
+        path = self.path(version)
+        found = read_manifest(path)
+        if found.version != version:  # a copied folder: who follows the pointer would never see that it has it already
+            raise BadArtifact(
+                f"{path / MANIFEST}: version {found.version!r}, expected {version!r}, as the folder is named"
+            )
+        return found
+
     def get(self, version: str) -> Artifact:
         """Load this version; raises `UnknownVersion`, `BadArtifact`."""
-        path = self.path(version)
-        stated = read_manifest(path).version
-        if stated != version:  # a copied folder: whoever follows the pointer would never see that it has it already
-            raise BadArtifact(f"{path / MANIFEST}: version {stated!r}, expected {version!r}, as the folder is named")
-        return Artifact.load(path)
+        self.manifest(version)
+        return Artifact.load(self.path(version))
 
     def add(self, directory: str | Path) -> str:
         """Copy a checked artifact into the registry and return its version; one already there stays as it is.

@@ -36,13 +36,13 @@ def list_models(registry: str) -> None:
 
 def _told(found: Any) -> bool:
     """Print each version of a registry; whether one of them can be read."""
-    from model.artifact import BadArtifact, read_manifest
+    from model.artifact import BadArtifact
     from model.registry import UnknownVersion
 
     serving, readable = next(iter(found.pointer()), ""), False
     for version in found.versions():
         try:
-            manifest = read_manifest(found.path(version))
+            manifest = found.manifest(version)
         except (BadArtifact, UnknownVersion) as error:
             click.echo(f"  {version}\tcannot be read: {error}", err=True)
             continue

@@ -68,6 +68,16 @@ async def test_a_registry_that_cannot_be_read_is_no_defect(tmp_path: Path) -> No
         assert f"{tmp_path}/models" in reply.json()["message"] and reply.headers["Retry-After"]
 
 
+@pytest.mark.parametrize("name", ["history.jsonl", "evaluation.json", "model.keras"])
+async def test_a_model_whose_folder_was_altered_is_not_shown(tmp_path: Path, name: str) -> None:
+    setup, registry = Setup(tmp_path), Registry(tmp_path / "models")
+    registry.add(write(tmp_path / "made", "v1"))
+    assert (await setup.good("GET", "/v1/models/v1"))["manifest"]["version"] == "v1"
+    (tmp_path / "models" / "v1" / name).write_text('{"loss": 0.1}\n{"lo')
+    reply = await setup.ask("GET", "/v1/models/v1")
+    assert reply.status_code == 409 and f"{name}: SHA-256" in reply.text
+
+
 @pytest.mark.parametrize("times", [{"start": 5, "end": 5}, {"start": 2**52}, {"end": 0, "start": 1}])
 async def test_a_replay_of_no_time_is_refused(tmp_path: Path, times: dict[str, int]) -> None:
     reply = await Setup(tmp_path).ask("POST", "/v1/models/v1/replay", times)

@@ -186,6 +186,12 @@ def test_an_artifact_in_another_s_folder_is_not_promoted(registry: Registry) -> 
         registry.promote("mine")
 
 
+def test_an_artifact_in_another_s_folder_is_not_listed_as_that_one(registry: Registry) -> None:
+    before = [manifest.version for manifest in registry.list()]
+    shutil.copytree(registry.root / "b-2", registry.root / "mine")
+    assert [manifest.version for manifest in registry.list()] == before
+
+
 def test_the_guard_holds_a_candidate_back_unless_forced(registry: Registry) -> None:
     def guard(artifact: Artifact) -> list[str]:
         return ["example.org is blocked"]

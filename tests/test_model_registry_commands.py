@@ -1,5 +1,6 @@
 """The registry's commands, as a person types them."""
 
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -30,6 +31,12 @@ def run(*arguments: str) -> tuple[int, str]:
 def test_models_marks_the_serving_one(registry: str) -> None:
     _, output = run("list", "--registry", registry)
     assert [line[:5] for line in output.splitlines()] == ["  b-1", "* b-2"]
+
+
+def test_a_model_in_another_s_folder_is_told_as_one_that_cannot_be_promoted(registry: str) -> None:
+    shutil.copytree(Path(registry) / "b-1", Path(registry) / "mine")
+    _, output = run("list", "--registry", registry)
+    assert "mine\tcannot be read" in output and "version 'b-1', expected 'mine', as the folder is named" in output
 
 
 def test_a_model_that_fails_the_guard_is_promoted_only_by_force(registry: str) -> None:
