@@ -10,7 +10,7 @@
 | rpz | a response policy zone: `NAME CNAME .`, a leading `*.` taken off, exceptions and other triggers passed over |
 
 Names are of letters, digits, `-` and `_`; others than ASCII letters are taken for an IDN and become `xn--`. Files may
-be gzip (`.gz`) or zip (`.zip`, its first member). URLs are `http(s)://`, read with a deadline.
+be gzip (`.gz`) or zip (`.zip`, its first file). URLs are `http(s)://`, read with a deadline.
 """
 
 import csv
@@ -107,9 +107,13 @@ def _opened(place: str | Path) -> Iterator[IO[str]]:
             data = cast(IO[bytes], gzip.open(raw))
         elif name.lower().endswith(".zip"):
             archive = zipfile.ZipFile(raw if raw.seekable() else io.BytesIO(raw.read()))
-            if not archive.namelist():
+            files = [member for member in archive.infolist() if not member.is_dir()]
+            if not files:
                 raise OSError("no file in it, expected one")
-            data = archive.open(archive.namelist()[0])
+            try:
+                data = archive.open(files[0])
+            except RuntimeError as error:  # encrypted, or packed in a way that Python does not know
+                raise OSError(str(error)) from error
         else:
             data = raw
         yield io.TextIOWrapper(data, encoding="utf-8-sig", errors="surrogateescape", newline="")

@@ -91,10 +91,22 @@ def test_a_file_that_is_not_whole_is_named(name: str, content: bytes, tmp_path: 
         list(read(tmp_path / name, "plain"))
 
 
+@pytest.mark.parametrize(("place", "value", "told"), [(8, 1, "encrypted"), (10, 9, "compression")])
+def test_a_zip_that_cannot_be_unpacked_is_named(place: int, value: int, told: str, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("inner.txt", "a.example\n")
+    octets = bytearray((tmp_path / "a.zip").read_bytes())
+    octets[octets.find(b"PK\x03\x04") + place - 2] = octets[octets.find(b"PK\x01\x02") + place] = value
+    (tmp_path / "a.zip").write_bytes(octets)
+    with pytest.raises(OSError, match=rf"a\.zip: .*{told}"):
+        list(read(tmp_path / "a.zip", "plain"))
+
+
 def test_compressed_files_and_folders_are_read(tmp_path: Path) -> None:
     (tmp_path / "a.gz").write_bytes(gzip.compress(b"a.example\n"))
     with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
-        archive.writestr("inner.txt", "b.example\n")
+        archive.mkdir("inner")  # as of a folder that was packed
+        archive.writestr("inner/inner.txt", "b.example\n")
     (tmp_path / ".DS_Store").write_bytes(b"\x00\x01")
     assert [row.name for row in read(tmp_path, "plain")] == ["a.example", "b.example"]
 
