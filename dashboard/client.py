@@ -162,8 +162,8 @@ class Control:
     async def jobs(self) -> Json:
         return dict(await self.get("/v1/jobs"))
 
-    async def job(self, number: str) -> Json:
-        return dict(await self.get(f"/v1/jobs/{quote(number, safe='')}"))
+    async def job(self, number: str, after: int = 0) -> Json:
+        return dict(await self.get(f"/v1/jobs/{quote(number, safe='')}", after=after))
 
     async def start_job(self, kind: str, settings: Json) -> Json:
         return dict(await self.send("POST", "/v1/jobs", {"kind": kind, "settings": settings}, LONG_S))

@@ -23,6 +23,7 @@ class Detail:
 
     def __init__(self) -> None:
         self.version = ""
+        self._job: tuple[str, list[dict[str, Any]]] = "", []  # the one shown last, with its history
         self.loss = Lines(heading="Loss", xlabel="epoch or step", empty="Choose a job or a model.", status=READY)
         self.accuracy = Lines(
             heading="Accuracy",
@@ -85,10 +86,14 @@ class Detail:
         self.confusion.rows, self.fixed.rows = confusion_rows(evaluation), fixed_rows(evaluation)
         self.reliable.series = reliability(evaluation)
 
+    def lines_of(self, number: str) -> list[dict[str, Any]]:
+        """What is known of a job's history, which only grows."""
+        return self._job[1] if self._job[0] == number else []
+
     def show_job(self, number: str, job: dict[str, Any]) -> None:
         """How a training goes, and with what; figures of a model stay with the model."""
         lines = job.get("history") or []
-        self.version = ""
+        self.version, self._job = "", (number, lines)
         chosen = {name: value for name, value in (job.get("settings") or {}).items() if value}
         plain = {"state": job.get("state"), "makes version": job.get("version"), "device": job.get("device")}
         self.facts.param.update(

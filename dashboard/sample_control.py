@@ -44,7 +44,7 @@ class SampleControl(httpx.AsyncBaseTransport):
         self.serving = "cnn-2026-11-20"
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        body = msgspec.json.decode(request.content) if request.content else {}
+        body = msgspec.json.decode(request.content) if request.content else dict(request.url.params)
         role, author = request.headers.get("Verdict-Role", "viewer"), request.headers.get("Verdict-User", "")
         path = request.url.path.removeprefix("/v1/").split("/")
         writes = request.method != "GET" and path[0] not in ("explain", "views")
@@ -229,7 +229,7 @@ class SampleControl(httpx.AsyncBaseTransport):
         if method == "DELETE":
             self._cancelled[rest[0]] = self._epochs(rest[0])
         if rest:
-            return {**self._job(rest[0]), "history": _history(self._epochs(rest[0]))}
+            return {**self._job(rest[0]), "history": _history(self._epochs(rest[0]))[int(body.get("after", 0)) :]}
         return {"jobs": [self._job(number) for number in reversed(self._jobs_begun)]}
 
     def _epochs(self, number: str) -> int:

@@ -10,7 +10,7 @@ import pytest
 
 from dashboard.client import Client
 from dashboard.pages.models import Models
-from dashboard.sample_control import SampleControl
+from dashboard.sample_control import EPOCH_S, SampleControl
 from model.jobs import BadSettings, parse
 from tests.dashboard_stage import Stage
 
@@ -56,6 +56,37 @@ async def test_a_job_is_watched_on_after_the_control_api_was_away(control: tuple
     transport.refused = ()
     await page.reload()
     assert not page.trouble.visible and page.jobs.rows[page.jobs.selected]["id"] == number
+
+
+async def test_of_a_job_that_is_watched_what_is_new_is_asked_for(control: tuple[Stage, Failing]) -> None:
+    stage, transport = control
+    page, asked = await stage.open(Models), []
+    clock, answered = transport._clock, transport._jobs
+
+    def jobs(method: str, rest: list[str], body: dict[str, Any], author: str) -> Any:
+        if method == "GET" and rest:
+            asked.append(int(body["after"]))
+        return answered(method, rest, body, author)
+
+    async def shown(number: str) -> int:
+        """The points of its curve, once it is there."""
+        while page.detail.facts.heading != f"Job {number}":
+            await page.reload()
+        await page.reload()
+        return len(page.detail.loss.series[0]["points"])
+
+    transport._jobs = jobs  # type: ignore[method-assign]
+    await page.train()
+    number = page.job
+    known = await shown(number)
+    transport._clock = lambda: clock() + 2 * EPOCH_S
+    asked.clear()
+    assert await shown(number) == await shown(number) == known + 2 and asked == [known, known + 2]
+    page._open_job("20261122-101500-a1b2c3")  # another is asked for from its beginning
+    await shown(page.job)
+    page._open_job(number)
+    asked.clear()
+    assert await shown(number) == known + 2 and asked[0] == 0
 
 
 async def test_beside_the_curves_of_a_job_stand_no_figures_of_a_model(control: tuple[Stage, Failing]) -> None:

@@ -163,7 +163,9 @@ class Models(Page):
             rows=job_rows, selected=next((i for i, row in enumerate(job_rows) if row["id"] == self.job), -1)
         )
         if self.job:
-            self.detail.show_job(self.job, await control.job(self.job))
+            known = self.detail.lines_of(self.job)  # of a training of hours there are thousands
+            found = await control.job(self.job, len(known))
+            self.detail.show_job(str(found["id"]), {**found, "history": [*known, *found.get("history", ())]})
         elif chosen and self.detail.version != chosen:
             self.detail.show_model(chosen, await control.model(chosen))
         if self.versions != self.compared.versions:
