@@ -4,8 +4,8 @@ any.
 The functions below are what the control API calls; they block for a Ray call, so call them from a thread. A job is a
 dict: `id`, `kind`, `state` (queued, running, done, failed, cancelled), `settings` (labels and seen names as their
 number), `version` (of the artifact it makes), `device` (gpu or cpu), `started`, `ended` (Unix milliseconds; `ended` 0
-while it runs), `progress` (the latest line of its history), `error`. Its folder holds `job.json` and `history.jsonl`, a
-line each time it reports; both survive the actor and the cluster.
+while it runs), `progress` (the latest line of its history), `error`; and, where it is told, `resumable`. Its folder
+holds `job.json` and `history.jsonl`, a line each time it reports; both survive the actor and the cluster.
 """
 
 import contextlib
@@ -143,7 +143,7 @@ class Jobs:
         for name in sorted({file.parent.name for file in self.runs.glob("*/job.json")} | set(self._unwritten)):
             try:
                 job = self._read(name)
-                found.append(job | {"resumable": _resumable(job)})
+                found.append(_told(job))
             except ValueError as error:  # cut short when the machine went down
                 log.error("%s: %s", self.runs / name / "job.json", error)
         return found[::-1]
@@ -152,16 +152,16 @@ class Jobs:
         self._notice_lost()
         found = self._read(job)
         history = _lines(self.runs / job / "history.jsonl")[after:]
-        return found | {"resumable": _resumable(found), "history": history}
+        return _told(found) | {"history": history}
 
     def cancel(self, job: str) -> dict[str, Any]:
         found = self._read(job)
         if found["state"] == "queued":  # perhaps no machine is free for it: nothing would hear the request
             ray.cancel(self._task)
-            return self._write(found | {"state": "cancelled", "ended": _now()})
+            return _told(self._write(found | {"state": "cancelled", "ended": _now()}))
         if found["state"] == "running":
             self._stop.add(job)
-        return found
+        return _told(found)
 
     def report(self, job: str, changes: dict[str, Any], line: dict[str, Any] | None) -> bool:
         """Note what a task says of its job; the reply tells whether it should stop."""
@@ -277,6 +277,11 @@ def _shown(settings: JobSettings) -> dict[str, Any]:
     """Settings fit to be listed: labels and names as their number."""
     fields: dict[str, Any] = msgspec.to_builtins(settings)
     return fields | {key: len(fields[key]) for key in COUNTED}
+
+
+def _told(job: dict[str, Any]) -> dict[str, Any]:
+    """A job as whoever asks is told of it."""
+    return job | {"resumable": _resumable(job)}
 
 
 def _resumable(job: dict[str, Any]) -> bool:

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, TypedDict, cast
 
 import msgspec
 from msgspec import Meta
@@ -44,7 +44,8 @@ class HistoryAfter(msgspec.Struct):
 
 
 class Job(TypedDict):
-    """A training job, as `deployments.trainer` tells it; `ended` 0: not yet."""
+    """A training job, as `deployments.trainer` tells it; `ended` 0: not yet; `resumable`: it can go on
+    where it ended."""
 
     id: str
     kind: str
@@ -56,6 +57,7 @@ class Job(TypedDict):
     ended: int
     progress: dict[str, Any]
     error: str
+    resumable: bool
 
 
 class JobWithHistory(Job):
@@ -124,7 +126,7 @@ async def cancel(call: Call) -> Job:
     job = call.path("id")
     found: Job = await _trainer(call, "status", job, runs_of(call))
     if found["state"] in ENDED:  # it came too late for those
-        return found
+        return cast(Job, {key: value for key, value in found.items() if key in Job.__annotations__})
     # Before it is done, for it cannot be taken back: what could not be written down is not.
     await call.commit([Document("job", job, {"kind": found["kind"], "state": "cancelled"})])
     asked: Job = await _trainer(call, "cancel", job, runs_of(call))

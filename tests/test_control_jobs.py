@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 def job_in(state: str) -> dict[str, Any]:
     return {
         "id": "j1", "kind": "train", "state": state, "settings": {}, "version": "v2", "device": "cpu", "started": 1,
-        "ended": 0, "progress": {}, "error": "",
+        "ended": 0, "progress": {}, "error": "", "resumable": False,
     }  # fmt: skip
 
 
@@ -86,6 +86,25 @@ async def test_no_job_begins_of_which_nobody_was_told(
     with pytest.raises(analyst.TooLate, match="nothing was begun"):
         waiting[0]()
     assert begun == [] and list(jobs.runs.iterdir()) == []
+
+
+async def test_the_openapi_document_tells_all_of_what_the_trainer_says_of_a_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deployments import trainer
+
+    jobs = trainer.Jobs(str(tmp_path / "jobs"))
+    for state in ("done", "running"):
+        (jobs.runs / state).mkdir()
+        jobs._write(job_in(state) | {"id": state})
+        jobs.report(state, {}, {"epoch": 1})
+    monkeypatch.setattr("deployments.trainer._actor", lambda _: Remote(jobs, []))
+    monkeypatch.setattr("ray.get", lambda call, timeout: call())
+    setup = Setup(tmp_path)
+    assert [job["resumable"] for job in (await setup.good("GET", "/v1/jobs"))["jobs"]] == [False, False]
+    for state in ("done", "running"):
+        assert (await setup.good("GET", f"/v1/jobs/{state}"))["history"] == [{"epoch": 1}]
+        assert "history" not in await setup.good("DELETE", f"/v1/jobs/{state}")
 
 
 class Remote:
