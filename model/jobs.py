@@ -18,7 +18,7 @@ from model.families import FOLDS
 from model.retrain import LARGEST_BATCH, MAX_MINUTES, SMALLEST_BATCH, Label
 from verdicts.files import READABLE, write_atomically
 from verdicts.locks import held
-from verdicts.names import BadName, typed
+from verdicts.names import BadName, shown, typed
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -66,9 +66,13 @@ def parse(settings: dict[str, Any]) -> JobSettings:
     """Settings from JSON; raises `BadSettings`."""
     try:
         found = msgspec.convert(settings, JobSettings)
-        labels_of(found)
+        labels = labels_of(found)
     except (msgspec.ValidationError, BadName) as error:
         raise BadSettings(f"training settings: {error}") from error
+    kinds: dict[str, str] = {}
+    for label in labels:
+        if (kind := kinds.setdefault(label.name, label.label)) != label.label:
+            raise BadSettings(f"training settings: {shown(label.name)} is {kind} and {label.label}, expected one label")
     check(found)
     return found
 

@@ -91,6 +91,10 @@ def data(tmp_path: Path) -> Path:
         ({"kind": "train", "data": "x", "held_out": 5}, "held_out 5, expected -1 to 4"),
         ({"labels": [{"name": "a..b", "label": "benign"}]}, r"'a\.\.b': empty label"),
         (
+            {"labels": [*LABELS, {"name": "QZX9k2v7.info.", "label": "benign"}]},
+            r"'qzx9k2v7\.info' is generated and benign, expected one label",
+        ),
+        (
             {"labels": LABELS, "teachers": ["a"]},
             r"teachers \['a'\], expected none: kind retrain uses epochs, minutes, ",
         ),
