@@ -71,7 +71,8 @@ def retrain(
         raise ValueError(f"model {artifact.version}: has one head, expected one with generated and malicious")
     teaching = teaching_of(labels)
     if not teaching:
-        raise NothingToLearn(f"{len(labels)} labels, none of them generated, malicious or benign")
+        what = "generated, malicious or benign, of a name that the model is asked about"
+        raise NothingToLearn(f"{len(labels)} labels, none of them {what}")
     keras.utils.set_random_seed(tuning.seed)
     rng = np.random.default_rng(tuning.seed)
     scorer = Scorer(artifact, batch_sizes=(1024,))

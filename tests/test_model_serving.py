@@ -190,8 +190,8 @@ def test_retraining_is_cancelled(artifact: Artifact) -> None:
 
 
 def test_labels_that_teach_nothing_are_refused(artifact: Artifact) -> None:
-    with pytest.raises(NothingToLearn, match="1 labels, none"):
-        retrain(artifact, [Label("a.de", "unsure")], [])
+    with pytest.raises(NothingToLearn, match="2 labels, none of them generated, .* of a name that the model is asked"):
+        retrain(artifact, [Label("a.de", "unsure"), Label("printer.internal", "benign")], [])
 
 
 def test_a_fine_tuned_model_does_not_block_on_its_parent_s_bound(artifact: Artifact) -> None:
