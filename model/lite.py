@@ -113,7 +113,8 @@ def _converted(frozen: Any) -> bytes:
     which takes four times as long, for half a second of which no other thread of this process goes on."""
     import tensorflow as tf
 
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen], trackable_obj=None)
+    # With no object TensorFlow warns of one that holds the weights; here the function itself does.
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen], trackable_obj=frozen)
     converter.experimental_lower_to_saved_model = False
     model: bytes = converter.convert()
     return model
