@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -211,13 +212,33 @@ def test_a_part_of_a_top_list_begins_with_a_run(cluster: Cluster) -> None:
 
 def test_a_cluster_that_refuses_says_why(cluster: Cluster) -> None:
     remote = Remote(cluster.url, cluster.token("viewer"))
-    with pytest.raises(Refused, match=r"403 .*analyst"):
+    with pytest.raises(Refused, match="^403 role viewer: expected analyst$"):
         sum(remote.add("benign", [Row("a.org")], "", None))
     remote.close()
     stranger = Remote(cluster.url, "no-such-token")
     with pytest.raises(Refused, match="401"):
         list(stranger.show("", ""))
     stranger.close()
+
+
+def test_where_another_server_answers_its_page_is_not_shown() -> None:
+    """Such as the dashboard, whose port stands beside the cluster's; the command printed HTML."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)  # 501 and a page to all
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    remote = Remote(f"http://127.0.0.1:{server.server_port}", "token")
+    with pytest.raises(Refused) as refused:
+        list(remote.show("", ""))
+    remote.close()
+    server.shutdown()
+    server.server_close()
+    said = str(refused.value)
+    assert said.startswith("501 http://127.0.0.1") and "no answer of a cluster of Verdict" in said and "<" not in said
+
+
+def test_outside_the_folder_of_verdict_up_the_command_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = CliRunner().invoke(lists, ["show"])
+    assert said.exit_code == 2 and "no `verdict up` was started in this folder" in said.output
 
 
 def test_a_cluster_that_is_away_is_named() -> None:

@@ -49,7 +49,8 @@ def cluster_or_store(url: str | None, token_file: Path | None, store_url: str | 
         url, token_file = HOME_URL, token_file or HOME_TOKEN
         if not token_file.exists():
             raise click.UsageError(
-                f"{token_file} is not there: name a cluster with --url and --token-file, or a --store"
+                f"no `verdict up` was started in this folder ({token_file} is not there):"
+                " go to the one where it was, or name a cluster with --url and --token-file, or a --store"
             )
     return url, token_file
 

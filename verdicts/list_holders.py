@@ -193,7 +193,7 @@ class Remote:
                 break
             time.sleep(wait)
         if answer.status_code >= 400:
-            raise Refused(f"{answer.status_code} {answer.text[:500]}")
+            raise Refused(refusal(answer))
         return answer_of(answer, told)
 
 
@@ -207,6 +207,14 @@ def answer_of(answer: httpx.Response, told: str) -> dict[str, Any]:
     if not isinstance(found, dict) or told not in found:
         raise Refused(f"{answer.url}: no answer of a cluster of Verdict, expected {told!r} in it")
     return found
+
+
+def refusal(answer: httpx.Response) -> str:
+    """What an answer that is an error says, for people."""
+    try:
+        return f"{answer.status_code} {answer_of(answer, 'message')['message']}"
+    except Refused as error:
+        return f"{answer.status_code} {error}"
 
 
 def _in_order(rows: Iterable[list_formats.Row]) -> list[list_formats.Row]:
