@@ -109,6 +109,8 @@ def import_(
     replies the replies count, or the queries where there are no replies. Importing a file again adds nothing; of one
     that grew, what is new. A record cannot be taken back, so --clients must be said.
     """
+    if clients == "keyed" and client_key_file is None:
+        raise click.UsageError("--clients keyed: expected the key too, by --client-key-file")
     with told(), _told_files():
         key = privacy.read_key(client_key_file) if client_key_file else b""
         anonymise = privacy.anonymiser(clients, key)

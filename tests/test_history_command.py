@@ -66,4 +66,6 @@ def test_clients_must_be_said_and_a_key_be_there(log: Path) -> None:
     assert "Missing option '--clients'" in run(log).output
     refused = run(log, "--clients", "keyed", "--client-key-file", str(log.parent / "none"))
     assert refused.exit_code == 1 and "No such file" in refused.output
+    forgotten = run(log, "--clients", "keyed")  # it was "client key: 0 octets"
+    assert forgotten.exit_code == 2 and "--client-key-file" in forgotten.output
     assert stored(log) == {}
