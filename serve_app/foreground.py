@@ -5,7 +5,7 @@ import signal
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -29,6 +29,8 @@ from serve_app.patience import TooBusy, afresh
 from serve_app.places import check_places
 from serve_app.settings import BadSettings, settings_of
 from verdicts.locks import held
+from verdicts.store import Misconfigured, Unavailable, open_store
+from verdicts.tokens import KIND
 
 
 class Refused(RuntimeError):
@@ -57,6 +59,8 @@ def serve_until_stopped(path: Path | None, port: int | None, folder: Path, metri
                     deploy(found, report=lambda states: go_on())
                 options = found["http_options"]
                 print(f"verdict serves at {options['host']}:{options['port']}; Ctrl-C stops it", flush=True)
+                if hint := without_token(settings_of(found["applications"][0]["args"]).store_url):
+                    print(hint, flush=True)
                 while True:
                     signal.pause()
             finally:
@@ -65,6 +69,23 @@ def serve_until_stopped(path: Path | None, port: int | None, folder: Path, metri
         raise Refused(f"{path}: {error}") from error
     except (BadEnvironment, NotDeployed, ports.PortBusy, TooBusy, OSError, ValueError) as error:
         raise Refused(str(error)) from error
+
+
+def without_token(url: str) -> str:
+    """What to do about an SQLite store that holds no token: nobody who asks is let in, and the first one cannot be
+    issued while the cluster writes to the store. Elsewhere it can, and a store that is away would be waited for."""
+    if not url.startswith("sqlite:"):
+        return ""
+    try:
+        with closing(open_store(url)) as store:
+            if next(iter(store.scan(KIND)), None) is not None:
+                return ""
+    except (Unavailable, Misconfigured, OSError):
+        return ""  # /readyz and the log of the verdict log tell of it
+    return (
+        "There is no token yet, so that everybody is refused (401). Stop this, issue the first one, and start again:\n"
+        f"  verdict tokens --store {url} issue --role admin --name NAME"
+    )
 
 
 @contextmanager

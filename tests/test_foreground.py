@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,15 @@ from serve_app.foreground import (
     checked,
     unbroken,
     wanted,
+    without_token,
 )
 from serve_app.local import ports
 from serve_app.patience import TooBusy
 from serve_app.settings import BadSettings
 from tests.readme import ROOT, blocks
 from verdicts.locks import held
+from verdicts.store import open_store
+from verdicts.tokens import issue
 
 
 def written(folder: Path, **http_options: Any) -> Path:
@@ -52,6 +56,20 @@ def written(folder: Path, **http_options: Any) -> Path:
 def test_a_configuration_that_names_no_host_is_served_on_loopback(tmp_path: Path) -> None:
     """Serve's own default is every interface."""
     assert configuration(path=written(tmp_path, request_timeout_s=35))["http_options"]["host"] == "127.0.0.1"
+
+
+def test_a_store_without_a_token_is_told_with_the_way_to_the_first(tmp_path: Path) -> None:
+    """It served, and refused everybody without a word to whoever had started it."""
+    url = f"sqlite://{tmp_path}/verdict.db"
+    with closing(open_store(url)) as store:
+        store.initialise()
+        assert f"verdict tokens --store {url} issue --role admin" in without_token(url)
+        store.commit([issue("admin", "alice", 1).document], "test")
+    assert without_token(url) == ""
+
+
+def test_a_store_that_is_away_is_not_waited_for_to_tell_of_its_tokens(tmp_path: Path) -> None:
+    assert without_token(f"sqlite://{tmp_path}/none.db") == without_token("http://192.0.2.1:9200") == ""
 
 
 def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
