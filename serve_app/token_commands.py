@@ -57,7 +57,9 @@ def list_(holder: "_Remote | _Direct") -> None:
 
 @tokens.command("rotate")
 @click.argument("id")
-@click.option("--grace", type=Number(0, 876_000), default=0, help="Hours that the old token stays good.")
+@click.option(
+    "--grace", type=Number(0, 876_000), default=0, show_default=True, help="Hours that the old token stays good."
+)
 @click.pass_obj
 def rotate_(holder: "_Remote | _Direct", id: str, grace: float) -> None:
     """Print the successor of token ID."""

@@ -131,6 +131,11 @@ def test_a_rotated_token_has_a_successor_for_the_same_one_and_ends_after_its_gra
         tokens.check(bearer(old), "resolver", now=NOW + 1000)
 
 
+def test_the_help_of_a_rotation_tells_that_the_old_token_ends_at_once() -> None:
+    """Who leaves --grace out locks the holder out; the help did not say so."""
+    assert "[default: 0;" in CliRunner().invoke(commands, ["rotate", "--help"]).output
+
+
 def test_a_rotation_without_grace_ends_the_old_token_at_once() -> None:
     old = issue("resolver", "lab", NOW)
     _, documents = rotate(old.document, NOW)
