@@ -173,7 +173,11 @@ def section(part: Part, report: Report) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m loadtest.bench", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m loadtest.bench",
+        description=__doc__.split("\n")[0],
+        epilog="What a network takes, by what was measured: verdict bench size --help.",
+    )
     names = ", ".join(part.name for part in PARTS)
     parser.add_argument("--only", default="", metavar="PARTS", help=f"comma-separated, of {names}")
     parser.add_argument("--quick", action="store_true", help="short runs that show whether the parts work")

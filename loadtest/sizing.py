@@ -176,12 +176,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="verdict bench size", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--clients", type=positive, default=10_000, help="people or devices that ask")
-    parser.add_argument("--queries-per-day", type=positive, default=QUERIES_A_DAY, help="of one client")
-    parser.add_argument("--queries-per-second", type=positive, help="mean of the whole network, instead of clients")
-    parser.add_argument("--new", type=share, default=NEW, help="share of queries for names nobody asked lately")
-    parser.add_argument("--resolvers", type=count, default=0, help="processes of CoreDNS (one for 8 cores of theirs)")
-    parser.add_argument("--gpu-names", type=positive, default=0.0, help="names a second of one GPU, as measured")
+    asked = parser.add_mutually_exclusive_group()
+    default = "(default: %(default)s)"
+    asked.add_argument("--clients", type=positive, default=10_000, help=f"people or devices that ask {default}")
+    asked.add_argument("--queries-per-second", type=positive, help="mean of the whole network, instead of clients")
+    parser.add_argument("--queries-per-day", type=positive, default=QUERIES_A_DAY, help=f"of one client {default}")
+    parser.add_argument(
+        "--new", type=share, default=NEW, help=f"share of queries for names nobody asked lately {default}"
+    )
+    parser.add_argument(
+        "--resolvers", type=count, default=0, help="processes of CoreDNS (default: one for 8 cores of theirs)"
+    )
+    parser.add_argument(
+        "--gpu-names", type=positive, default=0.0, help="names a second of one GPU, as measured (default: no GPU)"
+    )
     parser.add_argument("--write", action="store_true", help="write the table of docs/sizing.md anew instead")
     given = parser.parse_args(arguments)
     if given.write:

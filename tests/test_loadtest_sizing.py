@@ -90,5 +90,8 @@ def test_what_the_page_says_of_small_resolvers_is_what_is_calculated() -> None:
 def test_the_command_answers_and_names_a_bad_figure() -> None:
     said = CliRunner().invoke(main, ["bench", "size", "--clients", "1000000"])
     assert said.exit_code == 0 and "34,700" in said.output
+    both = CliRunner().invoke(main, ["bench", "size", "--clients", "7", "--queries-per-second", "7"])
+    assert both.exit_code == 2  # the clients were passed over without a word
+    assert "(default: 10000)" in CliRunner().invoke(main, ["bench", "size", "--help"]).output
     wrong = CliRunner().invoke(main, ["bench", "size", "--new", "1.5"])
     assert wrong.exit_code == 2 and "share from 0 to 1" in wrong.output
