@@ -8,6 +8,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -44,8 +45,10 @@ func run(arguments []string, out, said io.Writer) error {
 	}
 	asJSON := flags.Bool("json", false, "one JSON object a query instead of a line with tabs")
 	wait := flags.Duration("wait", 10*time.Second, "how long a verdict is waited for, 1ms to 10s")
-	answers := flags.String("answers", "", "recorded answers (`python -m loadtest.recorded take` writes them), instead of the cluster")
-	if err := flags.Parse(arguments); err != nil {
+	answers := flags.String("answers", "", "recorded answers from `FILE` (python -m loadtest.recorded take writes one), instead of the cluster")
+	if err := flags.Parse(arguments); errors.Is(err, flag.ErrHelp) {
+		return nil
+	} else if err != nil {
 		return err
 	}
 	if flags.NArg() != 2 || *wait < time.Millisecond || *wait > 10*time.Second {

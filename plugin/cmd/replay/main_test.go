@@ -137,6 +137,16 @@ func TestReplay(t *testing.T) {
 	}
 }
 
+func TestReplayTellsItsHelp(t *testing.T) {
+	var out, said bytes.Buffer
+	if err := run([]string{"-h"}, &out, &said); err != nil {
+		t.Errorf("%v, expected the help and no error", err)
+	}
+	if !strings.Contains(said.String(), "-answers FILE") {
+		t.Errorf("said %s", said.String())
+	}
+}
+
 func TestReplayNamesWhatIsWrong(t *testing.T) {
 	corefile, answers, tap := folder(t)
 	other := filepath.Join(t.TempDir(), "other")
