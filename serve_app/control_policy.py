@@ -10,7 +10,7 @@ from serve_app.control_calls import Call, Committed, failure_of
 from serve_app.operations import Number, Operation
 from serve_app.wire import WireError
 from verdicts.names import shown
-from verdicts.policy import Policy, Thresholds
+from verdicts.policy import Policy, Thresholds, policy_of
 from verdicts.store import Document
 
 KIND = KEY = "policy"
@@ -39,9 +39,11 @@ class Pause(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class PolicyState(TypedDict):
-    """The policy in the store, and its last change; epoch 0: none was made."""
+    """The policy in the store, and its last change; epoch 0: none was made. `wrong`: what this release cannot read of
+    it, a sentence a field; `policy` has there what was in force before."""
 
     policy: Policy
+    wrong: list[str]
     epoch: int
     author: str
     time: int
@@ -58,9 +60,10 @@ def operations() -> list[Operation]:
 async def show(call: Call) -> PolicyState:
     """The policy in the store: thresholds, actions, overrides, pause, and who changed it last."""
     document = await call.desk.read(lambda store: store.get(KIND, KEY))
-    policy = policy_of(document.body if document else None)
+    policy, wrong = policy_of((document and document.body) or {}, call.context.follower.policy)
     return {
         "policy": policy,
+        "wrong": wrong,
         "epoch": document.epoch if document else 0,
         "author": document.author if document else "",
         "time": document.time if document else 0,
@@ -83,31 +86,31 @@ async def _change(call: Call, changes: dict[str, Any], note: str, expect: int | 
         present = document.epoch if document else 0
         if expect is not None and expect != present:
             raise WireError("conflict", f"policy: changed at epoch {present}, expected {expect}")
-        policy = changed(document.body if document else None, changes)
+        body = changed((document and document.body) or {}, changes)
         try:
             # `present` and not the caller's: two changes of different fields at one time must not undo each other.
-            return await call.commit([Document(KIND, KEY, msgspec.to_builtins(policy))], note, present)
+            return await call.commit([Document(KIND, KEY, body)], note, present)
         except Exception as error:
             if expect is not None or failure_of(error).code != "conflict":
                 raise
     raise WireError("unavailable", f"policy: gave way to {TRIES} others", retry_after=1)
 
 
-def policy_of(body: dict[str, Any] | None) -> Policy:
-    """A stored body as a policy; fields it lacks have their defaults."""
-    return msgspec.convert(body or {}, Policy)
+def changed(body: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """A stored body after a change. Raises `WireError` for a field it does not know or a value that cannot be.
 
-
-def changed(body: dict[str, Any] | None, changes: dict[str, Any]) -> Policy:
-    """The policy after a change. Raises `WireError` for a field it does not know or a value that cannot be."""
+    What the change does not name stays as it is, also what another release wrote and this one cannot read: it must not
+    stand in the way of a pause, and may be right again.
+    """
     _check_fields("policy", changes, Policy)
     _check_fields("policy.thresholds", changes.get("thresholds"), Thresholds)
     try:
-        given, policy = msgspec.convert(changes, Policy), msgspec.convert({**(body or {}), **changes}, Policy)
+        given = msgspec.convert(changes, Policy)
     except msgspec.ValidationError as error:
         raise WireError("malformed", f"policy: {error}") from None
     _check(given)
-    return policy
+    plain = msgspec.to_builtins(given)
+    return {**msgspec.to_builtins(Policy()), **body, **{name: plain[name] for name in changes}}
 
 
 def _check_fields(where: str, given: Any, kind: type[msgspec.Struct]) -> None:

@@ -65,6 +65,33 @@ async def test_a_pause_does_not_wait_for_a_policy_of_before_to_be_mended(setup: 
     assert (await setup.good("GET", "/v1/policy"))["policy"] == {**old, "paused": True}
 
 
+LATER = {"block_action": "sinkhole", "thresholds": {"block": "high"}, "cache_ttl": 61, "colour": "blue"}
+
+
+async def test_a_pause_works_beside_what_a_later_release_wrote(url: str, tmp_path: Path) -> None:
+    setup = Setup(tmp_path, url=url)
+    await setup.good("PUT", "/v1/policy", {"policy": {"block_action": "drop"}})
+    setup.store.commit([Document("policy", "policy", LATER)], "a later release")
+    setup.follow()
+    await setup.good("POST", "/v1/policy/pause", {"paused": True})
+    assert setup.followers[0].policy == Policy(block_action="drop", cache_ttl=61, paused=True)
+    kept = setup.store.get("policy", "policy")  # what the later release finds when it is back
+    assert kept is not None and kept.body is not None and (LATER | {"paused": True}).items() <= kept.body.items()
+    setup.store.close()
+
+
+async def test_who_asks_for_a_policy_is_told_what_of_it_cannot_be_read(setup: Setup) -> None:
+    await setup.good("PUT", "/v1/policy", {"policy": {"block_action": "drop"}})
+    assert (await setup.good("GET", "/v1/policy"))["wrong"] == []
+    setup.store.commit([Document("policy", "policy", LATER)], "a later release")
+    setup.follow()
+    told = await setup.good("GET", "/v1/policy", role="viewer")
+    assert [said.split("`")[-2] for said in told["wrong"]] == ["$.thresholds.block", "$.block_action"]
+    assert (told["author"], told["policy"]["block_action"]) == ("a later release", "drop")
+    await setup.good("PUT", "/v1/policy", {"policy": {"block_action": "refused", "thresholds": None}})
+    assert (await setup.good("GET", "/v1/policy"))["wrong"] == []
+
+
 async def test_a_pause_and_other_changes_of_the_same_moment_all_hold(url: str, tmp_path: Path) -> None:
     setup = Setup(tmp_path, url=url)
     fields: list[dict[str, Any]] = [{"cache_ttl": 61}, {"answer_ttl": 7}, {"prevalence_rank": 5}]

@@ -265,6 +265,18 @@ async def test_pausing_and_switching_reach_the_policy(stage: Stage) -> None:
     assert policy.body["overrides"] == [{"client": "192.0.2.0/24", "mode": "enforce"}]
 
 
+async def test_what_of_a_policy_cannot_be_read_is_told(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = await stage.open(Enforcement)
+    said = "Invalid enum value 'sinkhole' - at `$.block_action`"
+
+    async def policy() -> Any:
+        return {"policy": {"paused": True}, "wrong": [said], "epoch": 1}
+
+    monkeypatch.setattr(page.context.control, "policy", policy)
+    await page.read_policy()
+    assert [fact["value"] for fact in page.policy.facts[:2]] == ["paused", said]
+
+
 @pytest.mark.parametrize("prefix", ["", " ", "0.0.0.0/0", "10.0.0.0/0", "2001:db8::/0"])
 async def test_what_reaches_every_resolver_is_asked_once_more(stage: Stage, prefix: str) -> None:
     page = await stage.open(Enforcement, range="1h")

@@ -10,10 +10,8 @@ from bisect import bisect_right
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-
 from verdicts.lists import LIST_KIND, PREVALENCE_KIND, Lists
-from verdicts.policy import Policy
+from verdicts.policy import Policy, policy_of
 from verdicts.snapshot import BadSnapshot, Snapshot, load, save
 from verdicts.store import Document, Epoch, Misconfigured, StateStore, Unavailable, open_store
 
@@ -189,12 +187,9 @@ def _told(document: Document) -> tuple[int, str | None] | None:
 
 
 def _policy(documents: dict[tuple[str, str], Document], former: Policy) -> Policy:
-    """The policy document as a `Policy`; one that does not fit leaves the former standing."""
+    """The policy document as a `Policy`; a field that does not fit is as it was."""
     document = documents.get(("policy", "policy"))
-    if document is None or document.body is None:
-        return Policy()
-    try:
-        return msgspec.convert(document.body, Policy)
-    except msgspec.ValidationError as error:
-        log.error("policy of epoch %d refused: %s", document.epoch, error)
-        return former
+    policy, wrong = policy_of((document and document.body) or {}, former)
+    for each in wrong:
+        log.error("policy of epoch %d, refused in part: %s", document.epoch if document else 0, each)
+    return policy

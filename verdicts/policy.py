@@ -1,6 +1,7 @@
 """What to do with a name: one pure function over the vetted lists' answer and the model's (contract 2)."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import msgspec
 
@@ -55,6 +56,21 @@ class Policy(msgspec.Struct, frozen=True):
     paused: bool = False
     prevalence_rank: int = 100_000  # registered domains ranked above this in the imported list never block
     overrides: list[dict[str, str]] = []  # [{"client": prefix, "mode": "monitor|enforce|off"}]
+
+
+def policy_of(body: Mapping[str, Any], former: Policy = Policy()) -> tuple[Policy, list[str]]:  # noqa: B008
+    """A stored body as a policy, and what is wrong with it: a field that this release cannot read, as one that a later
+    release wrote, is as in `former`; one that is absent has its default. The others hold, above all a pause."""
+    fields: dict[str, Any] = {}
+    wrong = []
+    for name in Policy.__struct_fields__:
+        if name in body:
+            try:
+                fields[name] = getattr(msgspec.convert({name: body[name]}, Policy), name)
+            except msgspec.ValidationError as error:
+                fields[name] = getattr(former, name)
+                wrong.append(str(error))
+    return Policy(**fields), wrong
 
 
 class ListHit(msgspec.Struct, frozen=True):

@@ -198,10 +198,11 @@ class Enforcement(Page):
         except Refused as error:
             self.policy.param.update(facts=[], empty=str(error))
             return
-        policy = policy.get("policy", policy)
+        wrong, policy = policy.get("wrong") or [], policy.get("policy", policy)
         overrides = policy.get("overrides") or []
         self.policy.facts = [
             enforcing(bool(policy.get("paused"))),
+            *({"label": "As it was before", "value": each} for each in wrong),
             {"label": "Block tier", "value": policy.get("block_action", "nxdomain")},
             {"label": "Blocklist", "value": policy.get("blocklist_action", "nxdomain")},
             {
