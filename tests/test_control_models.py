@@ -50,6 +50,7 @@ async def test_a_replay_asks_what_is_asked_most_and_what_scored_highest(
     monkeypatch.setattr(control_models, "REPLAYED", 2)
     await setup.good("POST", "/v1/lists/import", {"list": "benign", "text": "vetted.example-shop.com"})
     setup.follow()
+    Registry(tmp_path / "models").add(write(tmp_path / "made", "v1"))
     await setup.good("POST", "/v1/models/v1/replay", {})
     [(what, version, names, policy, popular)] = asked
     assert (what, version, policy) == ("replay", "v1", setup.contexts[0].follower.view.policy)
@@ -78,6 +79,13 @@ async def test_a_model_whose_folder_was_altered_is_not_shown(tmp_path: Path, nam
     assert reply.status_code == 409 and f"{name}: SHA-256" in reply.text
 
 
+async def test_a_replay_of_an_unknown_model_reads_no_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    setup, read = Setup(tmp_path), list[Any]()
+    monkeypatch.setattr(type(setup.contexts[0].follower._store), "frequent", lambda *arguments: read.append(arguments))
+    reply = await setup.ask("POST", "/v1/models/v9/replay", {})
+    assert (reply.status_code, reply.json()["message"], read) == (404, "model 'v9': expected one of none yet", [])
+
+
 @pytest.mark.parametrize("times", [{"start": 5, "end": 5}, {"start": 2**52}, {"end": 0, "start": 1}])
 async def test_a_replay_of_no_time_is_refused(tmp_path: Path, times: dict[str, int]) -> None:
     reply = await Setup(tmp_path).ask("POST", "/v1/models/v1/replay", times)
@@ -96,6 +104,8 @@ async def test_more_replays_than_have_places_are_told_to_come_back(
         return answer
 
     monkeypatch.setattr(analyst, "ask", ask)
+    for version in ("v1", "gone"):
+        Registry(tmp_path / "models").add(write(tmp_path / "made", version))
     versions = ["v1", "gone"] * REPLAYS_LET_IN
     replays = [asyncio.create_task(setup.ask("POST", f"/v1/models/{version}/replay", {})) for version in versions]
     async with asyncio.timeout(10):
