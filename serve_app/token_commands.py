@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import click
 import httpx
@@ -95,10 +96,10 @@ class _Remote:
         return list(self._call("GET", "/v1/tokens", "tokens")["tokens"])
 
     def rotate(self, id: str, grace: int) -> str:
-        return str(self._call("POST", f"/v1/tokens/{id}/rotate", "token", {"grace": grace})["token"])
+        return str(self._call("POST", f"/v1/tokens/{quote(id, safe='')}/rotate", "token", {"grace": grace})["token"])
 
     def revoke(self, id: str) -> None:
-        self._call("DELETE", f"/v1/tokens/{id}", "epoch")
+        self._call("DELETE", f"/v1/tokens/{quote(id, safe='')}", "epoch")
 
     def _call(self, method: str, path: str, told: str, body: Any = None) -> Any:
         try:

@@ -158,6 +158,30 @@ def test_a_bad_configuration_is_refused_before_ray_starts(tmp_path: Path, text: 
     assert result.exit_code == 1 and str(file) in result.output and says in result.output
 
 
+@pytest.mark.parametrize(
+    ("command", "path"), [("rotate", "/v1/tokens/a%23b%3Fc/rotate"), ("revoke", "/v1/tokens/a%23b%3Fc")]
+)
+def test_no_other_token_is_meant_than_the_one_that_is_named(tmp_path: Path, command: str, path: str) -> None:
+    asked: list[str] = []
+
+    class Heard(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"token": "verdict_1_2", "epoch": 7}')
+
+        do_DELETE = do_POST
+
+    (tmp_path / "token").write_text("verdict_1_2")
+    with HTTPServer(("127.0.0.1", 0), Heard) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        options = ["--url", f"http://127.0.0.1:{server.server_port}", "--token-file", str(tmp_path / "token")]
+        given = CliRunner().invoke(main, ["tokens", *options, command, "a#b?c"])
+        server.shutdown()
+    assert given.exit_code == 0 and asked == [path], given.output
+
+
 @pytest.mark.parametrize("command", ["issue --role viewer --name a", "rotate 1", "revoke 1"])
 def test_a_change_of_tokens_is_waited_for_as_long_as_it_may_take(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
