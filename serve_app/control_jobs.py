@@ -1,6 +1,7 @@
 """`/v1/jobs`: training on the cluster, started, watched, cancelled, resumed."""
 
 import itertools
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypedDict, cast
@@ -8,13 +9,15 @@ from typing import Annotated, Any, TypedDict, cast
 import msgspec
 from msgspec import Meta
 
-from serve_app.control_calls import Call, Committed, check_note
+from serve_app.control_calls import Call, Committed, check_note, failure_of
 from serve_app.operations import Operation, one_of
 from serve_app.wire import WireError
 from verdicts.arguments import DAY_MS
 from verdicts.names import shown
 from verdicts.store import Document, Filter
 from verdicts.tokens import Forbidden
+
+log = logging.getLogger("ray.serve")
 
 SEEN_NAMES = 30_000  # of recent traffic, to hold the network in place
 SEEN_MS = 7 * DAY_MS
@@ -134,11 +137,17 @@ async def cancel(call: Call) -> Job:
 
 
 async def _noted(call: Call, job: str, state: dict[str, str], note: str) -> Started:
-    """Write down that a job began; it is cancelled where that cannot be."""
+    """Write down that a job began; it is cancelled where that cannot be, and named where it could not be cancelled."""
     try:
         reply = await call.commit([Document("job", job, state)], note)
-    except Exception:  # nobody is told of it, and nobody would find it in the audit
-        await _trainer(call, "cancel", job, runs_of(call))
+    except Exception as error:  # nobody is told of it, and nobody would find it in the audit
+        try:
+            await _trainer(call, "cancel", job, runs_of(call))
+        except Exception as another:
+            log.warning("job %s could not be cancelled", job, exc_info=another)
+            first, second = failure_of(error), failure_of(another)
+            said = f"{first}; job {job} has begun, may run on and is to be cancelled, which failed: {second}"
+            raise WireError(first.code, said, first.retry_after) from error
         raise
     return {**reply, "id": job}
 

@@ -55,6 +55,27 @@ async def test_a_job_goes_on_whose_end_could_not_be_written_down(
     assert ended == []
 
 
+async def test_a_job_that_cannot_be_cancelled_for_want_of_a_store_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(*_: Any) -> Any:
+        raise analyst.Unanswered("the trainer gave no answer within 30 s")
+
+    monkeypatch.setattr("deployments.trainer.start", lambda *_: "j1")
+    monkeypatch.setattr("deployments.trainer.cancel", silent)
+    setup = Setup(tmp_path)
+
+    async def away(*arguments: Any) -> Any:
+        raise Unavailable("the store is away")
+
+    monkeypatch.setattr(setup.graph, "commit", away)
+    reply = await setup.ask("POST", "/v1/jobs", {"kind": "train", "settings": {"data": "/srv"}})
+    assert reply.status_code == 503 and reply.json()["message"] == (
+        "the store is away; job j1 has begun, may run on and is to be cancelled, which failed: the trainer gave no"
+        " answer within 30 s"
+    )
+
+
 async def test_a_trainer_that_ended_is_no_defect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from ray.exceptions import ActorDiedError
 
