@@ -33,6 +33,7 @@ def configuration(
     check_device(application, settings.device)
     http_options = found["http_options"]
     check_numbers(http_options)
+    check_name(http_options.get("host", LOOPBACK))
     check_waits(http_options, application["args"])
     for key, default in (("host", LOOPBACK), ("port", HTTP_PORT)):  # Serve's own, said
         http_options.setdefault(key, default)
@@ -74,6 +75,17 @@ def check_numbers(http_options: Mapping[str, Any]) -> None:
         raise BadSettings(
             f"http_options: request_timeout_s {wait!r}: expected seconds, without quotes, or null for no end"
         )
+
+
+def check_name(host: Any) -> None:
+    """Raise `BadSettings` for what no address or name of this machine is, which the system's calls would refuse in a
+    trace, and an empty one HAProxy's configuration."""
+    try:
+        good = isinstance(host, str) and host.isprintable() and bool(host.encode("idna"))
+    except UnicodeError:
+        good = False
+    if not good:
+        raise BadSettings(f"http_options: host {host!r}: expected an address of this machine, or 0.0.0.0")
 
 
 def check_waits(http_options: Mapping[str, Any], args: Mapping[str, Any]) -> None:

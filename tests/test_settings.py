@@ -112,6 +112,17 @@ def test_a_budget_that_serve_would_not_wait_for_is_refused() -> None:
         limits(max_budget_ms=120_000)
 
 
+@pytest.mark.parametrize("host", ["a\0b", "", 5, None, "a..b"])
+def test_a_host_that_no_machine_has_is_refused_by_name(tmp_path: Path, host: Any) -> None:
+    file = tmp_path / "serve.yaml"
+    found = yaml.safe_load(SERVE_YAML.read_text())
+    found["http_options"]["host"] = host
+    file.write_text(yaml.safe_dump(found))
+    with pytest.raises(BadSettings, match="http_options: host .*: expected an address") as raised:
+        configuration(path=file)
+    assert str(raised.value).isprintable()
+
+
 @pytest.mark.parametrize(
     "text", ['port: "8000"', "port: eighty", "port: null", 'request_timeout_s: "60"', "request_timeout_s: .inf",
              "request_timeout_s: .nan", "request_timeout_s: -1", "request_timeout_s: true"],
