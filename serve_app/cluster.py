@@ -52,6 +52,7 @@ def start(ingress: Ingress, **ray_options: Any) -> None:
 
     patience.be_patient()
     options = {
+        "address": "local",  # never that of RAY_ADDRESS, which the caller's shell may have for other work
         "num_cpus": max(LOGICAL_CPUS, int(get_num_cpus())),
         "include_dashboard": False,
         "log_to_driver": False,

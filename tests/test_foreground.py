@@ -17,10 +17,10 @@ import pytest
 import trustme
 import yaml
 
-from serve_app.cluster import DRAIN_S, LEAST_FILES, SESSIONS, forget_sessions, reason
+from serve_app.cluster import DRAIN_S, LEAST_FILES, SESSIONS, forget_sessions, reason, start
 from serve_app.commands import serve
 from serve_app.configuration import SERVE_YAML, check_values, configuration, ingress_requests
-from serve_app.environment import MAX_DIRECTORY, MAX_REQUESTS
+from serve_app.environment import MAX_DIRECTORY, MAX_REQUESTS, apart
 from serve_app.foreground import (
     SIGNALS,
     Refused,
@@ -245,6 +245,18 @@ def test_the_oldest_folders_of_haproxy_are_removed(tmp_path: Path) -> None:
     (tmp_path / "r").mkdir()
     forget_sessions(tmp_path / "r")
     assert sorted(tmp_path.iterdir()) == [*nodes[:SESSIONS], tmp_path / "r"]
+
+
+def test_a_cluster_of_its_own_is_one_whatever_cluster_the_callers_shell_names(
+    short: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    monkeypatch.setattr("serve_app.cluster.set_variables", lambda ingress: None)
+    monkeypatch.setattr("serve_app.patience.be_patient", lambda: None)
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr("ray.init", lambda **options: asked.append(options))
+    start(apart(short, 20_000))
+    assert [options["address"] for options in asked] == ["local"]
 
 
 def test_a_certificate_and_its_key_are_taken(tls: dict[str, Any]) -> None:
