@@ -213,11 +213,13 @@ def naming(file: Path) -> list[int]:
 
 
 def processes() -> Iterator[tuple[int, list[bytes]]]:
-    """The processes of this machine, and the arguments of each."""
+    """The processes of this user, and the arguments of each. Another's that names our files, as `sudo less` does, could
+    not be ended."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with suppress(OSError):  # it has ended meanwhile
-                yield int(entry.name), (entry / "cmdline").read_bytes().split(b"\0")
+                if entry.stat().st_uid == os.getuid():
+                    yield int(entry.name), (entry / "cmdline").read_bytes().split(b"\0")
 
 
 def _become_guard(path: Path, door: socket.socket) -> None:

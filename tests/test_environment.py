@@ -91,3 +91,12 @@ def test_only_our_haproxy_is_found_and_ended(directory: Path) -> None:
         for process in (ours, other):
             process.kill()
             process.wait()
+
+
+def test_somebody_else_who_reads_our_configuration_is_not_taken_for_haproxy(directory: Path) -> None:
+    if os.getuid():
+        pytest.skip("only the administrator can be somebody else")
+    reading = ["/bin/sh", "-c", "read line", f"{directory}/haproxy.cfg"]
+    with subprocess.Popen(reading, user=65534, stdin=subprocess.PIPE) as other:
+        until(lambda: f"{directory}/haproxy.cfg".encode() in Path(f"/proc/{other.pid}/cmdline").read_bytes())
+        assert haproxies(directory) == []
