@@ -22,6 +22,6 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: p
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=f"No space left on device: '{file}'"):
         write_atomically(file, b"new")
     assert file.read_bytes() == b"former" and list(tmp_path.iterdir()) == [file]

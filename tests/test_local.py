@@ -209,6 +209,21 @@ def test_the_sockets_folder_is_private_and_gone_afterwards(tmp_path: Path) -> No
     assert not ours.run.exists()
 
 
+def test_the_sockets_folder_goes_where_no_record_of_it_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Path] = []
+
+    def full(path: Path, content: bytes) -> None:
+        made.append(Path(content.decode().strip()))
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("serve_app.local.home.write_atomically", full)
+    with pytest.raises(OSError, match="No space left on device: '.*/home/run.cluster'"), opened(tmp_path / "home"):
+        pass
+    assert made[0].name.startswith("verdict-") and not made[0].exists()
+
+
 def test_the_sockets_folder_of_a_killed_run_is_removed(tmp_path: Path) -> None:
     with opened(tmp_path / "home") as first:
         record = first.home.run_record("cluster").read_text()

@@ -17,8 +17,10 @@ def write_atomically(path: Path, content: bytes | memoryview, mode: int = 0o600)
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         os.replace(name, path)
-    except BaseException:
+    except BaseException as error:
         Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # a full disk says of none which it is
+            error.filename = str(path)
         raise
     sync_directory(path.parent)
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from serve_app.local.options import PARTS, Home, Part
 from serve_app.local.processes import end_marked
+from verdicts.files import write_atomically
 from verdicts.locks import held
 
 MAX_FOLDER = 10  # octets, so that the sockets below the run folder have paths of less than 108
@@ -41,11 +42,12 @@ def opened(path: Path, parts: Sequence[Part] = PARTS) -> Iterator[Opened]:
         cleared = sum(end_marked(home.mark_of(part)) for part in parts)
         _remove_runs(home, parts)
         run = Path(tempfile.mkdtemp(prefix="verdict-", dir=_short_folder()))
-        for part in parts:
-            home.run_record(part).write_text(f"{run}\n")
         try:
+            for part in parts:
+                write_atomically(home.run_record(part), f"{run}\n".encode())
             yield Opened(home, run, cleared)
         finally:
+            shutil.rmtree(run, ignore_errors=True)  # where no record of it could be written
             _remove_runs(home, parts)
 
 
