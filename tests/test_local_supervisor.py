@@ -80,6 +80,19 @@ def test_a_child_that_crashes_again_and_again_stops_everything(mark: str, tmp_pa
     assert marked(mark) == []
 
 
+def test_a_child_starts_again_where_nothing_more_can_be_told_of_it(mark: str, tmp_path: Path) -> None:
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(28, "No space left on device")
+
+    child = part(mark, tmp_path, CRASHER)
+    with Supervisor(mark) as supervisor:
+        supervisor.add(child)
+        with pytest.raises(NotStarted, match="a part: ended 4 times"):
+            supervisor.supervise(Console(file=Full()))
+    assert child.log.read_text().count("out of luck") == 4
+
+
 def test_a_log_is_bounded_while_everything_runs(mark: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serve_app.local.processes.LOG_OCTETS", 1000)
     noisy = "import time\nfor n in range(600):\n    print('a line of many' * 10, flush=True)\n    time.sleep(0.01)"

@@ -133,11 +133,11 @@ class Supervisor:
     def _again(self, child: Child, status: int, console: Console) -> None:
         now = time.monotonic()
         recent = [moment for moment in self._restarts.get(child.name, []) if now - moment < RESTART_WINDOW_S]
-        console.print(f"{child.name} {how_it_ended(status)}. Its last lines:\n{child.last_lines()}", markup=False)
+        _say(console, f"{child.name} {how_it_ended(status)}. Its last lines:\n{child.last_lines()}")
         if len(recent) >= RESTARTS:
             raise NotStarted(f"{child.name}: ended {RESTARTS + 1} times within {RESTART_WINDOW_S / 60:.0f} minutes")
         self._restarts[child.name] = [*recent, now]
-        console.print(f"Starting {child.name} again.", markup=False)
+        _say(console, f"Starting {child.name} again.")
         self.again(child)
 
     def again(self, child: Child) -> None:
@@ -163,6 +163,11 @@ class Supervisor:
         for mark in self._marks:
             end_marked(mark, patience_s=0.0)
         os._exit(128 + number)
+
+
+def _say(console: Console, text: str) -> None:
+    with suppress(OSError):  # what it writes to is full or closed: no reason to end the parts that run
+        console.print(text, markup=False)
 
 
 def _request_stop(number: int, frame: FrameType | None) -> None:
