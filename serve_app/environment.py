@@ -95,6 +95,8 @@ def variables(ingress: Ingress, present: Mapping[str, str] = os.environ) -> dict
         "DASHBOARD_METRIC_PORT": "65536",
         "RAY_enable_metrics_collection": "1" if ingress.metrics_port else "0",
         "TF_CPP_MIN_LOG_LEVEL": "2",
+        # Replicas ask each other by gRPC, which takes a proxy that leads to the internet for the way; empty: none.
+        "grpc_proxy": "",
     }
     if ingress.tls:
         chosen["RAY_SERVE_ENABLE_DIRECT_INGRESS"] = "0"

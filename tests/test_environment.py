@@ -43,6 +43,21 @@ def test_what_an_operator_has_set_stays(directory: Path) -> None:
     assert variables(Ingress(directory), {name: "9"})[name] == "9"
 
 
+ASKS = """
+import concurrent.futures, grpc
+server = grpc.server(concurrent.futures.ThreadPoolExecutor(1))
+port = server.add_insecure_port("127.0.0.1:0")
+server.start()
+grpc.channel_ready_future(grpc.insecure_channel(f"127.0.0.1:{port}")).result(5)
+"""
+
+
+def test_replicas_find_each_other_where_the_way_out_is_a_proxy(directory: Path) -> None:
+    caller = {"http_proxy": "http://127.0.0.1:1", "https_proxy": "http://127.0.0.1:1"}
+    replica = os.environ | caller | variables(Ingress(directory), caller)
+    subprocess.run([sys.executable, "-c", ASKS], env=replica, check=True, timeout=60)
+
+
 def test_a_directory_that_others_can_enter_is_refused(directory: Path) -> None:
     directory.mkdir(parents=True)
     directory.chmod(0o755)
