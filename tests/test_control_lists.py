@@ -11,11 +11,13 @@ import msgspec
 import pytest
 
 from deployments import analyst
+from model.registry import Registry
 from model.replay import Replay
 from serve_app import control_lists, control_models, control_vetting
 from serve_app.control_desk import SEARCHES_LET_IN, SEARCHES_OF_ONE, Desk
 from serve_app.wire import WireError
 from tests.control_setup import Setup
+from tests.model_fixtures import write
 from verdicts.incidents import Incident
 from verdicts.observations import Batch, Observation
 from verdicts.records import records_of
@@ -75,7 +77,10 @@ async def test_an_import_leaves_out_what_has_expired_and_takes_the_rest(setup: S
 
 
 @pytest.mark.parametrize("form", ["export", "vetting", "labels", "replay"])
-async def test_what_takes_long_holds_up_no_frame(setup: Setup, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+async def test_what_takes_long_holds_up_no_frame(
+    setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    Registry(tmp_path / "models").add(write(tmp_path / "made", "v1"))
     threads: list[int] = []
 
     def noted(act: Callable[..., Any]) -> Callable[..., Any]:
