@@ -32,7 +32,7 @@ class Steps:
 
     def _line(self, text: str) -> None:
         if not self._moving:
-            self.console.print(text, markup=False)
+            self.console.print(text, markup=False, soft_wrap=True)  # a line of a log stays one
 
 
 class Step:
