@@ -4,14 +4,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from serve_app.cli import PLACES, main
 from verdicts import control
@@ -158,27 +158,35 @@ def test_a_bad_configuration_is_refused_before_ray_starts(tmp_path: Path, text: 
     assert result.exit_code == 1 and str(file) in result.output and says in result.output
 
 
+@contextmanager
+def tokens_changed(tmp_path: Path, heard: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[Callable[..., Result]]:
+    """`verdict tokens` with these arguments, beside a server that answers each change once `heard` got its request."""
+
+    class Server(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard(self)
+            self.send_response(200)
+            self.end_headers()
+            with suppress(OSError):  # nobody waits any more
+                self.wfile.write(b'{"token": "verdict_1_2", "epoch": 7}')
+
+        do_DELETE = do_POST
+
+    (tmp_path / "token").write_text("verdict_1_2")
+    with HTTPServer(("127.0.0.1", 0), Server) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        options = ["--url", f"http://127.0.0.1:{server.server_port}", "--token-file", str(tmp_path / "token")]
+        yield lambda *arguments: CliRunner().invoke(main, ["tokens", *options, *arguments])
+        server.shutdown()
+
+
 @pytest.mark.parametrize(
     ("command", "path"), [("rotate", "/v1/tokens/a%23b%3Fc/rotate"), ("revoke", "/v1/tokens/a%23b%3Fc")]
 )
 def test_no_other_token_is_meant_than_the_one_that_is_named(tmp_path: Path, command: str, path: str) -> None:
     asked: list[str] = []
-
-    class Heard(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            asked.append(self.path)
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b'{"token": "verdict_1_2", "epoch": 7}')
-
-        do_DELETE = do_POST
-
-    (tmp_path / "token").write_text("verdict_1_2")
-    with HTTPServer(("127.0.0.1", 0), Heard) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        options = ["--url", f"http://127.0.0.1:{server.server_port}", "--token-file", str(tmp_path / "token")]
-        given = CliRunner().invoke(main, ["tokens", *options, command, "a#b?c"])
-        server.shutdown()
+    with tokens_changed(tmp_path, lambda request: asked.append(request.path)) as run:
+        given = run(command, "a#b?c")
     assert given.exit_code == 0 and asked == [path], given.output
 
 
@@ -188,25 +196,14 @@ def test_a_change_of_tokens_is_waited_for_as_long_as_it_may_take(
 ) -> None:
     asked: list[str | None] = []
 
-    class Late(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            asked.append(self.headers["X-Request-Timeout-Seconds"])
-            time.sleep(1.0)
-            self.send_response(200)
-            self.end_headers()
-            with suppress(OSError):  # nobody waits any more
-                self.wfile.write(b'{"token": "verdict_1_2", "epoch": 7}')
+    def late_answer(request: BaseHTTPRequestHandler) -> None:
+        asked.append(request.headers["X-Request-Timeout-Seconds"])
+        time.sleep(1.0)
 
-        do_DELETE = do_POST
-
-    (tmp_path / "token").write_text("verdict_1_2")
-    with HTTPServer(("127.0.0.1", 0), Late) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        options = ["--url", f"http://127.0.0.1:{server.server_port}", "--token-file", str(tmp_path / "token")]
-        given = CliRunner().invoke(main, ["tokens", *options, *command.split()])
+    with tokens_changed(tmp_path, late_answer) as run:
+        given = run(*command.split())
         monkeypatch.setattr(control, "PATIENCE_S", 0.2)
-        late = CliRunner().invoke(main, ["tokens", *options, *command.split()])
-        server.shutdown()
+        late = run(*command.split())
     assert given.exit_code == 0 and asked == [str(control.CLUSTER_S)] * 2
     assert late.exit_code == 1 and "it may be done all the same" in late.output
 
