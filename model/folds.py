@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from model.dataset import FEED, JUDGE, Corpus, require
+from model.dataset import JUDGE, Corpus, require
 from model.families import Family
 from model.metrics import mean_of_groups, paired
-from model.protocol import Judged, Progress, Score, choose
-from model.references import BUILDERS, Hits, fit, fit_ours, grouped, scoring
+from model.protocol import Judged, Progress, Score
+from model.references import BUILDERS, fit, fit_ours, grouped, scoring, to_judge
 from model.sampling import Sampler
 from verdicts.files import READABLE, write_atomically
 
@@ -55,6 +55,7 @@ def validate(
         corpus = load(held_out)
         require(corpus, "teach", "judge")
         fold = _read(path, Fold(held_out, minutes, corpus.digest(JUDGE)))
+        judged, names = to_judge(corpus)
         for name in (OURS, *references):
             if name in fold.networks:
                 continue
@@ -64,7 +65,7 @@ def validate(
             else:
                 network, rows = fit(BUILDERS[name], Sampler(corpus, 0), minutes, 0, progress)
                 score = scoring(network)
-            hits = _hits(corpus, score, families, held_out)
+            hits = grouped(corpus, Judged(judged, score(names)), families, held_out, (1e-2, 1e-3))
             shares = {key: {f: round(float(h.mean()), 4) for f, h in of.items()} for key, of in hits.items()}
             fold.networks[name] = Found(rows, shares)
             write_atomically(path, msgspec.json.format(msgspec.json.encode(fold), indent=1) + b"\n", READABLE)
@@ -109,13 +110,6 @@ def together(folds: Sequence[Fold], name: str, key: str) -> list[Any]:
         for fold in folds
         for _, share in sorted(fold.networks[name].families.get(key, {}).items())
     ]  # fmt: skip
-
-
-def _hits(corpus: Corpus, score: Score, families: dict[str, Family], held_out: int) -> Hits:
-    rows = choose(corpus)
-    rows = rows[corpus.kind[rows] != FEED]
-    judged = Judged(rows, score([corpus.names[i] for i in rows]))
-    return grouped(corpus, judged, families, held_out, (1e-2, 1e-3))
 
 
 def _read(path: Path, asked: Fold) -> Fold:

@@ -175,9 +175,7 @@ def compare(
     First comes our network trained for that time too, over which the leads are; then as it was given. `scored` gives
     the scores of a network of ours. With `only` these references alone are trained, and the first is ours as given.
     """
-    rows = choose(corpus)
-    rows = rows[corpus.kind[rows] != FEED]
-    names = [corpus.names[i] for i in rows]
+    rows, names = to_judge(corpus)
     table: list[Row] = []
     first: Hits = {}
 
@@ -203,6 +201,13 @@ def compare(
         network, seen = fit(BUILDERS[name], Sampler(corpus, 0), minutes, 0, progress)
         add(name, scoring(network), int(network.count_params()), seen)
     return table
+
+
+def to_judge(corpus: Corpus) -> tuple[NDArray[np.int64], list[str]]:
+    """The judged rows but for feeds, of which references learn nothing, and their names."""
+    rows = choose(corpus)
+    rows = rows[corpus.kind[rows] != FEED]
+    return rows, [corpus.names[i] for i in rows]
 
 
 def grouped(corpus: Corpus, judged: Judged, families: dict[str, Family], held_out: int, rates: Sequence[float]) -> Hits:
