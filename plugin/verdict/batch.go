@@ -170,7 +170,25 @@ func decodeAcknowledgement(body []byte) (*acknowledgement, error) {
 	return a, nil
 }
 
+const (
+	assignedTypes = 512              // IANA has given out those below, some by now without a name here; and two above
+	privateTypes  = 65280            // to otherType: for private use, such as some tunnels'
+	otherType     = dns.TypeReserved // 65535, which no query should have
+)
+
+// qtypeTold is the type that a query's is reported as. A type that nobody assigned is one with all such: a client may make up
+// 65,536, and each would be further rows of the log's counts and a value to choose from.
+func qtypeTold(qtype uint16) uint16 {
+	if qtype < assignedTypes || qtype >= privateTypes || qtype == dns.TypeTA || qtype == dns.TypeDLV {
+		return qtype
+	}
+	return otherType
+}
+
 func qtypeText(qtype uint16) string {
+	if qtype == otherType {
+		return "other" // as CoreDNS's metrics have it
+	}
 	if text, ok := dns.TypeToString[qtype]; ok {
 		return text
 	}

@@ -56,7 +56,7 @@ const (
 )
 
 func keyOf(qtype uint16, client netip.Addr, out *outcome) rowKey {
-	key := rowKey{client: client.As16(), qtype: qtype, rcode: int16(out.rcode), action: out.action, reason: out.reason}
+	key := rowKey{client: client.As16(), qtype: qtypeTold(qtype), rcode: int16(out.rcode), action: out.action, reason: out.reason}
 	if out.enforced {
 		key.flags |= flagEnforced
 	}

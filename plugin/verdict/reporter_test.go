@@ -212,6 +212,29 @@ func TestARenewedVerdictKeepsItsRow(t *testing.T) {
 	}
 }
 
+// A client can ask for 65,536 types. Those that somebody assigned, and those of private use, which tunnels have, are told.
+func TestTypesThatNobodyAssignedAreReportedAsOne(t *testing.T) {
+	o := newObservations(1 << 20)
+	for qtype := range 1 << 16 {
+		o.note(1, "example.org", uint16(qtype), clientOf(&udpWriter{}), &outcome{verdict: nothing}, 1, nil)
+	}
+	told, sum := map[string]int{}, 0
+	o.cut(func(noted *rows, _ uint64) {
+		for r := range noted.all() {
+			told[qtypeText(r.key.qtype)] += int(r.count)
+			sum += int(r.count)
+		}
+	})
+	for _, text := range []string{"A", "HTTPS", "TA", "TYPE262", "TYPE65399"} {
+		if told[text] != 1 {
+			t.Errorf("%s: told %d times, want 1", text, told[text])
+		}
+	}
+	if len(told) > 800 || sum != 1<<16 || told["other"] != 1<<16-(len(told)-1) {
+		t.Errorf("%d types, %d queries, %d of another type", len(told), sum, told["other"])
+	}
+}
+
 // What tells outcomes apart makes them rows of their own, however many there are.
 func TestDifferentOutcomesAreRowsOfTheirOwn(t *testing.T) {
 	o := newObservations(1 << 16)
