@@ -31,6 +31,7 @@ TAKES_RECENT = 8  # answers, whose mean holds: by that of one replica the others
 TAKES_SCALE = 64  # times that mean is kept, for HAProxy counts in whole numbers
 HEADERS_S = 10  # for a caller to have sent its headers
 METHODS = "GET HEAD POST PUT DELETE OPTIONS PATCH TRACE"
+ALLOWED = "DELETE, GET, HEAD, POST, PUT"  # some path takes each; which path, the replicas know
 CONTROL = "!METH_GET !{ path_beg /v1/verdict /v1/observations }"  # what changes or replays something
 CONTROL_S = 150  # that it may take: a replay reads the log, and then has two minutes
 GUARD_S = 10.0  # for the guard to answer, and to start
@@ -94,7 +95,7 @@ def closed(text: str, directory: str, max_body: int, max_requests: int) -> str:
     rules = [
         # Not logged: each method that a caller thinks of would be further metrics, kept for good.
         f"    http-request set-log-level silent if {unknown}",
-        f"    http-request return status 405 {no_method} if {unknown}",
+        f'    http-request return status 405 {no_method} hdr Allow "{ALLOWED}" if {unknown}',
         f"    http-request return status 413 {large} if {{ req.body_size gt {max_body} }}",
         f"    http-request return status 400 {no_body} if {{ req.body_size gt 0 }} {bodiless}",
         f"    http-request return status 400 {no_body} if {{ req.hdr(transfer-encoding) -m found }} {bodiless}",

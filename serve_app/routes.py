@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Match, Route
 
 from serve_app import control, exposition, openapi
 from serve_app.admission import TellTakes
@@ -215,8 +215,17 @@ def readiness(context: Context) -> dict[str, object]:
 async def _not_found(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 404
     if status == 405:
-        return error_response(WireError("method-not-allowed", f"method {request.method[:10]}: not for this path"))
+        refusal = error_response(WireError("method-not-allowed", f"method {request.method[:10]}: not for this path"))
+        refusal.headers["Allow"] = ", ".join(_methods_of(request))
+        return refusal
     return error_response(WireError("not-found", "no such path; /openapi.json lists them"))
+
+
+def _methods_of(request: Request) -> list[str]:
+    """Of this path; Starlette tells those of the first route that has it, and a path has a route for each."""
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    there = [route.methods or () for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for methods in there for method in methods})
 
 
 async def _wire_error(request: Request, error: Exception) -> Response:

@@ -325,6 +325,7 @@ def test_a_method_that_a_caller_thinks_of_makes_no_metrics(rays: str, short: Pat
                     caller.sendall(line + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
                     said = caller.recv(65536)
                 assert said.startswith(b"HTTP/1.1 405" if b"THOUGHT" in line else b"HTTP/1.1 503")
+                assert (b"llow: DELETE, GET, HEAD, POST, PUT\r\n" in said) == (b"THOUGHT" in line)
             lines = [metrics.recv(65536)]
             while b"GET /last" not in lines[-1]:
                 lines.append(metrics.recv(65536))

@@ -1,6 +1,7 @@
 """The routes asked what their OpenAPI document allows and what it forbids: does each answer stand in the document?"""
 
 import asyncio
+import re
 from collections.abc import Iterator
 from math import inf
 from typing import Any
@@ -123,3 +124,12 @@ def test_every_reference_leads_somewhere() -> None:
         found: Any = document
         for part in reference.removeprefix("#/").split("/"):
             found = found[part]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("path", openapi.document()["paths"])
+async def test_a_method_that_a_path_has_not_is_told_those_that_it_has(setup: Setup, path: str) -> None:
+    documented = {method.upper() for where, method in OPERATIONS if where == path}
+    reply = await setup.clients[0].request("PATCH", re.sub("{.*?}", "x", path))
+    assert reply.status_code == 405 and reply.json()["code"] == "method-not-allowed"
+    assert documented <= set(reply.headers["Allow"].split(", "))
