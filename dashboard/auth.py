@@ -122,6 +122,9 @@ class LoginHandler(RequestHandler):
         else:
             self._show()
 
+    def head(self) -> None:
+        self._show()
+
     async def post(self) -> None:
         await self._try(self.get_body_argument("user", ""), self.get_body_argument("password", ""))
 

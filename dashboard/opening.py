@@ -72,6 +72,8 @@ class PageHandler(DocHandler):  # type: ignore[misc]
         self.set_header("X-Frame-Options", "DENY")
         self.write(token.join(self.known[scheme]))
 
+    head = get
+
     async def _rendered(self) -> str:
         session = await self.get_session()
         document = session.document

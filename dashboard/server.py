@@ -40,6 +40,8 @@ class Health(RequestHandler):
     def get(self) -> None:
         self.write({"status": "ok"})
 
+    head = get
+
 
 class Assets(StaticFileHandler):
     """The log-in page's files: asked for again each time, sent only when they changed."""

@@ -95,6 +95,22 @@ async def test_the_html_of_one_process_fits_the_socket_of_another(addresses: lis
         assert await asyncio.to_thread(look) > 1000
 
 
+@pytest.mark.parametrize("path", ["/", "/queries?tier=block", "/login", "/healthz"])
+async def test_head_is_answered_as_get_without_the_body(addresses: list[str], path: str) -> None:
+    async with logged_in(addresses[0]) as browser:
+        page, head = await browser.get(path), await browser.head(path)
+        assert head.status_code == page.status_code == 200 and head.content == b""
+        assert head.headers["Content-Type"] == page.headers["Content-Type"]
+        browser.cookies.clear()
+        assert (await browser.head("/")).status_code == 302
+
+
+async def test_head_tries_no_password(addresses: list[str]) -> None:
+    async with httpx.AsyncClient(base_url=addresses[0], trust_env=False, timeout=WAIT_S) as browser:
+        reply = await browser.head("/login", params={"token": SECRET})
+        assert reply.status_code == 200 and not browser.cookies
+
+
 async def test_a_session_is_nobodys_but_whose_page_it_was_made_for(
     addresses: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
