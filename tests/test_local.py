@@ -20,10 +20,8 @@ from serve_app.local.announce import GENERATED, KNOWN, Demonstration, announceme
 from serve_app.local.corefile import BadPath, corefile, quoted
 from serve_app.local.home import HomeBusy, opened
 from serve_app.local.options import Home, Options
-from serve_app.local.prepare import BLOCKED, HONEYPOT, prepare
+from serve_app.local.prepare import BLOCKED
 from tests.requires import need_go
-from verdicts.store import Document, Unavailable, open_store
-from verdicts.tokens import KIND, Tokens
 
 
 @contextmanager
@@ -240,67 +238,6 @@ def test_a_damaged_record_removes_nothing(tmp_path: Path) -> None:
     home.run_record("cluster").write_text(str(tmp_path / "precious"))
     with opened(tmp_path / "home"):
         assert (tmp_path / "precious").is_dir()
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
-    with opened(tmp_path / "home") as ours:
-        yield ours.home
-
-
-def test_a_fresh_home_has_its_demonstration_entries(home: Home) -> None:
-    assert prepare(home) is True
-    store = open_store(home.store_url, readonly=True)
-    assert {d.key for d in store.scan("list")} == {f"blocklist/{BLOCKED}", f"honeypot/{HONEYPOT}"}
-    store.close()
-
-
-def test_what_a_person_removed_stays_removed(home: Home) -> None:
-    prepare(home)
-    store = open_store(home.store_url)
-    store.commit([Document("list", f"blocklist/{BLOCKED}", None)], "somebody")
-    store.close()
-    assert prepare(home) is False
-    store = open_store(home.store_url, readonly=True)
-    assert [d.key for d in store.scan("list")] == [f"honeypot/{HONEYPOT}"]
-    store.close()
-
-
-def test_tokens_are_private_good_and_kept(home: Home) -> None:
-    prepare(home)
-    before = home.resolver_token.read_text()
-    prepare(home)
-    assert home.resolver_token.read_text() == before
-    assert stat.S_IMODE(home.resolver_token.stat().st_mode) == 0o600
-    store = open_store(home.store_url, readonly=True)
-    tokens = Tokens(store.scan(KIND))
-    assert tokens.check(f"Bearer {before.strip()}", "resolver").name == "local"
-    assert tokens.check(f"Bearer {home.admin_token.read_text().strip()}", "admin").role == "admin"
-    store.close()
-
-
-def test_a_revoked_token_is_replaced(home: Home) -> None:
-    prepare(home)
-    before = home.resolver_token.read_text()
-    store = open_store(home.store_url)
-    store.commit([Document(KIND, before.split("_")[1], None)], "somebody")
-    store.close()
-    prepare(home)
-    assert home.resolver_token.read_text() != before
-
-
-def test_beside_a_running_cluster_a_home_is_only_looked_at(tmp_path: Path) -> None:
-    with opened(tmp_path / "home") as ours:
-        assert prepare(ours.home)
-        cluster = open_store(ours.home.store_url)
-        cluster.initialise()  # it writes to the store as long as it runs
-        token = ours.home.resolver_token.read_text()
-        assert not prepare(ours.home) and ours.home.resolver_token.read_text() == token
-        ours.home.resolver_token.write_text("no token of this store")
-        with pytest.raises(Unavailable, match="another process writes"):
-            prepare(ours.home)
-        cluster.close()
-        assert not prepare(ours.home) and ours.home.resolver_token.read_text() != token
 
 
 def test_a_cluster_alone_says_where_it_is_and_whom_it_lets_in(tmp_path: Path) -> None:

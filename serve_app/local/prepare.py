@@ -20,7 +20,7 @@ NOTE = "entered by the first `verdict up`, for the demonstration; remove it at w
 
 
 def prepare(home: Home) -> bool:
-    """Make the home ready; True when its store is new. Raises `Unavailable` and `OSError`.
+    """Make the home ready; True when it was given the demonstration entries. Raises `Unavailable` and `OSError`.
 
     Where another `verdict up` runs the cluster of this home, that one writes to the store: then it is only looked at.
     """
@@ -35,11 +35,17 @@ def prepare(home: Home) -> bool:
             return False
         token_file(store, home.resolver_token, "resolver", RESOLVER)
         token_file(store, home.admin_token, "admin", "dashboard")
-        if fresh:
+        if untouched := _untouched(store):
             store.commit(demonstration(_now()), AUTHOR, NOTE)
-        return fresh
+        return untouched
     finally:
         store.close()
+
+
+def _untouched(store: Store) -> bool:
+    """Whether nothing was ever entered, also by a first start that was killed before it did; what was removed was."""
+    ever = [("policy", "policy"), *((document.kind, document.key) for document in demonstration(0))]
+    return next(store.keys("list"), None) is None and not any(store.history(*each, limit=1) for each in ever)
 
 
 def _ready(store: Store, home: Home) -> bool:
@@ -64,7 +70,7 @@ def token_file(store: Store, path: Path, role: str, name: str) -> None:
 
 
 def demonstration(now: int) -> list[Document]:
-    """What a fresh store begins with."""
+    """What a store begins with."""
     return [
         entry("blocklist", BLOCKED, NOTE, created=now, author=AUTHOR),
         entry("honeypot", HONEYPOT, NOTE, created=now, author=AUTHOR),
