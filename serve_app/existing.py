@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from serve_app import haproxy, haproxy_revival, https
@@ -24,6 +24,9 @@ LIMITS = {
 EVERYWHERE = "0.0.0.0"  # the host at which the replicas of every node are found
 KNOCK_S = 10.0
 ANSWER_S = 120.0  # for every node to begin a process and answer
+LATER_S = 30.0  # the same for one that joins later: a signal waits meanwhile, and it is asked again
+LOOK_EVERY_S = 10.0
+ASKED = [*WANTED, HOOK, *(name for name, _ in LIMITS.values())]
 
 Node = tuple[str, Mapping[str, str | None]]  # its address, and variables of it
 
@@ -35,11 +38,12 @@ def joined(
     http_options: Mapping[str, Any],
     limits: Mapping[str, int],
     say: Callable[[str], None] = print,
-) -> Iterator[None]:
+) -> Iterator[Callable[[], None]]:
     """A member of this cluster; at the end the applications are taken away, and Serve where it was not there before.
 
     Raises `BadEnvironment` where nobody is at the address, the token is not its, or it cannot do the TLS of
-    `http_options`. `say` hears what `told_of` tells of its nodes.
+    `http_options`. `say` hears what `told_of` tells of its nodes, and what is given here, called now and
+    then, has it hear of those that joined since.
     """
     import ray
     from ray import serve
@@ -50,8 +54,8 @@ def joined(
     try:
         _knock(address)
         ray.init(address=address, log_to_driver=False)
-        nodes = values_by_node([*WANTED, HOOK, *(name for name, _ in LIMITS.values())])
-        told = told_of(nodes, http_options, limits)
+        nodes = Nodes(http_options, limits)
+        told = nodes.look()
     except Exception as error:
         ray.shutdown()
         raise BadEnvironment(f"{ADDRESS}={address}: {error}") from error
@@ -59,7 +63,7 @@ def joined(
     for each in told:
         say(each)
     try:
-        yield
+        yield lambda: nodes.look_again(say)
     finally:
         try:
             client = _get_global_client(raise_if_no_controller_running=False)
@@ -72,22 +76,64 @@ def joined(
             ray.shutdown()
 
 
-def values_by_node(names: Sequence[str]) -> list[Node]:
-    """Variables as each living node's processes have them: each was started by a command of its own."""
+class Nodes:
+    """The nodes of the cluster that this process is a member of, each asked once how it was started."""
+
+    def __init__(self, http_options: Mapping[str, Any], limits: Mapping[str, int]) -> None:
+        self._http_options, self._limits = http_options, limits
+        self._asked: set[str] = set()
+
+    def look(self, patience_s: float = ANSWER_S) -> list[str]:
+        """What `told_of` tells of the nodes that were not asked before."""
+        there = living()
+        new = {node: address for node, address in there.items() if node not in self._asked}
+        values = values_by_node(ASKED, new, patience_s) if new else []
+        self._asked = set(there)
+        return told_of(values, self._http_options, self._limits, len(there) - len(new)) if new else []
+
+    def look_again(self, say: Callable[[str], None]) -> None:
+        """The same beside the running application: what a node cannot do is told, and ends nothing."""
+        try:
+            told = self.look(LATER_S)
+        except BadEnvironment as error:
+            told = [f"A node joined that cannot do as it should: {error}"]
+        except Exception:  # the node is gone again, or slow, or Ray's head is away: asked again at the next look
+            return
+        for each in told:
+            with suppress(OSError):  # its terminal is closed, or its disk full
+                say(each)
+
+
+def living() -> dict[str, str]:
+    """The nodes of the cluster by their numbers, with their addresses."""
+    import ray
+
+    return {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
+
+
+def values_by_node(names: Sequence[str], nodes: Mapping[str, str], patience_s: float = ANSWER_S) -> list[Node]:
+    """Variables as the processes of each of these nodes have them: each was started by a command of its own."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     ask = ray.remote(num_cpus=0)(_values)
-    living = [node for node in ray.nodes() if node["Alive"]]
-    there = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in living]
-    answers = ray.get([ask.options(scheduling_strategy=one).remote(list(names)) for one in there], timeout=ANSWER_S)
-    return [(node["NodeManagerAddress"], answer) for node, answer in zip(living, answers, strict=True)]
+    there = [NodeAffinitySchedulingStrategy(node, soft=False) for node in nodes]
+    asked = [ask.options(scheduling_strategy=one).remote(list(names)) for one in there]
+    try:
+        answers = ray.get(asked, timeout=patience_s)
+    except Exception:
+        for one in asked:
+            ray.cancel(one, force=True)
+        raise
+    return list(zip(nodes.values(), answers, strict=True))
 
 
-def told_of(nodes: Sequence[Node], http_options: Mapping[str, Any], limits: Mapping[str, int]) -> list[str]:
+def told_of(
+    nodes: Sequence[Node], http_options: Mapping[str, Any], limits: Mapping[str, int], before: int = 0
+) -> list[str]:
     """What whoever deploys into a cluster of these nodes should know: what each was started without, which of `limits`
     (what the settings let in) its HAProxy is below, and a host that only some of them have. Raises `BadEnvironment` for
-    what one of them cannot do."""
+    what one of them cannot do. `before`: so many others were told of earlier."""
     told: dict[tuple[str, str], list[str]] = {}  # of which nodes
     for address, there in nodes:
         if missing := missing_of(there, http_options):
@@ -95,9 +141,10 @@ def told_of(nodes: Sequence[Node], http_options: Mapping[str, Any], limits: Mapp
         for below in below_of(there, limits):
             told.setdefault((below, "tuning"), []).append(address)
     found = [f"{what}; on {', '.join(where)}; see docs/{page}.md" for (what, page), where in told.items()]
-    if len(nodes) > 1 and http_options["host"] != EVERYWHERE and not http_options.get("ssl_certfile"):
+    many = len(nodes) + before
+    if before < 2 <= many and http_options["host"] != EVERYWHERE and not http_options.get("ssl_certfile"):
         found.append(
-            f"http_options: host {http_options['host']!r} on {len(nodes)} nodes: an Ingress starts only where that is "
+            f"http_options: host {http_options['host']!r} on {many} nodes: an Ingress starts only where that is "
             f"an address of its node, and is asked by that node alone; expected {EVERYWHERE}; see docs/cluster.md"
         )
     return found

@@ -4,11 +4,12 @@ import os
 import signal
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -23,7 +24,7 @@ from serve_app.cluster import (
 )
 from serve_app.configuration import SERVE_YAML, check_values, configuration, haproxy_limits
 from serve_app.environment import PORT_BLOCK, BadEnvironment, apart, end_haproxy, private
-from serve_app.existing import ADDRESS, joined
+from serve_app.existing import ADDRESS, LOOK_EVERY_S, joined
 from serve_app.local import ports
 from serve_app.patience import TooBusy, afresh
 from serve_app.places import check_places
@@ -53,7 +54,11 @@ def serve_until_stopped(path: Path | None, port: int | None, folder: Path, metri
         raise Refused(f"--metrics-port and {ADDRESS}: expected ray start --metrics-export-port, where that Ray starts")
     try:
         _listen(_raise_stop)
-        with afresh(), suppress(_Stop), member(found, address) if address else alone(found, folder, metrics_port):
+        with (
+            afresh(),
+            suppress(_Stop),
+            member(found, address) if address else alone(found, folder, metrics_port) as look,
+        ):
             try:
                 with unbroken() as go_on:
                     deploy(found, report=lambda states: go_on())
@@ -61,14 +66,24 @@ def serve_until_stopped(path: Path | None, port: int | None, folder: Path, metri
                 print(f"verdict serves at {options['host']}:{options['port']}; Ctrl-C stops it", flush=True)
                 if hint := without_token(settings_of(found["applications"][0]["args"]).store_url):
                     print(hint, flush=True)
-                while True:
-                    signal.pause()
+                _wait(look)
             finally:
                 _listen(_let_end)
     except BadSettings as error:
         raise Refused(f"{path}: {error}") from error
     except (BadEnvironment, NotDeployed, ports.PortBusy, TooBusy, OSError, ValueError) as error:
         raise Refused(str(error)) from error
+
+
+def _wait(look: Callable[[], None] | None) -> NoReturn:
+    """Until a signal, with a look at the cluster now and then where there is one to look at."""
+    while True:
+        if look is None:
+            signal.pause()
+            continue
+        time.sleep(LOOK_EVERY_S)
+        with unbroken():
+            look()
 
 
 def without_token(url: str) -> str:
@@ -122,14 +137,14 @@ def unbroken() -> Iterator[Callable[[], None]]:
 
 
 @contextmanager
-def member(found: Mapping[str, Any], address: str) -> Iterator[None]:
-    """The Ray cluster that is there already."""
+def member(found: Mapping[str, Any], address: str) -> Iterator[Callable[[], None]]:
+    """The Ray cluster that is there already; given is what looks at the nodes that joined later."""
     check_values(found)
     names = [application.get("name", "default") for application in found["applications"]]  # Serve's own, said
     with ExitStack() as there:
         with unbroken():
-            there.enter_context(joined(address, names, found["http_options"], haproxy_limits(found)))
-        yield
+            look = there.enter_context(joined(address, names, found["http_options"], haproxy_limits(found)))
+        yield look
 
 
 @contextmanager

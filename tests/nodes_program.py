@@ -6,7 +6,7 @@ Run by tests/test_existing_ray.py, in a process of its own.
 import json
 import os
 
-from serve_app.existing import values_by_node
+from serve_app.existing import living, values_by_node
 from tests.placement_program import wait_for
 
 TOLD = "VERDICT_TOLD"
@@ -24,7 +24,7 @@ def main() -> None:
         os.environ[TOLD] = "worker"
         wait_for(lambda: nodes.add_node(num_cpus=1), 120)
         ray.init(address=nodes.address, log_to_driver=False)
-        print(json.dumps(values_by_node([TOLD])), flush=True)
+        print(json.dumps(values_by_node([TOLD], living())), flush=True)
     finally:
         ray.shutdown()
         nodes.shutdown()

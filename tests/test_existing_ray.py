@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 
+from serve_app import existing
 from serve_app.environment import HAPROXY, BadEnvironment
-from serve_app.existing import LIMITS, WANTED, below_of, missing_of, told_of
+from serve_app.existing import EVERYWHERE, LIMITS, WANTED, Node, Nodes, below_of, missing_of, told_of
 from serve_app.haproxy_revival import EVERYWHERE as REVIVES
 from serve_app.https import ALONE as HARDENED
 from serve_app.loopback import HOOK
@@ -89,6 +91,47 @@ def test_a_host_that_not_every_node_has_is_told(host: str) -> None:
     assert f"host {host!r} on 2 nodes" in told and "expected 0.0.0.0" in told
     assert told_of(nodes, {"host": "0.0.0.0"}, {}) == []
     assert told_of(nodes[:1], {"host": host}, {}) == []  # of one node alone
+
+
+def test_a_node_that_joins_later_is_asked_too_and_told_of_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = {"a": ("10.0.0.1", there())}
+    asked: list[str] = []
+
+    def values(names: Sequence[str], nodes: Mapping[str, str], patience_s: float) -> list[Node]:
+        asked.extend(nodes)
+        return [cluster[node] for node in nodes]
+
+    monkeypatch.setattr(existing, "living", lambda: {node: address for node, (address, _) in cluster.items()})
+    monkeypatch.setattr(existing, "values_by_node", values)
+    said: list[str] = []
+    nodes = Nodes({"host": "10.0.0.1"}, {})
+    assert nodes.look() == []
+    cluster["b"] = ("10.0.0.2", there(RAY_AUTH_MODE=None))
+    for _ in range(2):
+        nodes.look_again(said.append)
+    assert [text.partition(";")[0] for text in said] == [
+        "A node was started without RAY_AUTH_MODE=token",
+        "http_options: host '10.0.0.1' on 2 nodes: an Ingress starts only where that is an address of its node, and is "
+        "asked by that node alone",
+    ]
+    cluster["c"] = ("10.0.0.3", there())
+    nodes.look_again(said.append)
+    assert len(said) == 2 and asked == ["a", "b", "c"]
+
+
+def test_a_node_that_joins_later_ends_nothing_whatever_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    failing = iter([OSError("gone again"), BadEnvironment("no TLS of its own")])
+
+    def values(*_: Any) -> list[Node]:
+        raise next(failing)
+
+    monkeypatch.setattr(existing, "living", lambda: {"a": "10.0.0.1"})
+    monkeypatch.setattr(existing, "values_by_node", values)
+    nodes = Nodes({"host": EVERYWHERE}, {})
+    for _ in range(2):  # where it gave no answer it is asked again
+        nodes.look_again(said.append)
+    assert said == ["A node joined that cannot do as it should: no TLS of its own"]
 
 
 @pytest.mark.cluster
