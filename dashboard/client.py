@@ -64,10 +64,8 @@ class Client:
         except (OSError, ValueError) as error:
             raise Refused(f"the token of the control API cannot be read (--token-file): {error}") from None
         headers = {
-            "Authorization": f"Bearer {token}",
-            "Verdict-User": quote(user, safe=" @.+-_"),
+            **control.headers_of(token, user),
             "Verdict-Role": role,
-            **control.HEADERS,
         }
         kept = {key: value for key, value in (params or {}).items() if value not in (None, "")}
         try:

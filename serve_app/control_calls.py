@@ -170,7 +170,7 @@ def author_of(identity: Identity, stated: str | None) -> str:
     if not stated:
         return identity.name
     person = "".join(c for c in unquote(stated) if c.isprintable())[:MAX_AUTHOR]
-    return f"{person} ({identity.name})"
+    return identity.name if person == identity.name else f"{person} ({identity.name})"
 
 
 async def _body_of(request: Request) -> bytes:

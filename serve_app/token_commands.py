@@ -11,7 +11,7 @@ import click
 import httpx
 
 from verdicts import control
-from verdicts.arguments import DAY_MS, DAYS, Group, Number, cluster_or_store
+from verdicts.arguments import DAY_MS, DAYS, Group, Number, cluster_or_store, person
 from verdicts.list_holders import Refused, answer_of, no_cluster, token_in
 from verdicts.names import shown
 from verdicts.store import Conflict, Misconfigured, Unavailable, open_store
@@ -79,7 +79,7 @@ class _Remote:
     def __init__(self, url: str, token: str) -> None:
         self._http = httpx.Client(
             base_url=url,
-            headers={"Authorization": f"Bearer {token}"} | control.HEADERS,
+            headers=control.headers_of(token, person()),
             timeout=control.PATIENCE_S,  # as long as a change may take: what its answer holds is told this once
             trust_env=False,
             verify=authorities(),
@@ -139,7 +139,7 @@ class _Direct:
     @_told()
     def issue(self, role: str, name: str, expires: int | None, note: str) -> str:
         issued = issue(role, name, _now(), expires, note)
-        self._store.commit([issued.document], "verdict tokens")
+        self._store.commit([issued.document], person())
         return issued.text
 
     @_told()
@@ -150,12 +150,12 @@ class _Direct:
     def rotate(self, id: str, grace: int) -> str:
         old = self._get(id)
         issued, documents = rotate(old, _now(), grace)
-        self._store.commit(documents, "verdict tokens", expect=old.epoch)  # one that is revoked meanwhile stays so
+        self._store.commit(documents, person(), expect=old.epoch)  # one that is revoked meanwhile stays so
         return issued.text
 
     @_told()
     def revoke(self, id: str) -> None:
-        self._store.commit([revoke(self._get(id))], "verdict tokens")
+        self._store.commit([revoke(self._get(id))], person())
 
     def _get(self, id: str) -> Any:
         document = self._store.get(KIND, id)

@@ -186,6 +186,11 @@ async def test_the_history_names_the_person_and_the_token(setup: Setup) -> None:
     assert (change["author"], change["note"]) == ("Zoë Adams (the-analyst)", "phishing")
 
 
+async def test_who_is_named_as_the_token_stands_in_the_history_once(setup: Setup) -> None:
+    await setup.good("POST", "/v1/lists", BLOCK, "analyst", verdict_user="the-analyst")
+    assert setup.store.history("list")[0].author == "the-analyst"
+
+
 async def test_an_import_takes_comments_hosts_lines_and_nothing_that_is_no_name(setup: Setup) -> None:
     text = "# a list\none.example-shop.com\n0.0.0.0 two.example-shop.com # from a hosts file\n\n"
     assert (await setup.good("POST", "/v1/lists/import", {"list": "blocklist", "text": text}))["entries"] == 2

@@ -62,7 +62,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 def holder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Holder]:
     if request.param == "remote":
         cluster = request.getfixturevalue("cluster")
-        opened: Holder = Remote(cluster.url, cluster.token("analyst"))
+        opened: Holder = Remote(cluster.url, cluster.token("analyst"), "ada")
     else:
         opened = Direct(f"sqlite:///{tmp_path}/alone.db", "ann", NOW)
         opened._store.initialise()
@@ -75,7 +75,7 @@ def test_what_was_added_is_shown_with_note_and_expiry(holder: Holder) -> None:
     assert sum(holder.add("blocklist", rows, "for all", LATER)) == 2
     shown = {item["suffix"]: (item["list"], item["note"], item["expires"]) for item in holder.show("blocklist", "")}
     assert shown == {"a.org": ("blocklist", "for all", LATER), "b.net": ("blocklist", "of its own", LATER + 5)}
-    assert {item["author"] for item in holder.show("", "")} <= {"ann", "the-analyst"}
+    assert {item["author"] for item in holder.show("", "")} <= {"ann", "ada (the-analyst)"}
 
 
 def test_what_was_removed_is_gone(holder: Holder) -> None:
@@ -127,7 +127,7 @@ def test_a_top_list_longer_than_a_request_replaces_the_former_part_by_part(
 
 
 def test_entries_with_long_notes_come_in_requests_of_a_size_that_is_taken(cluster: Cluster) -> None:
-    remote = Remote(cluster.url, cluster.token("analyst"))
+    remote = Remote(cluster.url, cluster.token("analyst"), "ada")
     note = "why " * 250
     assert sum(remote.add("blocklist", [Row(f"n{number}.org", note) for number in range(9000)], "", None)) == 9000
     assert len(list(remote.show("blocklist", ""))) == 9000
@@ -149,7 +149,7 @@ def test_a_cluster_that_is_busy_for_a_while_does_not_end_what_began(
         return await commit(*arguments)
 
     monkeypatch.setattr(graph, "commit", busy)
-    remote = Remote(cluster.url, cluster.token("analyst"))
+    remote = Remote(cluster.url, cluster.token("analyst"), "ada")
     assert sum(remote.add("blocklist", [Row(f"n{number}.org") for number in range(5)], "", None)) == 5
     assert waits == [5.0, 5.0]
     with pytest.raises(Refused, match="503 .*busy"):  # what did not begin is refused at once
@@ -170,7 +170,7 @@ def test_an_import_waits_its_turn_where_others_fill_the_cluster(
 
     monkeypatch.setattr("serve_app.control_desk.BULKS_LET_IN", 0)
     monkeypatch.setattr("verdicts.list_holders.time", SimpleNamespace(sleep=left_out))
-    remote = Remote(cluster.url, cluster.token("analyst"))
+    remote = Remote(cluster.url, cluster.token("analyst"), "ada")
     assert sum(remote.add("blocklist", [Row(f"n{number}.org") for number in range(101)], "", None)) == 101
     assert waits == [1.0] * 10
     monkeypatch.setattr("serve_app.control_desk.BULKS_LET_IN", 0)
@@ -185,7 +185,7 @@ def test_a_cluster_that_is_busy_for_a_while_does_not_end_a_list_of_many_pages(
 ) -> None:
     monkeypatch.setattr("verdicts.list_holders.PAGE", 2)
     monkeypatch.setattr("verdicts.list_holders.time", SimpleNamespace(sleep=lambda _: None))
-    remote = Remote(cluster.url, cluster.token("analyst"))
+    remote = Remote(cluster.url, cluster.token("analyst"), "ada")
     names = [f"n{number}.org" for number in range(5)]
     sum(remote.add("blocklist", [Row(name) for name in names], "", None))
     search, turns = Desk.search, iter([True, False, False, True, True, False])
@@ -203,7 +203,7 @@ def test_a_cluster_that_is_busy_for_a_while_does_not_end_a_list_of_many_pages(
 
 
 def test_a_part_of_a_top_list_begins_with_a_run(cluster: Cluster) -> None:
-    remote = Remote(cluster.url, cluster.token("analyst"))
+    remote = Remote(cluster.url, cluster.token("analyst"), "ada")
     wanted = {"list": "prevalence", "form": "top", "text": "1,a.org\n", "first": 7}
     with pytest.raises(Refused, match=r"400 .*first 7: expected 10000 \* n \+ 1"):
         remote._call("POST", "/v1/lists/import", "epoch", json=wanted)
@@ -211,11 +211,11 @@ def test_a_part_of_a_top_list_begins_with_a_run(cluster: Cluster) -> None:
 
 
 def test_a_cluster_that_refuses_says_why(cluster: Cluster) -> None:
-    remote = Remote(cluster.url, cluster.token("viewer"))
+    remote = Remote(cluster.url, cluster.token("viewer"), "ada")
     with pytest.raises(Refused, match="^403 role viewer: expected analyst$"):
         sum(remote.add("benign", [Row("a.org")], "", None))
     remote.close()
-    stranger = Remote(cluster.url, "no-such-token")
+    stranger = Remote(cluster.url, "no-such-token", "ada")
     with pytest.raises(Refused, match="401"):
         list(stranger.show("", ""))
     stranger.close()
@@ -225,7 +225,7 @@ def test_where_another_server_answers_its_page_is_not_shown() -> None:
     """Such as the dashboard, whose port stands beside the cluster's; the command printed HTML."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)  # 501 and a page to all
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    remote = Remote(f"http://127.0.0.1:{server.server_port}", "token")
+    remote = Remote(f"http://127.0.0.1:{server.server_port}", "token", "ada")
     with pytest.raises(Refused) as refused:
         list(remote.show("", ""))
     remote.close()
@@ -245,7 +245,7 @@ def test_a_cluster_that_is_away_is_named() -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
-    remote = Remote(url, "token")
+    remote = Remote(url, "token", "ada")
     with pytest.raises(Refused, match=url):
         list(remote.remove("benign", ["a.org"], ""))
     remote.close()
@@ -292,7 +292,7 @@ def test_a_url_that_is_none_is_said_in_a_line(command: list[Any], url: str, tmp_
 def test_where_no_cluster_runs_it_is_said_how_to_start_one() -> None:
     with socket.socket() as taken:  # bound, and not listening
         taken.bind(("127.0.0.1", 0))
-        remote = Remote(f"http://127.0.0.1:{taken.getsockname()[1]}", "token")
+        remote = Remote(f"http://127.0.0.1:{taken.getsockname()[1]}", "token", "ada")
         with pytest.raises(Refused, match="no cluster answers there .*verdict up"):
             list(remote.show("benign", ""))
     remote.close()

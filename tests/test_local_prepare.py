@@ -8,7 +8,7 @@ import pytest
 
 from serve_app.local.home import opened
 from serve_app.local.options import Home
-from serve_app.local.prepare import BLOCKED, HONEYPOT, prepare
+from serve_app.local.prepare import BLOCKED, HONEYPOT, prepare, token_file
 from verdicts.lists import entry
 from verdicts.store import Document, Unavailable, open_store
 from verdicts.tokens import KIND, Tokens
@@ -74,7 +74,22 @@ def test_tokens_are_private_good_and_kept(home: Home) -> None:
     store = open_store(home.store_url, readonly=True)
     tokens = Tokens(store.scan(KIND))
     assert tokens.check(f"Bearer {before.strip()}", "resolver").name == "local"
-    assert tokens.check(f"Bearer {home.admin_token.read_text().strip()}", "admin").role == "admin"
+    for path, name in ((home.admin_token, "admin"), (home.dashboard_token, "dashboard")):
+        assert tokens.check(f"Bearer {path.read_text().strip()}", "admin")[1:] == ("admin", name)
+    store.close()
+
+
+def test_a_token_that_dashboard_and_commands_shared_stays_the_dashboards(home: Home) -> None:
+    store = open_store(home.store_url)
+    store.initialise()
+    token_file(store, home.admin_token, "admin", "dashboard")  # as a former release did
+    store.close()
+    shared = home.admin_token.read_text()
+    prepare(home)
+    assert home.dashboard_token.read_text() == shared != home.admin_token.read_text()
+    store = open_store(home.store_url, readonly=True)
+    tokens = Tokens(store.scan(KIND))
+    assert tokens.check(f"Bearer {home.admin_token.read_text().strip()}", "admin").name == "admin"
     store.close()
 
 

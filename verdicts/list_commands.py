@@ -32,7 +32,7 @@ def lists(context: click.Context, url: str | None, token_file: Path | None, stor
     url, token_file = cluster_or_store(url, token_file, store_url)
     with told():
         if url is not None and token_file is not None:
-            context.obj = Remote(url, token_in(token_file))
+            context.obj = Remote(url, token_in(token_file), person())
         else:
             context.obj = Direct(store_url or "", person(), _now())
     context.call_on_close(context.obj.close)

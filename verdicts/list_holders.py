@@ -124,8 +124,8 @@ class Direct:
 class Remote:
     """A running cluster, by its control API."""
 
-    def __init__(self, url: str, token: str) -> None:
-        headers = {"Authorization": f"Bearer {token}"} | control.HEADERS
+    def __init__(self, url: str, token: str, person: str) -> None:
+        headers = control.headers_of(token, person)
         self._http = httpx.Client(
             base_url=url, headers=headers, timeout=control.PATIENCE_S, trust_env=False, verify=authorities()
         )

@@ -65,7 +65,12 @@ class Home(NamedTuple):
 
     @property
     def admin_token(self) -> Path:
+        """Of the commands, and of whoever reads it; it names nobody. The dashboard's says whom it acts for."""
         return self.path / "tokens" / "admin"
+
+    @property
+    def dashboard_token(self) -> Path:
+        return self.path / "tokens" / "dashboard"
 
     @property
     def password(self) -> Path:

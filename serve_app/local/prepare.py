@@ -9,6 +9,7 @@ from verdicts.lists import entry
 from verdicts.store import Document, Store, Unavailable, open_store
 from verdicts.tokens import KIND, Tokens, Unauthorised, issue
 
+DASHBOARD = "dashboard"  # the name of its token
 RESOLVER = "local"  # the name the CoreDNS of `verdict up` reports under
 AUTHOR = "verdict up"
 
@@ -34,7 +35,9 @@ def prepare(home: Home) -> bool:
                 raise
             return False
         token_file(store, home.resolver_token, "resolver", RESOLVER)
-        token_file(store, home.admin_token, "admin", "dashboard")
+        _part_tokens(store, home)
+        token_file(store, home.admin_token, "admin", "admin")
+        token_file(store, home.dashboard_token, "admin", DASHBOARD)
         if untouched := _untouched(store):
             store.commit(demonstration(_now()), AUTHOR, NOTE)
         return untouched
@@ -48,21 +51,29 @@ def _untouched(store: Store) -> bool:
     return next(store.keys("list"), None) is None and not any(store.history(*each, limit=1) for each in ever)
 
 
+def _part_tokens(store: Store, home: Home) -> None:
+    """Of a home in which the dashboard had the one token of both: it keeps that, and the other is issued anew, so that
+    what the commands enter is not told as the dashboard's."""
+    if not home.dashboard_token.exists() and _holder(store, home.admin_token, "admin") == DASHBOARD:
+        home.admin_token.rename(home.dashboard_token)
+
+
 def _ready(store: Store, home: Home) -> bool:
-    return _good(store, home.resolver_token, "resolver") and _good(store, home.admin_token, "admin")
+    needed = [(home.resolver_token, "resolver"), (home.admin_token, "admin")]
+    return None not in [_holder(store, path, role) for path, role in needed]
 
 
-def _good(store: Store, path: Path, role: str) -> bool:
+def _holder(store: Store, path: Path, role: str) -> str | None:
+    """The name of the good token of this role that the file holds, if it does."""
     try:
-        Tokens(store.scan(KIND)).check(f"Bearer {path.read_text().strip()}", role)
+        return Tokens(store.scan(KIND)).check(f"Bearer {path.read_text().strip()}", role).name
     except (FileNotFoundError, Unauthorised):
-        return False
-    return True
+        return None
 
 
 def token_file(store: Store, path: Path, role: str, name: str) -> None:
     """See that the file holds a good token of this role; issue one where it does not."""
-    if _good(store, path, role):
+    if _holder(store, path, role) is not None:
         return
     issued = issue(role, name, _now(), note=AUTHOR)
     store.commit([issued.document], AUTHOR)

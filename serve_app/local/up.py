@@ -99,9 +99,11 @@ def start_dashboard(options: Options, ours: Opened, supervisor: Supervisor, step
     """
     home = ours.home
     step = steps.begin("Starting the dashboard")
+    # One token for both, as of a former release whose cluster still runs and alone can issue another.
+    token = home.dashboard_token if home.dashboard_token.exists() else home.admin_token
     argv = [
         sys.executable, "-m", "dashboard", "--store-url", home.store_url, "--port", str(options.dashboard_port),
-        "--control-url", f"http://{LOOPBACK}:{options.http_port}", "--token-file", str(home.admin_token),
+        "--control-url", f"http://{LOOPBACK}:{options.http_port}", "--token-file", str(token),
         "--password-file", str(home.password),
     ]  # fmt: skip
     child = Child("the dashboard", argv, home.log("dashboard"), home.mark_of("dashboard"), patience_s=5.0)
