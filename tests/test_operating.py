@@ -102,3 +102,9 @@ def test_the_scrape_file_reads_the_alerts_and_both_sides() -> None:
     assert jobs == {"coredns", "verdict"}
     unseen = next(rule["expr"] for rule in alerts() if rule["alert"] == "VerdictNotScraped")
     assert set(re.findall(r'job=~"([a-z|]+)"', unseen)[0].split("|")) == jobs
+
+
+def test_somebody_is_told_of_an_alert() -> None:
+    scrape = yaml.safe_load((FOLDER / "prometheus.yml").read_text(encoding="utf-8"))
+    [told] = scrape["alerting"]["alertmanagers"]
+    assert told["static_configs"][0]["targets"]
