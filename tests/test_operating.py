@@ -95,6 +95,15 @@ def test_every_alert_says_what_it_means() -> None:
         assert rule["annotations"]["summary"] and rule["annotations"]["description"]
 
 
+@pytest.mark.parametrize("rule", alerts(), ids=lambda rule: rule["alert"])
+def test_an_alert_is_one_of_its_instance_which_it_names(rule: dict[str, Any]) -> None:
+    """All replicas of a cluster are one target: each would have an alert. Of several clusters none may hide another."""
+    assert "{{ $labels.instance }}" in rule["annotations"]["summary"]
+    assert not re.search(r"\b(?:sum|max|min) *\(", rule["expr"])
+    if "ray_" in rule["expr"]:
+        assert re.match(r"(?:sum|max) by \(instance\b", rule["expr"])
+
+
 def test_the_scrape_file_reads_the_alerts_and_both_sides() -> None:
     scrape = yaml.safe_load((FOLDER / "prometheus.yml").read_text(encoding="utf-8"))
     assert [(FOLDER / name).is_file() for name in scrape["rule_files"]] == [True]
