@@ -515,5 +515,6 @@ def test_the_unit_of_the_documents_starts_and_ends_it_as_it_wants() -> None:
     assert (service["StateDirectoryMode"], service["UMask"]) == ("0700", "0077")  # who asked for what is nobody else's
     assert unit["Unit"]["Wants"] == unit["Unit"]["After"]  # After alone waits for nothing that nobody starts
     assert "RuntimeDirectory" not in service  # systemd makes it for others to enter
+    assert service["Restart"] == "always" and float(service["RestartSec"]) > 2  # 5 starts in 10 s are its last
     assert service["KillMode"] == "mixed"  # replicas hear of the end from us, and are let finish
     assert DRAIN_S < float(service["TimeoutStopSec"]) and int(service["LimitNOFILE"]) >= LEAST_FILES
