@@ -19,6 +19,7 @@ from tests.requires import need, need_go
 MANIFEST = SERVE_YAML.with_name("kuberay.yaml")
 OPERATOR = "github.com/ray-project/kuberay/ray-operator@v1.6.0"  # the module that carries the schema
 CRD = "config/crd/bases/ray.io_rayservices.yaml"
+DEPLOYMENT = "config/manager/manager.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +34,8 @@ def serve(documents: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def schema(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What KubeRay says a RayService of version v1 is."""
+def operator(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """KubeRay's operator, as it comes."""
     go = need_go()
     done = subprocess.run(
         [str(go), "mod", "download", "-json", OPERATOR],
@@ -44,7 +45,13 @@ def schema(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         text=True,
     )
     need(done.returncode == 0, f"{OPERATOR} through the Go module proxy: {done.stdout[-300:]}{done.stderr[-300:]}")
-    crd = yaml.safe_load((Path(json.loads(done.stdout)["Dir"]) / CRD).read_text())
+    return Path(json.loads(done.stdout)["Dir"])
+
+
+@pytest.fixture(scope="module")
+def schema(operator: Path) -> dict[str, Any]:
+    """What KubeRay says a RayService of version v1 is."""
+    crd = yaml.safe_load((operator / CRD).read_text())
     found = next(v for v in crd["spec"]["versions"] if v["name"] == "v1")
     return strict(found["schema"]["openAPIV3Schema"])
 
@@ -73,6 +80,27 @@ def test_kuberays_schema_would_notice_an_unknown_key(documents: dict[str, Any], 
     wrong["spec"]["rayClusterConfig"]["headGroupSpec"]["rayStartParms"] = {}
     with pytest.raises(jsonschema.ValidationError, match="rayStartParms"):
         jsonschema.validate(wrong, schema)
+
+
+@pytest.mark.golang
+def test_kuberays_operator_is_let_in(documents: dict[str, Any], operator: Path) -> None:
+    has = yaml.safe_load((operator / DEPLOYMENT).read_text())["spec"]["template"]["metadata"]["labels"]
+    peers = documents["NetworkPolicy"]["spec"]["ingress"][0]["from"]
+    [wanted] = [peer["podSelector"]["matchLabels"] for peer in peers if "namespaceSelector" in peer]
+    assert wanted.items() <= has.items()
+
+
+def pods(documents: dict[str, Any]) -> list[dict[str, Any]]:
+    cluster = documents["RayService"]["spec"]["rayClusterConfig"]
+    return [group["template"] for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])]
+
+
+def test_no_pod_has_a_label_by_which_kuberays_own_services_find_it(documents: dict[str, Any]) -> None:
+    """KubeRay would take ours for its own, and its service of the head, which asks for its own, find no pod."""
+    for pod in pods(documents):
+        labels = pod["metadata"]["labels"]
+        assert not {"app.kubernetes.io/name", "app.kubernetes.io/created-by"} & labels.keys()
+        assert documents["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
 
 
 def test_ray_serve_and_the_application_take_its_configuration(serve: dict[str, Any]) -> None:
@@ -127,8 +155,6 @@ def test_spool_and_models_lie_on_a_volume_that_outlives_a_pod(documents: dict[st
 
 
 def test_no_pod_runs_as_root(documents: dict[str, Any]) -> None:
-    cluster = documents["RayService"]["spec"]["rayClusterConfig"]
-    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
-        pod = group["template"]["spec"]
-        assert pod["securityContext"]["runAsNonRoot"]
-        assert not pod["containers"][0]["securityContext"]["allowPrivilegeEscalation"]
+    for pod in pods(documents):
+        assert pod["spec"]["securityContext"]["runAsNonRoot"]
+        assert not pod["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"]
