@@ -14,7 +14,9 @@ import yaml
 from serve_app.configuration import SERVE_YAML
 from serve_app.keys import check_keys
 from serve_app.settings import settings_of
+from tests.readme import ROOT
 from tests.requires import need, need_go
+from verdicts.store import elastic_client
 
 MANIFEST = SERVE_YAML.with_name("kuberay.yaml")
 OPERATOR = "github.com/ray-project/kuberay/ray-operator@v1.6.0"  # the module that carries the schema
@@ -152,6 +154,21 @@ def test_spool_and_models_lie_on_a_volume_that_outlives_a_pod(documents: dict[st
         [mount] = [m for m in pod["containers"][0]["volumeMounts"] if volumes[m["name"]] == claim["metadata"]["name"]]
         for key in ("spool_dir", "registry"):
             assert serve["applications"][0]["args"][key].startswith(mount["mountPath"] + "/")
+
+
+def test_what_the_stores_url_names_comes_from_a_secret_that_is_said(
+    documents: dict[str, Any], serve: dict[str, Any]
+) -> None:
+    """Elastic's own operator, whose service it asks, signs its certificates itself: no system knows the authority."""
+    url = serve["applications"][0]["args"]["store_url"]
+    store = elastic_client.settings_of(url)
+    for pod in pods(documents):
+        [volume] = [each for each in pod["spec"]["volumes"] if "secret" in each]
+        mounts = pod["spec"]["containers"][0]["volumeMounts"]
+        [path] = [Path(mount["mountPath"]) for mount in mounts if mount["name"] == volume["name"]]
+        for file in (store.api_key_file, store.ca):
+            assert Path(file).parent == path and Path(file).name in MANIFEST.read_text().partition("apiVersion")[0]
+    assert url in (ROOT / "docs" / "cluster.md").read_text()
 
 
 def test_no_pod_runs_as_root(documents: dict[str, Any]) -> None:
