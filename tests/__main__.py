@@ -7,10 +7,12 @@ wait for browsers and servers as much as they compute.
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 CLUSTERS = "(cluster or e2e)"
 # Small networks take longer with two threads, which wait for each other by spinning, than with one.
@@ -18,7 +20,13 @@ ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 INTERRUPTED = 2  # pytest's exit status
 
 
-def pytest(marks: str, *more: str, **how: object) -> "subprocess.Popen[str]":
+def files(*marks: str) -> list[str]:
+    """The files in which one of these marks is given: to read all others for none takes 30 s of a processor."""
+    given = re.compile(rf"\bmark\.({'|'.join(marks)})\b")
+    return [str(path) for path in sorted(Path(__file__).parent.rglob("test_*.py")) if given.search(path.read_text())]
+
+
+def begun(marks: str, *more: str, **how: object) -> "subprocess.Popen[str]":
     """Start pytest for the tests with these marks."""
     command = [sys.executable, "-m", "pytest", "-m", f"not long and {marks}", *more]
     return subprocess.Popen(command, **how)  # type: ignore[call-overload,no-any-return]
@@ -37,14 +45,17 @@ def main() -> int:
     signal.signal(signal.SIGINT, lambda number, _: told.append(number))  # a terminal tells pytest, too, which cleans up
     one_thread = os.environ | ONE_THREAD
     with tempfile.TemporaryFile("w+") as said:
-        patient = pytest(
-            f"patient and not {CLUSTERS}", "-o", "timeout=1800", stdout=said, stderr=said, start_new_session=True,
-            preexec_fn=last, env=one_thread,
+        patient = begun(
+            f"patient and not {CLUSTERS}", *files("patient"), "-o", "timeout=1800", stdout=said, stderr=said,
+            start_new_session=True, preexec_fn=last, env=one_thread,
         )  # fmt: skip
-        found = [pytest(CLUSTERS).wait()]
+        found = [begun(CLUSTERS, *files("cluster", "e2e")).wait()]
         if not told and found[0] != INTERRUPTED:
-            rest = f"not patient and not {CLUSTERS}"
-            found.append(pytest(rest, "-n", "3", "--dist", "loadfile", "--no-loadscope-reorder", env=one_thread).wait())
+            rest = begun(
+                f"not patient and not {CLUSTERS}", "-n", "3", "--dist", "loadfile", "--no-loadscope-reorder",
+                *(f"--ignore={file}" for file in files("patient")), env=one_thread,
+            )  # fmt: skip
+            found.append(rest.wait())
         if told or INTERRUPTED in found:
             os.killpg(patient.pid, signal.SIGINT)
             patient.wait()
