@@ -240,6 +240,8 @@ def test_an_option_that_would_be_passed_over_is_refused(command: object, argumen
     assert code == 2 and told in output
 
 
+@pytest.mark.usefixtures("short_blocks")
+@pytest.mark.filterwarnings("ignore:Even though the `tf.config")
 def test_a_training_that_is_interrupted_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = random.Random(3)
     (tmp_path / "good.txt").write_text("".join(f"river{rng.choice('abc')}stone{i}.com\n" for i in range(1500)))
