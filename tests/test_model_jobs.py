@@ -173,14 +173,6 @@ def test_training_makes_a_calibrated_judged_artifact(
     beyond = np.array([tail_threshold(logits(plain_of(headed.network, "generated"), benign)[:, 0], BLOCK_RATE)])
     block = headed.manifest.calibration["generated"](beyond).item()
     assert headed.manifest.thresholds.block.value == pytest.approx(block, rel=1e-3)
-    work(
-        parse({"labels": LABELS, "epochs": 1}),
-        registry,
-        tmp_path / "tune5",
-        "tuned-5",
-        lambda line: None,
-        lambda: False,
-    )
     wrong = msgspec.structs.replace(settings, teachers=["seed-2020"])
     with pytest.raises(BadSettings, match="teacher seed-2020, expected a trained `segments`"):
         work(wrong, registry, tmp_path / "wrong", "segments-4", lambda line: None, lambda: False)
