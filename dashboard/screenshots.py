@@ -48,6 +48,7 @@ DIALOGS = {
     "roll-back": ("models", "Roll back"),
 }
 PATIENCE_MS = 90_000  # a busy machine draws slowly
+POLL_MS = 100  # a page is not looked through at each frame, which takes what it would draw with
 SIZES = {"wide": (1440, 900), "narrow": (390, 844)}
 
 
@@ -75,7 +76,7 @@ def demo() -> Iterator[str]:
 def settle(page: Any) -> None:
     """Wait until the page shows its data."""
     page.locator(".topbar").wait_for(timeout=PATIENCE_MS)
-    page.wait_for_function(STILL, timeout=PATIENCE_MS)
+    page.wait_for_function(STILL, timeout=PATIENCE_MS, polling=POLL_MS)
     page.wait_for_timeout(400)  # transitions end
 
 

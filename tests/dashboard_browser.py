@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dashboard.screenshots import CHROMIUM_FLAGS
+from dashboard.screenshots import CHROMIUM_FLAGS, POLL_MS
 from tests.requires import need
 
 TIMEOUT_MS = 45_000  # a busy machine draws slowly; what a test asserts has its own limits
@@ -111,7 +111,7 @@ class Visit:
 
         self.page.evaluate(NOTED)
         self.page.evaluate(CLICK, self.address + path)
-        self.page.wait_for_function(ANOTHER)
+        self.page.wait_for_function(ANOTHER, polling=POLL_MS)
         settle(self.page)
 
     def made(self) -> list[str]:
@@ -127,7 +127,7 @@ class Visit:
         import axe_playwright_python
 
         script = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
-        self.page.wait_for_function(SETTLED)  # what fades in has no contrast yet
+        self.page.wait_for_function(SETTLED, polling=POLL_MS)  # what fades in has no contrast yet
         self.page.evaluate(script)
         found = (part or self.page.locator("html")).evaluate("(e) => axe.run(e, {resultTypes: ['violations']})")
         return [
