@@ -15,8 +15,7 @@ import dns.rcode
 import dns.rdatatype
 import pytest
 
-from serve_app.local.processes import marked
-from tests.e2e.conftest import Stack, start, stop
+from tests.e2e.conftest import Stack
 from tests.requires import need
 from verdicts.store import Filter, open_store
 
@@ -152,19 +151,6 @@ def test_the_dashboard_shows_what_was_asked(stack: Stack) -> None:
         else:
             raise AssertionError(shown)
         browser.close()
-
-
-def test_ctrl_c_leaves_no_process_and_nothing_lost(tmp_path: Path) -> None:
-    stack = start(tmp_path / "home", "--only", "cluster", "--only", "coredns")
-    from serve_app.local.options import Home
-
-    mark = Home(stack.home).mark
-    assert len(marked(mark)) > 3
-    for _ in range(5):
-        stack.dig("last.wikipedia.org")
-    assert stop(stack) == 0
-    assert marked(mark) == []
-    assert counted(stack, "last.wikipedia.org") == 5
 
 
 def test_a_busy_port_is_named_before_anything_starts(stack: Stack, tmp_path: Path) -> None:
