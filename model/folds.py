@@ -77,13 +77,16 @@ def validate(
 def table(folds: Sequence[Fold], references: Sequence[str]) -> str:
     """A row a fold and network, then what all folds together say of families never seen, and by how much ours leads:
     the difference and its 95 % interval by a paired bootstrap over families."""
-    keys = list(folds[0].networks[OURS].families)
+    # Groups stand in a file in the order in which families were met, another one in each fold.
+    asked = {key for fold in folds for key in fold.networks[OURS].families}
+    keys = sorted(asked, key=lambda key: (-float(key.split()[1]), key))
     lines = ["\t".join(["fold", "network", "rows trained", "families never seen", *keys])]
     for fold in folds:
         for name in (OURS, *references):
             found = fold.networks[name]
             unseen = next((len(of) for key, of in found.families.items() if key.startswith("unseen")), 0)
-            cells = [f"{value:.3f}" for value in means(found).values()]
+            shares = means(found)
+            cells = [f"{shares[key]:.3f}" if key in shares else "-" for key in keys]
             lines.append("\t".join([str(fold.held_out), name, str(found.rows), str(unseen), *cells]))
     for key in (key for key in keys if key.startswith("unseen")):
         ours = together(folds, OURS, key)

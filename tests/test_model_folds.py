@@ -79,3 +79,17 @@ def test_the_lead_is_over_the_families_of_all_folds() -> None:
     lines = table(folds, ["yu"]).splitlines()
     assert lines[1].split("\t") == ["0", OURS, "9", "2", "1.000", "0.750"]
     assert lines[-1] == ("unseen 0.01, all folds, 3 families: segments 0.750, yu 0.500, lead +0.250 (+0.250 to +0.250)")
+
+
+def test_a_share_stands_under_its_own_heading() -> None:
+    """The columns went by the order in which a fold's families were met: where the first by name was held out, what is
+    never seen stood under what is known."""
+    folds = [
+        Fold(0, 1.0, "", {OURS: Found(9, {"known 0.01": {"a": 0.9}, "unseen 0.01": {"b": 0.5}})}),
+        Fold(1, 1.0, "", {OURS: Found(9, {"unseen 0.01": {"a": 0.4}, "known 0.01": {"b": 0.8}})}),
+        Fold(2, 1.0, "", {OURS: Found(9, {"known 0.01": {"a": 0.7}})}),  # of whose own no family is large enough
+    ]
+    head, *rows = (line.split("\t") for line in table(folds, []).splitlines())
+    assert head[-2:] == ["known 0.01", "unseen 0.01"]
+    assert [row[-2:] for row in rows] == [["0.900", "0.500"], ["0.800", "0.400"], ["0.700", "-"]]
+    assert table(folds[::-1], []).splitlines()[0].split("\t")[-2:] == head[-2:]
