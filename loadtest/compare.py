@@ -8,7 +8,8 @@ variable PORT for a Corefile), warms them with the same queries, then measures t
 and CPU seconds a query, the two in turns of half a second, so that what else the machine does falls on both alike; and
 at `--rate` for latencies (open loop: asked whatever is unanswered still, and a lost query has waited for the timeout).
 The servers run on one core and dnsperf on another, so that neither takes from the other; only one of the two is asked
-at a time. Printed are medians, and B/A with a bootstrap interval over pairs.
+at a time. Printed are medians, and B/A with a bootstrap interval over pairs; and, where there were any, the share of
+answers that say that the server failed or refused, which take it less work than others.
 """
 
 import itertools
@@ -32,6 +33,7 @@ from typing import NamedTuple
 
 from loadtest.arguments import count, positive, report_parser
 from loadtest.dns_load import write_queries
+from loadtest.judging import FAILED_RCODES
 from loadtest.processes import cpu_seconds, program, resident_bytes
 from loadtest.profiles import Profile, flat
 from loadtest.stats import Report, Result, abba, command_line, describe_machine, quantiles
@@ -75,8 +77,9 @@ class Plan:
 
 
 class Turn(NamedTuple):
-    """What one turn measured: queries a second, CPU seconds a query, resident bytes, lost share, latencies (s), and the
-    share of the open loop's queries that dnsperf sent in its time."""
+    """What one turn measured: queries a second, CPU seconds a query, resident bytes, lost share, latencies (s), the
+    share of the open loop's queries that dnsperf sent in its time, and of the closed loop's answers that are failures.
+    """
 
     qps: float
     cpu_a_query: float
@@ -84,6 +87,7 @@ class Turn(NamedTuple):
     lost: float
     latencies: dict[str, float]
     sent: float = 1.0
+    failed: float = 0.0
 
 
 def compare(a: str, b: str, plan: Plan, pairs: int, coredns: str = "coredns") -> tuple[list[Turn], list[Turn]]:
@@ -110,6 +114,8 @@ def measure(servers: tuple[str, str], plan: Plan, coredns: str = "coredns", firs
         for i in order:
             if not closed[i]["completed"]:
                 raise CannotCompare(f"{servers[i]}: it answered none of {closed[i]['sent']:.0f} queries")
+            if closed[i]["failed"] == closed[i]["completed"]:
+                raise CannotCompare(f"{servers[i]}: it answered with {', '.join(sorted(FAILED_RCODES))} alone")
         resident = [resident_bytes(at[i][1]) for i in (0, 1)]
         opened = {i: latencies(at[i][0], next(runs[i])) for i in order}
     spread = {i: quantiles(waits, QUANTILES) for i, waits in opened.items()}
@@ -117,7 +123,7 @@ def measure(servers: tuple[str, str], plan: Plan, coredns: str = "coredns", firs
     one, other = (
         Turn(
             c["completed"] / c["seconds"], c["cpu"] / c["completed"], resident[i], c["lost"] / c["sent"], spread[i],
-            len(opened[i]) / due,
+            len(opened[i]) / due, c["failed"] / c["completed"],
         )
         for i, c in enumerate(closed)
     )  # fmt: skip
@@ -179,7 +185,7 @@ def running(command: str, environment: dict[str, str] | None = None, core: int =
 
 
 def dnsperf(port: int, plan: Plan, seconds: float) -> dict[str, float]:
-    """A closed-loop run: queries sent, completed and lost, and its seconds."""
+    """A closed-loop run: queries sent, completed, of these failed, and lost, and its seconds."""
     text = _dnsperf(port, plan, ["-l", f"{seconds:g}", "-c", str(plan.clients), "-q", "100"])
     return parse_dnsperf(text)
 
@@ -213,7 +219,9 @@ def parse_dnsperf(text: str) -> dict[str, float]:
     missing = [name for name, match in found.items() if match is None]
     if missing:
         raise CannotCompare(f"dnsperf did not say {', '.join(missing)}:\n{text[-2000:]}")
-    return {name: float(match[1]) for name, match in found.items() if match is not None}
+    codes = re.search(r"Response codes:(.*)", text)
+    failed = sum(int(n) for code, n in re.findall(r"(\w+) (\d+)", codes[1] if codes else "") if code in FAILED_RCODES)
+    return {name: float(match[1]) for name, match in found.items() if match is not None} | {"failed": failed}
 
 
 def results(names: tuple[str, str], a: Sequence[Turn], b: Sequence[Turn]) -> list[Result]:
@@ -230,6 +238,8 @@ def results(names: tuple[str, str], a: Sequence[Turn], b: Sequence[Turn]) -> lis
         quantities[f"ms {q}"] = [[t.latencies[q] * 1e3 for t in side] for side in (a, b)]
     if any(turn.sent < BUSY for turn in (*a, *b)):
         quantities["% of the rate sent"] = [[t.sent * 100 for t in side] for side in (a, b)]
+    if any(turn.failed for turn in (*a, *b)):
+        quantities["% of answers failed or refused"] = [[t.failed * 100 for t in side] for side in (a, b)]
     for unit, (left, right) in quantities.items():
         notes = [_busy(side) if unit == "queries/s" else "" for side in (a, b)]
         rows.append(Result(names[0], unit, left, note=notes[0]))
@@ -250,19 +260,9 @@ def _dnsperf(port: int, plan: Plan, options: list[str]) -> str:
     if program is None:
         raise CannotCompare("dnsperf is not installed (Debian: apt install dnsperf)")
     arguments = [
-        *_pinned(1),
-        program,
-        "-s",
-        "127.0.0.1",
-        "-p",
-        str(port),
-        "-d",
-        str(plan.queries_file),
-        "-t",
-        str(TIMEOUT_S),
-        "-e",
-        *(["-n", "1"] if plan.parts else []),
-    ]
+        *_pinned(1), program, "-s", "127.0.0.1", "-p", str(port), "-d", str(plan.queries_file), "-t", str(TIMEOUT_S),
+        "-e", *(["-n", "1"] if plan.parts else []),
+    ]  # fmt: skip
     done = subprocess.run([*arguments, "-W", *options], capture_output=True, text=True, timeout=plan.seconds + 60)
     if done.returncode != 0:
         raise CannotCompare(f"{shlex.join(arguments)}: {done.stderr or done.stdout}")

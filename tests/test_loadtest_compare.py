@@ -42,7 +42,14 @@ def server(tmp_path: Path) -> str:
 
 
 def test_dnsperf_is_read() -> None:
-    assert parse_dnsperf(REPORT) == {"sent": 1000, "completed": 990, "lost": 10, "seconds": 1.0}
+    assert parse_dnsperf(REPORT) == {"sent": 1000, "completed": 990, "lost": 10, "seconds": 1.0, "failed": 0}
+
+
+def test_answers_that_are_failures_are_told_apart() -> None:
+    """dnsperf completes a query with any answer, and a server that refuses is quick."""
+    codes = "NOERROR 900 (90.91%), SERVFAIL 40 (4.04%), NXDOMAIN 20 (2.02%), REFUSED 30 (3.03%)"
+    found = parse_dnsperf(REPORT.replace("NOERROR 990 (100.00%)", codes))
+    assert (found["completed"], found["failed"]) == (990, 70)
 
 
 def test_a_report_that_lacks_a_figure_is_refused() -> None:
@@ -92,6 +99,14 @@ def test_a_rate_that_dnsperf_did_not_reach_is_said() -> None:
     assert [row.values for row in rows if row.unit == "% of the rate sent"] == [[100.0], [40.0]]
 
 
+def test_a_server_that_answers_with_failures_is_seen_to() -> None:
+    """It looked like the better one: the most queries a second, the least CPU time for each."""
+    turn = Turn(1000.0, 5e-4, 2**20, 0.0, {"p50": 1e-3, "p99": 2e-3, "p99.9": 3e-3, "max": 4e-3})
+    assert not any("failed" in row.unit for row in results(("a", "b"), [turn], [turn]))
+    rows = results(("a", "b"), [turn], [turn._replace(qps=4000.0, failed=0.25)])
+    assert [row.values for row in rows if row.unit == "% of answers failed or refused"] == [[0.0], [25.0]]
+
+
 def test_traffic_that_goes_on_asks_nothing_twice(tmp_path: Path) -> None:
     """A server that writes down what it was asked: dnsperf begins its file anew at each start."""
     need(shutil.which("dnsperf"), "dnsperf is not installed")
@@ -127,6 +142,16 @@ def test_a_server_that_stands_still_is_named(server: str, tmp_path: Path, capsys
     mute = server.replace("server.py", "mute.py")
     assert compare.main([server, mute, "--pairs", "1", "--seconds", "0.5", "--rate", "200"]) == 2
     assert f"{mute}: it answered none of" in capsys.readouterr().err
+
+
+def test_a_server_that_only_refuses_is_not_compared(
+    server: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    need(shutil.which("dnsperf"), "dnsperf is not installed")
+    (tmp_path / "refuses.py").write_text(SERVER.replace("0x80]", "0x85]"))
+    refuses = server.replace("server.py", "refuses.py")
+    assert compare.main([server, refuses, "--pairs", "1", "--seconds", "0.5", "--rate", "200"]) == 2
+    assert f"{refuses}: it answered with FORMERR, NOTIMP, REFUSED, SERVFAIL alone" in capsys.readouterr().err
 
 
 def test_a_pair_counts_each_ones_own_cpu_and_latencies(server: str, tmp_path: Path) -> None:
