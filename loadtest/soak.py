@@ -5,13 +5,14 @@
 Spells of SPELL_S with a load that does not change stand beside spells without one (asked, rest, rest, asked), since
 processes of Ray grow for most of an hour whether anybody asks or not. The growth of whole rounds of four spells is told
 by their questions (MiB a million frames); so is what the asked spells grew by more than those of rest, where what is
-given back at rest counts too, and the growth at rest (MiB an hour). Each has an interval from rounds drawn anew. The
-first quarter, in which buffers and pools fill, does not count. Ends with 1 when the growth lies above zero, or a
-question was not answered.
+given back at rest counts too, and the growth at rest (MiB an hour). Each has an interval by what each round changes of
+it (the jackknife, with Student's t: rounds are few). The first quarter, in which buffers and pools fill, does not
+count. Ends with 1 when the growth lies above zero, or a question was not answered.
 """
 
+import math
 import os
-import random
+import statistics
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -23,14 +24,13 @@ from loadtest.cluster_bench import bodies
 from loadtest.clusters import running
 from loadtest.frames import closed_loop, requests
 from loadtest.processes import program, resident_below
-from loadtest.stats import CONFIDENCE, Report, Result, command_line, describe_machine, quantile
+from loadtest.stats import Report, Result, command_line, describe_machine, student
 
 SPELL_S = 90.0
 CALM_S = 2.0  # of each, at its end, without questions: what is in flight has ended before memory is read
 CONNECTIONS = 8
 BUDGET_MS = 30_000
 WARM = 0.25  # of the rounds
-RESAMPLES = 2000
 LEAST_ROUNDS = 3  # one to warm up, two for an interval
 ORDER = (True, False, False, True)  # whether questions are asked
 
@@ -59,18 +59,17 @@ class Growth(NamedTuple):
     time: Slope
 
 
-def growth(spells: Sequence[Spell], part: str = "", seed: int = 0) -> Growth:
+def growth(spells: Sequence[Spell], part: str = "") -> Growth:
     """Of all processes together, or of one. Needs two rounds at least, in each of which questions were answered."""
     rounds = [spells[start : start + len(ORDER)] for start in range(0, len(spells), len(ORDER))]
     if len(rounds) < 2 or len(rounds[-1]) < len(ORDER):
         raise ValueError(f"{len(spells)} spells: expected {2 * len(ORDER)} or another multiple of {len(ORDER)}")
-    rng = random.Random(seed)
-    drawn = [_growth(rng.choices(rounds, k=len(rounds)), part) for _ in range(RESAMPLES)]
-    tail = (1 - CONFIDENCE) / 2
-    found = [
-        Slope(middle, quantile(sorted(values), tail), quantile(sorted(values), 1 - tail))
-        for middle, values in zip(_growth(rounds, part), zip(*drawn, strict=True), strict=True)
-    ]
+    count = len(rounds)
+    without = [_growth([*rounds[:i], *rounds[i + 1 :]], part) for i in range(count)]
+    found = []
+    for middle, values in zip(_growth(rounds, part), zip(*without, strict=True), strict=True):
+        wide = student(count - 1) * (count - 1) / math.sqrt(count) * statistics.stdev(values)
+        found.append(Slope(middle, middle - wide, middle + wide))
     return Growth(*found)
 
 

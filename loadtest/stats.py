@@ -170,6 +170,22 @@ def _left_out(count: int) -> int:
     return max(0, left - 1)
 
 
+def student(freedom: int) -> float:
+    """How many standard errors each way from a mean hold it at `CONFIDENCE`, where the error itself is estimated with
+    so many degrees of freedom: Student's t (Abramowitz and Stegun 26.7.3 and 26.7.4)."""
+    low, high, odd = 0.0, 1000.0, freedom % 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        angle = math.atan(middle / math.sqrt(freedom))
+        term = total = (math.cos(angle) if freedom > 1 else 0.0) if odd else 1.0
+        for k in range(2 + odd, freedom - 1, 2):
+            term *= (k - 1) / k * math.cos(angle) ** 2
+            total += term
+        inside = 2 / math.pi * (angle + math.sin(angle) * total) if odd else math.sin(angle) * total
+        low, high = (middle, high) if inside < CONFIDENCE else (low, middle)
+    return high
+
+
 def ratio_interval(a: Sequence[float], b: Sequence[float]) -> Interval:
     """The median of the paired ratios a/b with a bootstrap interval over the pairs."""
     if len(a) != len(b):

@@ -35,6 +35,19 @@ def test_memory_that_wanders_or_goes_by_time_does_not_go_by_questions(a_second: 
     assert (found.time.low > 0) == (a_second > 0) == (found.whole.low > 0)
 
 
+@pytest.mark.parametrize("rounds", [2, 8])
+def test_an_interval_of_few_rounds_holds_the_truth_as_often_as_it_says(rounds: int) -> None:
+    """By rounds drawn anew it was in 50 of 100 cases of the shortest run, in 87 of the longest that is usual; and a
+    cluster that did not grow was said to in 21 and in 6."""
+    rng, found = random.Random(1), []
+    for _ in range(400):
+        made = [Spell(20_000.0 * asked, 90.0, {"1 it": rng.gauss(0, 1e6)}) for asked in ORDER * rounds]
+        found.append(growth(made))
+    for slopes in zip(*found, strict=True):
+        assert sum(slope.low <= 0 <= slope.high for slope in slopes) / len(slopes) > 0.92
+    assert sum(it.whole.low > 0 for it in found) / len(found) < 0.04
+
+
 def test_what_is_given_back_at_rest_is_no_growth() -> None:
     made = [Spell(20_000.0 * asked, 90.0, {"1 it": 2e6 if asked else -2e6}) for asked in ORDER * 10]
     found = growth(made)

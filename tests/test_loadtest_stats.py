@@ -22,6 +22,7 @@ from loadtest.stats import (
     quantile,
     quantiles,
     ratio_interval,
+    student,
     table,
 )
 from serve_app.descendants import descendants
@@ -61,6 +62,11 @@ def test_too_few_pairs_have_no_interval() -> None:
 
 def test_an_interval_is_the_same_in_every_run() -> None:
     assert median_interval([1, 5, 2, 8, 3]) == median_interval([1, 5, 2, 8, 3])
+
+
+@pytest.mark.parametrize(("freedom", "factor"), [(1, 12.706), (2, 4.303), (5, 2.571), (8, 2.306), (120, 1.980)])
+def test_a_mean_of_few_needs_a_wider_interval(freedom: int, factor: float) -> None:
+    assert student(freedom) == pytest.approx(factor, abs=5e-4)
 
 
 def test_ratios_need_pairs() -> None:
