@@ -57,6 +57,8 @@ def strictest(strata: Mapping[str, Scores], rate: float) -> tuple[float, str]:
 
 def upper_bound(events: int, trials: int) -> float:
     """The upper 95 % confidence limit (Clopper-Pearson, one-sided) of a rate."""
+    if events == trials:
+        return 1.0
     low, high = events / trials, 1.0
     for _ in range(60):  # bisection on the binomial tail
         middle = (low + high) / 2

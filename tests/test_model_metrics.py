@@ -48,7 +48,8 @@ def test_the_strictest_stratum_decides_unless_it_is_too_small() -> None:
 
 
 @pytest.mark.parametrize(
-    ("events", "trials", "bound"), [(0, 200_000, 1.498e-5), (0, 100, 0.02951), (3, 1000, 0.007735)]
+    ("events", "trials", "bound"),
+    [(0, 200_000, 1.498e-5), (0, 100, 0.02951), (3, 1000, 0.007735), (99, 100, 0.999487), (5, 5, 1.0)],
 )
 def test_the_bound_is_clopper_pearsons(events: int, trials: int, bound: float) -> None:
     assert upper_bound(events, trials) == pytest.approx(bound, rel=1e-3)
