@@ -36,6 +36,7 @@ BURST = 1.5  # seconds above the busiest hour's mean
 BUSY = 0.6  # of a core or a GPU that may be used at the peak; the rest is for the loss of a part
 MODEL, MEASURED = "segments-2026-11h", "seed-2020"  # what serves, and what the cluster's benchmark ran
 TRAFFIC = "5 % new"  # of the plugin's benchmark: as many new names as NEW
+FRESH, FRESH_SHARE = "new names", 0.95  # the same of nearly all of them
 SIZES = (1, 64, 256)  # names in a frame; the plugin's default holds no more than the last
 NEEDED = ("cluster", "plugin", "model", "log")  # reports
 WAIT_S = 0.005  # that a frame waits for names while another is on its way, the plugin's default
@@ -53,12 +54,14 @@ class Load(NamedTuple):
 
 class Costs(NamedTuple):
     """Core seconds of one query in CoreDNS, of a frame on its way through the cluster by its number of names, and of a
-    name in the network; octets of a record in Elasticsearch."""
+    name in the network; octets of a record in Elasticsearch. `fresh`: what a query takes more where all are for new
+    names, by the share above NEW."""
 
     query: float
     frames: dict[int, float]
     network: float
     record: float
+    fresh: float = 0.0
 
     def path(self, names: float) -> float:
         """Of one name in a frame of so many."""
@@ -114,13 +117,16 @@ def costs(reports: Path = REPORTS) -> Costs:
         whole = cores / _median(cluster, f"frames of {size}: the cluster", "names/s")
         frames[size] = size * max(0.0, whole - measured)
     query = _median(plugin, f"{TRAFFIC}, with verdict", "CPU us/query") / 1e6
-    return Costs(query, frames, served, _median(log, "the log's mapping", "octets/row"))
+    fresh = max(0.0, _median(plugin, f"{FRESH}, with verdict", "CPU us/query") / 1e6 - query) / (FRESH_SHARE - NEW)
+    return Costs(query, frames, served, _median(log, "the log's mapping", "octets/row"), fresh)
 
 
 def need(load: Load, cost: Costs, gpu_names: float = 0.0, resolvers: int = 0) -> Need:
     """What this load takes; `gpu_names` a second of one GPU, 0 for none; `resolvers`: processes of CoreDNS, 0 for one a
     RESOLVER_CORES of theirs."""
-    resolver_cores = max(1, math.ceil(load.peak * cost.query / BUSY))
+    new = min(1.0, (load.names / load.peak - REPEATED) / (1 - REPEATED))
+    a_query = cost.query + cost.fresh * max(0.0, new - NEW)
+    resolver_cores = max(1, math.ceil(load.peak * a_query / BUSY))
     own = load.names / (resolvers or math.ceil(resolver_cores / RESOLVER_CORES))  # names a second of one resolver
     frame = min(max(1.0, own * WAIT_S), SIZES[-1])
     a_name = cost.path(frame) + (0 if gpu_names else cost.network)

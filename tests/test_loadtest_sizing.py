@@ -1,5 +1,6 @@
 """loadtest/sizing.py: from clients to replicas."""
 
+import math
 import re
 import statistics
 from dataclasses import replace
@@ -58,6 +59,15 @@ def test_a_query_costs_what_it_does_where_as_many_names_are_new() -> None:
     plugin = Report.load(REPORTS / "plugin.json")
     known = next(r for r in plugin.results if (r.name, r.unit) == ("warm, with verdict", "CPU us/query"))
     assert costs().query > statistics.median(known.values) / 1e6
+
+
+def test_a_query_for_a_new_name_costs_the_resolver_more() -> None:
+    """However many names were new, resolvers had the cores of 5 %."""
+    plugin = Report.load(REPORTS / "plugin.json")
+    new = next(r for r in plugin.results if (r.name, r.unit) == ("new names, with verdict", "CPU us/query"))
+    usual, all_new = (need(load_of(10_000_000, new=share), costs()) for share in (0.05, 0.95))
+    assert usual.resolver_cores == math.ceil(usual.load.peak * costs().query / 0.6)
+    assert all_new.resolver_cores == math.ceil(all_new.load.peak * statistics.median(new.values) / 1e6 / 0.6)
 
 
 def test_a_record_is_as_large_as_the_last_report_of_the_log_says() -> None:
