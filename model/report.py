@@ -21,7 +21,7 @@ def as_text(report: dict[str, Any]) -> str:
         + taught(report["held_out_fold"]), "", *(f"**{notice}**\n" for notice in report["notices"]),
         "## True-positive rates", "",
         "At the threshold of the strictest kind of benign names (in brackets: of all pooled); means over families of "
-        "100 registered domains or more, 95 % interval by resampling registered domains.", "",
+        "100 registered domains or more, 95 % interval by resampling registered domains, the threshold held still.", "",
         "| group | families | " + " | ".join(f"at {rate}" for rate in report["rates"]) + " |",
         "|---|---:|" + "---|" * len(report["rates"]),
     ]  # fmt: skip
@@ -33,7 +33,8 @@ def as_text(report: dict[str, Any]) -> str:
             cells.append(f"{strict['value']:.3f} [{strict['low']:.3f}, {strict['high']:.3f}] ({pooled['value']:.3f})")
         lines.append(f"| {name} | {groups[name]['families']} | " + " | ".join(cells) + " |")
     lines += ["", "## Feeds", "",
-              "One name a registered domain, no names under private suffixes or on hacked sites.", "",
+              "Each registered domain counts once, by the share of its names that are found; no names under private "
+              "suffixes or on hacked sites.", "",
               "| feed | " + " | ".join(f"at {rate}" for rate in report["rates"]) + " |",
               "|---|" + "---|" * len(report["rates"])]  # fmt: skip
     for name in next(iter(report["rates"].values()))["strictest"]["feeds"]:

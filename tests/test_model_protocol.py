@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,13 +20,15 @@ from model.network import build as network
 from model.plan import Plan
 from model.protocol import calibration, judge, measure, robustness
 from model.references import BUILDERS, compare, grouped
-from model.report import taught
+from model.registry import RELEASED
+from model.report import as_text, taught
 from model.robustness import VARIANTS, vary
 from model.sources import Source
 from tests.model_fixtures import SMALL, manifest
 from verdicts.names import split
 
 pytestmark = pytest.mark.patient
+EVALUATION = RELEASED / "segments-2026-11h" / "evaluation.json"
 
 SOURCES = [
     Source("good.txt", "plain", "benign", "teach", "MIT", "-", 1.0, "china"),
@@ -204,6 +207,25 @@ def test_the_command_writes_json_a_report_and_plots_of_any_network(tmp_path: Pat
     )
     assert "kinds of fewer than 2,000 names set none beside" in text
     assert "| mean |" in text and "| pooled | **" in text and "| generated | 0." in text
+
+
+def test_a_report_says_what_its_intervals_and_feeds_count() -> None:
+    """It said one name a registered domain, where each counts by the share of its names."""
+    text = as_text({**json.loads(EVALUATION.read_text()), "notices": []})
+    assert "by resampling registered domains, the threshold held still" in text
+    assert "Each registered domain counts once, by the share of its names that are found" in text
+
+
+def test_the_cards_intervals_are_those_of_the_evaluation() -> None:
+    """The card said within 0.02, where CharBot's reaches 0.024."""
+    card = (Path(__file__).parents[1] / "docs" / "model-card.md").read_text()
+    said = re.search(r"within (0\.\d+) of each value \((0\.\d+) for word lists, (0\.\d+) for CharBot\)", card)
+    assert said
+    rest, words, charbot = map(float, said.groups())
+    for found in json.loads(EVALUATION.read_text())["rates"].values():
+        for name, group in found["strictest"]["groups"].items():
+            most = charbot if "charbot" in name else words if "words" in name else rest
+            assert max(group["high"] - group["value"], group["value"] - group["low"]) <= most
 
 
 def test_a_report_says_what_may_have_taught_the_model() -> None:
