@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from model.dataset import JUDGE, Corpus, require
+from model.dataset import JUDGE, TEACH, Corpus, require
 from model.families import Family
 from model.metrics import mean_of_groups, paired
 from model.protocol import Judged, Progress, Score
@@ -35,6 +35,7 @@ class Fold(msgspec.Struct, forbid_unknown_fields=True):
     held_out: int
     minutes: float
     judge: str  # digest of the judged names
+    teach: str = ""  # of those that taught; empty in a file that was written before this stood there
     networks: dict[str, Found] = {}
 
 
@@ -54,7 +55,7 @@ def validate(
         path = out / f"fold-{held_out}.json"
         corpus = load(held_out)
         require(corpus, "teach", "judge")
-        fold = _read(path, Fold(held_out, minutes, corpus.digest(JUDGE)))
+        fold = _read(path, Fold(held_out, minutes, corpus.digest(JUDGE), corpus.digest(TEACH)))
         judged, names = to_judge(corpus)
         for name in (OURS, *references):
             if name in fold.networks:
@@ -126,5 +127,9 @@ def _read(path: Path, asked: Fold) -> Fold:
         raise ValueError(
             f"{path}: of fold {found.held_out}, {found.minutes:g} minutes and judged names {found.judge[:12]}, "
             f"expected {asked.held_out}, {asked.minutes:g} and {asked.judge[:12]}; name another folder"
+        )
+    if found.teach not in ("", asked.teach):
+        raise ValueError(
+            f"{path}: of teaching names {found.teach[:12]}, expected {asked.teach[:12]}; name another folder"
         )
     return found

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.dataset import Corpus, build, collect
+from model.dataset import BENIGN, LEFT_OUT, TEACH, Corpus, build, collect
 from model.families import Family
 from model.folds import OURS, Fold, Found, table, together, validate
 from model.network import Shape
@@ -67,9 +67,21 @@ def test_a_file_of_another_evaluation_is_refused(load: Callable[[int], Corpus], 
         ask()
 
 
+def test_a_file_of_networks_that_other_names_taught_is_refused(load: Callable[[int], Corpus], tmp_path: Path) -> None:
+    """The judged names alone were compared: with a list more to teach, the former networks stood for the new ones."""
+    out = tmp_path / "folds"
+    ask = functools.partial(validate, families=FAMILIES, minutes=0.001, scored=by_length, out=out)
+    ask(load, (0,), [], progress=lambda line: None)
+    corpus = load(0)
+    taught = corpus.where(BENIGN, TEACH)[0]
+    fewer = corpus._replace(part=np.where(np.arange(len(corpus.part)) == taught, LEFT_OUT, corpus.part))
+    with pytest.raises(ValueError, match=r"fold-0.json: of teaching names \w{12}, expected \w{12}; name"):
+        ask(lambda held_out: fewer, (0,), [], progress=lambda line: None)
+
+
 def test_the_lead_is_over_the_families_of_all_folds() -> None:
     folds = [
-        Fold(number, 1.0, "", {
+        Fold(number, 1.0, "", networks={
             OURS: Found(9, {"known 0.01": {"k": 1.0}, "unseen 0.01": {name: 0.75 for name in names}}),
             "yu": Found(5, {"known 0.01": {"k": 1.0}, "unseen 0.01": {name: 0.5 for name in names}}),
         })
@@ -85,9 +97,9 @@ def test_a_share_stands_under_its_own_heading() -> None:
     """The columns went by the order in which a fold's families were met: where the first by name was held out, what is
     never seen stood under what is known."""
     folds = [
-        Fold(0, 1.0, "", {OURS: Found(9, {"known 0.01": {"a": 0.9}, "unseen 0.01": {"b": 0.5}})}),
-        Fold(1, 1.0, "", {OURS: Found(9, {"unseen 0.01": {"a": 0.4}, "known 0.01": {"b": 0.8}})}),
-        Fold(2, 1.0, "", {OURS: Found(9, {"known 0.01": {"a": 0.7}})}),  # of whose own no family is large enough
+        Fold(0, 1.0, "", networks={OURS: Found(9, {"known 0.01": {"a": 0.9}, "unseen 0.01": {"b": 0.5}})}),
+        Fold(1, 1.0, "", networks={OURS: Found(9, {"unseen 0.01": {"a": 0.4}, "known 0.01": {"b": 0.8}})}),
+        Fold(2, 1.0, "", networks={OURS: Found(9, {"known 0.01": {"a": 0.7}})}),  # its own are too small
     ]
     head, *rows = (line.split("\t") for line in table(folds, []).splitlines())
     assert head[-2:] == ["known 0.01", "unseen 0.01"]
