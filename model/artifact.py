@@ -8,8 +8,6 @@ evaluation.json  the report of `verdict evaluate`
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +16,7 @@ import msgspec
 
 from model.encoding import Encoding, UnknownEncoding, encoder
 from model.manifest import FORMAT, HEADS, Manifest
-from verdicts.files import place
+from verdicts.files import placed
 from verdicts.policy import Thresholds
 
 NETWORK, MANIFEST, HISTORY, EVALUATION = "model.keras", "manifest.json", "history.jsonl", "evaluation.json"
@@ -110,19 +108,13 @@ def save(
     if path.exists():
         raise FileExistsError(f"{path}: exists, expected a new directory for artifact {manifest.version}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=".new-", dir=path.parent))
-    try:
+    with placed(path) as staging:
         network.save(staging / NETWORK)
         (staging / HISTORY).write_text("".join(json.dumps(line) + "\n" for line in history))
         (staging / EVALUATION).write_text(json.dumps(evaluation or {}, indent=1, sort_keys=True) + "\n")
         digests = {name: digest(staging / name) for name in (NETWORK, HISTORY, EVALUATION)}
         manifest = msgspec.structs.replace(manifest, digests=digests)
         (staging / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
-        staging.chmod(0o755)
-        place(staging, path)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
     return manifest
 
 

@@ -7,7 +7,6 @@ added.
 """
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +24,7 @@ from model.artifact import (
 )
 from model.manifest import Manifest
 from model.remote import Remote, cache_of
-from verdicts.files import READABLE, place, write_atomically
+from verdicts.files import READABLE, placed, write_atomically
 from verdicts.locks import held
 
 POINTER = "serving"
@@ -124,18 +123,14 @@ class Registry:
         if self._remote is not None:
             self._remote.upload([directory / name for name in own], manifest.version)
         else:
-            staging = Path(tempfile.mkdtemp(prefix=".new-", dir=self.root))
             try:
-                for name in own:
-                    shutil.copy2(directory / name, staging)
-                staging.chmod(0o755)
-                place(staging, self.root / manifest.version)  # before a pointer names it
+                with placed(self.root / manifest.version) as staging:  # before a pointer names it
+                    for name in own:
+                        shutil.copy2(directory / name, staging)
             except OSError:
                 if manifest.version not in self.versions():
                     raise
                 return self.add(directory)  # somebody added it meanwhile, or another of this version
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)  # gone already, unless the disk is full
         return manifest.version
 
     def seed_from_released(self, released: Path = RELEASED) -> Versions:

@@ -2,13 +2,12 @@
 
 import hashlib
 import os
-import shutil
 import stat
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from verdicts.files import place
+from verdicts.files import placed
 
 
 class NoRemote(Exception):
@@ -68,13 +67,10 @@ class Remote:
 
     def download(self, name: str, directory: Path) -> None:
         """Copy the folder `name` to a new local directory, in whole or not at all."""
-        staging = Path(tempfile.mkdtemp(prefix=".new-", dir=directory.parent))
         try:
-            for entry in self._files.get_file_info(self._selector(f"{self._root}/{name}")):
-                (staging / entry.base_name).write_bytes(self.read(f"{name}/{entry.base_name}") or b"")
-            place(staging, directory)
+            with placed(directory) as staging:
+                for entry in self._files.get_file_info(self._selector(f"{self._root}/{name}")):
+                    (staging / entry.base_name).write_bytes(self.read(f"{name}/{entry.base_name}") or b"")
         except OSError:
             if not directory.is_dir():  # else another process was faster
                 raise
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)

@@ -112,6 +112,14 @@ def test_what_a_full_disk_did_not_take_leaves_nothing(registry: Registry, tmp_pa
     assert sorted(file.name for file in registry.root.iterdir()) == before and registry.serving() == "b-3"
 
 
+def test_what_a_killed_training_left_goes_when_a_model_is_added(registry: Registry, tmp_path: Path) -> None:
+    (left := registry.root / ".new-1").mkdir()
+    (going_on := registry.root / ".new-2").mkdir()
+    os.utime(left, (1, 1))
+    registry.add(write(tmp_path / "made", "b-9"))
+    assert not left.exists() and going_on.is_dir()
+
+
 def test_an_empty_registry_is_seeded_once(tmp_path: Path) -> None:
     registry = Registry(tmp_path)
     registry.seed_if_empty()
