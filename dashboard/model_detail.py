@@ -96,9 +96,11 @@ class Detail:
         self.version, self._job = "", (number, lines)
         chosen = {name: value for name, value in (job.get("settings") or {}).items() if value}
         plain = {"state": job.get("state"), "makes version": job.get("version"), "device": job.get("device")}
-        self.facts.param.update(
-            heading=f"Job {number}", facts=plain_facts({**plain, **chosen, "error": job.get("error")})
-        )
+        told = {
+            "error": job.get("error"),
+            "to be known": "; ".join(line["notice"] for line in lines if "notice" in line),
+        }
+        self.facts.param.update(heading=f"Job {number}", facts=plain_facts({**plain, **chosen, **told}))
         self.confusion.rows = self.fixed.rows = self.reliable.series = []
         self.loss.param.update(series=curves(lines, CURVES), heading=f"Loss, {number}")
         self.accuracy.series = curves(lines, ACCURACIES)

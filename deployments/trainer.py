@@ -54,12 +54,12 @@ class NotResumable(RuntimeError):
     """A job that is done, or leaves nothing to go on from."""
 
 
-def start(settings: dict[str, Any], registry: str, runs: str) -> str:
+def start(settings: dict[str, Any], registry: str, runs: str, notice: str = "") -> str:
     """Start a job and return its id. `settings` as `model.jobs.JobSettings`; `registry` a folder or URI; `runs` the
-    folder for jobs, on the machine of Ray's head. Raises `model.jobs.BadSettings`, `Busy`; `Unanswered`, and then
-    it does not begin later either."""
+    folder for jobs, on the machine of Ray's head; with `notice`, what is to be known of it, its history begins. Raises
+    `model.jobs.BadSettings`, `Busy`; `Unanswered`, and then it does not begin later either."""
     parsed = parse(settings)
-    return str(_call(_actor(runs).start, parsed, registry, _until()))
+    return str(_call(_actor(runs).start, parsed, registry, _until(), notice))
 
 
 def jobs(runs: str) -> list[dict[str, Any]]:
@@ -97,7 +97,7 @@ class Jobs:
             if job["state"] in ("queued", "running"):  # its task ended with the actor that started it
                 self._write(job | {"state": "failed", "error": "interrupted: the cluster stopped", "ended": _now()})
 
-    def start(self, settings: JobSettings, registry: str, until: float) -> str:
+    def start(self, settings: JobSettings, registry: str, until: float, notice: str = "") -> str:
         _in_time(until)
         self._refuse_a_second()
         name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:6]}"
@@ -105,6 +105,8 @@ class Jobs:
             "id": name, "kind": settings.kind, "settings": _shown(settings), "started": _now(), "progress": {},
         }  # fmt: skip
         (self.runs / name).mkdir()
+        if notice:
+            self._note(name, {"notice": notice})
         self._begin(job, settings, registry)
         return name
 
@@ -169,12 +171,15 @@ class Jobs:
         if found["state"] == "cancelled":
             return True
         if line is not None:
-            with (self.runs / job / "history.jsonl").open("a") as file:
-                file.write(json.dumps(line) + "\n")
+            self._note(job, line)
             changes = changes | {"progress": line}
         if changes:
             self._write(found | changes)
         return job in self._stop
+
+    def _note(self, job: str, line: dict[str, Any]) -> None:
+        with (self.runs / job / "history.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
 
     def _read(self, job: str) -> dict[str, Any]:
         if job in self._unwritten:

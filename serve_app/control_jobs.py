@@ -1,8 +1,9 @@
 """`/v1/jobs`: training on the cluster, started, watched, cancelled, resumed."""
 
-import itertools
+import heapq
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypedDict, cast
 
@@ -21,7 +22,7 @@ log = logging.getLogger("ray.serve")
 
 SEEN_NAMES = 30_000  # of recent traffic, to hold the network in place
 SEEN_MS = 7 * DAY_MS
-MAX_LABELS = 100_000
+MAX_LABELS = 100_000  # that teach at once
 ENDED = ("done", "failed")
 
 
@@ -105,12 +106,13 @@ async def show_one(call: Call, query: HistoryAfter) -> JobWithHistory:
 async def start(call: Call, body: Start) -> Started:
     """Start a training job; one at a time."""
     check_note(body.note)
-    settings = {**body.settings, "kind": body.kind}
+    settings, notice = {**body.settings, "kind": body.kind}, ""
     await _check_role(call, settings)
     if body.kind == "retrain":
         given = {key: value for key, value in settings.items() if value or key not in ("labels", "seen")}
-        settings = await call.long(lambda: taught(call.desk.store, call.desk.now())) | given
-    job = await _trainer(call, "start", settings, call.context.settings.registry, runs_of(call))
+        stored, notice = await call.long(lambda: taught(call.desk.store, call.desk.now()))
+        settings, notice = stored | given, "" if "labels" in given else notice
+    job = await _trainer(call, "start", settings, call.context.settings.registry, runs_of(call), notice)
     return await _noted(call, job, {"kind": body.kind, "state": "started"}, body.note)
 
 
@@ -182,14 +184,27 @@ def versions_of(registry: str) -> list[str]:
     return sorted({*Registry(registry).versions(), *released()})
 
 
-def taught(store: Any, now: int) -> dict[str, Any]:
-    """The labels that analysts gave, and the names lately asked for."""
-    labels = [
-        {"name": document.key, "label": document.body["label"]}
-        for document in itertools.islice(store.scan("label"), MAX_LABELS)
-    ]
+def taught(store: Any, now: int) -> tuple[dict[str, Any], str]:
+    """The latest labels that analysts gave, and the names lately asked for; and what is to be known of labels that are
+    left out, if any are."""
+    count = 0
+
+    def counted() -> Iterator[Document]:
+        nonlocal count
+        for document in store.scan("label"):
+            count += 1
+            yield document
+
+    latest = heapq.nlargest(MAX_LABELS, counted(), key=lambda document: document.epoch)
+    labels = [{"name": document.key, "label": (document.body or {})["label"]} for document in latest]
     recent = Filter(start=now - SEEN_MS, end=now, source=("model",))
-    return {"labels": labels, "seen": list(store.frequent(recent, "qname", SEEN_NAMES))}
+    notice = ""
+    if count > len(latest):
+        since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(latest[-1].time / 1000))
+        notice = (
+            f"the latest {len(latest):,} labels teach, given since {since}; {count - len(latest):,} older ones do not"
+        )
+    return {"labels": labels, "seen": list(store.frequent(recent, "qname", SEEN_NAMES))}, notice
 
 
 def runs_of(call: Call) -> str:

@@ -322,18 +322,19 @@ async def test_a_retrain_takes_from_the_store_what_it_is_not_given(
 ) -> None:
     began: list[dict[str, Any]] = []
 
-    def start(settings: dict[str, Any], registry: str, runs: str) -> str:
-        began.append(settings)
+    def start(settings: dict[str, Any], registry: str, runs: str, notice: str) -> str:
+        began.append(settings | {"told": notice})
         if len(began) == 3:
             raise OSError("No space left on device")
         return f"j{len(began)}"
 
     monkeypatch.setattr("deployments.trainer.start", start)
-    monkeypatch.setattr("serve_app.control_jobs.taught", lambda store, now: {"labels": ["stored"], "seen": ["seen"]})
+    stored = {"labels": ["stored"], "seen": ["seen"]}, "older ones do not"
+    monkeypatch.setattr("serve_app.control_jobs.taught", lambda store, now: stored)
     await setup.good("POST", "/v1/jobs", {"kind": "retrain"})
     await setup.good("POST", "/v1/jobs", {"kind": "retrain", "settings": {"labels": ["given"], "epochs": 1}})
-    assert began[0] == {"kind": "retrain", "labels": ["stored"], "seen": ["seen"]}
-    assert began[1] == {"kind": "retrain", "labels": ["given"], "seen": ["seen"], "epochs": 1}
+    assert began[0] == {"kind": "retrain", "labels": ["stored"], "seen": ["seen"], "told": "older ones do not"}
+    assert began[1] == {"kind": "retrain", "labels": ["given"], "seen": ["seen"], "epochs": 1, "told": ""}
     full = await setup.ask("POST", "/v1/jobs", {"kind": "retrain"})
     assert full.status_code == 503 and "No space left" in full.text
 

@@ -10,9 +10,11 @@ import msgspec
 import pytest
 
 from deployments import analyst
+from serve_app import control_jobs
 from tests.control_setup import Setup
 from tests.model_fixtures import write
-from verdicts.store import Unavailable
+from tests.stores import now, settled
+from verdicts.store import Document, Store, Unavailable
 
 pytestmark = pytest.mark.anyio
 
@@ -126,6 +128,38 @@ async def test_the_openapi_document_tells_all_of_what_the_trainer_says_of_a_job(
     for state in ("done", "running"):
         assert (await setup.good("GET", f"/v1/jobs/{state}"))["history"] == [{"epoch": 1}]
         assert "history" not in await setup.good("DELETE", f"/v1/jobs/{state}")
+
+
+def test_of_more_labels_than_teach_at_once_the_latest_do(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control_jobs, "MAX_LABELS", 2)
+    for name in ("m.org", "a.org", "z.org"):  # by name the first is the second
+        store.commit([Document("label", name, {"label": "benign"})], "ann")
+    settled(store)
+    [first, *latest] = sorted(store.scan("label"), key=lambda label: label.epoch)
+    found, notice = control_jobs.taught(store, now())
+    assert first.key == "m.org" and {label["name"] for label in found["labels"]} == {"a.org", "z.org"}
+    since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(latest[0].time / 1000))
+    assert notice == f"the latest 2 labels teach, given since {since}; 1 older ones do not"
+    monkeypatch.setattr(control_jobs, "MAX_LABELS", 3)
+    assert control_jobs.taught(store, now())[1] == ""
+
+
+async def test_the_history_of_a_retraining_begins_with_the_labels_that_were_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deployments import trainer
+
+    jobs = trainer.Jobs(str(tmp_path / "jobs"))
+    monkeypatch.setattr(jobs, "_begin", lambda job, *_: jobs._write(job_in("queued") | job))
+    monkeypatch.setattr("deployments.trainer._actor", lambda _: Remote(jobs, []))
+    monkeypatch.setattr("ray.get", lambda call, timeout: call())
+    monkeypatch.setattr(control_jobs, "MAX_LABELS", 1)
+    setup = Setup(tmp_path)
+    for name in ("a.org", "b.org"):
+        await setup.good("POST", "/v1/labels", {"labels": [{"name": name, "label": "benign"}]})
+    job = (await setup.good("POST", "/v1/jobs", {"kind": "retrain"}))["id"]
+    [line] = (await setup.good("GET", f"/v1/jobs/{job}"))["history"]
+    assert line["notice"].startswith("the latest 1 labels teach") and line["notice"].endswith("; 1 older ones do not")
 
 
 class Remote:

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from dashboard.client import Client
+from dashboard.model_detail import Detail
 from dashboard.pages.models import Models
 from dashboard.sample_control import EPOCH_S, SampleControl
 from model.jobs import BadSettings, parse
@@ -87,6 +88,12 @@ async def test_of_a_job_that_is_watched_what_is_new_is_asked_for(control: tuple[
     page._open_job(number)
     asked.clear()
     assert await shown(number) == known + 2 and asked[0] == 0
+
+
+def test_beside_the_curves_of_a_job_stands_what_its_history_says_of_it() -> None:
+    detail = Detail()
+    detail.show_job("j1", {"history": [{"notice": "1 older ones do not"}, {"step": 1, "loss": 0.5}]})
+    assert {"label": "To be known", "value": "1 older ones do not"} in detail.facts.facts
 
 
 async def test_beside_the_curves_of_a_job_stand_no_figures_of_a_model(control: tuple[Stage, Failing]) -> None:

@@ -153,7 +153,7 @@ def test_a_retraining_begins_on_a_log_of_more_names_than_a_store_tells_at_once(
     rows = [observation(f"n{i}.com", at, count=1 + (i < 100)) for i in range(2 * few_buckets)]
     store.append(records(rows))
     settled(store)
-    seen = control_jobs.taught(store, at + 1)["seen"]
+    seen = control_jobs.taught(store, at + 1)[0]["seen"]
     assert len(seen) == few_buckets // 2 and {f"n{i}.com" for i in range(100)} <= set(seen)
 
 
