@@ -25,13 +25,13 @@ class Comparison:
     def view(self) -> Any:
         return self.frame
 
-    def show(self, versions: Sequence[str], models: Sequence[Json]) -> None:
-        """Show them; `models` are what the control API tells of each."""
+    def show(self, versions: Sequence[str], models: Sequence[Json], in_force: Json | None = None) -> None:
+        """Show them; `models` are what the control API tells of each, `in_force` the thresholds of the policy."""
         self.versions = list(versions)
         self.frame.visible = len(versions) > 1
         heads = [{"key": f"v{at}", "label": version, "kind": "best"} for at, version in enumerate(versions)]
         self.table.param.update(
-            columns=[{"key": "figure", "label": "Figure", "kind": "text"}, *heads], rows=figures(models)
+            columns=[{"key": "figure", "label": "Figure", "kind": "text"}, *heads], rows=figures(models, in_force)
         )
         self.reliable.series = [
             {"label": f"{version}, {curve['label']}", "points": curve["points"]}
@@ -41,9 +41,9 @@ class Comparison:
         ]
 
 
-def figures(models: Sequence[Json]) -> list[Json]:
+def figures(models: Sequence[Json], in_force: Json | None = None) -> list[Json]:
     """Rows `figure`, `v0`, `v1`, ... of text, and `best`: the keys of the best values where one is better."""
-    plain = [_plain(model) for model in models]
+    plain = [_plain(model, in_force) for model in models]
     rates = [_rates(model.get("evaluation") or {}) for model in models]
     rows = (
         [{"figure": key, **{f"v{at}": each[key] for at, each in enumerate(plain)}, "best": []} for key in plain[0]]
@@ -60,12 +60,12 @@ def figures(models: Sequence[Json]) -> list[Json]:
     return rows
 
 
-def _plain(model: Json) -> dict[str, str]:
+def _plain(model: Json, in_force: Json | None) -> dict[str, str]:
     manifest = model.get("manifest", model)
     return {
         "network": str(manifest.get("network", "")),
         "taught from": str(manifest.get("parent") or "\u2013"),
-        "block bound": block_bound(manifest),
+        "block bound": block_bound(manifest, in_force),
     }
 
 

@@ -135,15 +135,21 @@ def plain_facts(values: dict[str, Any], limit: int = 24) -> list[dict[str, Any]]
     return facts[:limit]
 
 
-def block_bound(manifest: dict[str, Any]) -> str:
-    """How often a model may block a benign name at most, or that it never blocks."""
+def block_bound(manifest: dict[str, Any], in_force: dict[str, Any] | None = None) -> str:
+    """How often a model may block a benign name at most, or that it never blocks; by the thresholds `in_force`, where
+    an administrator set some in place of its own."""
     block = (manifest.get("thresholds") or {}).get("block")
     value, bound = (block.get("value"), block.get("bound")) if isinstance(block, dict) else (None, None)
-    blocks = value is not None and isinstance(bound, float) and bound <= MAX_BLOCK_BOUND
-    return f"\u2264 {bound:.1e}" if blocks else "never blocks"
+    limit = bound if value is not None and isinstance(bound, float) else None
+    told = "" if limit is None else f"\u2264 {limit:.1e}"
+    if in_force is None:
+        return told if limit is not None and limit <= MAX_BLOCK_BOUND else "never blocks"
+    if (at := in_force.get("block")) is None:
+        return "never blocks"
+    return told if told and at >= value else "blocks by policy, not measured"
 
 
-def model_row(model: dict[str, Any], serving: str) -> dict[str, Any]:
+def model_row(model: dict[str, Any], serving: str, in_force: dict[str, Any] | None = None) -> dict[str, Any]:
     """One model as a row."""
     manifest = model.get("manifest", model)
     version = str(model.get("version") or manifest.get("version", ""))
@@ -153,7 +159,7 @@ def model_row(model: dict[str, Any], serving: str) -> dict[str, Any]:
         "idle": version != serving,
         "network": manifest.get("network", ""),
         "parent": manifest.get("parent", ""),
-        "block": block_bound(manifest),
+        "block": block_bound(manifest, in_force),
     }
 
 

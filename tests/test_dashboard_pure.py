@@ -138,6 +138,23 @@ def test_a_model_is_said_to_block_only_where_it_does(block: dict[str, float] | N
     assert model_row({"version": "m", "thresholds": {"block": block}}, "")["block"] == shown
 
 
+@pytest.mark.parametrize(
+    ("bound", "in_force", "shown"),
+    [
+        (2e-5, {"block": None}, "never blocks"),
+        (2e-5, {"block": 0.95}, "\u2264 2.0e-05"),
+        (2e-5, {"block": 0.85}, "blocks by policy, not measured"),  # more names than its own threshold
+        (2e-4, {"block": 0.9}, "\u2264 2.0e-04"),  # by its own it would not
+        (None, {"block": 0.99}, "blocks by policy, not measured"),
+    ],
+)
+def test_a_model_is_said_to_block_as_the_policy_makes_it(
+    bound: float | None, in_force: dict[str, float | None], shown: str
+) -> None:
+    manifest = {"version": "m", "thresholds": {"block": {"value": 0.9, "bound": bound}}}
+    assert model_row(manifest, "", in_force)["block"] == shown
+
+
 @pytest.mark.parametrize("resumable", [True, False])
 def test_a_job_that_the_cluster_would_resume_can_be_resumed(resumable: bool) -> None:
     assert job_row({"state": "cancelled", "resumable": resumable})["resumable"] is resumable

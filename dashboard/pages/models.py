@@ -151,10 +151,11 @@ class Models(Page):
 
     async def _read_all(self) -> None:
         control = self.context.control
-        models, jobs = await asyncio.gather(control.models(), control.jobs())
+        models, jobs, state = await asyncio.gather(control.models(), control.jobs(), control.policy())
+        in_force = (state.get("policy") or {}).get("thresholds")
         self.serving = serving = str(models.get("serving", ""))
         self.form.offer(models.get("models", []))
-        rows = [model_row(model, serving) for model in models.get("models", [])]
+        rows = [model_row(model, serving, in_force) for model in models.get("models", [])]
         chosen = self.version or ("" if self.job else serving)
         selected = next((i for i, row in enumerate(rows) if row["version"] == chosen), -1)
         self.models.renew(rows, "version", selected=selected)
@@ -169,7 +170,8 @@ class Models(Page):
         elif chosen and self.detail.version != chosen:
             self.detail.show_model(chosen, await control.model(chosen))
         if self.versions != self.compared.versions:
-            self.compared.show(self.versions, await asyncio.gather(*(control.model(each) for each in self.versions)))
+            details = await asyncio.gather(*(control.model(each) for each in self.versions))
+            self.compared.show(self.versions, details, in_force)
 
     async def train(self) -> None:
         """Start a training with the settings of the form."""
