@@ -89,17 +89,27 @@ def models(registry: str) -> dict[str, Any]:
     return {"serving": _serving(found), "models": [msgspec.to_builtins(manifest) for manifest in found.list()]}
 
 
-def model(registry: str, version: str) -> dict[str, Any]:
-    """One manifest, with the history of its training and its evaluation. Raises `Refused`."""
-    from model.artifact import EVALUATION, HISTORY, BadArtifact, check_digests
+def known(registry: str, version: str) -> Any:
+    """The manifest of a model, of whose other files none is read. Raises `Refused`."""
+    from model.artifact import BadArtifact
     from model.registry import Registry, UnknownVersion
 
     try:
-        path = Registry(registry).path(version)
-        manifest = Registry(registry).manifest(version)
-        check_digests(path, manifest)  # what somebody altered says nothing of the model
+        return Registry(registry).manifest(version)
     except UnknownVersion as error:
         raise Refused("not-found", str(error)) from None
+    except BadArtifact as error:
+        raise Refused("conflict", str(error)) from None
+
+
+def model(registry: str, version: str) -> dict[str, Any]:
+    """One manifest, with the history of its training and its evaluation. Raises `Refused`."""
+    from model.artifact import EVALUATION, HISTORY, BadArtifact, check_digests
+    from model.registry import Registry
+
+    manifest, path = known(registry, version), Registry(registry).path(version)
+    try:
+        check_digests(path, manifest)  # what somebody altered says nothing of the model
     except BadArtifact as error:
         raise Refused("conflict", str(error)) from None
     history, evaluation = path / HISTORY, path / EVALUATION

@@ -173,7 +173,7 @@ async def replay(call: Call, body: Range) -> Replayed:
 async def _replayed(call: Call, start: int, end: int) -> Replayed:
     where = Filter(start=start, end=end, source=("model",))
     aside = call.desk.replay
-    await _registry(call, analyst.model, call.path("version"), through=aside)  # before the log is read, which is long
+    await _registry(call, analyst.known, call.path("version"), through=aside)  # before the log is read, which is long
     most, highest = [
         await aside(call.desk.store.frequent, where, "qname", REPLAYED, order) for order in ("count", "score")
     ]

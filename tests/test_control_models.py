@@ -86,6 +86,17 @@ async def test_a_replay_of_an_unknown_model_reads_no_log(tmp_path: Path, monkeyp
     assert (reply.status_code, reply.json()["message"], read) == (404, "model 'v9': expected one of none yet", [])
 
 
+async def test_of_a_model_that_a_replay_looks_for_no_file_is_hashed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup, hashed = Setup(tmp_path), list[Path]()
+    write(tmp_path / "models", "v1")
+    monkeypatch.setattr("model.artifact.digest", lambda file: (hashed.append(file), "")[1])
+    monkeypatch.setattr("deployments.analyst.ask", lambda *_: msgspec.to_builtins(Replay()))
+    await setup.good("POST", "/v1/models/v1/replay", {})
+    assert hashed == []
+
+
 @pytest.mark.parametrize("times", [{"start": 5, "end": 5}, {"start": 2**52}, {"end": 0, "start": 1}])
 async def test_a_replay_of_no_time_is_refused(tmp_path: Path, times: dict[str, int]) -> None:
     reply = await Setup(tmp_path).ask("POST", "/v1/models/v1/replay", times)
