@@ -64,7 +64,9 @@ def promote(version: str, force: bool, registry: str) -> None:
     quiet()
     try:
         _registry(registry).promote(version, guard, force)
-    except (GuardFailed, UnknownVersion, BadArtifact, OSError) as error:  # not read, not written, or held too long
+    except GuardFailed as error:
+        raise click.ClickException(f"{error}; --force lets it serve all the same") from error
+    except (UnknownVersion, BadArtifact, OSError) as error:  # not read, not written, or held too long
         raise click.ClickException(str(error)) from error
     _say_served(registry, version)
 

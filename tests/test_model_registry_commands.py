@@ -41,7 +41,7 @@ def test_a_model_in_another_s_folder_is_told_as_one_that_cannot_be_promoted(regi
 
 def test_a_model_that_fails_the_guard_is_promoted_only_by_force(registry: str) -> None:
     code, output = run("promote", "b-1", "--registry", registry)
-    assert code == 1 and "guard set" in output
+    assert code == 1 and "guard set" in output and output.endswith("; --force lets it serve all the same\n")
     assert run("promote", "b-1", "--force", "--registry", registry) == (0, "b-1 serves\n")
     assert run("rollback", "--registry", registry) == (0, "b-2 serves\n")
 

@@ -134,7 +134,10 @@ class SqliteStore(LogWrites, LogReads, State):
                 raise Unavailable(f"store {self.path}: no such file; `verdict store init` creates it")
             try:
                 if self._lock is None:  # an opening that failed (a full disk) left us the lock
-                    busy = Unavailable(f"store {self.path}: another process writes to it")
+                    busy = Unavailable(
+                        f"store {self.path}: another process writes to it; expected none: a cluster that does takes"
+                        " decisions itself (--url of a command), and only an Elasticsearch has several writers"
+                    )
                     lock = ExitStack()
                     lock.enter_context(held(Path(f"{self.path}.lock"), busy, LOCK_WAIT_S))
                     self._lock = lock
