@@ -53,6 +53,14 @@ def url(text: str) -> str:
     return text
 
 
+def readable(text: str) -> Path:
+    """A file to read."""
+    path = Path(text)
+    if path.is_dir() or not os.access(path, os.R_OK):
+        raise argparse.ArgumentTypeError(f"{text}: expected a file that is there and can be read")
+    return path
+
+
 def writable(text: str) -> Path:
     """A file to write, in a folder that is there: else a run would end in vain."""
     path = Path(text)
@@ -74,7 +82,10 @@ def report_parser(module: str, doc: str, quick: str = "") -> argparse.ArgumentPa
 
 def first_word(path: Path) -> str:
     """The token that a file begins with."""
-    words = path.read_text(encoding="utf-8").split()
+    try:
+        words = path.read_text(encoding="utf-8").split()
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}, expected a token") from error
     if not words:
         raise ValueError(f"{path}: empty, expected a token")
     return words[0]

@@ -31,7 +31,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from loadtest.arguments import count, positive, report_parser
+from loadtest.arguments import count, positive, readable, report_parser
 from loadtest.dns_load import write_queries
 from loadtest.judging import FAILED_RCODES
 from loadtest.processes import cpu_seconds, program, resident_bytes
@@ -300,10 +300,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--pairs", type=count, default=7, help="pairs of the two (%(default)s)")
     parser.add_argument("--seconds", type=positive, default=5.0, help="of each run (%(default)s)")
     parser.add_argument("--rate", type=count, default=2000, help="queries a second of the latency run (%(default)s)")
-    parser.add_argument("--queries", metavar="FILE", help="in dnsperf's form (made traffic if not given)")
+    parser.add_argument("--queries", type=readable, metavar="FILE", help="in dnsperf's form (default: made traffic)")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as scratch:
-        file = Path(options.queries) if options.queries else Path(scratch) / "queries.txt"
+        file = options.queries or Path(scratch) / "queries.txt"
         if not options.queries:
             write_queries(str(file), itertools.islice(queries(flat(Profile(benign=20_000, infected=0))), 100_000))
         plan = Plan(file, options.seconds, rate=options.rate)

@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         lists = load(options.data)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         parser.error(f"argument --data: {error}")
     first = repeat(lists, 500, seeds=5, epochs=30, progress=_show)
     whole = repeat(lists, None, seeds=3, epochs=15, progress=_show)

@@ -152,6 +152,8 @@ def read_names(path: str) -> list[str]:
                 found[_askable(path, name)] = None
     except (UnicodeDecodeError, EOFError, zlib.error, csv.Error) as error:
         raise BadPopulation(f"{path}: {error}: expected text, plain or (named .gz) gzip") from error
+    except OSError as error:
+        raise BadPopulation(f"{path}: {error.strerror or error}, expected a file of names") from error
     if not found:
         raise BadPopulation(f"{path}: expected names, one a line, or a CSV with a column `name`")
     return list(found)

@@ -26,7 +26,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from loadtest.arguments import first_word, port, url, writable
+from loadtest.arguments import first_word, port, readable, url, writable
 from loadtest.populations import read_names
 from loadtest.processes import program
 from loadtest.wirecheck import acknowledgement_problem, frame_problem
@@ -229,17 +229,17 @@ def _parser() -> argparse.ArgumentParser:
     for name in ("take", "serve", "send"):
         part = doing.add_parser(name)
         if name == "serve":
-            part.add_argument("--verdicts", type=Path, required=True, help="what `take` wrote")
+            part.add_argument("--verdicts", type=readable, required=True, help="what `take` wrote")
             part.add_argument("--port", type=port, default=8053, help="(%(default)s)")
             part.add_argument("--observations", type=Path, help="where reported batches go, a line each")
             continue
         part.add_argument("--cluster", type=url, default="http://127.0.0.1:8053", help="(%(default)s)")
-        part.add_argument("--token-file", type=Path, required=True, help="of a resolver")
+        part.add_argument("--token-file", type=readable, required=True, help="of a resolver")
         if name == "take":
-            part.add_argument("--names", type=Path, required=True, help="one a line, or a CSV")
+            part.add_argument("--names", type=readable, required=True, help="one a line, or a CSV")
             part.add_argument("--out", type=writable, required=True)
         else:
-            part.add_argument("--observations", type=Path, required=True, help="what `serve` wrote down")
+            part.add_argument("--observations", type=readable, required=True, help="what `serve` wrote down")
     return parser
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from serve_app.offline import Offline
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
+_THERE = click.Path(path_type=Path, dir_okay=False, exists=True)
 _MODELS = click.option("--models/--no-models", default=True, show_default=True, help="The registry too.")
 
 
@@ -52,7 +53,7 @@ def backup(url: str, file: Path, registry: str, models: bool) -> None:
 
 
 @store.command(short_help="Decide and serve as a backup says.")
-@click.argument("file", type=_FILE)
+@click.argument("file", type=_THERE)
 @registry_option
 @_MODELS
 @click.option("--note", default="", help="Why; it stands in the history.")
@@ -84,14 +85,14 @@ def restore(url: str, file: Path, registry: str, models: bool, note: str, yes: b
 
 
 @store.command("import", short_help="Put the log of another system into the log.")
-@click.argument("file", type=_FILE)
+@click.argument("file", type=_THERE)
 @click.option(
     "--clients",
     required=True,
     type=click.Choice(privacy.MODES),
     help="How client addresses are kept, as client_privacy.",
 )
-@click.option("--client-key-file", type=_FILE, help="For keyed.")
+@click.option("--client-key-file", type=_THERE, help="For keyed.")
 @click.option("--form", type=click.Choice(history.FORMS), help="How FILE is written (default: by its beginning).")
 @click.option("--resolver", default="", help="Whose log it is (default: as the events say, or the file's name).")
 @click.option("--text-format", default=collector_logs.TEXT_FORMAT, show_default=True, help="DNS-collector's own.")

@@ -237,4 +237,4 @@ def test_the_commands_back_up_ask_and_restore(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["store", "--store", new, "restore", file, "--no-models", "--yes"])
     assert done.exit_code == 0 and "4 documents changed: epoch 1 of generation" in done.output
     wrong = CliRunner().invoke(main, ["store", "--store", new, "restore", old, "--yes"])
-    assert wrong.exit_code == 1 and "Error" in wrong.output + str(wrong.exception)
+    assert wrong.exit_code == 2 and "'FILE': File" in wrong.output and "does not exist" in wrong.output

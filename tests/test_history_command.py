@@ -65,7 +65,7 @@ def test_a_log_is_judged_by_lists_and_model_and_imported_once(log: Path) -> None
 def test_clients_must_be_said_and_a_key_be_there(log: Path) -> None:
     assert "Missing option '--clients'" in run(log).output
     refused = run(log, "--clients", "keyed", "--client-key-file", str(log.parent / "none"))
-    assert refused.exit_code == 1 and "No such file" in refused.output
+    assert refused.exit_code == 2 and "'--client-key-file': File" in refused.output
     forgotten = run(log, "--clients", "keyed")  # it was "client key: 0 octets"
     assert forgotten.exit_code == 2 and "--client-key-file" in forgotten.output
     assert stored(log) == {}

@@ -82,8 +82,9 @@ def test_a_malformed_frame_is_a_400(cluster: str, document: object) -> None:
 
 
 def test_the_command_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert recorded.main(["serve", "--verdicts", str(tmp_path / "absent")]) == 1
-    assert "absent" in capsys.readouterr().err
+    (tmp_path / "empty").touch()
+    assert recorded.main(["serve", "--verdicts", str(tmp_path / "empty")]) == 1
+    assert "empty: empty, expected what `take` writes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
