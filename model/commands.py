@@ -102,6 +102,7 @@ def train(
     again = network == "seed" and rows > 0
     others = ("minutes", "batch_size", "seed", "held_out", "start", "teacher", "head", "out")
     _refuse(others if again else ("seeds",), "--network seed --rows" if again else "this training")
+    _check_data(data)
     quiet()
     if again:
         _repeat_2020(data, rows, epochs or 30, seeds)
@@ -180,6 +181,7 @@ def evaluate(
             raise click.UsageError("--fold: expected --reference beside it")
         else:
             _refuse(("model",), "--fold, which trains anew")
+    _check_data(data)
     quiet()
     if network == "seed":
         _repeat_2020(data, None, epochs, seeds)
@@ -219,6 +221,16 @@ def _repeat_2020(data: str, rows: int | None, epochs: int, seeds: int) -> None:
         click.echo(f"seed {result.seed}\t" + "\t".join(f"{100 * mark:.2f}" for mark in marks))
     means = (sum(getattr(r, part) for r in results) / len(results) for part in ("train", "validation", "test"))
     click.echo("mean\t" + "\t".join(f"{100 * mean:.2f}" for mean in means))
+
+
+def _check_data(data: str) -> None:
+    """Raise a usage error where no folder of data is, before TensorFlow is imported."""
+    from model.sources import check_folder
+
+    try:
+        check_folder(data)
+    except NotADirectoryError as error:
+        raise click.UsageError(f"--data {error}") from error
 
 
 def _refuse(unused: Sequence[str], what: str) -> None:

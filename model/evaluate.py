@@ -21,7 +21,7 @@ from model.parts import parts
 from model.protocol import Judged, Progress, Score, calibration, judge, measure, robustness
 from model.report import as_text, plot
 from model.scorer import Scorer
-from model.sources import SOURCES, sources_of
+from model.sources import SOURCES, check_folder, sources_of
 
 TUNED_FEEDS = 60_000
 HELD_OUT = 0  # the fold of families that a network never sees in training, unless told otherwise
@@ -34,8 +34,7 @@ def load_corpus(data: str | Path, progress: Progress, held_out: int = HELD_OUT) 
 
 def load_corpora(data: str | Path, progress: Progress) -> Callable[[int], Corpus]:
     """Read all lists below `data` once, and build the corpus of each fold that is asked for; raises as above."""
-    if "://" not in str(data) and not Path(data).is_dir():
-        raise NotADirectoryError(f"{data}: no such folder, expected one of lists of names")
+    check_folder(data)
     sources = sources_of(data)
     try:
         found = collect(sources, data, progress)

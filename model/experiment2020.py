@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from model.encoding import encoder
 from model.formats import read
 from model.seed import build
+from model.sources import check_folder
 
 BENIGN, MALICIOUS = "benign_domains.csv", "malicious_domains.txt"
 FEWEST = 10  # names: a tenth of them is one
@@ -52,12 +53,16 @@ Progress = Callable[[dict[str, Any]], None]
 
 def load(data: str | Path) -> Lists:
     """The two lists from a folder or the URL of one. Raises ValueError for one without names, and what reading does."""
+    check_folder(data)
     place = str(data).rstrip("/")
     at = (lambda name: f"{place}/{name}") if "://" in place else (lambda name: Path(place) / name)
-    lists = Lists(
-        [row.name for row in read(at(BENIGN), "domcop")],
-        [row.name for row in read(at(MALICIOUS), "ctc")],
-    )
+    try:
+        lists = Lists(
+            [row.name for row in read(at(BENIGN), "domcop")],
+            [row.name for row in read(at(MALICIOUS), "ctc")],
+        )
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error.filename}: no such file, expected {BENIGN} and {MALICIOUS} there") from error
     for names, file in zip(lists, (BENIGN, MALICIOUS), strict=True):
         if not names:
             raise ValueError(f"{at(file)}: no names, expected some")

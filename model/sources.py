@@ -37,6 +37,12 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stratum: Literal["", "umbrella", "rdns", "university-bank", "china"] = ""
 
 
+def check_folder(data: str | Path) -> None:
+    """Raise `NotADirectoryError` for a path at which no folder of data is."""
+    if "://" not in str(data) and not Path(data).is_dir():
+        raise NotADirectoryError(f"{data}: no such folder, expected one of lists of names")
+
+
 def sources_of(data: str | Path) -> list[Source]:
     """The sources of a folder or URL of data: a folder with a `sources.toml` of its own brings other lists than those
     of this release. Raises `BadSources`."""

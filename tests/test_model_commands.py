@@ -282,6 +282,17 @@ def test_tensorflow_s_warnings_of_retracing_are_not_printed(monkeypatch: pytest.
     assert [record.getMessage() for record in printed] == ["something else"]
 
 
-def test_missing_data_is_named() -> None:
-    code, output = run(train, "--network", "seed", "--rows", "10", "--data", "/nonexistent")
-    assert code == 1 and "/nonexistent/benign_domains.csv" in output
+@pytest.mark.parametrize("command", [train, evaluate])
+@pytest.mark.parametrize("network", ["segments", "seed"])
+def test_a_folder_of_data_that_is_not_there_is_named(tmp_path: Path, command: object, network: str) -> None:
+    code, output = run(command, "--network", network, "--data", f"{tmp_path}/absent")
+    assert code == 2 and f"--data {tmp_path}/absent: no such folder, expected one of lists of names" in output
+
+
+def test_a_list_of_2020_that_is_not_there_is_named(tmp_path: Path) -> None:
+    (tmp_path / "benign_domains.csv").write_text("Rank,Domain\n1,a.org\n")
+    code, output = run(evaluate, "--network", "seed", "--data", str(tmp_path))
+    told = (
+        f"{tmp_path}/malicious_domains.txt: no such file, expected benign_domains.csv and malicious_domains.txt there"
+    )
+    assert code == 1 and told in " ".join(output.split("\n"))
