@@ -1,8 +1,9 @@
 """Retraining: the serving network, fine-tuned with analysts' labels, in minutes.
 
 Labels are few and the network's knowledge is large, so most of the loss holds it in place: on anchors (names lately
-seen, and names of random grammars) the tuned network must go on saying what the serving one says. Labels make up at
-most 5 % of each batch, and so at most 5 % of the loss. No training data is needed where the cluster runs.
+seen, and names of random grammars) the tuned network must go on saying what the serving one says. Labels are at most
+5 % of each batch, and weigh no more in its loss, whose value may be mostly theirs: on anchors the network begins with
+the least there is. No training data is needed where the cluster runs.
 """
 
 import random
@@ -25,7 +26,7 @@ from verdicts.names import ineligible, split, strip_service
 
 Kind = Literal["generated", "malicious", "benign", "unsure"]
 TRUTH: dict[Kind, tuple[int, int]] = {"generated": (1, 1), "malicious": (-1, 1), "benign": (0, 0)}  # -1: no loss
-LABEL_SHARE = 0.05  # of a batch's loss, at most
+LABEL_SHARE = 0.05  # of a batch and of the weights in its loss, at most
 SMALLEST_BATCH = 20  # in a smaller one a single label would be more
 LARGEST_BATCH = 16_384  # rows; a training draws so many at once
 MAX_MINUTES = 10.0

@@ -6,6 +6,7 @@ import keras
 import msgspec
 import numpy as np
 import pytest
+import tensorflow
 
 from model.artifact import Artifact
 from model.classify import as_line, as_picture, judge
@@ -13,7 +14,19 @@ from model.explain import explain, likelihood, profile_of
 from model.manifest import Limits, Threshold
 from model.registry import RELEASED
 from model.replay import guard, guard_set, replay
-from model.retrain import Label, NothingToLearn, Tuning, _batch, anchor_names, manifest_of, retrain, soft_loss
+from model.retrain import (
+    LABEL_SHARE,
+    TRUTH,
+    Kind,
+    Label,
+    NothingToLearn,
+    Tuning,
+    _batch,
+    anchor_names,
+    manifest_of,
+    retrain,
+    soft_loss,
+)
 from model.scorer import Scorer
 from model.seed import build
 from model.train import Cancelled
@@ -170,6 +183,21 @@ def test_labels_are_at_most_a_twentieth_of_a_batch(
     monkeypatch.setattr("model.retrain._batch", batch)
     retrain(artifact, LABELS[:1], [], Tuning(steps=2, batch_size=size))
     assert all(0 < share <= 0.05 for share in seen)
+
+
+@pytest.mark.parametrize("size", [20, 39, 512])
+@pytest.mark.parametrize("kind", TRUTH)
+def test_labels_weigh_at_most_a_twentieth_in_the_loss(kind: Kind, size: int) -> None:
+    """The gradient of a cell is its weight times its error."""
+    x, rng, few = np.zeros((1, 4), np.uint8), np.random.default_rng(0), int(size * LABEL_SHARE)
+    _, y = _batch(rng, (x, np.zeros((1, 2), np.float32)), (x, np.array([TRUTH[kind]], np.float32)), size, few)
+    logits = tensorflow.ones((size, 2))
+    with tensorflow.GradientTape() as tape:
+        tape.watch(logits)
+        loss = soft_loss(y, logits)
+    errors = 1 / (1 + np.exp(-1)) - np.clip(y, 0, 1)
+    weights = (tape.gradient(loss, logits).numpy() / errors).sum(axis=1)
+    assert 0 < weights[-few:].sum() / weights.sum() <= 0.05 + 1e-6  # float32
 
 
 def test_a_step_of_retraining_is_traced_once(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
