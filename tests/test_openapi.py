@@ -53,7 +53,7 @@ def setup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setup]:
     made.store.close()
 
 
-def no_start(settings: dict[str, Any], registry: str, runs: str) -> str:
+def no_start(settings: dict[str, Any], registry: str, runs: str, notice: str = "") -> str:
     parse(settings)
     raise trainer.Busy("a training job is running")
 
