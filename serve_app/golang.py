@@ -18,6 +18,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PLUGIN = ROOT / "plugin"
 BUILD = ROOT / "build"
+# Of `go vet`, too: what one of them compiled the other need not, and that is all of CoreDNS.
+FLAGS = ("-buildvcs=false", "-trimpath")
+STATIC = {"CGO_ENABLED": "0"}
 MINIMUM = (1, 26)  # the `go` line of plugin/go.mod
 
 
@@ -79,8 +82,8 @@ def build() -> Path:
     BUILD.mkdir(exist_ok=True)
     new = target.with_suffix(f".{os.getpid()}")
     done = subprocess.run(
-        [str(find()), "build", "-buildvcs=false", "-trimpath", "-ldflags=-s -w", "-o", str(new), "./cmd/coredns"],
-        cwd=PLUGIN, env=os.environ | {"CGO_ENABLED": "0"}, capture_output=True, text=True,
+        [str(find()), "build", *FLAGS, "-ldflags=-s -w", "-o", str(new), "./cmd/coredns"],
+        cwd=PLUGIN, env=os.environ | STATIC, capture_output=True, text=True,
     )  # fmt: skip
     if done.returncode:
         new.unlink(missing_ok=True)
@@ -114,7 +117,7 @@ def lint() -> int:
     ).stdout.split()
     for path in unformatted:
         print(f"plugin/{path}: not as gofmt writes it; run make format", file=sys.stderr)
-    return max(bool(unformatted), _go("vet", "./..."))
+    return max(bool(unformatted), _go("vet", *FLAGS, "./...", **STATIC))
 
 
 def _gofmt(go: Path) -> Path:
@@ -122,8 +125,8 @@ def _gofmt(go: Path) -> Path:
     return Path(root) / "bin" / "gofmt"
 
 
-def _go(*args: str) -> int:
-    return subprocess.run([str(find()), *args], cwd=PLUGIN).returncode
+def _go(*args: str, **environment: str) -> int:
+    return subprocess.run([str(find()), *args], cwd=PLUGIN, env=os.environ | environment).returncode
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -18,8 +18,8 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,6 +27,7 @@ from serve_app.local.ports import free_port
 from tests.requires import need
 
 VERSION = os.environ.get("VERDICT_TEST_ELASTIC", "9.5.3")
+RUNNING = "VERDICT_TEST_ELASTIC_URL"
 BUILD = Path(__file__).parent.parent / "build" / "elastic"
 JAVA_AT_LEAST = 21
 JAVA_OPTIONS = "-Xms512m -Xmx512m -XX:TieredStopAtLevel=1"  # starts in half the time
@@ -125,11 +126,9 @@ class ElasticServer:
         while time.monotonic() < until:
             if self._process.poll() is not None:
                 break
-            try:
-                if self.get("/_cluster/health?wait_for_status=yellow&timeout=20s")["status"] in ("yellow", "green"):
-                    return
-            except OSError:
-                time.sleep(0.25)
+            if healthy(self.get):
+                return
+            time.sleep(0.25)
         said = (self.folder / "out.log").read_text("utf-8", "replace")[-3000:]
         self.kill()
         raise RuntimeError(f"Elasticsearch did not start:\n{said}")
@@ -158,12 +157,7 @@ class ElasticServer:
 
     def get(self, path: str) -> dict[str, object]:
         """GET a path as JSON; `OSError` when there is no answer."""
-        try:
-            with urllib.request.urlopen(self.url + path, timeout=30) as reply:
-                found: dict[str, object] = json.load(reply)
-        except urllib.error.HTTPError as error:
-            return {"status": error.code}
-        return found
+        return get(self.url, path)
 
     def freeze(self) -> None:
         """Stop every process of the server where it stands."""
@@ -189,16 +183,39 @@ class ElasticServer:
 
 
 Server = TypeVar("Server", bound=ElasticServer)
+Answer = dict[str, object]
+
+
+def get(url: str, path: str) -> Answer:
+    """GET a path of the server at this URL as JSON; `OSError` when there is no answer."""
+    try:
+        with urllib.request.urlopen(url + path, timeout=30) as reply:
+            found: Answer = json.load(reply)
+    except urllib.error.HTTPError as error:
+        return {"status": error.code}
+    return found
+
+
+def healthy(get: Callable[[str], Answer]) -> bool:
+    """Whether a server answers and has its indices, by its own `get`."""
+    try:
+        return get("/_cluster/health?wait_for_status=yellow&timeout=20s")["status"] in ("yellow", "green")
+    except OSError:
+        return False
 
 
 @lru_cache(maxsize=1)
 def shared_url() -> str:
     """The URL of one server for the whole test run; skips (or fails) with the reason where none can be had.
 
-    VERDICT_TEST_ELASTIC_URL names one that runs already.
+    VERDICT_TEST_ELASTIC_URL names one that runs already, or is being started.
     """
-    running = os.environ.get("VERDICT_TEST_ELASTIC_URL")
+    running = os.environ.get(RUNNING)
     if running:
+        until = time.monotonic() + START_S
+        while not healthy(partial(get, running)):
+            need(time.monotonic() < until, f"{RUNNING}: no healthy Elasticsearch at {running}")
+            time.sleep(0.25)
         return running
     server = own_server()
     server.start()
