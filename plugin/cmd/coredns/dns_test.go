@@ -1,11 +1,7 @@
 package main
 
 import (
-	"bytes"
-	"crypto/tls"
 	"fmt"
-	"io"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -13,7 +9,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// everyTransport serves the same names over UDP, TCP, TLS and HTTPS, with one engine.
+// everyTransport serves the same names over UDP, TCP, TLS, HTTPS, QUIC and HTTP/3, with one engine.
 const everyTransport = `.:1053 {
     bind 127.0.0.1
 STANZA}
@@ -24,6 +20,16 @@ tls://.:1853 {
 STANZA}
 
 https://.:1443 {
+    bind 127.0.0.1
+    tls /etc/coredns/cert.pem /etc/coredns/key.pem
+STANZA}
+
+quic://.:2853 {
+    bind 127.0.0.1
+    tls /etc/coredns/cert.pem /etc/coredns/key.pem
+STANZA}
+
+https3://.:2443 {
     bind 127.0.0.1
     tls /etc/coredns/cert.pem /etc/coredns/key.pem
 STANZA}
@@ -39,45 +45,6 @@ const everyStanza = `    chaos verdict-test
     cache
     forward . 192.0.2.1
 `
-
-// transports are ways to ask a server; the addresses are by the example's ports.
-var transports = []struct{ name, port string }{{"udp", "1053"}, {"tcp", "1053"}, {"tcp-tls", "1853"}, {"https", "1443"}}
-
-func exchange(t *testing.T, network, address string, r *dns.Msg) *dns.Msg {
-	t.Helper()
-	r.Id = dns.Id()
-	if network == "https" {
-		return exchangeHTTPS(t, address, r)
-	}
-	client := &dns.Client{Net: network, Timeout: 5 * time.Second, TLSConfig: &tls.Config{InsecureSkipVerify: true}}
-	m, _, err := client.Exchange(r, address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
-}
-
-func exchangeHTTPS(t *testing.T, address string, r *dns.Msg) *dns.Msg {
-	t.Helper()
-	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}
-	defer transport.CloseIdleConnections()
-	packed, err := r.Pack()
-	if err != nil {
-		t.Fatal(err)
-	}
-	client := &http.Client{Transport: transport, Timeout: 5 * time.Second}
-	response, err := client.Post("https://"+address+"/dns-query", "application/dns-message", bytes.NewReader(packed))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	m := new(dns.Msg)
-	if err != nil || m.Unpack(body) != nil {
-		t.Fatalf("%s: %v, %q", response.Status, err, body)
-	}
-	return m
-}
 
 // told is what matters of a reply: rcode, flags, records, Extended DNS Error.
 func told(m *dns.Msg) string {
@@ -124,11 +91,7 @@ func TestCorrectDNSOverEveryTransport(t *testing.T) {
 	corefile, ports := local(t, strings.ReplaceAll(everyTransport, "STANZA", everyStanza), newCluster(t).URL)
 	s := start(t, corefile)
 	for _, way := range transports {
-		if way.name == "https" {
-			overHTTPS(t, s, "127.0.0.1:"+ports[way.port], "up.example.com.")
-		} else {
-			ask(t, s, way.name, "127.0.0.1:"+ports[way.port], "up.example.com.")
-		}
+		ask(t, s, way.name, "127.0.0.1:"+ports[way.port], "up.example.com.")
 	}
 	for _, c := range []struct {
 		name  string

@@ -5,12 +5,10 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
-	"io"
 	"math/big"
 	random "math/rand/v2"
 	"net"
@@ -201,49 +199,8 @@ func (s *server) stop() {
 	}
 }
 
-// ask asks until there is an answer, for the server may still be starting.
-func ask(t *testing.T, s *server, network, address, name string) *dns.Msg {
-	t.Helper()
-	client := &dns.Client{Net: network, Timeout: 2 * time.Second, TLSConfig: &tls.Config{InsecureSkipVerify: true}}
-	r := new(dns.Msg).SetQuestion(name, dns.TypeA)
-	r.SetEdns0(1232, false)
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if m, _, err := client.Exchange(r, address); err == nil {
-			return m
-		}
-	}
-	t.Fatalf("no answer from %s %s:\n%s", network, address, s.out.String())
-	return nil
-}
-
-// overHTTPS asks through DNS over HTTPS.
-func overHTTPS(t *testing.T, s *server, address, name string) *dns.Msg {
-	t.Helper()
-	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}
-	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport, Timeout: 2 * time.Second}
-	packed, err := new(dns.Msg).SetQuestion(name, dns.TypeA).Pack()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		response, err := client.Post("https://"+address+"/dns-query", "application/dns-message", bytes.NewReader(packed))
-		if err != nil {
-			continue
-		}
-		body, err := io.ReadAll(response.Body)
-		response.Body.Close()
-		m := new(dns.Msg)
-		if err == nil && m.Unpack(body) == nil {
-			return m
-		}
-	}
-	t.Fatalf("no answer from https://%s:\n%s", address, s.out.String())
-	return nil
-}
-
 var (
-	listeners = regexp.MustCompile(`:(1053|1853|1443|9153|8080|8181|6000)\b`)
+	listeners = regexp.MustCompile(`:(1053|1853|1443|2853|2443|9153|8080|8181|6000)\b`)
 	endpoints = regexp.MustCompile(`(?m)^(\s*verdict) https?://.*\{$`)
 )
 

@@ -35,7 +35,7 @@ func TestEveryExampleServes(t *testing.T) {
 				case "1853":
 					answered(t, ask(t, s, "tcp-tls", address, "www.example.com."))
 				case "1443":
-					answered(t, overHTTPS(t, s, address, "www.example.com."))
+					answered(t, ask(t, s, "https", address, "www.example.com."))
 				case "8080":
 					page(t, s, "http://"+address+"/health")
 				case "8181":
