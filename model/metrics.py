@@ -59,19 +59,19 @@ def upper_bound(events: int, trials: int) -> float:
     """The upper 95 % confidence limit (Clopper-Pearson, one-sided) of a rate."""
     if events == trials:
         return 1.0
+    k = np.arange(1, events + 1)
+    ways = np.concatenate([[0.0], np.cumsum(np.log((trials - k + 1) / k))])  # logarithms of (trials over 0..events)
+
+    def tail(rate: float) -> float:
+        """P(X <= events) for a binomial X."""
+        odds = np.arange(events + 1) * (np.log(rate) - np.log1p(-rate))
+        return float(np.exp(ways + odds + trials * np.log1p(-rate)).sum())
+
     low, high = events / trials, 1.0
-    for _ in range(60):  # bisection on the binomial tail
+    for _ in range(60):
         middle = (low + high) / 2
-        low, high = (low, middle) if _tail(events, trials, middle) < 0.05 else (middle, high)
+        low, high = (low, middle) if tail(middle) < 0.05 else (middle, high)
     return high
-
-
-def _tail(events: int, trials: int, rate: float) -> float:
-    """P(X <= events) for a binomial X."""
-    logs = [0.0]
-    for k in range(1, events + 1):
-        logs.append(logs[-1] + np.log((trials - k + 1) / k) + np.log(rate / (1 - rate)))
-    return float(np.exp(np.array(logs) + trials * np.log1p(-rate)).sum())
 
 
 def mean_of_groups(groups: Sequence[NDArray[np.float64]], draws: int = 200, seed: int = 0) -> Interval:
