@@ -14,11 +14,16 @@ from loadtest.stats import quantile
 
 TIMEOUT_S = 30.0
 LOST_S = 10.0
+LATE_S = 2.0  # what an answer may take beyond its budget before `patience` calls it lost: a busy machine's way back
 
 
 @dataclass
 class Outcome:
-    """What a run found. `latencies` in seconds, of answers with status 200, ascending after the run."""
+    """What a run found. `latencies` in seconds, of answers with status 200, ascending after the run.
+
+    A question whose answer came late is not lost, whatever its status; one that was asked shortly before the end and
+    has no answer yet is in no figure.
+    """
 
     seconds: float
     names: int  # in frames answered with status 200
@@ -26,7 +31,20 @@ class Outcome:
     latencies: list[float] = field(default_factory=list)
     refusals: list[float] = field(default_factory=list)  # seconds until a 429 or 503, ascending after the run
     unguided: int = 0  # of these without Retry-After
-    lost: int = 0  # questions whose connection broke, or that were open for LOST_S and more at the end
+    broken: int = 0  # questions whose connection ended before the whole answer was there
+    unanswered: int = 0  # questions that were open for `lost_s` and more at the end
+    lost_s: float = LOST_S  # seconds
+
+    @property
+    def lost(self) -> int:
+        """Questions that will have no answer."""
+        return self.broken + self.unanswered
+
+    def account(self) -> str:
+        """The answers by status, and what was lost how, as words for an error."""
+        told = ", ".join(f"{count} answers {status}" for status, count in sorted(self.statuses.items()))
+        lost = f"{self.broken} connections broken, {self.unanswered} questions open for {self.lost_s:g} s and more"
+        return f"{told or 'no answer'}; {lost}"
 
     @property
     def names_a_second(self) -> float:
@@ -82,6 +100,11 @@ def requests(
     return [f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body for body in frames]
 
 
+def patience(budget_ms: int) -> float:
+    """The `lost_s` of callers with this budget: the cluster answers within it, with a 504 at the latest."""
+    return budget_ms / 1000 + LATE_S
+
+
 def closed_loop(
     address: tuple[str, int],
     asked: Sequence[bytes],
@@ -89,14 +112,17 @@ def closed_loop(
     connections: int,
     seconds: float,
     pause: float | None = 0.0,
+    lost_s: float = LOST_S,
 ) -> Outcome:
     """Ask on each connection, again as soon as the answer is in, in turn from `asked` (frames of `names` names).
 
     A refusal (429, 503) is followed by a `pause` of seconds; None: of as many as its Retry-After asks for, as the
-    plugin does.
+    plugin does. A question that is open for `lost_s` seconds and more at the end is lost; it holds its connection until
+    then, so in a run of fewer seconds than that nothing is lost but by a connection that breaks. Raises `OSError` where
+    nobody listens.
     """
     source = _forever(asked)
-    outcome = Outcome(0.0, 0)
+    outcome = Outcome(0.0, 0, lost_s=lost_s)
     waiting: list[tuple[float, _Connection]] = []
     with selectors.DefaultSelector() as selector:
         for _ in range(connections):
@@ -111,7 +137,7 @@ def closed_loop(
                 try:
                     status = connection.receive()
                 except ConnectionError:
-                    outcome.lost += 1
+                    outcome.broken += 1
                     _renewed(selector, connection, address).ask(next(source))
                     continue
                 if status is None:
@@ -135,7 +161,7 @@ def closed_loop(
         outcome.seconds = ended - began
         resting = {connection for _, connection in waiting}  # refused, and not to ask yet
         for key in list(selector.get_map().values()):
-            outcome.lost += key.data not in resting and ended - key.data.asked >= LOST_S
+            outcome.unanswered += key.data not in resting and ended - key.data.asked >= lost_s
             key.data.socket.close()
     outcome.latencies.sort()
     outcome.refusals.sort()

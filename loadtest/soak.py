@@ -22,7 +22,7 @@ from typing import NamedTuple
 from loadtest.arguments import count, positive, report_parser
 from loadtest.cluster_bench import bodies
 from loadtest.clusters import running
-from loadtest.frames import closed_loop, requests
+from loadtest.frames import closed_loop, patience, requests
 from loadtest.processes import program, resident_below
 from loadtest.stats import Report, Result, command_line, describe_machine, student
 
@@ -103,7 +103,7 @@ def measure(address: tuple[str, int], token: str, rounds: int, names: int) -> tu
     for loaded in ORDER * rounds:
         frames = 0
         if loaded:
-            outcome = closed_loop(address, asked, names, CONNECTIONS, SPELL_S - CALM_S)
+            outcome = closed_loop(address, asked, names, CONNECTIONS, SPELL_S - CALM_S, lost_s=patience(BUDGET_MS))
             frames = outcome.statuses[200]
             failed += outcome.statuses.total() - frames + outcome.lost
         time.sleep(max(0.0, began + SPELL_S - time.monotonic()))

@@ -6,8 +6,7 @@ from threading import Thread
 
 import pytest
 
-from loadtest import frames
-from loadtest.frames import closed_loop, requests
+from loadtest.frames import closed_loop, patience, requests
 
 SECONDS = 1.0  # on a busy machine enough for some answers
 
@@ -60,13 +59,22 @@ def test_a_connection_that_closes_as_announced_loses_nothing(
     monkeypatch.setattr(Answers, "says", says)
     outcome = closed_loop(("127.0.0.1", server.server_port), requests([b"{}"]), 1, 2, SECONDS)
     assert set(outcome.statuses) == {200} and outcome.statuses[200] > 6
-    assert (outcome.lost == 0) is says
+    assert (outcome.broken == 0) is says and outcome.unanswered == 0
 
 
 def test_a_question_that_is_never_answered_is_lost(
     server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Answers, "answers", 1)
-    monkeypatch.setattr(frames, "LOST_S", SECONDS / 4)
-    outcome = closed_loop(("127.0.0.1", server.server_port), requests([b"{}"]), 1, 2, SECONDS)
+    address = "127.0.0.1", server.server_port
+    outcome = closed_loop(address, requests([b"{}"]), 1, 2, SECONDS, lost_s=SECONDS / 4)
     assert (outcome.statuses[200], outcome.lost) == (2, 2)
+    assert outcome.account() == "2 answers 200; 0 connections broken, 2 questions open for 0.25 s and more"
+
+
+def test_a_question_whose_caller_still_waits_is_not_lost(
+    server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Answers, "answers", 0)
+    address = "127.0.0.1", server.server_port
+    assert closed_loop(address, requests([b"{}"]), 1, 2, SECONDS / 4, lost_s=patience(1000)).lost == 0

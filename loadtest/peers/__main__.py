@@ -123,10 +123,11 @@ def rate(
     for _ in range(rounds):
         before = cpu_seconds(pid)
         outcome = closed_loop(address, asked, size, connections, seconds)
-        refused = outcome.statuses[503] / outcome.statuses.total()
-        if set(outcome.statuses) - {200, 503} or outcome.lost or refused > may_refuse:
-            found = f"{dict(outcome.statuses)}, {outcome.lost} lost"
-            raise SystemExit(f"{path} at {size}: {found}; expected 200 alone, or 503 for at most {may_refuse:.0%}")
+        refused = outcome.statuses[503] / max(1, outcome.statuses.total())
+        if set(outcome.statuses) - {200, 503} or not outcome.names or outcome.lost or refused > may_refuse:
+            raise SystemExit(
+                f"{path} at {size}: {outcome.account()}; expected 200 alone, or 503 for at most {may_refuse:.0%}"
+            )
         made.refused.append(refused)
         made.a_second.append(outcome.names_a_second)
         made.a_cpu_second.append(outcome.names / (cpu_seconds(pid) - before))
