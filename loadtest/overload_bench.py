@@ -19,7 +19,7 @@ from typing import NamedTuple
 from loadtest.arguments import report_parser
 from loadtest.cluster_bench import bodies
 from loadtest.clusters import Running, running
-from loadtest.frames import Outcome, closed_loop, requests
+from loadtest.frames import Outcome, closed_loop, patience, requests
 from loadtest.processes import cpu_seconds, program, resident_below
 from loadtest.stats import Report, Result, command_line, describe_machine, quantile
 
@@ -69,7 +69,7 @@ def measure(cluster: Running, rounds: int, seconds: float) -> list[Result]:
     asked = requests(list(bodies(SIZE)), token=cluster.resolver, budget_ms=BUDGET_MS)
 
     def load(callers: int, pause: float | None = None) -> Outcome:
-        return closed_loop(cluster.address, asked, SIZE, callers, seconds, pause)
+        return closed_loop(cluster.address, asked, SIZE, callers, seconds, pause, patience(BUDGET_MS))
 
     load(FEWEST * TIMES)  # warm, and all buffers grown
     callers = peak(load)
@@ -104,9 +104,11 @@ def _memory() -> int:
 
 
 def rows(what: str, past: Sequence[Seen], best: Sequence[Seen]) -> list[Result]:
-    """The figures of one kind of callers."""
+    """The figures of one kind of callers; no quantile of refusals where no run refused anybody, none of good answers
+    where none gave one."""
     outcomes = [one.outcome for one in past]
-    late = [1000 * quantile(outcome.refusals, 0.99) for outcome in outcomes if outcome.refusals]
+    refused = [1000 * quantile(outcome.refusals, 0.99) for outcome in outcomes if outcome.refusals]
+    good = [1000 * outcome.latency(0.99) for outcome in outcomes if outcome.latencies]
     rate, cost = [one.good for one in best], [one.a_cpu_second for one in best]
     return [
         Result(f"{what}: goodput", "names/s", [one.good for one in past], "the peak", rate, GOAL),
@@ -114,8 +116,8 @@ def rows(what: str, past: Sequence[Seen], best: Sequence[Seen]) -> list[Result]:
         Result(f"{what}: questions", "1/s", [one.outcome.statuses.total() / one.outcome.seconds for one in past]),
         Result(f"{what}: share refused (429, 503)", "of answers", [one.share(429, 503) for one in past]),
         Result(f"{what}: share expired (504)", "of answers", [one.share(504) for one in past]),
-        Result(f"{what}: p99 of refusals", "ms", late, goal="at once"),
-        Result(f"{what}: p99 of good answers", "ms", [1000 * outcome.latency(0.99) for outcome in outcomes]),
+        *([Result(f"{what}: p99 of refusals", "ms", refused, goal="at once")] if refused else []),
+        *([Result(f"{what}: p99 of good answers", "ms", good)] if good else []),
         Result(f"{what}: they themselves", "cores", [one.callers / one.outcome.seconds for one in past]),
         Result(f"{what}: growth of memory", "MiB", [one.growth for one in past], goal="none that lasts"),
     ]
@@ -132,7 +134,7 @@ def peak(load: Callable[[int], Outcome]) -> int:
 def check(outcome: Outcome) -> None:
     """Every answer must be one of those that the contract knows, a refusal say when, and no connection break."""
     if outcome.lost or not set(outcome.statuses) <= TOLD:
-        raise SystemExit(f"{dict(outcome.statuses)}, {outcome.lost} connections lost; expected {sorted(TOLD)} alone")
+        raise SystemExit(f"{outcome.account()}; expected {sorted(TOLD)} alone")
     if outcome.unguided:
         raise SystemExit(f"{outcome.unguided} of {len(outcome.refusals)} refusals without Retry-After")
 

@@ -14,11 +14,10 @@ from unittest.mock import Mock
 
 import pytest
 
-from loadtest import chaos, overload_bench
+from loadtest import chaos
 from loadtest.chaos import SHORT, Finding, Form, broken, document, late, try_out
 from loadtest.driver import Driver, Tally
 from loadtest.faults import FAIL_OPEN, FAULTS, Fault, chosen
-from loadtest.frames import Outcome
 from loadtest.prober import EVERY_S, Probe, Prober, Times, times
 from loadtest.promises import TRIED
 from loadtest.rig import Books, Rig
@@ -197,21 +196,3 @@ def test_who_is_told_to_end_puts_its_things_away() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, cwd=ROOT)
     assert (done.returncode, done.stdout, done.stderr) == (130, "away\n", "interrupted\n")
-
-
-class Answers:
-    """A cluster whose goodput rises up to a number of callers."""
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.asked: list[int] = []
-
-    def __call__(self, callers: int) -> Outcome:
-        self.asked.append(callers)
-        return Outcome(1.0, min(callers, self.most) * 100 - callers)
-
-
-@pytest.mark.parametrize(("most", "found"), [(6, 6), (12, 12), (24, 24), (1000, 48)])
-def test_the_peak_is_where_goodput_rises_no_more(most: int, found: int) -> None:
-    """With too few callers ten times as many had 1.28 of the "peak"."""
-    assert overload_bench.peak(Answers(most)) == found
