@@ -21,8 +21,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from loadtest.arguments import report_parser
-from loadtest.compare import PER_CPU_SECOND, SLICE_S, CannotCompare, Plan, compare, results
+from loadtest.compare import PER_CPU_SECOND, SLICE_S, compare, results
 from loadtest.dns_load import write_queries
+from loadtest.dnsperf import CannotCompare, Plan
 from loadtest.processes import program
 from loadtest.profiles import Profile, flat
 from loadtest.recorded import Recording

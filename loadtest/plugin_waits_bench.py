@@ -26,7 +26,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from loadtest.arguments import report_parser
-from loadtest.compare import CannotCompare, ask_once, command_of, running
+from loadtest.compare import command_of, running
+from loadtest.dnsperf import CannotCompare, ask_once
 from loadtest.plugin_stub import Client, StubCluster, Upstream
 from loadtest.processes import program
 from loadtest.stats import Report, Result, abba, command_line, describe_machine, quantiles

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from loadtest import compare, plugin_bench
-from loadtest.compare import CannotCompare, Plan, Turn, command_of, measure, parse_dnsperf, results, running
+from loadtest.compare import Turn, command_of, measure, results, running
+from loadtest.dnsperf import CannotCompare, Plan, parse_dnsperf, parse_latencies
 from tests.requires import need
 
 # A resolver that answers every query with its own question, as a command of its own.
@@ -82,7 +83,7 @@ def test_results_put_b_against_a() -> None:
 
 def test_a_lost_query_has_waited_for_the_timeout() -> None:
     said = "> NOERROR a.org A 0.000123\n> T b.org A\n[Timeout] Query timed out: msg id 7\n> NXDOMAIN c.org AAAA 0.5\n"
-    assert compare.parse_latencies(said) == [0.000123, 2.0, 0.5]
+    assert parse_latencies(said) == [0.000123, 2.0, 0.5]
 
 
 def test_who_sets_the_rate_is_said() -> None:
