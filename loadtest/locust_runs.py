@@ -9,16 +9,17 @@ import argparse
 import logging
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gevent
-from locust import events
+from locust import FastHttpUser, events
 from locust.runners import STATE_RUNNING, MasterRunner, WorkerRunner
 
-from loadtest.arguments import count, count_or_none, first_word, not_negative, positive, share
+from loadtest.arguments import count, count_or_none, first_word, not_negative, positive, share, url
 from loadtest.driver import server_address
 from loadtest.judging import Expectation
 from loadtest.populations import read_names
@@ -103,6 +104,8 @@ def _prepare(environment: Any, **_: Any) -> None:
     files = {"benign_file": options.benign, "malicious_file": options.malicious}
     try:
         server_address(options.dns, options.remote)
+        if not environment.web_ui and not isinstance(environment.runner, WorkerRunner):
+            _check_host(environment)
         if not isinstance(environment.runner, MasterRunner):  # whose workers ask
             environment.token, environment.password = map(
                 _secret, (options.token_file, options.dashboard_password_file)
@@ -125,8 +128,18 @@ def _secret(file: str) -> str:
     return first_word(Path(file)) if file else ""
 
 
-def _wrong(options: Any) -> str:
+def _check_host(environment: Any) -> None:
+    """Raise `ValueError` where users that ask a host over HTTP have none."""
+    if any(issubclass(user, FastHttpUser) for user in environment.user_classes):
+        try:
+            url(environment.host or "")
+        except argparse.ArgumentTypeError:
+            raise ValueError(f"host {environment.host or ''!r}: expected http://ADDRESS:PORT") from None
+
+
+def _wrong(environment: Any) -> str:
     """What of the options cannot be used, with what was expected; empty when nothing is wrong."""
+    options = environment.parsed_options
     try:
         for name, check in checks.items():
             try:
@@ -134,6 +147,7 @@ def _wrong(options: Any) -> str:
             except argparse.ArgumentTypeError as error:
                 raise ValueError(f"{name}: {error}") from None
         server_address(options.dns, options.remote)
+        _check_host(environment)
     except ValueError as error:
         return str(error)
     return ""
@@ -145,7 +159,7 @@ def _begin(environment: Any, **_: Any) -> None:
         made, number = environment.world, environment.runner.worker_index + 1
         environment.traffic = queries(made.profile, made=replace(made, seed=made.seed + WORKER_SEEDS * number))
     else:
-        wrong = _wrong(environment.parsed_options)
+        wrong = _wrong(environment)
         environment.line, environment.watched = f"BROKEN: {wrong}" if wrong else "", object()
         gevent.spawn(_watch_limits, environment, environment.watched)
 
@@ -205,8 +219,8 @@ def _conclude(environment: Any, **_: Any) -> None:
     if environment.web_ui and not environment.line and environment.watched is None:
         return  # a page on which no run was started
     line = environment.line or verdict(_limits(environment), _figures(environment))
-    print(line, flush=True)
     environment.process_exit_code = 1 if line.startswith("BROKEN") else 0
+    environment.events.quit.add_listener(lambda **_: print(line, flush=True))  # below locust's tables
 
 
 def _limits(environment: Any) -> Limits:
@@ -216,8 +230,10 @@ def _limits(environment: Any) -> Limits:
 
 def _figures(environment: Any) -> Figures:
     total = environment.stats.total
-    errors = sorted(environment.stats.errors.values(), key=lambda e: -e.occurrences)[:3]
-    words = tuple(f"{error.occurrences}x {str(error.error)[:80]}" for error in errors)
+    errors: Counter[str] = Counter()
+    for error in environment.stats.errors.values():  # one a kind of question
+        errors[str(error.error)[:80]] += error.occurrences
+    words = tuple(f"{occurrences}x {error}" for error, occurrences in errors.most_common(3))
     p99 = float(total.get_response_time_percentile(0.99) or 0)
     runner = environment.runner
     busy = bool(runner.cpu_warning_emitted or runner.worker_cpu_warning_emitted)
