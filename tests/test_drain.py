@@ -197,6 +197,13 @@ def test_a_hostile_name_does_not_stop_the_log(tmp_path: Path) -> None:
     spool.close()
 
 
+def test_what_an_older_plugin_reports_of_types_that_nobody_assigned_is_held_as_one() -> None:
+    batch = batch_of([observation(qtype=qtype) for qtype in ("TYPE4711", "TYPE4712", "TYPE65535", "TYPE65399", "A")])
+    records, [promise], bad = unpack([entry(now(), msgspec.json.encode(batch))])
+    assert [record.qtype for record in records] == ["other", "other", "other", "TYPE65399", "A"]
+    assert (promise.rows, bad) == (5, [])
+
+
 def test_an_empty_batch_promises_nothing() -> None:
     assert unpack([entry(now(), msgspec.json.encode(batch_of([])))]) == ([], [], [])
 

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from serve_app.wire import WireError, names_of
+from verdicts import qtypes
 from verdicts.names import normalise
 from verdicts.observations import Acknowledgement, BadObservation, Batch, check
 from verdicts.policy import Verdict
@@ -98,3 +99,17 @@ def test_a_bad_acknowledgement_does_not_fit_the_structure_where_it_can_tell(case
             msgspec.json.decode(case["body"], type=Acknowledgement)
     else:
         msgspec.json.decode(case["body"], type=Acknowledgement)
+
+
+def test_each_type_is_held_as_the_plugin_tells_it() -> None:
+    rule = json.loads((GOLDEN / "qtypes.json").read_text())
+    named = {number: name for name, number in rule["names"].items()}
+    told = {number for first, last in rule["told"] for number in range(first, last + 1)}
+    for number in range(1 << 16):
+        text = named.get(number, f"TYPE{number}") if number in told else "other"
+        assert qtypes.told(f"TYPE{number}") == qtypes.told(text) == text
+
+
+@pytest.mark.parametrize(("qtype", "held"), [("", ""), ("TYPE065", "other"), ("a", "other"), ("UNKNOWN", "other")])
+def test_a_text_that_no_plugin_tells_is_one_with_all_such(qtype: str, held: str) -> None:
+    assert qtypes.told(qtype) == held

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import islice
@@ -39,7 +40,9 @@ def line(qname: str = "www.example.net", at: int = AT, operation: str = "CLIENT_
     answers = [{"rdatatype": "CNAME", "rdata": "t.example.net"}, {"rdatatype": "A", "rdata": "198.51.100.7"}]
     return json.dumps({
         "network": {"query-ip": more.get("client", "192.0.2.7"), "query-port": "5353"},
-        "dns": {"qname": qname, "qtype": "A", "rcode": "NOERROR", "resource-records": {"an": answers}},
+        "dns": {
+            "qname": qname, "qtype": more.get("qtype", "A"), "rcode": "NOERROR", "resource-records": {"an": answers},
+        },
         "dnstap": {"operation": operation, "identity": more.get("server", "ns1"), "timestamp-rfc3339ns": stamp(at)},
     }) + "\n"  # fmt: skip
 
@@ -190,6 +193,17 @@ def test_a_name_that_is_none_is_kept_as_it_came(store: Store, tmp_path: Path) ->
     assert {record.qname for record in stored(store)} == {
         "a..b", "\\060script\\062.example.net", "x" * 70 + ".net"
     }  # fmt: skip
+
+
+def test_types_that_nobody_assigned_are_held_as_one_whichever_form_the_log_has(store: Store, tmp_path: Path) -> None:
+    collected, taped = tmp_path / "log.json", tmp_path / "log.dnstap"
+    collected.write_text("".join(line(qtype=qtype) for qtype in ("TYPE4711", "TYPE4712", "UNKNOWN", "TYPE262", "TXT")))
+    asked = [dns.message.make_query("www.example.net", qtype) for qtype in ("TYPE4713", "TYPE4714", "HINFO")]
+    replies = [dns.message.make_response(query).to_wire() for query in asked]
+    taped.write_bytes(dnstap(*(frame(b"ns1", 6, b"\xc0\0\2\7", AT, reply) for reply in replies)))
+    put(store, collected, {})
+    put(store, taped, {})
+    assert Counter(record.qtype for record in stored(store)) == {"other": 5, "TYPE262": 1, "TXT": 1, "HINFO": 1}
 
 
 @pytest.mark.parametrize("content", [b"", b"\n \n"])

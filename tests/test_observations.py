@@ -78,6 +78,11 @@ def test_a_record_names_its_place_in_its_batch() -> None:
     assert (second.registered, second.subdomain, second.suffix) == ("bbc.co.uk", "a.b", "co.uk")
 
 
+def test_a_type_that_nobody_assigned_is_one_with_all_such_also_of_an_older_plugin() -> None:
+    told = records_of(batch(*(row(qtype=qtype) for qtype in ("TYPE4711", "TYPE4712", "TYPE65", "TYPE262", "TXT", ""))))
+    assert [record.qtype for record in told] == ["other", "other", "HTTPS", "TYPE262", "TXT", ""]
+
+
 def test_a_qname_that_is_no_name_is_kept_as_it_came() -> None:
     (record,) = records_of(batch(row(qname="a..b")))
     assert record.qname == record.registered == "a..b"

@@ -41,7 +41,7 @@ KINDS: list[dict[str, Any]] = [
 def test_a_record_comes_back_as_it_went(store: Store) -> None:
     at = now()
     row = observation(
-        "a\\.b\\000.example.co.uk", at, qtype="TYPE65", client="2001:db8::1", label="malicious", tier="block", count=7,
+        "a\\.b\\000.example.co.uk", at, qtype="TYPE262", client="2001:db8::1", label="malicious", tier="block", count=7,
         action="nxdomain", enforced=True, rule="generated>=0.9", rcode="NXDOMAIN", score=0.75, generated=0.984375,
         latency_sum=5000, latency_max=900, addresses=["192.0.2.7", "2001:db8::7"], targets=["t.example.net"],
         last=at + 900,

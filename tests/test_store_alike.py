@@ -33,7 +33,7 @@ NAMED = (
 )  # fmt: skip
 ASKED = (*CLIENTS, "192.0.2.0/24", "192.0.0.0/16", "0.0.0.0/0", "2001:db8::/32", "::/0", "2001:db8:0:1::/64")
 CHOICES: dict[str, tuple[str, ...]] = {
-    "resolver": ("edge-1",), "qtype": ("A", "AAAA", "TYPE65"), "action": ("passthru", "nxdomain"),
+    "resolver": ("edge-1",), "qtype": ("A", "AAAA", "TYPE262"), "action": ("passthru", "nxdomain"),
     "source": ("model", "none", "blocklist"), "rcode": ("NOERROR", "NXDOMAIN", ""), "model": ("m-1", "m-2", ""),
     "reason": ("", "timeout"), "label": ("benign", "malicious", "unknown"), "tier": ("none", "alert", "block"),
 }  # fmt: skip

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from verdicts import names
+from verdicts import names, qtypes
 from verdicts.observations import Batch, Observation
 
 ECS_VERSION = "9.4.0"
@@ -51,7 +51,7 @@ def records_of(batch: Batch) -> Iterator[Record]:
 
 
 def record_of(batch: Batch, number: int, row: Observation) -> Record:
-    """The record of row `number` of a batch."""
+    """The record of row `number` of a batch, of whichever origin: what is bounded here is bounded in every store."""
     try:
         qname = names.normalise(row.qname)
         parts = names.split(qname)
@@ -61,7 +61,7 @@ def record_of(batch: Batch, number: int, row: Observation) -> Record:
         id=f"{batch.resolver}-{batch.boot}-{batch.batch}-{number}",
         time=row.first, last=row.last, count=row.count,
         qname=qname, registered=parts.registered, subdomain=parts.subdomain, suffix=parts.suffix,
-        qtype=row.qtype, client=row.client, resolver=batch.resolver, mode=batch.mode,
+        qtype=qtypes.told(row.qtype), client=row.client, resolver=batch.resolver, mode=batch.mode,
         label=row.label, tier=row.tier, action=row.action, enforced=row.enforced, source=row.source,
         rule=row.rule, model=row.model, reason=row.reason, rcode=row.rcode, score=row.score,
         generated=row.generated, latency_sum=row.latency_sum, latency_max=row.latency_max,

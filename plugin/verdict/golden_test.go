@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -246,5 +247,38 @@ func TestGoldenAcknowledgements(t *testing.T) {
 				t.Errorf("%d overrides and %q, expected %d", len(d.clients), d.wrong, c.Count)
 			}
 		})
+	}
+}
+
+// The cluster holds what older plugins and imported logs say of types to the same rule.
+func TestTypesAreToldAsTheClusterHoldsThem(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "tests", "golden", "qtypes.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rule struct {
+		Names map[string]uint16
+		Told  [][2]int
+	}
+	if err := json.Unmarshal(text, &rule); err != nil {
+		t.Fatal(err)
+	}
+	want := map[int]string{}
+	for _, span := range rule.Told {
+		for number := span[0]; number <= span[1]; number++ {
+			want[number] = "TYPE" + strconv.Itoa(number)
+		}
+	}
+	for name, number := range rule.Names {
+		want[int(number)] = name
+	}
+	for number := range 1 << 16 {
+		expected, ok := want[number]
+		if !ok {
+			expected = "other"
+		}
+		if got := qtypeText(qtypeTold(uint16(number))); got != expected {
+			t.Errorf("type %d: got %s, want %s", number, got, expected)
+		}
 	}
 }

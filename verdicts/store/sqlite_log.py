@@ -87,7 +87,7 @@ class LogWrites:
             last = db.execute("SELECT value FROM meta WHERE name = 'retained'").fetchone()
             if last is None or last[0] != day:
                 _remove(db, DAILY, day)
-                # Whoever asks for each type of query there is makes 65,536: no question need look at them for ever.
+                # Whoever asks for each type of query there is makes hundreds: no question need look at them for ever.
                 db.execute("DELETE FROM dims WHERE id NOT IN (SELECT dim FROM hours)")
                 db.execute("INSERT OR REPLACE INTO meta VALUES ('retained', ?)", (day,))
             db.execute("DELETE FROM dead WHERE time < ?", (before,))

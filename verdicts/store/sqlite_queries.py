@@ -66,7 +66,7 @@ class LogReads(Tops):
                 wanted = wanted.also_dims(dims)
             return self._all(f"{select} {wanted.sql} {order}", *wanted.values)
         # One walk of the index (dim, time) each: no sort, and rare values are found at once. In one statement: who asks
-        # for each type of query there is makes 65,536 of them.
+        # for each type of query there is makes hundreds of them, and each with each rcode.
         walks = (
             f"(SELECT json_group_array(json_array(time, id)) FROM ({select} r.dim = d.value AND {wanted.sql} {order}))"
         )
