@@ -49,7 +49,7 @@ OFFSET = {"letters": 1, "spoken": 2, "words": 4, "mixed": 3, "hex": 2}
 
 
 def merge(members: Mapping[str, set[str]]) -> dict[str, list[str]]:
-    """Families that share more than 5 % of the smaller one's names are one, under the larger one's name."""
+    """Families of which two share more than 5 % of the smaller one's names are one, under the largest one's name."""
     parent = {name: name for name in members}
 
     def root(name: str) -> str:
@@ -58,11 +58,13 @@ def merge(members: Mapping[str, set[str]]) -> dict[str, list[str]]:
         return name
 
     ordered = sorted(members, key=lambda name: (-len(members[name]), name))
+    place = {name: number for number, name in enumerate(ordered)}
     for i, larger in enumerate(ordered):
         for smaller in ordered[i + 1 :]:
             shared = len(members[larger] & members[smaller])
-            if shared > ALIAS_SHARE * len(members[smaller]) and root(larger) != root(smaller):
-                parent[root(smaller)] = root(larger)
+            if shared > ALIAS_SHARE * len(members[smaller]):
+                first, second = sorted((root(larger), root(smaller)), key=place.__getitem__)
+                parent[second] = first
     groups: dict[str, list[str]] = {}
     for name in ordered:
         groups.setdefault(root(name), []).append(name)

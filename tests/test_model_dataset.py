@@ -179,6 +179,11 @@ def test_families_that_share_names_are_one() -> None:
     assert merge(families) == {"a": ["a", "b"], "c": ["c"]}
 
 
+def test_families_that_a_smaller_one_joins_are_named_after_the_largest() -> None:
+    families = {"mid": {f"m{i}" for i in range(60)}, "big": {f"b{i}" for i in range(100)}, "joins": {"b0", "m0"}}
+    assert merge(families) == {"big": ["big", "mid", "joins"]}
+
+
 def test_folds_are_dealt_within_a_shape() -> None:
     families = {f"f{i}": {f"{'bcdfg'[i % 5] * 8}{j}x{i}.com".replace("0", "k") for j in range(9)} for i in range(5)}
     assert sorted(family.fold for family in plan(families)) == [0, 1, 2, 3, 4]
