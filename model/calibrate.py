@@ -56,16 +56,25 @@ def tune(
                  {"block": "pooled", "alert_generated": first, "alert_score": second})  # fmt: skip
 
 
-def case_weights(corpus: Corpus, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Benign names equally, DGA families by n ** 0.3, feeds equally; the two malicious kinds by FEED_SHARE."""
-    kind, family = corpus.kind[rows], corpus.family[rows]
+def case_weights(corpus: Corpus, rows: NDArray[np.int64], part: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+    """Weights (N,): benign names equally, DGA families by n ** 0.3, feeds by n; the two malicious kinds by FEED_SHARE.
+
+    `part`: the rows of which `rows` were drawn, so many of each family and feed; n is the size there.
+    """
+    kind, whole = corpus.kind[rows], rows if part is None else part
     weights = np.ones(len(rows))
-    dga = kind == DGA
-    counts = np.bincount(family[dga] + 1, minlength=len(corpus.families) + 1)
-    weights[dga] = counts[family[dga] + 1] ** (FAMILY_POWER - 1.0)
-    for chosen, share in ((dga, 1 - FEED_SHARE), (kind == FEED, FEED_SHARE)):
-        if chosen.any():
-            weights[chosen] *= share / weights[chosen].sum()
+    for code, group, power, share in (
+        (DGA, corpus.family, FAMILY_POWER, 1 - FEED_SHARE),
+        (FEED, corpus.source, 1.0, FEED_SHARE),
+    ):
+        chosen = kind == code
+        if not chosen.any():
+            continue
+        found, place, drawn = np.unique(group[rows[chosen]], return_inverse=True, return_counts=True)
+        there = group[whole[corpus.kind[whole] == code]]
+        sizes = np.array([(there == one).sum() for one in found])
+        weights[chosen] = (sizes**power / drawn)[place]
+        weights[chosen] *= share / weights[chosen].sum()
     return weights
 
 

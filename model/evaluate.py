@@ -115,11 +115,12 @@ def evaluation(artifact: Artifact, corpus: Corpus, progress: Progress) -> tuple[
     judged = judge(corpus, score, progress)
     report = measure(corpus, judged, read_plan(), artifact.manifest.held_out)
     limits = report["rates"]["0.001"]["thresholds"]
+    part = np.flatnonzero(corpus.part == JUDGE)
     report |= {
         "model": artifact.version,
         "parameters": int(artifact.network.count_params()),
         "judge_digest": corpus.digest(JUDGE),
-        "calibration": calibration(corpus, judged, case_weights(corpus, judged.rows)),
+        "calibration": calibration(corpus, judged, case_weights(corpus, judged.rows, part)),
         "robustness": robustness(corpus, judged, score, limits["generated"]["strictest"]),
         "parts": parts(corpus, score, artifact.manifest.thresholds),
         "hard_benign": hard_benign(corpus, judged, *(limits[head]["strictest"] for head in ("generated", "malicious"))),

@@ -188,7 +188,8 @@ def within_suffixes(corpus: Corpus, judged: Judged) -> dict[str, float]:
 
 def calibration(corpus: Corpus, judged: Judged, weights: NDArray[np.float64]) -> dict[str, Any]:
     """Predicted against observed at the base rate, and log-loss against that of a constant; scores must be
-    probabilities. `weights` as of `model.calibrate.case_weights`."""
+    probabilities. `weights` as of `model.calibrate.case_weights`, with the judge part: each family and feed counts as
+    there, not as in the sample that is judged."""
     kind = corpus.kind[judged.rows]
     report = {}
     for column, head in enumerate(("generated", "malicious")):

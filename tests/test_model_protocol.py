@@ -12,13 +12,14 @@ import pytest
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
+from model.calibrate import case_weights
 from model.commands import REFERENCES, evaluate
-from model.dataset import FEED, STRATA, Corpus, build, collect
+from model.dataset import DGA, FEED, JUDGE, STRATA, Corpus, build, collect
 from model.evaluate import notices
 from model.families import Family
 from model.network import build as network
 from model.plan import Plan
-from model.protocol import calibration, judge, measure, robustness
+from model.protocol import calibration, choose, judge, measure, robustness
 from model.references import BUILDERS, compare, grouped
 from model.registry import RELEASED
 from model.report import as_text, taught
@@ -155,6 +156,22 @@ def test_calibration_is_told_at_the_base_rate(corpus: Corpus) -> None:
     assert found["log_loss_of_constant"] == pytest.approx(-(0.001 * np.log(0.001) + 0.999 * np.log(0.999)))
     low, *_, high = found["reliability"]
     assert low["observed"] < low["to"] and high["observed"] == 1.0
+
+
+def test_a_sample_weighs_as_the_part_it_was_drawn_of(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = np.flatnonzero(corpus.part == JUDGE)
+    monkeypatch.setattr("model.protocol.PER_FAMILY", 60)
+    monkeypatch.setattr("model.protocol.PER_SOURCE", 100)
+    rows = choose(corpus)
+    assert len(rows) < len(part) - 1000
+    whole, drawn = case_weights(corpus, part), case_weights(corpus, rows, part)
+    for kind, group in ((DGA, corpus.family), (FEED, corpus.source)):
+        for number in np.unique(group[part[corpus.kind[part] == kind]]):
+            expected, found = (
+                weights[(corpus.kind[of] == kind) & (group[of] == number)].sum()
+                for weights, of in ((whole, part), (drawn, rows))
+            )
+            assert found == pytest.approx(expected)
 
 
 def test_each_variant_is_judged(corpus: Corpus) -> None:
