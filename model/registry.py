@@ -1,9 +1,12 @@
 """A registry: a folder of artifacts and one pointer, `serving` (contract 5).
 
 The pointer is a text file: the serving version on its first line, those that served before below it, latest first.
-It is replaced, never edited, so a reader sees the old or the new one; who moves it waits for whoever else does, but for
-those who move that of a URI from another machine, where the later one has its way. Artifacts are never changed once
-added.
+It is replaced, never edited, so a reader sees the old or the new one; who moves it waits for whoever else of the
+machine does. Artifacts are never changed once added.
+
+At a URI nothing holds back who moves the pointer from another machine: pyarrow has no write that is bound to what was
+read. Of two at the same moment both succeed, the later one's version serves, and the earlier's may be missing from
+what a roll-back knows; its artifact stays. A roll-back, which loads a model in between, looks again before it writes.
 """
 
 import shutil
@@ -173,7 +176,7 @@ class Registry:
     def rollback(self, last: Callable[[], None] = lambda: None) -> str:
         """Let the version serve that served before; it is returned. Raises `UnknownVersion` when there is none.
 
-        `last` and `BlockingIOError` as of `promote`.
+        `last` and `BlockingIOError` as of `promote`; that too where another machine moves the pointer meanwhile.
         """
         with self._moving():
             pointer = self.pointer()
@@ -181,6 +184,8 @@ class Registry:
                 raise UnknownVersion("no earlier model to roll back to")
             self.get(pointer[1])
             last()
+            if self.pointer() != pointer:
+                raise BlockingIOError(f"{self.root}: another machine moved the pointer meanwhile")
             self._point(pointer[1:])
         return pointer[1]
 
@@ -201,8 +206,9 @@ class Registry:
         if versions:
             self.path(versions[0])
         with self._moving():
+            there = self.versions()  # of a URI a question over the network, which the pointer shall not wait for
             if not instead_of or self.pointer()[:1] == [instead_of]:
-                self._point([version for version in versions if version in self.versions()])
+                self._point([version for version in versions if version in there])
 
     @contextmanager
     def _moving(self) -> Iterator[None]:

@@ -277,6 +277,14 @@ def test_a_registry_at_a_uri_promotes_and_rolls_back(remote: Registry) -> None:
     assert remote.rollback() == "b-3" and remote.get("b-3").version == "b-3"
 
 
+def test_a_roll_back_does_not_undo_what_another_machine_promoted_meanwhile(remote: Registry, tmp_path: Path) -> None:
+    other = Registry(f"file://{tmp_path}/remote", cache=tmp_path / "cache of another machine")
+    remote.promote("b-2")
+    with pytest.raises(BlockingIOError, match="another machine moved the pointer meanwhile"):
+        remote.rollback(last=lambda: other.promote("seed-1"))
+    assert remote.pointer() == ["seed-1", "b-2", "b-3"]
+
+
 def test_what_is_half_uploaded_is_not_there_yet(remote: Registry, tmp_path: Path) -> None:
     made, half = write(tmp_path / "made", "b-9"), tmp_path / "remote" / "b-9"
     half.mkdir()
