@@ -56,7 +56,7 @@ class Analyst:
             return getattr(self, f"_{what}")(*arguments)
         except UnknownVersion as error:
             raise Refused("not-found", str(error)) from None
-        except (GuardFailed, BadArtifact) as error:
+        except (GuardFailed, BadArtifact, BlockingIOError) as error:
             raise Refused("conflict", str(error)) from None
 
     def _in_time(self) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from loadtest.arguments import report_parser
 from loadtest.clusters import Running, running
-from loadtest.frames import Outcome, closed_loop, requests
+from loadtest.frames import Outcome, closed_loop, requests, steady
 from loadtest.populations import benign_names
 from loadtest.processes import program
 from loadtest.stats import Report, Result, command_line, describe_machine
@@ -88,8 +88,8 @@ def measure(
 
 
 def run(address: tuple[str, int], asked: Sequence[bytes], size: int, connections: int, seconds: float) -> Outcome:
-    """A closed loop that must see answers only; a question that is open for half of it at its end is lost."""
-    outcome = closed_loop(address, asked, size, connections, seconds, lost_s=seconds / 2)
+    """A closed loop that must see answers only; a question that is open for `steady` seconds at its end is lost."""
+    outcome = closed_loop(address, asked, size, connections, seconds, lost_s=steady(seconds))
     if set(outcome.statuses) != {200} or outcome.lost:
         raise SystemExit(f"frames of {size}: {outcome.account()}; expected 200 alone")
     return outcome

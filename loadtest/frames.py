@@ -105,6 +105,11 @@ def patience(budget_ms: int) -> float:
     return budget_ms / 1000 + LATE_S
 
 
+def steady(seconds: float) -> float:
+    """The `lost_s` of a run whose answers are to come at once: half of it, but longer than a pause of the machine."""
+    return max(LATE_S, seconds / 2)
+
+
 def closed_loop(
     address: tuple[str, int],
     asked: Sequence[bytes],

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.elastic import RUNNING, ElasticServer, own_server
+from tests.elastic import RUNNING, ElasticServer, distribution, own_server
 
 CLUSTERS = "(cluster or e2e)"
 # Small networks take longer with two threads, which wait for each other by spinning, than with one.
@@ -44,12 +44,17 @@ def last() -> None:
         group.write("19")
 
 
-def fetched() -> ElasticServer | None:
-    """An Elasticsearch, not started yet, or None where none can run: each test that wants one says what is missing."""
-    try:
-        return own_server()
-    except (pytest.skip.Exception, pytest.fail.Exception):
-        return None
+def fetch() -> None:
+    """Have the Elasticsearch of the tests here. Where it cannot be, each test that wants it says why."""
+    with contextlib.suppress(OSError):
+        distribution()
+
+
+def elastic() -> ElasticServer | None:
+    """An Elasticsearch to start, or None where one runs or none can."""
+    with contextlib.suppress(pytest.skip.Exception, pytest.fail.Exception):
+        return None if RUNNING in os.environ else own_server()
+    return None
 
 
 def main() -> int:
@@ -62,27 +67,42 @@ def main() -> int:
             f"patient and not {CLUSTERS}", *files("patient"), "-o", "timeout=1800", stdout=said, stderr=said,
             start_new_session=True, preexec_fn=last, env=one_thread,
         )  # fmt: skip
-        elastic = None if RUNNING in os.environ else beside.submit(fetched)
-        found = [begun(CLUSTERS, *files("cluster", "e2e")).wait()]
-        if not told and found[0] != INTERRUPTED:
-            server = elastic.result() if elastic else None
-            starting = beside.submit(server.start) if server else None
-            rest = begun(
-                f"not patient and not {CLUSTERS}", "-n", "3", "--dist", "loadfile", "--no-loadscope-reorder",
-                *(f"--ignore={file}" for file in files("patient")),
-                env=one_thread | ({RUNNING: server.url} if server else {}),
-            )  # fmt: skip
-            found.append(rest.wait())
-            if starting:
-                starting.result()  # raises what kept it from starting
-        if told or INTERRUPTED in found:
-            os.killpg(patient.pid, signal.SIGINT)
-            patient.wait()
-            return INTERRUPTED
-        found.append(patient.wait())
+        try:
+            fetching = beside.submit(fetch)
+            found = [begun(CLUSTERS, *files("cluster", "e2e")).wait()]
+            fetching.result()
+            if not told and INTERRUPTED not in found:
+                found += the_rest(beside, one_thread, told)
+            if told or INTERRUPTED in found:
+                return INTERRUPTED
+            found.append(patient.wait())
+        finally:
+            if patient.poll() is None:
+                os.killpg(patient.pid, signal.SIGINT)
+                patient.wait()
         said.seek(0)
         print("Beside the clusters, at the lowest priority:", said.read(), sep="\n")
     return max(found)
+
+
+def the_rest(beside: ThreadPoolExecutor, environment: dict[str, str], told: list[int]) -> list[int]:
+    """Run what needs no cluster and is not patient, with one Elasticsearch that starts meanwhile; exit statuses."""
+    server = elastic()
+    starting = beside.submit(server.start) if server else None
+    found = [
+        begun(
+            f"not patient and not {CLUSTERS}", "-n", "3", "--dist", "loadfile", "--no-loadscope-reorder",
+            *(f"--ignore={file}" for file in files("patient")),
+            env=environment | ({RUNNING: server.url} if server else {}),
+        ).wait()
+    ]  # fmt: skip
+    if server and starting:
+        if told:  # not in our session: it was not told
+            server.kill()
+        elif error := starting.exception():
+            print(error, file=sys.stderr)
+            found.append(1)
+    return found
 
 
 if __name__ == "__main__":

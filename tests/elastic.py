@@ -23,6 +23,8 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
+
 from serve_app.local.ports import free_port
 from tests.requires import need
 
@@ -33,6 +35,7 @@ JAVA_AT_LEAST = 21
 JAVA_OPTIONS = "-Xms512m -Xmx512m -XX:TieredStopAtLevel=1"  # starts in half the time
 OPERATED = "-Xms2g -Xmx2g"  # all compilers, and a heap that an operator would give: what a benchmark measures
 START_S = 300  # on a machine that does other things too
+SHARED_S = 200  # less than a test may take: one that started late is told by the tests that want it
 
 
 def java_home() -> Path | None:
@@ -64,8 +67,12 @@ def distribution(version: str = VERSION) -> Path:
     if not archive.exists():
         _fetch(version)
     unpacked = BUILD / f"unpack-{os.getpid()}"
-    with zipfile.ZipFile(archive) as file:
-        file.extractall(unpacked)
+    try:
+        with zipfile.ZipFile(archive) as file:
+            file.extractall(unpacked)
+    except zipfile.BadZipFile as error:  # cut short
+        archive.unlink()
+        raise OSError(f"{archive}: {error}, and is gone now") from error
     (unpacked / f"elasticsearch-{version}").rename(home)
     unpacked.rmdir()
     for program in (home / "bin").iterdir():
@@ -205,6 +212,15 @@ def healthy(get: Callable[[str], Answer]) -> bool:
 
 
 @lru_cache(maxsize=1)
+def answers(url: str) -> bool:
+    """Whether the server at this URL becomes healthy within minutes; where not, no other test waits for it again."""
+    until = time.monotonic() + SHARED_S
+    while not (found := healthy(partial(get, url))) and time.monotonic() < until:
+        time.sleep(0.25)
+    return found
+
+
+@lru_cache(maxsize=1)
 def shared_url() -> str:
     """The URL of one server for the whole test run; skips (or fails) with the reason where none can be had.
 
@@ -212,10 +228,8 @@ def shared_url() -> str:
     """
     running = os.environ.get(RUNNING)
     if running:
-        until = time.monotonic() + START_S
-        while not healthy(partial(get, running)):
-            need(time.monotonic() < until, f"{RUNNING}: no healthy Elasticsearch at {running}")
-            time.sleep(0.25)
+        if not answers(running):
+            pytest.fail(f"{RUNNING}: no healthy Elasticsearch at {running}", pytrace=False)
         return running
     server = own_server()
     server.start()

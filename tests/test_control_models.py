@@ -332,3 +332,22 @@ async def test_a_classifier_that_is_silent_costs_an_explanation_its_budget_alone
         listed = await setup.good("POST", "/v1/explain", {"name": "listed.example-shop.com"})
     assert (unexplained.status_code, unexplained.json()["code"]) == (504, "expired")
     assert listed["entry"] and listed["alone"] is None
+
+
+def test_a_roll_back_that_another_machine_came_before_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = Registry(tmp_path)
+    for version in ("v1", "v2", "v3"):
+        registry.add(write(tmp_path / "made", version))
+    registry.point(["v2", "v1"])
+    get = Registry.get
+
+    def load(self: Registry, version: str) -> Any:
+        (tmp_path / "serving").write_text("v3\nv2\nv1\n")
+        return get(self, version)
+
+    monkeypatch.setattr(Registry, "get", load)
+    with pytest.raises(analyst.Refused, match="another machine moved the pointer") as refused:
+        analyst.Analyst(str(tmp_path)).ask("roll_back", math.inf)
+    assert refused.value.code == "conflict" and registry.pointer() == ["v3", "v2", "v1"]

@@ -110,6 +110,9 @@ def test_each_type_is_held_as_the_plugin_tells_it() -> None:
         assert qtypes.told(f"TYPE{number}") == qtypes.told(text) == text
 
 
-@pytest.mark.parametrize(("qtype", "held"), [("", ""), ("TYPE065", "other"), ("a", "other"), ("UNKNOWN", "other")])
+@pytest.mark.parametrize(
+    ("qtype", "held"),
+    [("", ""), ("TYPE065", "other"), ("a", "other"), ("UNKNOWN", "other"), ("TSLA", "TLSA"), ("A6", "TYPE38")],
+)
 def test_a_text_that_no_plugin_tells_is_one_with_all_such(qtype: str, held: str) -> None:
     assert qtypes.told(qtype) == held

@@ -197,13 +197,21 @@ def test_a_name_that_is_none_is_kept_as_it_came(store: Store, tmp_path: Path) ->
 
 def test_types_that_nobody_assigned_are_held_as_one_whichever_form_the_log_has(store: Store, tmp_path: Path) -> None:
     collected, taped = tmp_path / "log.json", tmp_path / "log.dnstap"
-    collected.write_text("".join(line(qtype=qtype) for qtype in ("TYPE4711", "TYPE4712", "UNKNOWN", "TYPE262", "TXT")))
+    collected.write_text(
+        "".join(line(qtype=qtype) for qtype in ("TYPE4711", "TYPE4712", "UNKNOWN", "TYPE262", "TXT", "TSLA"))
+    )
     asked = [dns.message.make_query("www.example.net", qtype) for qtype in ("TYPE4713", "TYPE4714", "HINFO")]
     replies = [dns.message.make_response(query).to_wire() for query in asked]
     taped.write_bytes(dnstap(*(frame(b"ns1", 6, b"\xc0\0\2\7", AT, reply) for reply in replies)))
     put(store, collected, {})
     put(store, taped, {})
-    assert Counter(record.qtype for record in stored(store)) == {"other": 5, "TYPE262": 1, "TXT": 1, "HINFO": 1}
+    assert Counter(record.qtype for record in stored(store)) == {
+        "other": 5,
+        "TYPE262": 1,
+        "TXT": 1,
+        "TLSA": 1,
+        "HINFO": 1,
+    }
 
 
 @pytest.mark.parametrize("content", [b"", b"\n \n"])

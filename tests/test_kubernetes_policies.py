@@ -80,8 +80,19 @@ def test_prometheus_comes_to_the_port_of_rays_metrics() -> None:
     assert [int(port)] in [ports for _, ports in peers("verdict")]
 
 
+def test_whoever_else_comes_is_of_a_namespace_with_a_label_of_ours() -> None:
+    found = [
+        peer["namespaceSelector"]
+        for name in ("verdict", "verdict-dashboard")
+        for among, _ in peers(name)
+        for peer in among
+        if "podSelector" not in peer
+    ]
+    assert found == [{"matchLabels": {f"verdict/{who}": "true"}} for who in ("resolvers", "prometheus", "people")]
+
+
 @pytest.mark.parametrize("kind", ["cpu", "gpu"])
-def test_a_drain_takes_one_worker_of_a_kind_at_a_time(kind: str) -> None:
+def test_a_drain_leaves_one_worker_of_a_kind_less_than_the_fewest(kind: str) -> None:
     """By a number: a RayCluster has no `scale` (`schema` holds it), and of such Kubernetes cannot count a share."""
     budget = spec("PodDisruptionBudget", f"verdict-{kind}")
     [group] = [group for group in ray_cluster()["workerGroupSpecs"] if group["groupName"] == kind]

@@ -18,9 +18,13 @@ NAMES = QTYPES | {
     "MAILB": 253, "MAILA": 254, "URI": 256, "AVC": 258, "AMTRELAY": 260, "RESINFO": 261, "TA": 32768, "DLV": 32769,
 }  # fmt: skip
 # 65280 to 65534 are for private use, such as some tunnels'; of those below 512 some may be assigned by now.
+# As DNS-collector calls some in its logs.
+ALSO = {"TSLA": "TLSA", "NSAP_PTR": "NSAP-PTR", "NONE": "None", "WKS": "TYPE11", "NSAP": "TYPE22", "A6": "TYPE38"}
 NUMBERS = (*range(512), NAMES["TA"], NAMES["DLV"], *range(65280, 65535))
 _NAMED = {number: name for name, number in NAMES.items()}
-_TOLD = {f"TYPE{number}": _NAMED.get(number, f"TYPE{number}") for number in NUMBERS} | {name: name for name in NAMES}
+_TOLD = (
+    {f"TYPE{number}": _NAMED.get(number, f"TYPE{number}") for number in NUMBERS} | {name: name for name in NAMES} | ALSO
+)
 
 
 def told(qtype: str) -> str:

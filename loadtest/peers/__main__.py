@@ -23,7 +23,7 @@ from typing import NamedTuple, TypeVar
 
 from loadtest.arguments import report_parser, writable
 from loadtest.cluster_bench import CONNECTIONS, bodies
-from loadtest.frames import closed_loop, requests
+from loadtest.frames import closed_loop, requests, steady
 from loadtest.peers.servers import PEERS, Peer, python, serving
 from loadtest.processes import cpu_seconds, program
 from loadtest.stats import Report, Result, command_line, describe_machine
@@ -122,7 +122,7 @@ def rate(
     closed_loop(address, asked, size, connections, 1.0)  # warm: first batches, first connections
     for _ in range(rounds):
         before = cpu_seconds(pid)
-        outcome = closed_loop(address, asked, size, connections, seconds)
+        outcome = closed_loop(address, asked, size, connections, seconds, lost_s=steady(seconds))
         refused = outcome.statuses[503] / max(1, outcome.statuses.total())
         if set(outcome.statuses) - {200, 503} or not outcome.names or outcome.lost or refused > may_refuse:
             raise SystemExit(
