@@ -1,6 +1,7 @@
 """What `make run` starts, started once for all end-to-end tests, on free ports and without an upstream; a browser,
 and a dashboard with made-up traffic for it."""
 
+import contextlib
 import os
 import re
 import signal
@@ -60,19 +61,26 @@ def start(home: Path, *options: str) -> Stack:
     with log.open("w") as out:
         process = subprocess.Popen(argv, stdout=out, stderr=subprocess.STDOUT, text=True, start_new_session=True)
     end = time.monotonic() + START_S
-    while "Ctrl-C stops" not in (said := log.read_text()):
-        if process.poll() is not None or time.monotonic() > end:
-            process.kill()
-            pytest.fail(f"verdict up did not come up:\n{said}\n{_logs(home)}")
-        time.sleep(0.2)
+    try:
+        while "Ctrl-C stops" not in (said := log.read_text()):
+            if process.poll() is not None or time.monotonic() > end:
+                pytest.fail(f"verdict up did not come up:\n{said}\n{_logs(home)}")
+            time.sleep(0.2)
+    except BaseException:  # Ctrl-C too, which it is not told of: its session is its own
+        stop(Stack(home, process, dns_port, http_port, ""))
+        raise
     return Stack(home, process, dns_port, http_port, said)
 
 
 def stop(stack: Stack, patience_s: float = 60) -> int:
-    """Press Ctrl-C once and wait; returns the exit status."""
+    """Press Ctrl-C once and wait; returns the exit status. Raises `TimeoutExpired` once all of it is killed."""
     if stack.process.poll() is None:
         stack.process.send_signal(signal.SIGINT)
-    return stack.process.wait(patience_s)
+    try:
+        return stack.process.wait(patience_s)
+    except subprocess.TimeoutExpired:
+        os.killpg(stack.process.pid, signal.SIGKILL)
+        raise
 
 
 def _logs(home: Path) -> str:
@@ -90,10 +98,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     try:
         yield running
     finally:
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             stop(running)
-        except subprocess.TimeoutExpired:
-            os.killpg(running.process.pid, signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")
