@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.elastic import RUNNING, ElasticServer, distribution, own_server
+from tests.elastic import RUNNING, ElasticServer, distribution, java_home, own_server
 
 CLUSTERS = "(cluster or e2e)"
 # Small networks take longer with two threads, which wait for each other by spinning, than with one.
@@ -47,7 +47,8 @@ def last() -> None:
 def fetch() -> None:
     """Have the Elasticsearch of the tests here. Where it cannot be, each test that wants it says why."""
     with contextlib.suppress(OSError):
-        distribution()
+        if java_home():
+            distribution()
 
 
 def elastic() -> ElasticServer | None:

@@ -14,22 +14,7 @@ const everyTransport = `.:1053 {
     bind 127.0.0.1
 STANZA}
 
-tls://.:1853 {
-    bind 127.0.0.1
-    tls /etc/coredns/cert.pem /etc/coredns/key.pem
-STANZA}
-
-https://.:1443 {
-    bind 127.0.0.1
-    tls /etc/coredns/cert.pem /etc/coredns/key.pem
-STANZA}
-
-quic://.:2853 {
-    bind 127.0.0.1
-    tls /etc/coredns/cert.pem /etc/coredns/key.pem
-STANZA}
-
-https3://.:2443 {
+tls://.:1853 https://.:1443 quic://.:2853 https3://.:2443 {
     bind 127.0.0.1
     tls /etc/coredns/cert.pem /etc/coredns/key.pem
 STANZA}
